@@ -1,0 +1,226 @@
+"""
+The contract: `ObjectStore`.
+
+Five methods make a store: `get`, `put`, `delete`, `exists` and `keys`. Everything else on the class has a default built
+on the five, which a store overrides where it can do better. What the methods mean is the same on every store and
+through every decorator; the conformance suite (`storage.testing`) holds them to it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from storage import defaults
+from storage.errors import StorageError
+from storage.inheritance import settle
+from storage.lifecycle import Lifecycle
+from storage.reader import ObjectReader
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo
+
+__all__ = ["ObjectStore"]
+
+
+class ObjectStore(Lifecycle, ABC):
+    """
+    A place that keeps bytes under keys.
+
+    A key is any non-empty text that encodes to UTF-8. A store that cannot hold some keys refuses them with
+    `InvalidKeyError`, in every method; none changes a key silently. ``b""`` is a value like any other.
+
+    A subclass implements the five abstract methods, and may leave out their keyword options: what can be emulated then
+    is (a range is cut from the whole, a stream is joined, an etag is a hash), the rest raises `UnsupportedOperationError`.
+    """
+
+    #: Set to True by a class none of whose coroutines ever suspend when stepped; not inherited past an override.
+    _steppable: ClassVar[bool] = False
+
+    #: Capabilities that a class's overrides and their signatures take away, and the native `head` behind an overridden
+    #: `get`; both found by `storage.inheritance.settle`.
+    _losses: ClassVar[frozenset[str]] = frozenset()
+    _described_by: ClassVar[Callable[[Any, str], Awaitable[ObjectInfo]] | None] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        settle(cls, ObjectStore)
+
+    # -- the five ------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        """
+        Return the object's bytes, or those of *byte_range*.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+            RangeNotSatisfiableError: the range starts behind the object's end.
+        """
+
+    @abstractmethod
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        """
+        Store *data* under *key* and return the new etag; readers see the old object or the new one, never half.
+
+        A put that fails, is cancelled or killed leaves the old object. An iterable is streamed, and what it raises
+        passes unchanged. Without *attributes* the new object has none.
+
+        Args:
+            key: the name of the object.
+            data: its bytes, or an iterable or async iterable of them.
+            if_absent: create only: of many concurrent creators exactly one wins.
+            if_match: replace only the version of this etag (compare-and-swap).
+            attributes: text to keep beside the bytes, under lower-case names.
+
+        Raises:
+            KeyExistsError: *if_absent*, and there is an object.
+            PreconditionFailedError: *if_match*, and the object is another version or missing.
+            InvalidKeyError: this store cannot hold an object of this key.
+            TypeError: *data* is ``str`` or not bytes at all.
+            ValueError: both conditions were given.
+        """
+
+    @abstractmethod
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """
+        See to it that there is no object of this key; a missing one is no error.
+
+        Raises:
+            PreconditionFailedError: *if_match*, and the object is another version or missing.
+        """
+
+    @abstractmethod
+    async def exists(self, key: str) -> bool:
+        """Say whether there is an object of this key."""
+
+    @abstractmethod
+    def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        """
+        Yield every key that starts with *prefix* and sorts behind *start_after*, once, in code-point order.
+
+        Objects may come and go meanwhile: a key that is there throughout is yielded, one that is not may be.
+        """
+
+    # -- with a default ------------------------------------------------------------------------------------------
+
+    async def head(self, key: str) -> ObjectInfo:
+        """
+        Return the object's size, etag, time and attributes, without its bytes.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+        """
+        async with self.open(key) as reader:
+            return reader.info
+
+    def open(self, key: str, *, byte_range: ByteRange | None = None) -> AbstractAsyncContextManager[ObjectReader]:
+        """
+        Open the object for reading in pieces: ``async with store.open(key) as reader: await reader.read(1000)``.
+
+        All that the reader gives is of one version, the one that ``reader.info`` describes.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+            RangeNotSatisfiableError: the range starts behind the object's end.
+        """
+        return defaults.open_whole(self, key, byte_range)
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+        """Return for every key its bytes, or the `StorageError` that `get` would have raised."""
+        return await defaults.get_many(self, keys)
+
+    async def put_many(
+        self,
+        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        """
+        Put every (key, data) and return for every key its etag; all are tried, also when some fail.
+
+        Raises:
+            BulkError: some failed; its ``results`` hold for every key its etag or its `StorageError`. With
+                ``raise_errors=False`` these results are returned instead.
+        """
+        return await defaults.put_many(self, items, raise_errors=raise_errors)
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        """
+        Delete every key and return for every key None; all are tried, also when some fail.
+
+        Raises:
+            BulkError: some failed; its ``results`` hold for every key None or its `StorageError`. With
+                ``raise_errors=False`` these results are returned instead.
+        """
+        return await defaults.delete_many(self, keys, raise_errors=raise_errors)
+
+    def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        """
+        Yield the names one level below *prefix*, in order: keys, and common prefixes, which end in *delimiter*.
+
+        All are whole: ``children("a/")`` yields ``"a/b"`` and ``"a/c/"``.
+        """
+        return defaults.children(self, prefix, delimiter)
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        """
+        Copy an object with its attributes inside the store and return the copy's etag.
+
+        Raises:
+            KeyNotFoundError: there is no object *source*.
+            KeyExistsError: *if_absent*, and there is an object *target*.
+        """
+        return await defaults.copy(self, source, target, if_absent=if_absent)
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        """
+        Move an object inside the store and return its etag; onto itself it does nothing.
+
+        It is one atomic step where the back end has one, else a copy and then a delete.
+
+        Raises:
+            KeyNotFoundError: there is no object *source*.
+            KeyExistsError: *if_absent*, and there is an object *target*.
+        """
+        return await defaults.rename(self, source, target, if_absent=if_absent)
+
+    async def clear(self, prefix: str = "") -> None:
+        """
+        Delete every object whose key starts with *prefix*.
+
+        Raises:
+            BulkError: some could not be deleted; all were tried.
+        """
+        await defaults.clear(self, prefix)
+
+    def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        """Yield like `keys`, but the object's description instead of its key; an object gone meanwhile is left out."""
+        return defaults.scan(self, prefix, start_after)
+
+    # -- about itself --------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store, through all its decorators, really does."""
+        return self._capable(
+            Capabilities(conditional_put=True, conditional_delete=True, attributes=True, ranges=True, bounded_listing=True)
+        )
+
+    def _capable(self, declared: Capabilities) -> Capabilities:
+        """Return what the class body declares, less what its overrides and their signatures take away."""
+        return replace(declared, **dict.fromkeys(self._losses, False))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"

@@ -1,0 +1,212 @@
+"""
+What deriving from `ObjectStore` does to the new class, once, when it is defined. Three rules:
+
+1. **Options it leaves out are supplied.** A ``get(self, key)`` is given ``byte_range``, and so on (`_SUPPLY`).
+2. **Nothing it overrides is bypassed.** ``copy`` of a file store links files; a subclass that overrides ``put`` to check
+   something must see the copy. So a derived method stays native only if no primitive it stands for (`STANDS_FOR`) is
+   overridden nearer to the class; else it is the contract's default over ``self`` again.
+3. **What it can no longer do it no longer claims.** `settle` collects the capabilities that the two rules cost.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from storage.data import etag_of, whole
+from storage.errors import UnsupportedOperationError
+from storage.keys import check_key
+from storage.types import Attributes, ByteRange, Data
+
+__all__ = ["STANDS_FOR", "settle"]
+
+#: Which methods each derived method stands for. In the order of dependence: a method comes after those it is built on.
+STANDS_FOR: dict[str, tuple[str, ...]] = {
+    "open": ("get",),
+    "head": ("get", "open"),
+    "get_many": ("get",),
+    "put_many": ("put",),
+    "delete_many": ("delete",),
+    "children": ("keys",),
+    "copy": ("get", "open", "put"),
+    "rename": ("get", "open", "put", "copy", "delete"),
+    "clear": ("keys", "delete", "delete_many"),
+    "scan": ("keys", "get", "open", "head"),
+}
+
+#: What a class cannot claim while it has the contract's own default of a method.
+_DEFAULT_COSTS = {"open": ("streaming",), "head": ("cheap_head",)}
+
+
+def settle(cls: type[Any], contract: type[Any]) -> None:
+    """Apply the three rules to *cls*, a new subclass of *contract*."""
+    own = dict(vars(cls))
+    for name, supply in _SUPPLY.items():
+        provider = _provider(cls, name)
+        if provider is cls or not issubclass(provider, contract):
+            method = getattr(provider, name)
+            if not getattr(method, "__isabstractmethod__", False):
+                setattr(cls, name, supply(method))
+
+    for name, primitives in STANDS_FOR.items():
+        order = cls.__mro__
+        native = order.index(_provider(cls, name))
+        if name == "head" and cls.head is not contract.head:
+            cls._described_by = cls.head
+        if any(order.index(_provider(cls, primitive)) < native for primitive in primitives):
+            setattr(cls, name, getattr(contract, name))
+
+    if "_steppable" not in own and any(_overrides_coroutine(base, contract) for base in _nearer(cls, "_steppable")):
+        cls._steppable = False
+
+    losses = {loss for name in _SUPPLY for loss in getattr(getattr(cls, name), "_losses", ())}
+    for name, costs in _DEFAULT_COSTS.items():
+        if getattr(cls, name) is getattr(contract, name):
+            losses.update(costs)
+    if cls.open is contract.open and cls._described_by is None:
+        losses.add("attributes")
+    if not cls._steppable:
+        losses.add("steppable")
+    cls._losses = frozenset(losses)
+
+
+def _provider(cls: type[Any], name: str) -> type[Any]:
+    """Return the class in the resolution order of *cls* whose body has *name*."""
+    return next(base for base in cls.__mro__ if name in vars(base))
+
+
+def _nearer(cls: type[Any], name: str) -> list[type[Any]]:
+    """Return the classes that come before the one whose body has *name*."""
+    return list(cls.__mro__[: cls.__mro__.index(_provider(cls, name))])
+
+
+def _overrides_coroutine(cls: type[Any], contract: type[Any]) -> bool:
+    return any(
+        name in _SUPPLY or name in STANDS_FOR or (inspect.iscoroutinefunction(value) and hasattr(contract, name))
+        for name, value in vars(cls).items()
+    )
+
+
+def _lacks(method: Callable[..., Any], *options: str) -> set[str]:
+    """Return which of *options* the method's signature does not take."""
+    parameters = inspect.signature(method).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return set()
+    return set(options) - {parameter.name for parameter in parameters}
+
+
+def _losing(lacking: set[str], method: Any) -> Any:
+    """Mark a supplied method with the capabilities that its options' lack costs."""
+    method._losses = {loss for option in lacking for loss in _OPTION_COSTS.get((method.__name__, option), ())}
+    return method
+
+
+_OPTION_COSTS = {
+    ("get", "byte_range"): ("ranges",),
+    ("put", "if_absent"): ("conditional_put",),
+    ("put", "if_match"): ("conditional_put",),
+    ("put", "attributes"): ("attributes",),
+    ("delete", "if_match"): ("conditional_delete",),
+    ("keys", "prefix"): ("bounded_listing",),
+    ("keys", "start_after"): ("bounded_listing",),
+}
+
+
+def _refuse(store: Any, method: str, option: str, key: str) -> UnsupportedOperationError:
+    return UnsupportedOperationError(f"{type(store).__name__}.{method} does not take {option}", key=key, store=store)
+
+
+def _supply_get(get: Any) -> Any:
+    lacking = _lacks(get, "byte_range")
+    if not lacking:
+        return get
+
+    @functools.wraps(get)
+    async def supplied(self: Any, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        data: bytes = await get(self, check_key(key, self))
+        if byte_range is None:
+            return data
+        start, stop = byte_range.within(len(data), key)
+        return data[start:stop]
+
+    return _losing(lacking, supplied)
+
+
+def _supply_put(put: Any) -> Any:
+    lacking = _lacks(put, "if_absent", "if_match", "attributes")
+    if not lacking:
+        return put
+
+    @functools.wraps(put)
+    async def supplied(self: Any, key: str, data: Data, **options: Any) -> str:
+        return await _put_without(self, put, lacking, key, data, **options)
+
+    return _losing(lacking, supplied)
+
+
+async def _put_without(
+    store: Any,
+    put: Any,
+    lacking: set[str],
+    key: str,
+    data: Data,
+    *,
+    if_absent: bool = False,
+    if_match: str | None = None,
+    attributes: Attributes | None = None,
+) -> str:
+    """Call a user's `put`, which lacks some options and gets whole bytes, and return an etag though it returns none."""
+    given = {"if_absent": if_absent or None, "if_match": if_match, "attributes": attributes or None}
+    check_key(key, store)
+    for option in lacking:
+        if given[option] is not None:
+            raise _refuse(store, "put", option, key)
+    content = await whole(data)
+    etag: str | None = await put(store, key, content, **{n: v for n, v in given.items() if n not in lacking and v is not None})
+    if etag is not None:
+        return etag
+    return etag_of(content) if store._described_by is None else (await store._described_by(key)).etag
+
+
+def _supply_delete(delete: Any) -> Any:
+    lacking = _lacks(delete, "if_match")
+    if not lacking:
+        return delete
+
+    @functools.wraps(delete)
+    async def supplied(self: Any, key: str, *, if_match: str | None = None) -> None:
+        if if_match is not None:
+            raise _refuse(self, "delete", "if_match", key)
+        await delete(self, check_key(key, self))
+
+    return _losing(lacking, supplied)
+
+
+def _supply_exists(exists: Any) -> Any:
+    return exists
+
+
+def _supply_keys(keys: Any) -> Any:
+    lacking = _lacks(keys, "prefix", "start_after")
+    if not lacking:
+        return keys
+
+    @functools.wraps(keys)
+    async def supplied(self: Any, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        listed = keys(self) if "prefix" in lacking else keys(self, prefix)
+        found = {key async for key in listed if key.startswith(prefix) and key > start_after}
+        for key in sorted(found):
+            yield key
+
+    return _losing(lacking, supplied)
+
+
+_SUPPLY: dict[str, Callable[[Any], Any]] = {
+    "get": _supply_get,
+    "put": _supply_put,
+    "delete": _supply_delete,
+    "exists": _supply_exists,
+    "keys": _supply_keys,
+}

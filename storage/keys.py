@@ -1,0 +1,61 @@
+"""Pure functions on keys: what is a key at all, and what is one that can be a plain path."""
+
+from __future__ import annotations
+
+import re
+
+from storage.errors import InvalidKeyError
+
+__all__ = ["check_key", "check_path", "is_key"]
+
+
+def is_key(key: object) -> bool:
+    """Say whether *key* is a key at all: a non-empty ``str`` that encodes to UTF-8."""
+    return isinstance(key, str) and key != "" and (key.isascii() or _encodes(key))
+
+
+def check_key(key: str, store: object = None) -> str:
+    """
+    Return *key* when it is one.
+
+    Raises:
+        InvalidKeyError: it is empty, or holds lone surrogates, which have no UTF-8 form.
+        TypeError: it is not a ``str``.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"a key is a str, not {type(key).__name__}")
+    if not key:
+        raise InvalidKeyError("a key is not empty", key=key, store=store)
+    if not key.isascii() and not _encodes(key):
+        raise InvalidKeyError("a key is text that encodes to UTF-8: no lone surrogates", key=key, store=store)
+    return key
+
+
+def _encodes(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# One segment of a relative path: not empty, not "." or "..", no NUL.
+_SEGMENT = r"(?!\.{1,2}(?:/|\Z))[^/\0]+"
+_PATH = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
+
+
+def check_path(key: str, store: object = None) -> str:
+    """
+    Return *key* when it is a key and a plain relative path: segments between single slashes, none of them ``.`` or ``..``.
+
+    Raises:
+        InvalidKeyError: it is absolute, climbs, has an empty segment (``//``, a trailing slash) or a NUL.
+        TypeError: it is not a ``str``.
+    """
+    if _PATH.fullmatch(check_key(key, store)) is None:
+        raise InvalidKeyError(
+            "a key here is a plain relative path: no '..', no '.', no leading, doubled or trailing '/', no NUL",
+            key=key,
+            store=store,
+        )
+    return key

@@ -1,0 +1,141 @@
+"""`DictStore`: objects in this process's memory, and the reference for what every method means."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from storage.base import ObjectStore
+from storage.conditions import check_conditions, judge
+from storage.data import as_bytes, is_stream, whole
+from storage.errors import KeyNotFoundError
+from storage.keys import check_key
+from storage.reader import BytesReader, ObjectReader
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+
+__all__ = ["DictStore"]
+
+
+class _Object(NamedTuple):
+    data: bytes
+    etag: str
+    modified: datetime
+    attributes: dict[str, str]
+
+
+class DictStore(ObjectStore):
+    """
+    Objects in a dict: for tests, as a cache, and as the plainest example of a whole store.
+
+    It may be used from several threads through its synchronous face. Nothing in it is ever awaited.
+    """
+
+    _steppable = True
+
+    def __init__(self) -> None:
+        self._objects: dict[str, _Object] = {}
+        self._versions = itertools.count(1)
+        self._writing = threading.Lock()  # a condition and what it guards are one step, for threads too
+        self._listing: list[str] | None = None  # the keys in order, until one comes or goes
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        data = self._find(key).data
+        if byte_range is None:
+            return data
+        start, stop = byte_range.within(len(data), key)
+        return data[start:stop]
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        check_key(key, self)
+        check_conditions(if_absent, if_match)
+        kept = check_attributes(attributes) if attributes else {}
+        content = await whole(data) if is_stream(data) else as_bytes(data)
+        etag = str(next(self._versions))
+        with self._writing:
+            current = self._objects.get(key)
+            if if_absent or if_match is not None:
+                judge(key, current and current.etag, if_absent, if_match, self)
+            if current is None:
+                self._listing = None
+            self._objects[key] = _Object(content, etag, datetime.now(UTC), kept)
+        return etag
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        check_key(key, self)
+        with self._writing:
+            current = self._objects.get(key)
+            judge(key, current and current.etag, False, if_match, self)
+            if current is not None:
+                self._listing = None
+                del self._objects[key]
+
+    async def exists(self, key: str) -> bool:
+        return check_key(key, self) in self._objects
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        listing = self._sorted()
+        begin = max(bisect.bisect_left(listing, prefix), bisect.bisect_right(listing, start_after))
+        for key in itertools.islice(listing, begin, None):
+            if not key.startswith(prefix):
+                break
+            if key in self._objects:
+                yield key
+
+    async def head(self, key: str) -> ObjectInfo:
+        return self._describe(key, self._find(key))
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        found = self._find(key)
+        yield BytesReader(self._describe(key, found), found.data, byte_range)
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        found = self._find(source)
+        return await self.put(target, found.data, if_absent=if_absent, attributes=found.attributes)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capable(
+            Capabilities(
+                conditional_put=True,
+                conditional_delete=True,
+                attributes=True,
+                ranges=True,
+                streaming=True,
+                bounded_listing=True,
+                cheap_head=True,
+                etags=True,
+                steppable=True,
+            )
+        )
+
+    def _find(self, key: str) -> _Object:
+        try:
+            return self._objects[key]
+        except (KeyError, TypeError):
+            check_key(key, self)
+            raise KeyNotFoundError(key, store=self) from None
+
+    def _describe(self, key: str, found: _Object) -> ObjectInfo:
+        return ObjectInfo(key, len(found.data), found.etag, found.modified, dict(found.attributes))
+
+    def _sorted(self) -> list[str]:
+        """Return the keys in order. The list is replaced, never changed, so that one who iterates it is undisturbed."""
+        listing = self._listing
+        if listing is None:
+            with self._writing:
+                listing = self._listing = sorted(self._objects)
+        return listing

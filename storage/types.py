@@ -1,0 +1,140 @@
+"""The words of the contract: what goes into a store, what comes out, and what a store says of itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from storage.errors import RangeNotSatisfiableError
+
+__all__ = ["Attributes", "ByteRange", "Capabilities", "Data", "ObjectInfo", "check_attributes"]
+
+Data: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | Iterable[bytes]
+"""What `put` takes: bytes at once, or in pieces that are streamed in bounded memory. Never ``str``."""
+
+Attributes: TypeAlias = Mapping[str, str]
+"""What is kept beside an object's bytes: lower-case names (``content-type``, your own) to text."""
+
+#: Attributes of this many bytes in all (names and values in UTF-8) are taken by every store that has attributes.
+ATTRIBUTES_LIMIT = 2048
+
+_ATTRIBUTE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+def check_attributes(attributes: Attributes | None) -> dict[str, str]:
+    """
+    Return the attributes as a new dict, empty for None.
+
+    Raises:
+        TypeError: a name or a value is not text.
+        ValueError: a name is not made of ``a-z``, ``0-9`` and ``-``, or a value does not encode to UTF-8.
+    """
+    checked = dict(attributes or {})
+    for name, value in checked.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"attributes map str to str, not {name!r} to {type(value).__name__}")
+        if _ATTRIBUTE_NAME.fullmatch(name) is None:
+            raise ValueError(f"attribute name {name!r}: use lower-case a-z, 0-9 and '-' ('content-type')")
+        value.encode()
+    return checked
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """
+    A part of an object: ``ByteRange(10, 20)`` is the bytes 10 to 19, ``ByteRange(10)`` all from 10 on,
+    ``ByteRange.suffix(5)`` the last five.
+
+    An end beyond the object is clamped, and so is a suffix longer than it. A start of exactly the size gives ``b""``.
+
+    Attributes:
+        start: the first byte, counted from 0.
+        stop: the byte behind the last one, or None for the object's end.
+        last: for a suffix the number of bytes, counted from the end; else None.
+
+    Raises:
+        ValueError: a bound is negative, or the stop lies before the start.
+    """
+
+    start: int
+    stop: int | None = None
+    last: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or (self.stop is not None and self.stop < self.start) or (self.last is not None and self.last < 0):
+            raise ValueError(f"{self}: bounds count from 0, the stop is not before the start; ByteRange.suffix(n) is the end")
+
+    @classmethod
+    def suffix(cls, length: int) -> ByteRange:
+        """Return the range of the last *length* bytes."""
+        return cls(0, last=length)
+
+    def within(self, size: int, key: str | None = None) -> tuple[int, int]:
+        """
+        Return (start, stop) of this range in an object of *size* bytes: ``0 <= start <= stop <= size``.
+
+        Raises:
+            RangeNotSatisfiableError: the range starts behind the end.
+        """
+        if self.last is not None:
+            return max(size - self.last, 0), size
+        if self.start > size:
+            raise RangeNotSatisfiableError(f"the range starts at {self.start}, the object has {size} bytes", key=key)
+        return self.start, size if self.stop is None else min(self.stop, size)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """
+    What is known of an object without its bytes.
+
+    Attributes:
+        key: its key, as the caller of this store names it.
+        size: bytes of the whole object, as `get` gives it (decoded, behind a codec).
+        etag: an opaque word for this version, to be compared within one store only; goes into ``if_match=``.
+        modified: when it was last written, with a time zone; None where the store does not know.
+        attributes: what was put beside it.
+    """
+
+    key: str
+    size: int
+    etag: str
+    modified: datetime | None = None
+    attributes: Attributes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """
+    What a store, through all its decorators, really does. The conformance suite selects its tests by this record.
+
+    Attributes:
+        readable: objects can be read.
+        writable: objects can be put and deleted.
+        conditional_put: ``if_absent`` and ``if_match`` of `put` hold, else they raise `UnsupportedOperationError`.
+        conditional_delete: ``if_match`` of `delete` holds, likewise.
+        attributes: ``attributes=`` of `put` are kept, likewise.
+        ranges: a byte range reads only what it needs; else the whole object is read and cut.
+        streaming: objects go in and out in bounded memory.
+        bounded_listing: `keys` gives the keys in order in bounded memory; else it collects and sorts.
+        cheap_head: `head` does not read the object.
+        etags: an etag changes with every version; else it is derived from the bytes, and equal bytes share one.
+        multi_process: several processes can use the same objects at once, and conditions hold among them.
+        steppable: no coroutine of the stack ever suspends when stepped, so that its synchronous face needs no event loop.
+    """
+
+    readable: bool = True
+    writable: bool = True
+    conditional_put: bool = False
+    conditional_delete: bool = False
+    attributes: bool = False
+    ranges: bool = False
+    streaming: bool = False
+    bounded_listing: bool = False
+    cheap_head: bool = False
+    etags: bool = False
+    multi_process: bool = False
+    steppable: bool = False

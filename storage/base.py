@@ -215,7 +215,9 @@ class ObjectStore(Lifecycle, ABC):
     def capabilities(self) -> Capabilities:
         """What this store, through all its decorators, really does."""
         return self._capable(
-            Capabilities(conditional_put=True, conditional_delete=True, attributes=True, ranges=True, bounded_listing=True)
+            Capabilities(
+                conditional_put=True, conditional_delete=True, attributes=True, ranges=True, bounded_listing=True
+            )
         )
 
     def _capable(self, declared: Capabilities) -> Capabilities:

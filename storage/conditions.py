@@ -32,4 +32,8 @@ def judge(key: str, current: str | None, if_absent: bool, if_match: str | None, 
         raise KeyExistsError(key, store=store)
     if if_match is not None and if_match != current:
         found = "there is no object" if current is None else "the object is another version"
-        raise PreconditionFailedError(key, store=store, message=f"{found} than the one of etag {if_match!r}" if current else f"{found} of etag {if_match!r}")
+        raise PreconditionFailedError(
+            key,
+            store=store,
+            message=f"{found} than the one of etag {if_match!r}" if current else f"{found} of etag {if_match!r}",
+        )

@@ -164,7 +164,9 @@ async def _put_without(
         if given[option] is not None:
             raise _refuse(store, "put", option, key)
     content = await whole(data)
-    etag: str | None = await put(store, key, content, **{n: v for n, v in given.items() if n not in lacking and v is not None})
+    etag: str | None = await put(
+        store, key, content, **{n: v for n, v in given.items() if n not in lacking and v is not None}
+    )
     if etag is not None:
         return etag
     return etag_of(content) if store._described_by is None else (await store._described_by(key)).etag

@@ -60,7 +60,9 @@ def step(coroutine: Coroutine[Any, Any, T]) -> T:
         _mode.stepping = outer
     name = getattr(coroutine, "__qualname__", repr(coroutine))
     coroutine.close()
-    raise RuntimeError(f"{name} suspended, but its store says it is steppable; declare steppable=False in its capabilities")
+    raise RuntimeError(
+        f"{name} suspended, but its store says it is steppable; declare steppable=False in its capabilities"
+    )
 
 
 async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -41,7 +41,9 @@ class ObjectReader(ABC):
         Raises:
             UnsupportedOperationError: the store reads from front to back only (`seekable` says so).
         """
-        raise UnsupportedOperationError(f"{type(self).__name__} cannot seek: it reads from front to back", key=self.info.key)
+        raise UnsupportedOperationError(
+            f"{type(self).__name__} cannot seek: it reads from front to back", key=self.info.key
+        )
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while piece := await self.read(CHUNK):

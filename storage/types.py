@@ -64,8 +64,14 @@ class ByteRange:
     last: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.start < 0 or (self.stop is not None and self.stop < self.start) or (self.last is not None and self.last < 0):
-            raise ValueError(f"{self}: bounds count from 0, the stop is not before the start; ByteRange.suffix(n) is the end")
+        if (
+            self.start < 0
+            or (self.stop is not None and self.stop < self.start)
+            or (self.last is not None and self.last < 0)
+        ):
+            raise ValueError(
+                f"{self}: bounds count from 0, the stop is not before the start; ByteRange.suffix(n) is the end"
+            )
 
     @classmethod
     def suffix(cls, length: int) -> ByteRange:

@@ -32,7 +32,7 @@ class ObjectStore(Lifecycle, ABC):
     `InvalidKeyError`, in every method; none changes a key silently. ``b""`` is a value like any other.
 
     A subclass implements the five abstract methods, and may leave out their keyword options: what can be emulated then
-    is (a range is cut from the whole, a stream is joined, an etag is a hash), the rest raises `UnsupportedOperationError`.
+    is (a range is cut from the whole, a stream joined, an etag is a hash), the rest raises `UnsupportedOperationError`.
     """
 
     #: Set to True by a class none of whose coroutines ever suspend when stepped; not inherited past an override.

@@ -11,7 +11,7 @@ from storage.types import Data
 
 __all__ = ["CHUNK", "as_bytes", "chunks", "etag_of", "is_stream", "whole"]
 
-#: Bytes in a piece of a stream: large enough that a worker thread's hop (about 50 us) does not matter beside the copying.
+#: Bytes in a piece of a stream: so large that a worker thread's hop (about 50 us) does not matter beside the copying.
 CHUNK = 1 << 20
 
 

@@ -2,8 +2,8 @@
 What deriving from `ObjectStore` does to the new class, once, when it is defined. Three rules:
 
 1. **Options it leaves out are supplied.** A ``get(self, key)`` is given ``byte_range``, and so on (`_SUPPLY`).
-2. **Nothing it overrides is bypassed.** ``copy`` of a file store links files; a subclass that overrides ``put`` to check
-   something must see the copy. So a derived method stays native only if no primitive it stands for (`STANDS_FOR`) is
+2. **Nothing it overrides is bypassed.** ``copy`` of a file store links files; a subclass that overrides ``put`` to
+   check something must see the copy. So a derived method stays native only if no primitive it stands for (`STANDS_FOR`) is
    overridden nearer to the class; else it is the contract's default over ``self`` again.
 3. **What it can no longer do it no longer claims.** `settle` collects the capabilities that the two rules cost.
 """

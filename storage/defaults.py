@@ -54,6 +54,7 @@ async def _described(store: ObjectStore, key: str) -> tuple[bytes, ObjectInfo]:
 
 
 async def get_many(store: ObjectStore, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    """Get each key by itself."""
     return await outcomes(keys, store.get)
 
 
@@ -63,6 +64,7 @@ async def put_many(
     *,
     raise_errors: bool,
 ) -> dict[str, str | StorageError]:
+    """Put each item by itself."""
     results: dict[str, str | StorageError] = {}
     under_way: dict[str, anyio.Event] = {}
 
@@ -84,10 +86,12 @@ async def put_many(
 async def delete_many(
     store: ObjectStore, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool
 ) -> dict[str, None | StorageError]:
+    """Delete each key by itself."""
     return checked(await outcomes(keys, store.delete), store, raise_errors)
 
 
 async def children(store: ObjectStore, prefix: str, delimiter: str) -> AsyncIterator[str]:
+    """Cut every key behind the first delimiter."""
     if not delimiter:
         raise ValueError("a delimiter is not empty")
     last = None
@@ -100,11 +104,13 @@ async def children(store: ObjectStore, prefix: str, delimiter: str) -> AsyncIter
 
 
 async def copy(store: ObjectStore, source: str, target: str, *, if_absent: bool) -> str:
+    """Stream the object from itself to the copy, attributes included."""
     async with store.open(source) as reader:
         return await store.put(target, reader, if_absent=if_absent, attributes=reader.info.attributes)
 
 
 async def rename(store: ObjectStore, source: str, target: str, *, if_absent: bool) -> str:
+    """Copy, then delete."""
     if source == target and not if_absent:
         return (await store.head(source)).etag
     etag = await store.copy(source, target, if_absent=if_absent)
@@ -113,6 +119,7 @@ async def rename(store: ObjectStore, source: str, target: str, *, if_absent: boo
 
 
 async def clear(store: ObjectStore, prefix: str) -> None:
+    """List and delete, a page at a time."""
     failed: dict[str, None | StorageError] = {}
     async for page in pages(store.keys(prefix)):
         results = await store.delete_many(page, raise_errors=False)
@@ -121,6 +128,7 @@ async def clear(store: ObjectStore, prefix: str) -> None:
 
 
 async def scan(store: ObjectStore, prefix: str, start_after: str) -> AsyncIterator[ObjectInfo]:
+    """Ask for the head of every key."""
     async for key in store.keys(prefix, start_after=start_after):
         try:
             info = await store.head(key)

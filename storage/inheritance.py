@@ -2,8 +2,8 @@
 What deriving from `ObjectStore` does to the new class, once, when it is defined. Three rules:
 
 1. **Options it leaves out are supplied.** A ``get(self, key)`` is given ``byte_range``, and so on (`_SUPPLY`).
-2. **Nothing it overrides is bypassed.** ``copy`` of a file store links files; a subclass that overrides ``put`` to
-   check something must see the copy. So a derived method stays native only if no primitive it stands for (`STANDS_FOR`) is
+2. **Nothing it overrides is bypassed.** A store may copy natively; a subclass that overrides ``put`` to check something
+   must see the copy. So a derived method stays native only if no primitive it stands for (`STANDS_FOR`) is
    overridden nearer to the class; else it is the contract's default over ``self`` again.
 3. **What it can no longer do it no longer claims.** `settle` collects the capabilities that the two rules cost.
 """
@@ -164,9 +164,8 @@ async def _put_without(
         if given[option] is not None:
             raise _refuse(store, "put", option, key)
     content = await whole(data)
-    etag: str | None = await put(
-        store, key, content, **{n: v for n, v in given.items() if n not in lacking and v is not None}
-    )
+    options = {option: value for option, value in given.items() if option not in lacking and value is not None}
+    etag: str | None = await put(store, key, content, **options)
     if etag is not None:
         return etag
     return etag_of(content) if store._described_by is None else (await store._described_by(key)).etag

@@ -46,7 +46,7 @@ _PATH = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
 
 def check_path(key: str, store: object = None) -> str:
     """
-    Return *key* when it is a key and a plain relative path: segments between single slashes, none of them ``.`` or ``..``.
+    Return *key* when it is a plain relative path: segments between single slashes, none of them ``.`` or ``..``.
 
     Raises:
         InvalidKeyError: it is absolute, climbs, has an empty segment (``//``, a trailing slash) or a NUL.

@@ -24,7 +24,7 @@ class Lifecycle:
     _gate: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     async def _open(self) -> None:
-        """Take what the store needs (connections, files, tasks); on an error give back what was taken. No network I/O."""
+        """Take what the store needs (connections, files, tasks), or nothing when it raises. No network I/O."""
 
     async def _close(self) -> None:
         """Give back all that `_open` took. Must leave the store so that it can be opened again."""
@@ -64,7 +64,7 @@ class Lifecycle:
 
 
 async def enter_all(stores: Sequence[Lifecycle]) -> AsyncExitStack:
-    """Enter every store in order and return the stack that leaves them in reverse; if one fails, leave the others again."""
+    """Enter every store in order and return the stack that leaves them in reverse; if one fails, leave the others."""
     async with AsyncExitStack() as entered:
         for store in stores:
             await entered.enter_async_context(store)

@@ -129,7 +129,7 @@ class Capabilities:
         cheap_head: `head` does not read the object.
         etags: an etag changes with every version; else it is derived from the bytes, and equal bytes share one.
         multi_process: several processes can use the same objects at once, and conditions hold among them.
-        steppable: no coroutine of the stack ever suspends when stepped, so that its synchronous face needs no event loop.
+        steppable: no coroutine of the stack suspends when stepped: its synchronous face needs no event loop.
     """
 
     readable: bool = True

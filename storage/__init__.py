@@ -12,12 +12,72 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from storage.base import ObjectStore as ObjectStore
+    from storage.decorators.base import StoreDecorator as StoreDecorator
+    from storage.decorators.base64 import Base64Store as Base64Store
+    from storage.decorators.data_transform import Coder as Coder
+    from storage.decorators.data_transform import DataTransform as DataTransform
+    from storage.decorators.gzip import GzipStore as GzipStore
+    from storage.decorators.key_transform import KeyTransform as KeyTransform
+    from storage.decorators.prefix import PrefixStore as PrefixStore
+    from storage.decorators.readonly import ReadonlyStore as ReadonlyStore
+    from storage.errors import BulkError as BulkError
+    from storage.errors import CorruptObjectError as CorruptObjectError
+    from storage.errors import InvalidKeyError as InvalidKeyError
+    from storage.errors import KeyConflictError as KeyConflictError
+    from storage.errors import KeyExistsError as KeyExistsError
+    from storage.errors import KeyNotFoundError as KeyNotFoundError
+    from storage.errors import PermissionDeniedError as PermissionDeniedError
+    from storage.errors import PreconditionFailedError as PreconditionFailedError
+    from storage.errors import RangeNotSatisfiableError as RangeNotSatisfiableError
+    from storage.errors import StorageError as StorageError
+    from storage.errors import StoreClosedError as StoreClosedError
+    from storage.errors import StoreFullError as StoreFullError
+    from storage.errors import StoreTimeoutError as StoreTimeoutError
+    from storage.errors import StoreUnavailableError as StoreUnavailableError
+    from storage.errors import UnsupportedOperationError as UnsupportedOperationError
+    from storage.reader import BytesReader as BytesReader
+    from storage.reader import ObjectReader as ObjectReader
     from storage.stores.dict import DictStore as DictStore
+    from storage.types import Attributes as Attributes
+    from storage.types import ByteRange as ByteRange
+    from storage.types import Capabilities as Capabilities
+    from storage.types import Data as Data
+    from storage.types import ObjectInfo as ObjectInfo
 
 #: Where each public name lives; the names above are for type checkers, and a test holds the two against each other.
 _HOMES = {
+    "Attributes": "storage.types",
+    "Base64Store": "storage.decorators.base64",
+    "BulkError": "storage.errors",
+    "ByteRange": "storage.types",
+    "BytesReader": "storage.reader",
+    "Capabilities": "storage.types",
+    "Coder": "storage.decorators.data_transform",
+    "CorruptObjectError": "storage.errors",
+    "Data": "storage.types",
+    "DataTransform": "storage.decorators.data_transform",
     "DictStore": "storage.stores.dict",
+    "GzipStore": "storage.decorators.gzip",
+    "InvalidKeyError": "storage.errors",
+    "KeyConflictError": "storage.errors",
+    "KeyExistsError": "storage.errors",
+    "KeyNotFoundError": "storage.errors",
+    "KeyTransform": "storage.decorators.key_transform",
+    "ObjectInfo": "storage.types",
+    "ObjectReader": "storage.reader",
     "ObjectStore": "storage.base",
+    "PermissionDeniedError": "storage.errors",
+    "PreconditionFailedError": "storage.errors",
+    "PrefixStore": "storage.decorators.prefix",
+    "RangeNotSatisfiableError": "storage.errors",
+    "ReadonlyStore": "storage.decorators.readonly",
+    "StorageError": "storage.errors",
+    "StoreClosedError": "storage.errors",
+    "StoreDecorator": "storage.decorators.base",
+    "StoreFullError": "storage.errors",
+    "StoreTimeoutError": "storage.errors",
+    "StoreUnavailableError": "storage.errors",
+    "UnsupportedOperationError": "storage.errors",
 }
 
 __all__ = sorted(_HOMES)

@@ -1,0 +1,99 @@
+"""`GzipStore`: smaller objects, for some of the processor's time."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+
+from storage.base import ObjectStore
+from storage.data import CHUNK
+from storage.decorators.data_transform import Coder, DataTransform
+from storage.errors import CorruptObjectError
+
+__all__ = ["GzipStore"]
+
+#: zlib's word for a gzip header and trailer around the data (zlib manual, deflateInit2: 16 + 15 bits of window).
+GZIP = 31
+
+
+class GzipStore(DataTransform):
+    """
+    Objects are gzip files (RFC 1952) in the store below, which any other program can read.
+
+    Args:
+        base: the store below.
+        level: 0 (none) to 9 (smallest, slowest).
+        max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
+    """
+
+    # 64 KiB take about 2 ms to compress at level 6: longer than the loop's other tasks should wait.
+    offload_above = 64 << 10
+
+    def __init__(self, base: ObjectStore, *, level: int = 6, max_size: int = 1 << 30) -> None:
+        if not 0 <= level <= 9:
+            raise ValueError(f"a gzip level is 0 to 9, not {level}")
+        super().__init__(base)
+        self.level = level
+        self.max_size = max_size
+
+    def encode(self, data: bytes) -> bytes:
+        return gzip.compress(data, self.level, mtime=0)  # without a time, equal bytes give equal files
+
+    def decode(self, data: bytes) -> bytes:
+        decoder = _Decoder()
+        pieces, size = [], 0
+        for piece in decoder.feed(data):
+            pieces.append(piece)
+            size += len(piece)
+            if size > self.max_size:
+                raise CorruptObjectError(
+                    f"decompresses to more than max_size={self.max_size} bytes; raise it, or read in pieces with open()"
+                )
+        pieces.append(decoder.finish())
+        return b"".join(pieces)
+
+    def encoder(self) -> Coder:
+        return _Encoder(self.level)
+
+    def decoder(self) -> Coder:
+        return _Decoder()
+
+
+class _Encoder:
+    def __init__(self, level: int) -> None:
+        self._member = zlib.compressobj(level, zlib.DEFLATED, GZIP)
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield what zlib gives for *piece*, if anything yet."""
+        if out := self._member.compress(piece):
+            yield out
+
+    def finish(self) -> bytes:
+        """Return the end of the compressed data and the trailer."""
+        return self._member.flush()
+
+
+class _Decoder:
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(GZIP)
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the decompressed data in pieces of at most 1 MiB."""
+        while piece:
+            if self._member.eof:  # a gzip file may have several members, one behind the other
+                self._member = zlib.decompressobj(GZIP)
+            try:
+                out = self._member.decompress(piece, CHUNK)
+            except zlib.error as cause:
+                raise CorruptObjectError("not gzip data") from cause
+            piece = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            if out:
+                yield out
+
+    def finish(self) -> bytes:
+        """Return what zlib still holds, once the trailer was read and found right."""
+        out = self._member.flush()
+        if not self._member.eof:
+            raise CorruptObjectError("gzip data that ends too early")
+        return out

@@ -1,0 +1,232 @@
+"""`KeyTransform`: the base of the decorators that change keys, and nothing else."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any, ClassVar, TypeVar
+
+from storage import defaults
+from storage.concurrency import stream
+from storage.decorators.base import StoreDecorator
+from storage.errors import StorageError
+from storage.keys import check_key
+from storage.reader import ObjectReader
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo
+
+__all__ = ["KeyTransform"]
+
+T = TypeVar("T")
+
+
+class KeyTransform(StoreDecorator):
+    """
+    A decorator that is two pure functions on keys: `encode`, from the caller's key to that of the store below, and
+    `decode`, back again.
+
+    Errors, listings and descriptions carry the caller's keys, never those below.
+
+    Attributes:
+        keeps_order: whether `encode` keeps the order of keys and takes prefixes to prefixes, so that a listing below is
+            one here. Where it does not, `keys` collects and sorts.
+    """
+
+    keeps_order: ClassVar[bool] = False
+
+    @abstractmethod
+    def encode(self, key: str) -> str:
+        """
+        Return the key below for the caller's *key*; with `keeps_order` also for a prefix of one, even the empty one.
+
+        Raises:
+            InvalidKeyError: there is none.
+        """
+
+    @abstractmethod
+    def decode(self, inner: str) -> str | None:
+        """Return the caller's key for the key *inner* below, or None where it is not one of this store's."""
+
+    def _inner(self, key: str) -> str:
+        return self.encode(check_key(key, self))
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        try:
+            return await self.base.get(self._inner(key), byte_range=byte_range)
+        except StorageError as error:
+            error.about(key)
+            raise
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        try:
+            return await self.base.put(
+                self._inner(key), data, if_absent=if_absent, if_match=if_match, attributes=attributes
+            )
+        except StorageError as error:
+            error.about(key)
+            raise
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        try:
+            await self.base.delete(self._inner(key), if_match=if_match)
+        except StorageError as error:
+            error.about(key)
+            raise
+
+    async def exists(self, key: str) -> bool:
+        try:
+            return await self.base.exists(self._inner(key))
+        except StorageError as error:
+            error.about(key)
+            raise
+
+    async def head(self, key: str) -> ObjectInfo:
+        try:
+            return replace(await self.base.head(self._inner(key)), key=key)
+        except StorageError as error:
+            error.about(key)
+            raise
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        async with AsyncExitStack() as opened:
+            try:
+                reader = await opened.enter_async_context(self.base.open(self._inner(key), byte_range=byte_range))
+            except StorageError as error:
+                error.about(key)
+                raise
+            yield _RenamedReader(reader, key)
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        if self.keeps_order:
+            below = self.base.keys(self.encode(prefix), start_after=start_after and self.encode(start_after))
+            async for inner in below:
+                if key := self.decode(inner):
+                    yield key
+        else:
+            below = self.base.keys()
+            decoded = [self.decode(inner) async for inner in below]
+            for key in sorted(name for name in decoded if name and name.startswith(prefix) and name > start_after):
+                yield key
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        if self.keeps_order:
+            below = self.base.scan(self.encode(prefix), start_after=start_after and self.encode(start_after))
+            async for info in below:
+                if key := self.decode(info.key):
+                    yield replace(info, key=key)
+        else:
+            async for info in defaults.scan(self, prefix, start_after):
+                yield info
+
+    def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        return defaults.children(self, prefix, delimiter)
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+        return await self._many(keys, self.base.get_many)
+
+    async def put_many(
+        self,
+        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        names: dict[str, str] = {}
+        refused: dict[str, str | StorageError] = {}
+
+        async def renamed() -> AsyncIterator[tuple[str, Data]]:
+            async for key, data in stream(defaults.items_of(items)):
+                try:
+                    inner = self._inner(key)
+                except StorageError as error:
+                    refused[key] = error
+                else:
+                    names[inner] = key
+                    yield inner, data
+
+        results = await self.base.put_many(renamed(), raise_errors=False)
+        return defaults.checked(refused | _renamed(results, names), self, raise_errors)
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        async def delete(below: Iterable[str]) -> dict[str, None | StorageError]:
+            return await self.base.delete_many(below, raise_errors=False)
+
+        return defaults.checked(await self._many(keys, delete), self, raise_errors)
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        return await self._between(self.base.copy, source, target, if_absent)
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        return await self._between(self.base.rename, source, target, if_absent)
+
+    async def clear(self, prefix: str = "") -> None:
+        await defaults.clear(self, prefix)  # key by key: what is below a prefix there need not be a key here
+
+    @property
+    def capabilities(self) -> Capabilities:
+        below = self.base.capabilities
+        return self._capable(replace(below, bounded_listing=below.bounded_listing and self.keeps_order))
+
+    async def _between(self, work: Callable[..., Awaitable[str]], source: str, target: str, if_absent: bool) -> str:
+        names: dict[str | None, str] = {}
+        for key in (target, source):
+            names[self._inner(key)] = key
+        inner_target, inner_source = names
+        try:
+            return await work(inner_source, inner_target, if_absent=if_absent)
+        except StorageError as error:
+            error.about(names.get(error.key, source))
+            raise
+
+    async def _many(
+        self, keys: Iterable[str] | AsyncIterable[str], work: Callable[[Iterable[str]], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Do one bulk call below for the caller's keys; a key with none below has its error for a result."""
+        names: dict[str, str] = {}
+        refused: dict[str, Any] = {}
+        async for key in stream(keys):
+            try:
+                names[self._inner(key)] = key
+            except StorageError as error:
+                refused[key] = error
+        return refused | _renamed(await work(names), names)
+
+
+def _renamed(results: dict[str, T], names: dict[str, str]) -> dict[str, T]:
+    """Return a bulk call's results under the caller's names, its errors speaking of them too."""
+    for inner, result in results.items():
+        if isinstance(result, StorageError):
+            result.about(names[inner])
+    return {names[inner]: result for inner, result in results.items()}
+
+
+class _RenamedReader(ObjectReader):
+    """A reader whose description and errors carry the caller's key."""
+
+    def __init__(self, reader: ObjectReader, key: str) -> None:
+        super().__init__(replace(reader.info, key=key))
+        self._reader = reader
+
+    async def read(self, size: int = -1, /) -> bytes:
+        try:
+            return await self._reader.read(size)
+        except StorageError as error:
+            error.about(self.info.key)
+            raise
+
+    def seekable(self) -> bool:
+        return self._reader.seekable()
+
+    async def seek(self, offset: int, /) -> None:
+        await self._reader.seek(offset)

@@ -1,0 +1,40 @@
+"""`PrefixStore`: a part of a store that looks like a whole one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from storage.base import ObjectStore
+from storage.decorators.key_transform import KeyTransform
+
+__all__ = ["PrefixStore"]
+
+
+class PrefixStore(KeyTransform):
+    """
+    Every key has *prefix* before it in the store below, and objects there without it are neither seen nor touched.
+
+    Args:
+        base: the store below.
+        prefix: put before every key as it is; end it in ``"/"`` for a directory.
+    """
+
+    keeps_order = True
+
+    def __init__(self, base: ObjectStore, prefix: str) -> None:
+        super().__init__(base)
+        self.prefix = prefix
+
+    def encode(self, key: str) -> str:
+        return self.prefix + key
+
+    def decode(self, inner: str) -> str | None:
+        return inner[len(self.prefix) :] if inner.startswith(self.prefix) else None
+
+    async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        async for child in self.base.children(self.encode(prefix), delimiter):
+            if name := self.decode(child):
+                yield name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base!r}, {self.prefix!r})"

@@ -1,0 +1,61 @@
+"""`ReadonlyStore`: look, do not touch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from dataclasses import replace
+
+from storage.decorators.base import StoreDecorator
+from storage.errors import StorageError, UnsupportedOperationError
+from storage.types import Attributes, Capabilities, Data
+
+__all__ = ["ReadonlyStore"]
+
+
+class ReadonlyStore(StoreDecorator):
+    """Objects can be read; every method that would change one raises `UnsupportedOperationError`."""
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        raise self._refusal("put", key)
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        raise self._refusal("delete", key)
+
+    async def put_many(
+        self,
+        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        raise self._refusal("put_many")
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        raise self._refusal("delete_many")
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        raise self._refusal("copy", target)
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        raise self._refusal("rename", source)
+
+    async def clear(self, prefix: str = "") -> None:
+        raise self._refusal("clear")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capable(
+            replace(self.base.capabilities, writable=False, conditional_put=False, conditional_delete=False)
+        )
+
+    def _refusal(self, operation: str, key: str | None = None) -> UnsupportedOperationError:
+        return UnsupportedOperationError(f"{operation} on a read-only store", key=key, store=self)

@@ -38,11 +38,17 @@ if TYPE_CHECKING:
     from storage.reader import BytesReader as BytesReader
     from storage.reader import ObjectReader as ObjectReader
     from storage.stores.dict import DictStore as DictStore
+    from storage.stores.filesystem import FilesystemStore as FilesystemStore
     from storage.types import Attributes as Attributes
     from storage.types import ByteRange as ByteRange
     from storage.types import Capabilities as Capabilities
     from storage.types import Data as Data
     from storage.types import ObjectInfo as ObjectInfo
+    from storage.utils import Progress as Progress
+    from storage.utils import clear_store as clear_store
+    from storage.utils import copy_store as copy_store
+    from storage.utils import get_or as get_or
+    from storage.utils import update as update
 
 #: Where each public name lives; the names above are for type checkers, and a test holds the two against each other.
 _HOMES = {
@@ -57,6 +63,7 @@ _HOMES = {
     "Data": "storage.types",
     "DataTransform": "storage.decorators.data_transform",
     "DictStore": "storage.stores.dict",
+    "FilesystemStore": "storage.stores.filesystem",
     "GzipStore": "storage.decorators.gzip",
     "InvalidKeyError": "storage.errors",
     "KeyConflictError": "storage.errors",
@@ -69,6 +76,7 @@ _HOMES = {
     "PermissionDeniedError": "storage.errors",
     "PreconditionFailedError": "storage.errors",
     "PrefixStore": "storage.decorators.prefix",
+    "Progress": "storage.utils",
     "RangeNotSatisfiableError": "storage.errors",
     "ReadonlyStore": "storage.decorators.readonly",
     "StorageError": "storage.errors",
@@ -78,6 +86,10 @@ _HOMES = {
     "StoreTimeoutError": "storage.errors",
     "StoreUnavailableError": "storage.errors",
     "UnsupportedOperationError": "storage.errors",
+    "clear_store": "storage.utils",
+    "copy_store": "storage.utils",
+    "get_or": "storage.utils",
+    "update": "storage.utils",
 }
 
 __all__ = sorted(_HOMES)

@@ -42,7 +42,11 @@ _DEFAULT_COSTS = {"open": ("streaming",), "head": ("cheap_head",)}
 
 def settle(cls: type[Any], contract: type[Any]) -> None:
     """Apply the three rules to *cls*, a new subclass of *contract*."""
-    own = dict(vars(cls))
+    if "_steppable" not in vars(cls):
+        cls._steppable = cls._steppable and not any(
+            _has_coroutine(base, contract) for base in _nearer(cls, "_steppable")
+        )
+
     for name, supply in _SUPPLY.items():
         provider = _provider(cls, name)
         if provider is cls or not issubclass(provider, contract):
@@ -57,9 +61,6 @@ def settle(cls: type[Any], contract: type[Any]) -> None:
             cls._described_by = cls.head
         if any(order.index(_provider(cls, primitive)) < native for primitive in primitives):
             setattr(cls, name, getattr(contract, name))
-
-    if "_steppable" not in own and any(_overrides_coroutine(base, contract) for base in _nearer(cls, "_steppable")):
-        cls._steppable = False
 
     losses = {loss for name in _SUPPLY for loss in getattr(getattr(cls, name), "_losses", ())}
     for name, costs in _DEFAULT_COSTS.items():
@@ -82,7 +83,8 @@ def _nearer(cls: type[Any], name: str) -> list[type[Any]]:
     return list(cls.__mro__[: cls.__mro__.index(_provider(cls, name))])
 
 
-def _overrides_coroutine(cls: type[Any], contract: type[Any]) -> bool:
+def _has_coroutine(cls: type[Any], contract: type[Any]) -> bool:
+    """Say whether the class body has a method of the contract, or another coroutine of its names."""
     return any(
         name in _SUPPLY or name in STANDS_FOR or (inspect.iscoroutinefunction(value) and hasattr(contract, name))
         for name, value in vars(cls).items()

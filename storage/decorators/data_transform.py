@@ -54,6 +54,7 @@ class DataTransform(StoreDecorator):
         offload_above: bytes above which the codec works in a worker thread; None where it is too quick to matter.
     """
 
+    _steppable = True
     offload_above: ClassVar[int | None] = None
 
     @abstractmethod

@@ -33,6 +33,7 @@ class KeyTransform(StoreDecorator):
             one here. Where it does not, `keys` collects and sorts.
     """
 
+    _steppable = True
     keeps_order: ClassVar[bool] = False
 
     @abstractmethod

@@ -19,6 +19,7 @@ class PrefixStore(KeyTransform):
         prefix: put before every key as it is; end it in ``"/"`` for a directory.
     """
 
+    _steppable = True
     keeps_order = True
 
     def __init__(self, base: ObjectStore, prefix: str) -> None:

@@ -15,6 +15,8 @@ __all__ = ["ReadonlyStore"]
 class ReadonlyStore(StoreDecorator):
     """Objects can be read; every method that would change one raises `UnsupportedOperationError`."""
 
+    _steppable = True
+
     async def put(
         self,
         key: str,

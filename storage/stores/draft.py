@@ -1,0 +1,252 @@
+"""
+How a file of a store comes to be: written as a draft beside its place, then put there in one step under a lock.
+
+- A **draft** is a file of a reserved name in the directory of its target. It holds a lock on itself while it is
+  written, so that those of killed writers can be told from those of busy ones (`reclaim`).
+- Every change of a directory's names by a store, a put or a delete, is made under a lock on the **directory**
+  (``flock``). That makes a condition and the write it guards one step, among tasks, threads and processes, without a
+  lock file or a table of locks. It costs two system calls, and delays nobody much: the kernel takes the directory's own
+  lock for a rename anyway. Streaming a draft's bytes takes no lock on the directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import random
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from storage.conditions import judge
+from storage.errors import KeyConflictError, UnsupportedOperationError
+from storage.stores.nofollow import make_directory
+from storage.types import ATTRIBUTES_LIMIT
+
+__all__ = ["DRAFT", "Draft", "etag_of_file", "locked", "read_attributes", "reclaim"]
+
+#: How the names of drafts begin; no key has a segment that begins so.
+DRAFT = ".~storage-"
+
+#: The extended attribute that holds an object's attributes, as JSON.
+XATTR = "user.storage.attributes"
+
+#: How often a directory that is deleted under the writer is made again before the write fails.
+ATTEMPTS = 100
+
+_last_stamp = 0
+_stamping = threading.Lock()
+
+
+def _stamp() -> int:
+    """
+    Return now, in ns, as no other write will have it: the file's mtime, and so a part of its etag.
+
+    Kernels set mtimes by a clock that ticks every few ms, in which a file can be replaced by another of the same size
+    many times. The last digits are drawn, so that two processes do not share one either.
+    """
+    global _last_stamp
+    with _stamping:
+        _last_stamp = max(time.time_ns() // 1000 * 1000 + random.randrange(1000), _last_stamp + 1)
+        return _last_stamp
+
+
+def etag_of_file(status: os.stat_result) -> str:
+    """Return the etag of a file: when it was written, its size and its inode."""
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+
+
+def read_attributes(descriptor: int) -> dict[str, str]:
+    """Return the attributes of an open file; none where it, or its file system, has none."""
+    try:
+        packed = os.getxattr(descriptor, XATTR)
+    except OSError as cause:
+        if cause.errno in (errno.ENODATA, errno.ENOTSUP):
+            return {}
+        raise
+    attributes: dict[str, str] = json.loads(packed)
+    return attributes
+
+
+@contextmanager
+def locked(directory: int, store: object, *, needed: bool) -> Iterator[None]:
+    """
+    Hold the lock of an open directory.
+
+    Raises:
+        UnsupportedOperationError: the file system has no locks, and the lock is *needed* for a condition.
+    """
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+    except OSError as cause:
+        if needed:
+            raise UnsupportedOperationError("this file system has no locks, so no conditions", store=store) from cause
+    try:
+        yield
+    finally:
+        # Said aloud: a child forked meanwhile shares the descriptor, and closing ours would leave it locked.
+        fcntl.flock(directory, fcntl.LOCK_UN)
+
+
+class Draft:
+    """
+    A file that is being written and not yet seen by anyone.
+
+    Args:
+        root: the store's directory, free of links.
+        path: the target, relative to it.
+        sync: whether the file and its names are to be on the disk when `publish` returns.
+        store: for error messages.
+    """
+
+    def __init__(self, root: str, path: str, *, sync: bool, store: object) -> None:
+        self._root = root
+        self._parent, _, self._name = path.rpartition("/")
+        self._sync = sync
+        self._store = store
+        self._directory = -1
+        self._file = -1
+        self._draft = ""
+
+    def begin(self) -> None:
+        """Make the empty file, and its directories where they are missing."""
+        for attempt in range(ATTEMPTS):
+            try:
+                self._directory = make_directory(self._root, self._parent, sync=self._sync)
+                self._draft = f"{DRAFT}{os.urandom(8).hex()}"
+                self._file = os.open(
+                    self._draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=self._directory
+                )
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+                if os.fstat(self._file).st_nlink:
+                    return
+                self.discard()  # reclaimed between its making and its lock
+            except FileNotFoundError:  # the directory was left empty by a delete, and so removed
+                self.discard()
+                if attempt == ATTEMPTS - 1:
+                    raise
+            except BaseException as error:
+                self.discard()
+                if isinstance(error, OSError) and error.errno in (errno.ENOTDIR, errno.ELOOP):
+                    raise KeyConflictError("a part of the path is a file or a symlink", store=self._store) from error
+                raise
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append *data*."""
+        written = os.write(self._file, data)
+        while written < len(data):
+            data = memoryview(data)[written:]
+            written = os.write(self._file, data)
+
+    def copy_from(self, source: int, size: int) -> None:
+        """Append *size* bytes of the open file *source*, in the kernel where it can."""
+        offset = 0
+        while offset < size:
+            try:
+                copied = os.copy_file_range(source, self._file, size - offset, offset)
+            except (AttributeError, OSError):
+                piece = os.pread(source, 1 << 20, offset)
+                self.write(piece)
+                copied = len(piece)
+            if not copied:
+                break
+            offset += copied
+
+    def publish(
+        self,
+        key: str,
+        attributes: dict[str, str],
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        name_it: Callable[[int, str], None] | None = None,
+    ) -> str:
+        """
+        Put the file in its place and return its etag.
+
+        *name_it* is called with the directory and the file's name just before, under the directory's lock.
+        """
+        if attributes:
+            self._set_attributes(key, attributes)
+        now = _stamp()
+        os.utime(self._file, ns=(now, now))
+        if self._sync:
+            os.fsync(self._file)
+        etag = etag_of_file(os.fstat(self._file))
+        with locked(self._directory, self._store, needed=if_absent or if_match is not None):
+            if if_absent or if_match is not None:
+                judge(key, current_etag(self._directory, self._name), if_absent, if_match, self._store)
+            if name_it is not None:
+                name_it(self._directory, self._name)
+            self._rename(key)
+        self._draft = ""
+        if self._sync:
+            os.fsync(self._directory)
+        return etag
+
+    def discard(self) -> None:
+        """Remove what is not published, and close. May be repeated."""
+        if self._draft:
+            try:
+                os.unlink(self._draft, dir_fd=self._directory)
+            except OSError:
+                pass  # gone with its directory, or left to be reclaimed
+            self._draft = ""
+        for descriptor in (self._file, self._directory):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._directory = -1
+
+    def _rename(self, key: str) -> None:
+        def rename() -> None:
+            os.rename(self._draft, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+
+        try:
+            rename()
+        except IsADirectoryError:
+            try:
+                os.rmdir(self._name, dir_fd=self._directory)  # a crash can leave an empty one
+                rename()
+            except OSError as cause:
+                raise KeyConflictError("other keys lie below this one", key=key, store=self._store) from cause
+
+    def _set_attributes(self, key: str, attributes: dict[str, str]) -> None:
+        packed = json.dumps(attributes, ensure_ascii=False).encode()
+        try:
+            os.setxattr(self._file, XATTR, packed)
+        except OSError as cause:
+            too_many = len(packed) > ATTRIBUTES_LIMIT and cause.errno in (errno.ENOSPC, errno.E2BIG, errno.ERANGE)
+            if cause.errno != errno.ENOTSUP and not too_many:
+                raise
+            why = f"attributes of {len(packed)} bytes" if too_many else "attributes"
+            raise UnsupportedOperationError(
+                f"{why}: more than this file system keeps beside a file", key=key, store=self._store
+            ) from cause
+
+
+def current_etag(directory: int, name: str) -> str | None:
+    """Return the etag of a file in an open directory, None where there is none."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return etag_of_file(status) if stat.S_ISREG(status.st_mode) else None
+
+
+def reclaim(directory: int, name: str) -> None:
+    """Remove a draft that no writer holds."""
+    try:
+        draft = os.open(name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=directory)
+    except OSError:
+        return
+    try:
+        fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(name, dir_fd=directory)
+    except OSError:
+        pass  # held, or gone meanwhile
+    finally:
+        os.close(draft)

@@ -1,0 +1,64 @@
+"""Reading an open file: all at once, in pieces, and what is known of it."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+from storage.base import ObjectStore
+from storage.offload import offload
+from storage.os_errors import from_os_error
+from storage.reader import ObjectReader
+from storage.stores.draft import etag_of_file, read_attributes
+from storage.types import ObjectInfo
+
+__all__ = ["FileReader", "describe", "pread"]
+
+
+def describe(key: str, descriptor: int) -> ObjectInfo:
+    """Return what is known of an open file, as the object *key*."""
+    status = os.fstat(descriptor)
+    modified = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
+    return ObjectInfo(key, status.st_size, etag_of_file(status), modified, read_attributes(descriptor))
+
+
+def pread(descriptor: int, size: int, offset: int) -> bytes:
+    """Return *size* bytes from *offset* on, fewer only where the file ends: one system call may give less."""
+    data = os.pread(descriptor, size, offset)
+    if len(data) == size or not data:
+        return data
+    pieces = [data]
+    left = size - len(data)
+    while left and (data := os.pread(descriptor, left, offset + size - left)):
+        pieces.append(data)
+        left -= len(data)
+    return b"".join(pieces)
+
+
+class FileReader(ObjectReader):
+    """A reader over an open file; a store never writes into one, so its version stays."""
+
+    def __init__(self, store: ObjectStore, info: ObjectInfo, descriptor: int, start: int, stop: int) -> None:
+        super().__init__(info)
+        self._store = store
+        self._descriptor = descriptor
+        self._start, self._stop = start, stop
+        self._position = start
+
+    async def read(self, size: int = -1, /) -> bytes:
+        left = max(self._stop - self._position, 0)
+        wanted = left if size < 0 else min(size, left)
+        if not wanted:
+            return b""
+        try:
+            data = await offload(pread, self._descriptor, wanted, self._position)
+        except OSError as cause:
+            raise from_os_error(cause, self.info.key, self._store) from cause
+        self._position += len(data)
+        return data
+
+    def seekable(self) -> bool:
+        return True
+
+    async def seek(self, offset: int, /) -> None:
+        self._position = self._start + offset

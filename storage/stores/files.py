@@ -1,0 +1,398 @@
+"""`FileStore`: what the stores on plain files share; they differ in the file that a key is kept in, and in listing."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import stat
+import sys
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any, Literal, TypeVar
+
+from storage.base import ObjectStore
+from storage.conditions import check_conditions, judge
+from storage.data import as_bytes, chunks, is_stream
+from storage.errors import InvalidKeyError, KeyConflictError, KeyNotFoundError, StorageError, UnsupportedOperationError
+from storage.offload import offload
+from storage.os_errors import from_os_error
+from storage.reader import ObjectReader
+from storage.stores.draft import DRAFT, Draft, current_etag, locked, read_attributes, reclaim
+from storage.stores.file_reader import FileReader, describe, pread
+from storage.stores.nofollow import make_directory, open_nofollow
+from storage.stores.walk import entries
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+
+__all__ = ["Durability", "FileStore"]
+
+T = TypeVar("T")
+
+Durability = Literal["atomic", "fsync"]
+
+#: Keys that a listing fetches in one hop to a worker thread.
+PAGE = 1000
+
+#: What open(2) says where there is no plain file to read: nothing, a file for a directory, a symlink, a socket.
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+
+#: Bytes in a path, its NUL included (PATH_MAX, linux/limits.h), and in one name (NAME_MAX).
+_PATH_MAX, _NAME_MAX = 4096, 255
+
+# A pipe opened for reading would wait for its writer; O_NONBLOCK means nothing to a file.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+
+
+class FileStore(ObjectStore):
+    """
+    A directory of files, one for each object, which holds the object's bytes and nothing else.
+
+    Args:
+        root: the directory; made with the first put when it is missing. It may be a symlink, what is in it may not.
+        durability: ``"atomic"``: readers and crashes of processes never see half an object; ``"fsync"``: moreover a put
+            or delete that has returned outlasts a loss of power.
+    """
+
+    _steppable = True
+
+    def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:
+        if sys.platform == "win32":
+            raise UnsupportedOperationError("stores on files need POSIX; use SqliteStore on Windows", store=type(self))
+        if durability not in ("atomic", "fsync"):
+            raise ValueError(f"durability is 'atomic' or 'fsync', not {durability!r}")
+        self.root = os.fspath(root)
+        self.durability: Durability = durability
+        self._root = os.path.realpath(self.root)
+        self._sync = durability == "fsync"
+
+    # -- where a key is kept, said by each store -----------------------------------------------------------------
+
+    @abstractmethod
+    def _path(self, key: str) -> str:
+        """
+        Return the path of the key's file, relative to the root.
+
+        Raises:
+            InvalidKeyError: this store cannot hold the key.
+        """
+
+    @abstractmethod
+    def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
+        """Return an iterator over the keys in order, or over the children of the prefix; it blocks."""
+
+    def _name_it(self, key: str) -> Callable[[int, str], None] | None:
+        """Return what is to be done in the directory, under its lock, before the key's file comes to be there."""
+        return None
+
+    def _unname_it(self, directory: int, name: str) -> None:
+        """Undo that, in the directory and under its lock, after the file is gone."""
+
+    # -- the contract --------------------------------------------------------------------------------------------
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        return await self._do(self._get, key, byte_range)
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        draft = Draft(self._root, self._path(key), sync=self._sync, store=self)
+        check_conditions(if_absent, if_match)
+        kept = check_attributes(attributes)
+
+        def publish(key: str) -> str:
+            return draft.publish(key, kept, if_absent=if_absent, if_match=if_match, name_it=self._name_it(key))
+
+        def write(key: str, content: bytes) -> str:
+            draft.begin()
+            draft.write(content)
+            return publish(key)
+
+        try:
+            if not is_stream(data):
+                return await self._do(write, key, as_bytes(data))
+            await self._do(lambda key: draft.begin(), key)
+            async for piece in chunks(data):
+                await self._do(lambda key, piece: draft.write(piece), key, piece)
+            return await self._do(publish, key)
+        finally:
+            draft.discard()
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        await self._do(self._delete, key, if_match)
+
+    async def exists(self, key: str) -> bool:
+        return await self._do(self._exists, key)
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        async for page in self._pages(self._walk(prefix, start_after)):
+            for key in page:
+                yield key
+
+    async def head(self, key: str) -> ObjectInfo:
+        return await self._do(self._head, key)
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        with ExitStack() as opened:
+
+            def begin(key: str) -> ObjectReader:
+                descriptor = self._opened(key)
+                opened.callback(os.close, descriptor)
+                info = describe(key, descriptor)
+                start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
+                return FileReader(self, info, descriptor, start, stop)
+
+            yield await self._do(begin, key)
+
+    async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        if delimiter != "/":
+            async for child in super().children(prefix, delimiter):
+                yield child
+            return
+        async for page in self._pages(self._walk(prefix, "", "/")):
+            for child in page:
+                yield child
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        def heads(page: list[str]) -> list[ObjectInfo]:
+            found = []
+            for key in page:
+                try:
+                    found.append(self._blocking(self._head, key))
+                except KeyNotFoundError:
+                    continue
+            return found
+
+        async for page in self._pages(self._walk(prefix, start_after)):
+            for info in await offload(heads, page):
+                yield info
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        draft = Draft(self._root, self._path(target), sync=self._sync, store=self)
+
+        def copy(source: str) -> str:
+            descriptor = self._opened(source)
+            try:
+                draft.begin()
+                draft.copy_from(descriptor, os.fstat(descriptor).st_size)
+                kept = read_attributes(descriptor)
+            finally:
+                os.close(descriptor)
+            return draft.publish(target, kept, if_absent=if_absent, name_it=self._name_it(target))
+
+        try:
+            return await self._do(copy, source)
+        finally:
+            draft.discard()
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        self._path(target)
+        return await self._do(self._rename, source, target, if_absent)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capable(
+            Capabilities(
+                conditional_put=True,
+                conditional_delete=True,
+                attributes=self._has_attributes(),
+                ranges=True,
+                streaming=True,
+                bounded_listing=True,
+                cheap_head=True,
+                etags=True,
+                multi_process=True,
+                steppable=True,
+            )
+        )
+
+    async def _open(self) -> None:
+        await offload(self._reclaim, "")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.root!r})"
+
+    # -- what blocks ---------------------------------------------------------------------------------------------
+
+    async def _do(self, work: Callable[..., T], key: str, *args: Any) -> T:
+        """Do a key's blocking work, in one hop."""
+        return await offload(self._blocking, work, key, *args)
+
+    def _blocking(self, work: Callable[..., T], key: str, *args: Any) -> T:
+        """Do a key's blocking work here: the one place where the system's errors become ours."""
+        try:
+            return work(key, *args)
+        except StorageError as error:
+            if error.key is None:
+                error.about(key)
+            raise
+        except OSError as cause:
+            raise from_os_error(cause, key, self) from cause
+
+    def _opened(self, key: str) -> int:
+        """Return a descriptor of the key's file."""
+        try:
+            descriptor = open_nofollow(self._root, self._path(key), _READ)
+        except OSError as cause:
+            if cause.errno in _MISSING:
+                raise KeyNotFoundError(key, store=self) from None
+            raise
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+        raise KeyNotFoundError(key, store=self)
+
+    def _get(self, key: str, byte_range: ByteRange | None) -> bytes:
+        descriptor = self._opened(key)
+        try:
+            size = os.fstat(descriptor).st_size
+            start, stop = (0, size) if byte_range is None else byte_range.within(size, key)
+            return pread(descriptor, stop - start, start)
+        finally:
+            os.close(descriptor)
+
+    def _head(self, key: str) -> ObjectInfo:
+        descriptor = self._opened(key)
+        try:
+            return describe(key, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _exists(self, key: str) -> bool:
+        try:
+            os.close(self._opened(key))
+        except KeyNotFoundError:
+            return False
+        return True
+
+    def _delete(self, key: str, if_match: str | None) -> None:
+        parent, _, name = self._path(key).rpartition("/")
+        try:
+            directory = open_nofollow(self._root, parent, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as cause:
+            if cause.errno not in _MISSING:
+                raise
+            judge(key, None, False, if_match, self)
+            return
+        try:
+            with locked(directory, self, needed=if_match is not None):
+                current = current_etag(directory, name)
+                judge(key, current, False, if_match, self)
+                if current is None:
+                    return
+                os.unlink(name, dir_fd=directory)
+                self._unname_it(directory, name)
+            if self._sync:
+                os.fsync(directory)
+        finally:
+            os.close(directory)
+        self._prune(parent)
+
+    def _rename(self, source: str, target: str, if_absent: bool) -> str:
+        paths = [self._path(key).rpartition("/") for key in (source, target)]
+        os.close(self._opened(source))  # a missing source makes no directories
+        with ExitStack() as held:
+            directories = []
+            for parent, _, _ in paths:
+                try:
+                    directories.append(make_directory(self._root, parent, sync=self._sync))
+                except NotADirectoryError as cause:
+                    raise KeyConflictError("a part of the path is a file", key=target, store=self) from cause
+                held.callback(os.close, directories[-1])
+            # Two renames that cross each other take the locks in one order, and one directory's lock once.
+            inodes = {_inode(directory): directory for directory in directories}
+            for _, directory in sorted(inodes.items()):
+                held.enter_context(locked(directory, self, needed=if_absent))
+            (_, _, old), (_, _, new) = paths
+            etag = current_etag(directories[0], old)
+            if etag is None:
+                raise KeyNotFoundError(source, store=self)
+            judge(target, current_etag(directories[1], new) if if_absent else None, if_absent, None, self)
+            if source == target:
+                return etag
+            if name_it := self._name_it(target):
+                name_it(directories[1], new)
+            try:
+                os.rename(old, new, src_dir_fd=directories[0], dst_dir_fd=directories[1])
+            except IsADirectoryError as cause:
+                raise KeyConflictError("other keys lie below this one", key=target, store=self) from cause
+            self._unname_it(directories[0], old)
+            if self._sync:
+                for directory in reversed(directories):
+                    os.fsync(directory)
+        self._prune(paths[0][0])
+        return etag
+
+    def _prune(self, path: str) -> None:
+        """Remove a directory that is left empty, and those above it; a writer that it is taken from makes it again."""
+        while path:
+            path, _, name = path.rpartition("/")
+            try:
+                directory = open_nofollow(self._root, path, os.O_RDONLY | os.O_DIRECTORY)
+            except OSError:
+                return
+            try:
+                os.rmdir(name, dir_fd=directory)
+            except OSError:
+                return
+            finally:
+                os.close(directory)
+
+    def _reclaim(self, path: str) -> None:
+        """Remove what killed writers left in a directory and those below it."""
+        for name, is_directory in entries(self._root, path):
+            if is_directory:
+                self._reclaim(f"{path}/{name}" if path else name)
+            elif name.startswith(DRAFT):
+                directory = open_nofollow(self._root, path, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    reclaim(directory, name)
+                finally:
+                    os.close(directory)
+
+    def _has_attributes(self) -> bool:
+        """Ask the file system of the root, or of where it will be, whether it has extended attributes."""
+        there = self._root
+        while not os.path.exists(there):
+            there = os.path.dirname(there)
+        try:
+            os.getxattr(there, "user.storage.attributes")
+        except AttributeError:
+            return False  # macOS has them by other calls
+        except OSError as cause:
+            return cause.errno == errno.ENODATA
+        return True
+
+    async def _pages(self, keys: Iterator[str]) -> AsyncIterator[list[str]]:
+        """Yield the keys of a blocking iterator in lists, each fetched in one hop."""
+
+        def fetch() -> list[str]:
+            try:
+                return list(itertools.islice(keys, PAGE))
+            except OSError as cause:
+                raise from_os_error(cause, None, self) from cause
+
+        while page := await offload(fetch):
+            yield page
+
+    def _check_lengths(self, path: str, key: str) -> str:
+        """Return *path* when the operating system takes one of its length."""
+        if len(path) * 4 > _NAME_MAX:  # a character has up to 4 bytes
+            whole = len(os.fsencode(self._root)) + 1 + len(path.encode()) + 1
+            if whole > _PATH_MAX or any(len(name.encode()) > _NAME_MAX for name in path.split("/")):
+                raise InvalidKeyError(
+                    f"too long for a path here: a name has {_NAME_MAX} bytes, a path {_PATH_MAX}", key=key, store=self
+                )
+        return path
+
+
+def _inode(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino

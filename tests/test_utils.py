@@ -145,6 +145,17 @@ async def test_overwrite_is_the_third_parameter() -> None:
     assert b"new" == await target.get("a")
 
 
+async def test_what_is_skipped_is_not_read() -> None:
+    """Also where the target, a minimal store, has no conditional put."""
+    source, target = WatchedStore(), MinimalStore()
+    await source.put("a", b"new")
+    target.objects["a"] = b"old"
+
+    assert 1 == (await copy_store(source, target, overwrite=False)).skipped
+    assert 0 == source.most_open
+    assert {"a": b"old"} == target.objects
+
+
 async def test_what_is_made_in_the_target_meanwhile_is_not_overwritten() -> None:
     """Between the look and the put another may have created the object."""
 
@@ -348,6 +359,18 @@ class SlowStore(DictStore):
         await anyio.lowlevel.checkpoint()
 
 
+class BusyStore(DictStore):
+    """Another writer comes between every read and the write that follows it."""
+
+    _steppable = True
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        async with super().open(key, byte_range=byte_range) as reader:
+            yield reader
+        await self.put(key, b"7")
+
+
 async def test_update_creates_and_replaces() -> None:
     """The function gets None where there is no object; the new bytes come back."""
     store = DictStore()
@@ -386,19 +409,12 @@ async def test_update_gives_up_after_the_attempts() -> None:
     """Someone else is always faster here."""
     calls = 0
 
-    class Busy(DictStore):
-        @asynccontextmanager
-        async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
-            async with super().open(key, byte_range=byte_range) as reader:
-                yield reader
-            await self.put(key, b"7")
-
     def count(value: bytes | None) -> bytes:
         nonlocal calls
         calls += 1
         return increment(value)
 
-    store = Busy()
+    store = BusyStore()
     await store.put("n", b"1")
     with pytest.raises(PreconditionFailedError, match="3 attempts"):
         await update(store, "n", count, attempts=3)
@@ -438,7 +454,9 @@ async def test_update_without_attempts_is_refused() -> None:
 
 
 def test_update_works_stepped() -> None:
-    """Without an event loop."""
-    store = DictStore()
+    """Without an event loop, also when it has to wait and try again."""
+    store = BusyStore()
 
     assert b"1" == step(update(store, "n", increment))
+    with pytest.raises(PreconditionFailedError):
+        step(update(store, "n", increment, attempts=3))

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from storage.reader import ObjectReader as ObjectReader
     from storage.stores.dict import DictStore as DictStore
     from storage.stores.filesystem import FilesystemStore as FilesystemStore
+    from storage.stores.hashdir import HashdirStore as HashdirStore
+    from storage.stores.safe_filesystem import SafeFilesystemStore as SafeFilesystemStore
     from storage.types import Attributes as Attributes
     from storage.types import ByteRange as ByteRange
     from storage.types import Capabilities as Capabilities
@@ -65,6 +67,7 @@ _HOMES = {
     "DictStore": "storage.stores.dict",
     "FilesystemStore": "storage.stores.filesystem",
     "GzipStore": "storage.decorators.gzip",
+    "HashdirStore": "storage.stores.hashdir",
     "InvalidKeyError": "storage.errors",
     "KeyConflictError": "storage.errors",
     "KeyExistsError": "storage.errors",
@@ -79,6 +82,7 @@ _HOMES = {
     "Progress": "storage.utils",
     "RangeNotSatisfiableError": "storage.errors",
     "ReadonlyStore": "storage.decorators.readonly",
+    "SafeFilesystemStore": "storage.stores.safe_filesystem",
     "StorageError": "storage.errors",
     "StoreClosedError": "storage.errors",
     "StoreDecorator": "storage.decorators.base",

@@ -15,9 +15,8 @@ from storage.types import ObjectInfo
 __all__ = ["FileReader", "describe", "pread"]
 
 
-def describe(key: str, descriptor: int) -> ObjectInfo:
+def describe(key: str, descriptor: int, status: os.stat_result) -> ObjectInfo:
     """Return what is known of an open file, as the object *key*."""
-    status = os.fstat(descriptor)
     modified = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
     return ObjectInfo(key, status.st_size, etag_of_file(status), modified, read_attributes(descriptor))
 

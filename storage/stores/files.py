@@ -91,7 +91,7 @@ class FileStore(ObjectStore):
     # -- the contract --------------------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
-        return await self._do(self._get, key, byte_range)
+        return await offload(self._blocking, self._get, key, byte_range)
 
     async def put(
         self,
@@ -143,9 +143,9 @@ class FileStore(ObjectStore):
         with ExitStack() as opened:
 
             def begin(key: str) -> ObjectReader:
-                descriptor = self._opened(key)
+                descriptor, status = self._opened(key)
                 opened.callback(os.close, descriptor)
-                info = describe(key, descriptor)
+                info = describe(key, descriptor, status)
                 start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
                 return FileReader(self, info, descriptor, start, stop)
 
@@ -178,10 +178,10 @@ class FileStore(ObjectStore):
         draft = Draft(self._root, self._path(target), sync=self._sync, store=self)
 
         def copy(source: str) -> str:
-            descriptor = self._opened(source)
+            descriptor, status = self._opened(source)
             try:
                 draft.begin()
-                draft.copy_from(descriptor, os.fstat(descriptor).st_size)
+                draft.copy_from(descriptor, status.st_size)
                 kept = read_attributes(descriptor)
             finally:
                 os.close(descriptor)
@@ -236,38 +236,38 @@ class FileStore(ObjectStore):
         except OSError as cause:
             raise from_os_error(cause, key, self) from cause
 
-    def _opened(self, key: str) -> int:
-        """Return a descriptor of the key's file."""
+    def _opened(self, key: str) -> tuple[int, os.stat_result]:
+        """Return a descriptor of the key's file, and its status."""
         try:
             descriptor = open_nofollow(self._root, self._path(key), _READ)
         except OSError as cause:
             if cause.errno in _MISSING:
                 raise KeyNotFoundError(key, store=self) from None
             raise
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return descriptor
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            return descriptor, status
         os.close(descriptor)
         raise KeyNotFoundError(key, store=self)
 
     def _get(self, key: str, byte_range: ByteRange | None) -> bytes:
-        descriptor = self._opened(key)
+        descriptor, status = self._opened(key)
         try:
-            size = os.fstat(descriptor).st_size
-            start, stop = (0, size) if byte_range is None else byte_range.within(size, key)
+            start, stop = (0, status.st_size) if byte_range is None else byte_range.within(status.st_size, key)
             return pread(descriptor, stop - start, start)
         finally:
             os.close(descriptor)
 
     def _head(self, key: str) -> ObjectInfo:
-        descriptor = self._opened(key)
+        descriptor, status = self._opened(key)
         try:
-            return describe(key, descriptor)
+            return describe(key, descriptor, status)
         finally:
             os.close(descriptor)
 
     def _exists(self, key: str) -> bool:
         try:
-            os.close(self._opened(key))
+            os.close(self._opened(key)[0])
         except KeyNotFoundError:
             return False
         return True
@@ -297,7 +297,7 @@ class FileStore(ObjectStore):
 
     def _rename(self, source: str, target: str, if_absent: bool) -> str:
         paths = [self._path(key).rpartition("/") for key in (source, target)]
-        os.close(self._opened(source))  # a missing source makes no directories
+        os.close(self._opened(source)[0])  # a missing source makes no directories
         with ExitStack() as held:
             directories = []
             for parent, _, _ in paths:

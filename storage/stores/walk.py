@@ -65,7 +65,7 @@ class Walk(Generic[AnyStr]):
         delimiter: AnyStr | None = None,
     ) -> None:
         self._root = root
-        self._decode = decode
+        self._decode: Callable[[str, bool], AnyStr | None] = decode
         self._prefix: AnyStr = prefix
         self._start_after: AnyStr = start_after
         self._delimiter: AnyStr | None = delimiter

@@ -1,0 +1,115 @@
+"""`HashdirStore`: any key, spread evenly over directories by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+
+from storage import defaults
+from storage.keys import check_key
+from storage.stores.draft import DRAFT
+from storage.stores.files import Durability, FileStore
+from storage.stores.nofollow import open_nofollow
+from storage.stores.walk import entries
+from storage.types import Capabilities
+
+__all__ = ["HashdirStore"]
+
+#: The name of the file beside an object's that holds its key.
+KEY = ".key"
+
+
+class HashdirStore(FileStore):
+    """
+    An object is the file ``aa/bb/cc/rest`` of its key's sha-256 in hex, which holds exactly the object's bytes.
+
+    Any key can be kept, and no directory grows large. The key's text is beside the file, in ``rest.key``. What it says
+    depends on nothing but its name, so that it is written once, before the object first appears and under the same lock,
+    and is right for every later version; unlike an extended attribute it takes keys of any length, and outlasts tools
+    that copy bytes only. A hash does not keep order: `keys` reads all of these files and sorts.
+
+    Args:
+        root: the directory; made with the first put when it is missing.
+        width: hex digits in the name of a directory.
+        depth: directories one below the other.
+        durability: as for every `FileStore`.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str], width: int = 2, depth: int = 3, *, durability: Durability = "atomic"
+    ) -> None:
+        if width < 1 or depth < 0 or width * depth >= 64:
+            raise ValueError(f"width={width} and depth={depth}: directories take less than the 64 digits of a sha-256")
+        super().__init__(root, durability=durability)
+        self.width = width
+        self.depth = depth
+
+    def _path(self, key: str) -> str:
+        digest = hashlib.sha256(check_key(key, self).encode()).hexdigest()
+        cut = self.width * self.depth
+        return "/".join([*(digest[i : i + self.width] for i in range(0, cut, self.width)), digest[cut:]])
+
+    def _name_it(self, key: str) -> Callable[[int, str], None]:
+        def name_it(directory: int, name: str) -> None:
+            try:
+                os.stat(name + KEY, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                self._write_key(directory, name, key)
+
+        return name_it
+
+    def _write_key(self, directory: int, name: str, key: str) -> None:
+        """Write the key's file, whole or not at all, and to the disk before the object's name where that counts."""
+        draft = f"{DRAFT}{name}"  # the directory's lock is held: nobody else writes this one
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666, dir_fd=directory)
+        try:
+            text = memoryview(key.encode())
+            while text:
+                text = text[os.write(file, text) :]
+            if self._sync:
+                os.fsync(file)
+            os.rename(draft, name + KEY, src_dir_fd=directory, dst_dir_fd=directory)
+            if self._sync:
+                os.fsync(directory)
+        finally:
+            os.close(file)
+
+    def _unname_it(self, directory: int, name: str) -> None:
+        os.unlink(name + KEY, dir_fd=directory)
+
+    def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
+        return iter(sorted(key for key in self._found("") if key.startswith(prefix) and key > start_after))
+
+    def _found(self, path: str) -> Iterator[str]:
+        """Yield the keys below a directory, in the order of nothing."""
+        names = dict(entries(self._root, path))
+        for name, is_directory in names.items():
+            below = f"{path}/{name}" if path else name
+            if is_directory:
+                yield from self._found(below)
+            elif name.endswith(KEY) and name.removesuffix(KEY) in names:
+                key = self._read_key(below)
+                if key is not None:
+                    yield key
+
+    def _read_key(self, path: str) -> str | None:
+        """Return the key in a key's file, or None where it is gone meanwhile or another program's."""
+        try:
+            file = open_nofollow(self._root, path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            with os.fdopen(file, "rb") as opened:
+                key = opened.read().decode()
+        except UnicodeDecodeError:
+            return None
+        return key if key and self._path(key) == path.removesuffix(KEY) else None
+
+    def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        return defaults.children(self, prefix, delimiter)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, bounded_listing=False)

@@ -1,0 +1,47 @@
+"""`SafeFilesystemStore`: any key, as files whose names every operating system takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from storage.keys import check_key, is_key
+from storage.stores.files import FileStore
+from storage.stores.safe_names import decode_name, encode_directory, encode_path
+from storage.stores.walk import Walk
+
+__all__ = ["SafeFilesystemStore"]
+
+
+class SafeFilesystemStore(FileStore):
+    """
+    Objects are plain files below *root*, under names that are safe everywhere and give the keys back.
+
+    Slashes stay directories and ``reports/2024-q1.csv`` stays readable; what file systems treat differently, upper case
+    included, is escaped (`storage.stores.safe_names`). Other files in the directory are skipped. Only keys whose
+    escaped path is longer than the operating system's 4,096 bytes are refused, with `InvalidKeyError`.
+    """
+
+    def _path(self, key: str) -> str:
+        return self._check_lengths(encode_path(check_key(key, self)), key)
+
+    def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
+        if prefix and not is_key(prefix):
+            return iter(())
+        directory, slash, _ = prefix.rpartition("/")
+        path = "/".join(encode_directory(directory)) if slash else ""
+        text, begins, after = (
+            (directory + slash).encode(),
+            prefix.encode(),
+            start_after.encode("utf-8", "surrogatepass"),
+        )
+        cut = None if delimiter is None else delimiter.encode()
+        return _texts(Walk(self._root, decode_name, path, text, begins, after, cut))
+
+
+def _texts(keys: Iterator[bytes]) -> Iterator[str]:
+    """Yield what is text; a file whose decoded name is not UTF-8 is another program's."""
+    for key in keys:
+        try:
+            yield key.decode()
+        except UnicodeDecodeError:
+            continue

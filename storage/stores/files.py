@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Container, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any, Literal, TypeVar
 
@@ -42,6 +42,7 @@ _PATH_MAX, _NAME_MAX = 4096, 255
 
 # A pipe opened for reading would wait for its writer; O_NONBLOCK means nothing to a file.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
 class FileStore(ObjectStore):
@@ -275,7 +276,7 @@ class FileStore(ObjectStore):
     def _delete(self, key: str, if_match: str | None) -> None:
         parent, _, name = self._path(key).rpartition("/")
         try:
-            directory = open_nofollow(self._root, parent, os.O_RDONLY | os.O_DIRECTORY)
+            directory = open_nofollow(self._root, parent, _DIRECTORY)
         except OSError as cause:
             if cause.errno not in _MISSING:
                 raise
@@ -335,7 +336,7 @@ class FileStore(ObjectStore):
         while path:
             path, _, name = path.rpartition("/")
             try:
-                directory = open_nofollow(self._root, path, os.O_RDONLY | os.O_DIRECTORY)
+                directory = open_nofollow(self._root, path, _DIRECTORY)
             except OSError:
                 return
             try:
@@ -347,15 +348,25 @@ class FileStore(ObjectStore):
 
     def _reclaim(self, path: str) -> None:
         """Remove what killed writers left in a directory and those below it."""
-        for name, is_directory in entries(self._root, path):
+        names = dict(entries(self._root, path))
+        for name, is_directory in names.items():
             if is_directory:
                 self._reclaim(f"{path}/{name}" if path else name)
-            elif name.startswith(DRAFT):
-                directory = open_nofollow(self._root, path, os.O_RDONLY | os.O_DIRECTORY)
+            elif self._is_leftover(name, names):
+                directory = open_nofollow(self._root, path, _DIRECTORY)
                 try:
-                    reclaim(directory, name)
+                    with locked(directory, self, needed=False):
+                        self._remove_leftover(directory, name)
                 finally:
                     os.close(directory)
+
+    def _is_leftover(self, name: str, names: Container[str]) -> bool:
+        """Say whether a file, one of *names* in its directory, may be what a killed writer left."""
+        return name.startswith(DRAFT)
+
+    def _remove_leftover(self, directory: int, name: str) -> None:
+        """Remove it, under the directory's lock, if that is what it is."""
+        reclaim(directory, name)
 
     def _has_attributes(self) -> bool:
         """Ask the file system of the root, or of where it will be, whether it has extended attributes."""

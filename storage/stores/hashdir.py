@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Container, Iterator
 from dataclasses import replace
 
 from storage import defaults
 from storage.keys import check_key
-from storage.stores.draft import DRAFT
+from storage.stores.draft import DRAFT, current_etag
 from storage.stores.files import Durability, FileStore
 from storage.stores.nofollow import open_nofollow
 from storage.stores.walk import entries
@@ -26,9 +26,9 @@ class HashdirStore(FileStore):
     An object is the file ``aa/bb/cc/rest`` of its key's sha-256 in hex, which holds exactly the object's bytes.
 
     Any key can be kept, and no directory grows large. The key's text is beside the file, in ``rest.key``. What it says
-    depends on nothing but its name, so that it is written once, before the object first appears and under the same lock,
-    and is right for every later version; unlike an extended attribute it takes keys of any length, and outlasts tools
-    that copy bytes only. A hash does not keep order: `keys` reads all of these files and sorts.
+    follows from its name, so that it is written once, before the object first appears and under the same lock, and is
+    right for every later version; unlike an extended attribute it takes keys of any length, and outlasts tools that copy
+    bytes only. A hash does not keep order: `keys` reads all of these files and sorts.
 
     Args:
         root: the directory; made with the first put when it is missing.
@@ -36,6 +36,8 @@ class HashdirStore(FileStore):
         depth: directories one below the other.
         durability: as for every `FileStore`.
     """
+
+    _steppable = True
 
     def __init__(
         self, root: str | os.PathLike[str], width: int = 2, depth: int = 3, *, durability: Durability = "atomic"
@@ -106,6 +108,16 @@ class HashdirStore(FileStore):
         except UnicodeDecodeError:
             return None
         return key if key and self._path(key) == path.removesuffix(KEY) else None
+
+    def _is_leftover(self, name: str, names: Container[str]) -> bool:
+        orphan = name.endswith(KEY) and name.removesuffix(KEY) not in names  # killed before the object followed
+        return orphan or super()._is_leftover(name, names)
+
+    def _remove_leftover(self, directory: int, name: str) -> None:
+        if not name.endswith(KEY):
+            super()._remove_leftover(directory, name)
+        elif current_etag(directory, name.removesuffix(KEY)) is None:
+            os.unlink(name, dir_fd=directory)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         return defaults.children(self, prefix, delimiter)

@@ -3,8 +3,8 @@ Any key as a path whose names every operating system takes: the encoding of `Saf
 
 A key is cut at its slashes, and each segment is a name:
 
-- ``a-z``, ``0-9``, ``-``, ``_`` and ``.`` stand for themselves; ``A-Z`` are ``^a`` to ``^z``, because names that differ in
-  case only are one name on some systems; every other byte of the UTF-8 text is ``%`` and two hex digits, and so is a
+- ``a-z``, ``0-9``, ``-``, ``_`` and ``.`` stand for themselves; ``A-Z`` are ``^a`` to ``^z``, because names that
+  differ in case only are one name on some systems; every other byte of the UTF-8 text is ``%`` and two hex digits, and so is a
   dot at a name's beginning or end and the first letter of what Windows reserves (``con``, ``nul.txt``);
 - a directory's name ends in ``+``, so that the keys ``a`` and ``a/b`` can both be;
 - a segment of 80 bytes and more is continued, every 80 bytes, in a directory whose name ends in ``~``; encoded these
@@ -17,6 +17,7 @@ The names sort differently from the keys, which does not matter: a directory is 
 from __future__ import annotations
 
 import re
+import string
 
 __all__ = ["decode_name", "encode_directory", "encode_path"]
 
@@ -24,11 +25,9 @@ __all__ = ["decode_name", "encode_directory", "encode_path"]
 SPAN = 80
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.")
-_UPPER = range(ord("A"), ord("Z") + 1)
-_ENCODED = [
-    chr(byte) if byte in _PLAIN else f"^{chr(byte).lower()}" if byte in _UPPER else f"%{byte:02x}"
-    for byte in range(256)
-]
+_ENCODED = [chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in range(256)]
+for _letter in string.ascii_uppercase:
+    _ENCODED[ord(_letter)] = f"^{_letter.lower()}"
 
 #: Names that Windows keeps for devices, with any extension ("Naming Files, Paths, and Namespaces").
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$|clock\$)(?:\.|\Z)")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from storage.errors import InvalidKeyError
 
-__all__ = ["check_key", "check_path", "is_key"]
+__all__ = ["check_key", "check_length", "check_path", "is_key"]
 
 
 def is_key(key: object) -> bool:
@@ -29,6 +30,26 @@ def check_key(key: str, store: object = None) -> str:
     if not key.isascii() and not _encodes(key):
         raise InvalidKeyError("a key is text that encodes to UTF-8: no lone surrogates", key=key, store=store)
     return key
+
+
+#: Bytes in one name (NAME_MAX), and in a path with its NUL (PATH_MAX); linux/limits.h, and no system here has more.
+_NAME_MAX, _PATH_MAX = 255, 4096
+
+
+def check_length(path: str, root: str, key: str, store: object = None) -> str:
+    """
+    Return *path*, below *root* and standing for *key*, when the operating system takes one of its length.
+
+    Raises:
+        InvalidKeyError: a name in it has more than 255 bytes, or the whole more than 4,095.
+    """
+    if len(path) * 4 > _NAME_MAX:  # a character has up to 4 bytes
+        whole = len(os.fsencode(root)) + 1 + len(path.encode()) + 1
+        if whole > _PATH_MAX or any(len(name.encode()) > _NAME_MAX for name in path.split("/")):
+            raise InvalidKeyError(
+                f"too long for a path: a name has {_NAME_MAX} bytes, a path {_PATH_MAX}", key=key, store=store
+            )
+    return path
 
 
 def _encodes(key: str) -> bool:

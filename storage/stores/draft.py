@@ -124,13 +124,13 @@ class Draft:
                 fcntl.flock(self._file, fcntl.LOCK_EX)
                 if os.fstat(self._file).st_nlink:
                     return
-                self.discard()  # reclaimed between its making and its lock
+                self.close()  # reclaimed between its making and its lock
             except FileNotFoundError:  # the directory was left empty by a delete, and so removed
-                self.discard()
+                self.close()
                 if attempt == ATTEMPTS - 1:
                     raise
             except BaseException as error:
-                self.discard()
+                self.close()
                 if isinstance(error, OSError) and error.errno in (errno.ENOTDIR, errno.ELOOP):
                     raise KeyConflictError("a part of the path is a file or a symlink", store=self._store) from error
                 raise
@@ -188,8 +188,8 @@ class Draft:
             os.fsync(self._directory)
         return etag
 
-    def discard(self) -> None:
-        """Remove what is not published, and close. May be repeated."""
+    def close(self) -> None:
+        """Give the file up unless it is published. May be repeated."""
         if self._draft:
             try:
                 os.unlink(self._draft, dir_fd=self._directory)

@@ -9,13 +9,13 @@ import stat
 import sys
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Container, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from typing import Any, Literal, TypeVar
 
 from storage.base import ObjectStore
 from storage.conditions import check_conditions, judge
 from storage.data import as_bytes, chunks, is_stream
-from storage.errors import InvalidKeyError, KeyConflictError, KeyNotFoundError, StorageError, UnsupportedOperationError
+from storage.errors import KeyConflictError, KeyNotFoundError, StorageError, UnsupportedOperationError
 from storage.offload import offload
 from storage.os_errors import from_os_error
 from storage.reader import ObjectReader
@@ -36,9 +36,6 @@ PAGE = 1000
 
 #: What open(2) says where there is no plain file to read: nothing, a file for a directory, a symlink, a socket.
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
-
-#: Bytes in a path, its NUL included (PATH_MAX, linux/limits.h), and in one name (NAME_MAX).
-_PATH_MAX, _NAME_MAX = 4096, 255
 
 # A pipe opened for reading would wait for its writer; O_NONBLOCK means nothing to a file.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
@@ -92,7 +89,7 @@ class FileStore(ObjectStore):
     # -- the contract --------------------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
-        return await offload(self._blocking, self._get, key, byte_range)
+        return await offload(self._blocking, key, self._get, key, byte_range)
 
     async def put(
         self,
@@ -107,29 +104,29 @@ class FileStore(ObjectStore):
         check_conditions(if_absent, if_match)
         kept = check_attributes(attributes)
 
-        def publish(key: str) -> str:
-            return draft.publish(key, kept, if_absent=if_absent, if_match=if_match, name_it=self._name_it(key))
+        def publish() -> str:
+            name_it = self._name_it(key)
+            return draft.publish(key, kept, if_absent=if_absent, if_match=if_match, name_it=name_it)
 
-        def write(key: str, content: bytes) -> str:
-            draft.begin()
-            draft.write(content)
-            return publish(key)
+        def write(content: bytes) -> str:
+            with closing(draft):
+                draft.begin()
+                draft.write(content)
+                return publish()
 
-        try:
-            if not is_stream(data):
-                return await self._do(write, key, as_bytes(data))
-            await self._do(lambda key: draft.begin(), key)
+        if not is_stream(data):
+            return await self._do(key, write, as_bytes(data))
+        with closing(draft):
+            await self._do(key, draft.begin)
             async for piece in chunks(data):
-                await self._do(lambda key, piece: draft.write(piece), key, piece)
-            return await self._do(publish, key)
-        finally:
-            draft.discard()
+                await self._do(key, draft.write, piece)
+            return await self._do(key, publish)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        await self._do(self._delete, key, if_match)
+        await self._do(key, self._delete, key, if_match)
 
     async def exists(self, key: str) -> bool:
-        return await self._do(self._exists, key)
+        return await self._do(key, self._exists, key)
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         async for page in self._pages(self._walk(prefix, start_after)):
@@ -137,20 +134,20 @@ class FileStore(ObjectStore):
                 yield key
 
     async def head(self, key: str) -> ObjectInfo:
-        return await self._do(self._head, key)
+        return await self._do(key, self._head, key)
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         with ExitStack() as opened:
 
-            def begin(key: str) -> ObjectReader:
+            def begin() -> ObjectReader:
                 descriptor, status = self._opened(key)
                 opened.callback(os.close, descriptor)
                 info = describe(key, descriptor, status)
                 start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
                 return FileReader(self, info, descriptor, start, stop)
 
-            yield await self._do(begin, key)
+            yield await self._do(key, begin)
 
     async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         if delimiter != "/":
@@ -166,7 +163,7 @@ class FileStore(ObjectStore):
             found = []
             for key in page:
                 try:
-                    found.append(self._blocking(self._head, key))
+                    found.append(self._blocking(key, self._head, key))
                 except KeyNotFoundError:
                     continue
             return found
@@ -178,24 +175,22 @@ class FileStore(ObjectStore):
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         draft = Draft(self._root, self._path(target), sync=self._sync, store=self)
 
-        def copy(source: str) -> str:
+        def copy() -> str:
             descriptor, status = self._opened(source)
             try:
-                draft.begin()
-                draft.copy_from(descriptor, status.st_size)
-                kept = read_attributes(descriptor)
+                with closing(draft):
+                    draft.begin()
+                    draft.copy_from(descriptor, status.st_size)
+                    kept = read_attributes(descriptor)
+                    return draft.publish(target, kept, if_absent=if_absent, name_it=self._name_it(target))
             finally:
                 os.close(descriptor)
-            return draft.publish(target, kept, if_absent=if_absent, name_it=self._name_it(target))
 
-        try:
-            return await self._do(copy, source)
-        finally:
-            draft.discard()
+        return await self._do(source, copy)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         self._path(target)
-        return await self._do(self._rename, source, target, if_absent)
+        return await self._do(source, self._rename, source, target, if_absent)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -222,14 +217,14 @@ class FileStore(ObjectStore):
 
     # -- what blocks ---------------------------------------------------------------------------------------------
 
-    async def _do(self, work: Callable[..., T], key: str, *args: Any) -> T:
+    async def _do(self, key: str, work: Callable[..., T], *args: Any) -> T:
         """Do a key's blocking work, in one hop."""
-        return await offload(self._blocking, work, key, *args)
+        return await offload(self._blocking, key, work, *args)
 
-    def _blocking(self, work: Callable[..., T], key: str, *args: Any) -> T:
+    def _blocking(self, key: str, work: Callable[..., T], *args: Any) -> T:
         """Do a key's blocking work here: the one place where the system's errors become ours."""
         try:
-            return work(key, *args)
+            return work(*args)
         except StorageError as error:
             if error.key is None:
                 error.about(key)
@@ -392,16 +387,6 @@ class FileStore(ObjectStore):
 
         while page := await offload(fetch):
             yield page
-
-    def _check_lengths(self, path: str, key: str) -> str:
-        """Return *path* when the operating system takes one of its length."""
-        if len(path) * 4 > _NAME_MAX:  # a character has up to 4 bytes
-            whole = len(os.fsencode(self._root)) + 1 + len(path.encode()) + 1
-            if whole > _PATH_MAX or any(len(name.encode()) > _NAME_MAX for name in path.split("/")):
-                raise InvalidKeyError(
-                    f"too long for a path here: a name has {_NAME_MAX} bytes, a path {_PATH_MAX}", key=key, store=self
-                )
-        return path
 
 
 def _inode(descriptor: int) -> tuple[int, int]:

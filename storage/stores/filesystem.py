@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from storage.errors import InvalidKeyError
-from storage.keys import check_path, is_key
+from storage.keys import check_length, check_path, is_key
 from storage.stores.draft import DRAFT
 from storage.stores.files import FileStore
 from storage.stores.walk import Walk
@@ -26,7 +26,7 @@ class FilesystemStore(FileStore):
         check_path(key, self)
         if DRAFT in key and (key.startswith(DRAFT) or f"/{DRAFT}" in key):
             raise InvalidKeyError(f"names that begin with {DRAFT!r} are the store's own", key=key, store=self)
-        return self._check_lengths(key, key)
+        return check_length(key, self._root, key, self)
 
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
         directory, slash, _ = prefix.rpartition("/")

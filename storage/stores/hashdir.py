@@ -27,8 +27,8 @@ class HashdirStore(FileStore):
 
     Any key can be kept, and no directory grows large. The key's text is beside the file, in ``rest.key``. What it says
     follows from its name, so that it is written once, before the object first appears and under the same lock, and is
-    right for every later version; unlike an extended attribute it takes keys of any length, and outlasts tools that copy
-    bytes only. A hash does not keep order: `keys` reads all of these files and sorts.
+    right for every later version; unlike an extended attribute it takes keys of any length, and outlasts tools that
+    copy bytes only. A hash does not keep order: `keys` reads all of these files and sorts.
 
     Args:
         root: the directory; made with the first put when it is missing.

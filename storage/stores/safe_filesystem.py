@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage.keys import check_key, is_key
+from storage.keys import check_key, check_length, is_key
 from storage.stores.files import FileStore
 from storage.stores.safe_names import decode_name, encode_directory, encode_path
 from storage.stores.walk import Walk
@@ -22,7 +22,7 @@ class SafeFilesystemStore(FileStore):
     """
 
     def _path(self, key: str) -> str:
-        return self._check_lengths(encode_path(check_key(key, self)), key)
+        return check_length(encode_path(check_key(key, self)), self._root, key, self)
 
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
         if prefix and not is_key(prefix):

@@ -4,8 +4,8 @@ Any key as a path whose names every operating system takes: the encoding of `Saf
 A key is cut at its slashes, and each segment is a name:
 
 - ``a-z``, ``0-9``, ``-``, ``_`` and ``.`` stand for themselves; ``A-Z`` are ``^a`` to ``^z``, because names that
-  differ in case only are one name on some systems; every other byte of the UTF-8 text is ``%`` and two hex digits, and so is a
-  dot at a name's beginning or end and the first letter of what Windows reserves (``con``, ``nul.txt``);
+  differ in case only are one name on some systems; every other byte of the UTF-8 text is ``%`` and two
+  hex digits, and so are a dot at a name's beginning or end and the first letter of what Windows reserves (``con``);
 - a directory's name ends in ``+``, so that the keys ``a`` and ``a/b`` can both be;
 - a segment of 80 bytes and more is continued, every 80 bytes, in a directory whose name ends in ``~``; encoded these
   have at most 240 characters, of the 255 that a name may have;

@@ -12,11 +12,11 @@ How a file of a store comes to be: written as a draft beside its place, then put
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import random
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +27,10 @@ from storage.errors import KeyConflictError, UnsupportedOperationError
 from storage.stores.nofollow import make_directory
 from storage.types import ATTRIBUTES_LIMIT
 
+if sys.platform == "win32":
+    raise ImportError("stores on files need POSIX (flock, names relative to a directory); on Windows use SqliteStore")
+import fcntl
+
 __all__ = ["DRAFT", "Draft", "etag_of_file", "locked", "read_attributes", "reclaim"]
 
 #: How the names of drafts begin; no key has a segment that begins so.
@@ -34,6 +38,9 @@ DRAFT = ".~storage-"
 
 #: The extended attribute that holds an object's attributes, as JSON.
 XATTR = "user.storage.attributes"
+
+#: Python has no call for extended attributes on macOS.
+HAS_XATTR = hasattr(os, "setxattr")
 
 #: How often a directory that is deleted under the writer is made again before the write fails.
 ATTEMPTS = 100
@@ -62,6 +69,8 @@ def etag_of_file(status: os.stat_result) -> str:
 
 def read_attributes(descriptor: int) -> dict[str, str]:
     """Return the attributes of an open file; none where it, or its file system, has none."""
+    if not HAS_XATTR:
+        return {}
     try:
         packed = os.getxattr(descriptor, XATTR)
     except OSError as cause:
@@ -215,6 +224,8 @@ class Draft:
                 raise KeyConflictError("other keys lie below this one", key=key, store=self._store) from cause
 
     def _set_attributes(self, key: str, attributes: dict[str, str]) -> None:
+        if not HAS_XATTR:
+            raise UnsupportedOperationError("no extended attributes on this system", key=key, store=self._store)
         packed = json.dumps(attributes, ensure_ascii=False).encode()
         try:
             os.setxattr(self._file, XATTR, packed)

@@ -6,7 +6,6 @@ import errno
 import itertools
 import os
 import stat
-import sys
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Container, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing
@@ -15,11 +14,11 @@ from typing import Any, Literal, TypeVar
 from storage.base import ObjectStore
 from storage.conditions import check_conditions, judge
 from storage.data import as_bytes, chunks, is_stream
-from storage.errors import KeyConflictError, KeyNotFoundError, StorageError, UnsupportedOperationError
+from storage.errors import KeyConflictError, KeyNotFoundError, StorageError
 from storage.offload import offload
 from storage.os_errors import from_os_error
 from storage.reader import ObjectReader
-from storage.stores.draft import DRAFT, Draft, current_etag, locked, read_attributes, reclaim
+from storage.stores.draft import DRAFT, HAS_XATTR, XATTR, Draft, current_etag, locked, read_attributes, reclaim
 from storage.stores.file_reader import FileReader, describe, pread
 from storage.stores.nofollow import make_directory, open_nofollow
 from storage.stores.walk import entries
@@ -55,8 +54,6 @@ class FileStore(ObjectStore):
     _steppable = True
 
     def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:
-        if sys.platform == "win32":
-            raise UnsupportedOperationError("stores on files need POSIX; use SqliteStore on Windows", store=type(self))
         if durability not in ("atomic", "fsync"):
             raise ValueError(f"durability is 'atomic' or 'fsync', not {durability!r}")
         self.root = os.fspath(root)
@@ -365,13 +362,13 @@ class FileStore(ObjectStore):
 
     def _has_attributes(self) -> bool:
         """Ask the file system of the root, or of where it will be, whether it has extended attributes."""
+        if not HAS_XATTR:
+            return False
         there = self._root
         while not os.path.exists(there):
             there = os.path.dirname(there)
         try:
-            os.getxattr(there, "user.storage.attributes")
-        except AttributeError:
-            return False  # macOS has them by other calls
+            os.getxattr(there, XATTR)
         except OSError as cause:
             return cause.errno == errno.ENODATA
         return True

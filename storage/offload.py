@@ -43,9 +43,11 @@ def is_stepping() -> bool:
     return _mode.stepping
 
 
-def step(coroutine: Coroutine[Any, Any, T]) -> T:
+def step(coroutine: Coroutine[Any, Any, T], source: object = None) -> T:
     """
     Run a coroutine that never suspends to its end in this thread, without an event loop, and return its result.
+
+    *source* is what the error names where the coroutine has no name of its own: the async generator it belongs to.
 
     Raises:
         RuntimeError: it suspended; the store declares itself steppable and is not.
@@ -58,7 +60,7 @@ def step(coroutine: Coroutine[Any, Any, T]) -> T:
         return done.value  # type: ignore[no-any-return]  # StopIteration.value is Any
     finally:
         _mode.stepping = outer
-    name = getattr(coroutine, "__qualname__", repr(coroutine))
+    name = getattr(source or coroutine, "__qualname__", repr(coroutine))
     coroutine.close()
     raise RuntimeError(
         f"{name} suspended, but its store says it is steppable; declare steppable=False in its capabilities"

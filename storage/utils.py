@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -139,7 +139,9 @@ async def get_or(store: ObjectStore, key: str, default: T) -> bytes | T:
         return default
 
 
-async def update(store: ObjectStore, key: str, fn: Callable[[bytes | None], bytes], *, attempts: int = 100) -> bytes:
+async def update(
+    store: ObjectStore, key: str, fn: Callable[[bytes | None], bytes | Awaitable[bytes]], *, attempts: int = 100
+) -> bytes:
     """
     Replace the object's bytes with ``fn(bytes)`` and return them; no concurrent writer's change is lost.
 
@@ -149,7 +151,8 @@ async def update(store: ObjectStore, key: str, fn: Callable[[bytes | None], byte
     Args:
         store: one whose capabilities have ``conditional_put``.
         key: the object; where there is none, *fn* gets None and the object is created.
-        fn: a plain function from the old bytes to the new; what it raises passes unchanged, and nothing is written.
+        fn: a function from the old bytes to the new, or an async one; what it raises passes unchanged, and nothing is
+            written then.
         attempts: how often to try.
 
     Raises:
@@ -168,7 +171,8 @@ async def update(store: ObjectStore, key: str, fn: Callable[[bytes | None], byte
                 current, info = await reader.read(), reader.info
         except KeyNotFoundError:
             current, info = None, None
-        changed = fn(current)
+        made = fn(current)
+        changed = await made if isinstance(made, Awaitable) else made
         try:
             if info is None:
                 await store.put(key, changed, if_absent=True)

@@ -1,0 +1,250 @@
+"""
+Writes ``storage/sync.py``, the synchronous face, from the text of the async code.
+
+    python -m storage._tools.generate            write it
+    python -m storage._tools.generate --check    only say whether it is fresh
+
+Nothing is imported, so that no back end has to be installed. Each public name of `storage` that is a store becomes a
+class, each async function a function: the same signature and docstring without ``async``. The lines come out as
+``ruff format`` leaves them, so that no formatter's version decides whether the file is fresh.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+
+from storage._tools.signature import HOMES, Signature
+from storage._tools.source import ROOT, Class, Definition, Function, Module, chain, find, home_of, load, methods
+
+TARGET = ROOT / "storage" / "sync.py"
+WIDTH = 120
+
+#: Public classes that users derive their own stores from: they have no synchronous twin.
+BASES = {"ObjectStore", "StoreDecorator", "KeyTransform", "DataTransform"}
+
+HEADER = '''"""
+The synchronous face: every store, decorator and function of `storage`, without ``await``.
+
+GENERATED from the async code: change that, then run ``make sync``.
+"""
+
+from __future__ import annotations
+
+'''
+
+#: How docstrings lose their ``async``.
+WORDS = [
+    (r"\b[Aa]sync (with|for)\b", r"\1"),
+    (r"\bawait ", ""),
+    (r" or async iterable\b", ""),
+    (r", or an async one\b", ""),
+    (r"`aclose`", "`close`"),
+]
+
+
+class Writer:
+    """The text of the synchronous face while it grows, and the types it has named so far."""
+
+    def __init__(self) -> None:
+        self.public: list[str] = []
+        self.lines: list[str] = []
+        self.types: dict[str, str] = {}  # each name, and the module it is imported from
+
+    def store(self, definition: Definition) -> None:
+        """Write the class of one store: its constructor, its own async methods."""
+        module, node = definition
+        assert isinstance(node, Class)
+        self.public.append(node.name)
+        self.lines += ["", "", f"class {node.name}(ObjectStore):", *_sync(module.docstring(node))]
+
+        family = [(home, base) for home, base in chain(definition) if isinstance(base, Class)]
+        family = family[: next(at for at, (_, each) in enumerate(family) if each.name == "ObjectStore")]
+        makers = [(home, each) for home, base in family for each in methods(base) if each.name == "__init__"]
+        if makers:
+            signature = self._signature(*makers[0], bound=True)
+            self._define(1, "__init__", ["self", *signature.declared], "None")
+            self._call(2, "super().__init__(", f"storage.{node.name}", signature.passed)
+        else:
+            self._define(1, "__init__", ["self"], "None")
+            self._call(2, "super().__init__(", f"storage.{node.name}", [])
+        self.lines += [
+            *["", "    if TYPE_CHECKING:", ""],
+            *["        @property", f"        def async_store(self) -> storage.{node.name}: ..."],
+        ]
+
+        done = {each.name for each in methods(_contract().node)}
+        for home, base in family:
+            for method in methods(base):
+                if isinstance(method, ast.AsyncFunctionDef) and method.name not in done and method.name[0] != "_":
+                    done.add(method.name)
+                    self.method(home, method, "self.async_store")
+
+    def contract(self) -> None:
+        """Write `ObjectStore`, method for method."""
+        module, node = _contract()
+        self.public.append(node.name)
+        self.lines += [
+            *["", "", "class ObjectStore(Face):"],
+            *_sync(load("storage.face").docstring(_class("storage.face", "Face").node)),
+        ]
+        for before, method in zip(node.body, node.body[1:], strict=False):
+            if isinstance(method, ast.AsyncFunctionDef | ast.FunctionDef) and method.name[0] != "_":
+                first = min([method.lineno, *(each.lineno for each in method.decorator_list)])
+                between = module.lines[before.end_lineno : first - 1]
+                comments = [line for line in between if line.lstrip().startswith("# --")]
+                self.lines += [line for comment in comments for line in ("", comment)]
+                if any(isinstance(each, ast.Name) and each.id == "property" for each in method.decorator_list):
+                    signature = self._signature(module, method, bound=True)
+                    self.lines += ["", "    @property", f"    def {method.name}(self) -> {signature.returns}:"]
+                    self.lines += [*_sync(module.docstring(method)), f"        return self._store.{method.name}"]
+                else:
+                    self.method(module, method, "self._store")
+
+    def method(self, module: Module, node: Function, store: str) -> None:
+        """Write one method, which calls that of *store*."""
+        signature = self._signature(module, node, bound=True)
+        self._define(1, node.name, ["self", *signature.declared], signature.returns)
+        self.lines += _sync(module.docstring(node))
+        if signature.lends:
+            self.lines.append("        caller = self._call()")
+            self._body(2, signature, f"{store}.{node.name}", "caller.run(", "caller.iterate(")
+        else:
+            self._body(2, signature, f"{store}.{node.name}", "self._run(", "self._call().iterate(")
+
+    def function(self, definition: Definition) -> None:
+        """Write one function of `storage`."""
+        module, node = definition
+        assert not isinstance(node, Class)
+        self.public.append(node.name)
+        signature = self._signature(module, node, bound=False)
+        stores = [each.name for each in signature.parameters if each.written == "ObjectStore"]
+        self.lines.append("")
+        self._define(0, node.name, signature.declared, signature.returns)
+        self.lines += [*_sync(module.docstring(node)), f"    caller = calling({', '.join(stores)})"]
+        self._body(1, signature, f"storage.{node.name}", "caller.run(", "caller.iterate(")
+
+    def text(self) -> str:
+        """Return the whole file."""
+        public = sorted([*self.public, "Data", "ObjectFile"])
+        exported = "\n".join(f'    "{name}",' for name in public)
+        return (
+            HEADER
+            + "from typing import TYPE_CHECKING\n\nimport storage\n"
+            + "from storage.bridge import Data\nfrom storage.face import Face, below, calling\n"
+            + "from storage.file import ObjectFile, open_file\n\nif TYPE_CHECKING:\n"
+            + "\n".join(self._imports())
+            + f"\n\n__all__ = [\n{exported}\n]\n"
+            + "\n".join(self.lines)
+            + "\n"
+        )
+
+    def _signature(self, module: Module, node: Function, *, bound: bool) -> Signature:
+        signature = Signature(module, node, bound=bound)
+        for name in set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", re.sub(r'"[^"]*"', "", signature.types()))):
+            home = HOMES.get(name) or home_of(module, name)
+            if home is not None and name not in BASES and self.types.setdefault(name, home) != home:
+                raise SystemExit(f"{name} is of {self.types[name]} and of {home}: one of them needs another name")
+        return signature
+
+    def _imports(self) -> list[str]:
+        """Return the imports of the types' names, sorted as ruff sorts them."""
+        homes: dict[str, list[str]] = {}
+        for name in sorted(set(self.types) - {"Data", "ObjectFile", *self.public}, key=_rank):
+            homes.setdefault(self.types[name], []).append(name)
+        whole = [f"    import {name}" for name in homes.pop("", [])]
+        named = {home: f"    from {home} import {', '.join(names)}" for home, names in sorted(homes.items())}
+        ours = [line for home, line in named.items() if home.startswith("storage.")]
+        theirs = whole + [line for home, line in named.items() if not home.startswith("storage.")]
+        return [*theirs, "", *ours] if theirs and ours else theirs + ours
+
+    def _define(self, depth: int, name: str, parameters: list[str], returns: str) -> None:
+        self.lines.append("")
+        self._spread(depth, f"def {name}(", parameters, f") -> {returns}:")
+
+    def _body(self, depth: int, signature: Signature, called: str, run: str, iterate: str) -> None:
+        """Write the call of an async function, and what becomes of what it gives."""
+        if signature.returns == "ObjectFile":
+            self._call(depth, "return open_file(self._call, ", called, signature.passed, ", byte_range)")
+        elif signature.returns.startswith("Iterator["):
+            self._call(depth, f"return {iterate}", called, signature.passed)
+        else:
+            self._call(depth, run if signature.returns == "None" else f"return {run}", called, signature.passed)
+
+    def _call(self, depth: int, outer: str, called: str, arguments: list[str], end: str = ")") -> None:
+        """Write ``outer(called(arguments))``, in two statements where one line is too short."""
+        line = "    " * depth + f"{outer}{called}({', '.join(arguments)}){end}"
+        if len(line) <= WIDTH:
+            self.lines.append(line)
+        else:
+            self._spread(depth, f"work = {called}(", arguments, ")")
+            self.lines.append("    " * depth + f"{outer}work{end}")
+
+    def _spread(self, depth: int, start: str, parts: list[str], end: str) -> None:
+        """Write a list of parameters or arguments in as few lines as `WIDTH` allows."""
+        indent, inner = "    " * depth, "    " * (depth + 1)
+        together = ", ".join(parts)
+        if len(indent + start + together + end) <= WIDTH:
+            self.lines.append(indent + start + together + end)
+        elif len(inner + together) <= WIDTH:
+            self.lines += [indent + start, inner + together, indent + end]
+        else:
+            self.lines += [indent + start, *(f"{inner}{part}," for part in parts), indent + end]
+
+
+def _rank(name: str) -> tuple[bool, bool, str]:
+    """Sort imported names as ruff does: constants, classes, functions."""
+    return not (name.isupper() and len(name) > 1), not name[0].isupper(), name
+
+
+def _sync(lines: list[str]) -> list[str]:
+    """Return a docstring without its ``async``."""
+    text = "\n".join(lines)
+    for pattern, word in WORDS:
+        text = re.sub(pattern, word, text)
+    return text.splitlines()
+
+
+def _class(module: str, name: str) -> Definition:
+    found = find(load(module), name)
+    assert found is not None
+    return found
+
+
+def _contract() -> Definition:
+    return _class("storage.base", "ObjectStore")
+
+
+def generate() -> str:
+    """Return what ``storage/sync.py`` should be."""
+    package = load("storage")
+    homes = package.assigned("_HOMES")
+    assert homes is not None
+    public = {name: find(load(home), name) for name, home in sorted(ast.literal_eval(homes).items())}
+    found = {name: definition for name, definition in public.items() if definition and name not in BASES}
+
+    writer = Writer()
+    writer.contract()
+    for definition in found.values():
+        if any(each.node.name == "ObjectStore" for each in chain(definition)):
+            writer.store(definition)
+    for definition in found.values():
+        if isinstance(definition.node, ast.AsyncFunctionDef):
+            writer.function(definition)
+    return writer.text()
+
+
+def main(arguments: list[str]) -> int:
+    """Write the file, or with ``--check`` return 1 when it is not what it should be."""
+    text = generate()
+    if "--check" not in arguments:
+        TARGET.write_text(text, encoding="utf-8")
+    elif not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
+        print(f"{TARGET.relative_to(ROOT)} is stale: run `make sync` and commit what it writes", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

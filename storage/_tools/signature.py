@@ -1,0 +1,124 @@
+"""The signature of an async function as its synchronous twin has it."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from storage._tools.source import Function, Module, home_of, load
+
+__all__ = ["HOMES", "Signature"]
+
+#: What replaces a type of the async code, which alternatives go, and where a replacement comes from.
+TYPES = {"AsyncIterator": "Iterator"}
+READER = "AbstractAsyncContextManager[ObjectReader]"
+GONE = {"AsyncIterable", "Awaitable"}
+HOMES = {"Data": "storage.bridge", "Iterator": "collections.abc", "ObjectFile": "storage.file"}
+
+
+class Parameter:
+    """One parameter of an async function: how its synchronous twin declares it, and how it hands it on."""
+
+    def __init__(self, module: Module, node: ast.arg, default: ast.expr | None, star: str = "") -> None:
+        if node.annotation is None:
+            raise SystemExit(f"{module.name}: parameter {node.arg} has no type")
+        self.name = node.arg
+        self.star = star
+        self.written = module.segment(node.annotation)
+        self.type = sync_type(module, node.annotation)
+        self.default = None if default is None else constant(module, default)
+
+    def declared(self) -> str:
+        return f"{self.star}{self.name}: {self.type}" + ("" if self.default is None else f" = {self.default}")
+
+    def passed(self) -> str:
+        """Return the expression that is handed on: the store below, or what the caller lends."""
+        if self.written == "ObjectStore":
+            return f"below({self.name})"
+        if re.fullmatch(r"(Sequence|list)\[ObjectStore\]", self.written):
+            return f"[below(store) for store in {self.name}]"
+        if "ObjectStore" in self.written:
+            raise SystemExit(f"{self.name}: {self.written}: the generator cannot take the stores out of this type")
+        lend = self.lent()
+        return f"caller.{lend}({self.name})" if lend else self.star + self.name
+
+    def lent(self) -> str | None:
+        """Return the method of `storage.bridge.Caller` that lends this argument, None for a plain value."""
+        if "tuple[str, Data]" in self.written:
+            return "items"
+        if re.search(r"\bData\b", self.written):
+            return "data"
+        if "AsyncIterable[" in self.written:
+            return "iterable"
+        if "Callable[" not in self.written:
+            return None
+        if "Awaitable[" in self.written:
+            return "asked"
+        if re.search(r"\], (None|object)\]", self.written):
+            return "told"
+        raise SystemExit(f"{self.name}: {self.written}: let it return an Awaitable too, for a thread to answer")
+
+
+class Signature:
+    """The synchronous signature of an async function, and the arguments of the call to it."""
+
+    def __init__(self, module: Module, node: Function, *, bound: bool) -> None:
+        arguments = node.args
+        positional = arguments.posonlyargs + arguments.args
+        defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
+        plain = [Parameter(module, *each) for each in zip(positional[bound:], defaults[bound:], strict=True)]
+        keywords = [Parameter(module, *each) for each in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+        rest = [Parameter(module, arguments.vararg, None, "*")] if arguments.vararg else []
+        options = [Parameter(module, arguments.kwarg, None, "**")] if arguments.kwarg else []
+
+        self.parameters = plain + rest + keywords + options
+        self.declared = [each.declared() for each in plain + rest]
+        if keywords and not rest:
+            self.declared.append("*")
+        self.declared += [each.declared() for each in keywords + options]
+        if arguments.posonlyargs:
+            self.declared.insert(len(arguments.posonlyargs) - bound, "/")
+        self.passed = [each.passed() for each in plain + rest]
+        self.passed += [f"{each.name}={each.passed()}" for each in keywords] + [each.passed() for each in options]
+        self.returns = "None" if node.returns is None else sync_type(module, node.returns)
+        self.lends = any(each.lent() for each in self.parameters)
+
+    def types(self) -> str:
+        return " ".join([each.type for each in self.parameters] + [self.returns])
+
+
+def constant(module: Module, default: ast.expr) -> str:
+    """Return a default's source; a named one's value, since to name it would be to import its module."""
+    if isinstance(default, ast.Name):
+        home = load(home_of(module, default.id) or module.name)
+        value = home.assigned(default.id)
+        if value is None or any(isinstance(each, ast.Name) for each in ast.walk(value)):
+            raise SystemExit(f"{module.name}: the default {default.id} is no plain constant")
+        return home.segment(value)
+    return module.segment(default)
+
+
+def sync_type(module: Module, node: ast.expr) -> str:
+    """Return the source of a type without what only async code takes and gives."""
+    if isinstance(node, ast.BinOp):
+        kept = [sync_type(module, each) for each in _alternatives(node) if not _gone(each)]
+        return " | ".join(kept)
+    if isinstance(node, ast.List):
+        return f"[{', '.join(sync_type(module, each) for each in node.elts)}]"
+    if isinstance(node, ast.Subscript):
+        if module.segment(node) == READER:
+            return "ObjectFile"
+        origin = module.segment(node.value)
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return f"{TYPES.get(origin, origin)}[{', '.join(sync_type(module, each) for each in inner)}]"
+    return module.segment(node)
+
+
+def _alternatives(node: ast.expr) -> list[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return _alternatives(node.left) + _alternatives(node.right)
+    return [node]
+
+
+def _gone(node: ast.expr) -> bool:
+    return isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in GONE

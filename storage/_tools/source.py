@@ -1,0 +1,104 @@
+"""Python source as text and tree at once, found by name and never imported."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+__all__ = ["Class", "Definition", "Function", "Module", "chain", "find", "home_of", "load", "methods"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Class: TypeAlias = ast.ClassDef
+Function: TypeAlias = ast.AsyncFunctionDef | ast.FunctionDef
+
+
+class Module:
+    """One module of this package: its text and what that defines and imports."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        base = ROOT.joinpath(*name.split("."))
+        path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+        self.text = path.read_text(encoding="utf-8")
+        self.lines = self.text.splitlines()
+        self.tree = ast.parse(self.text)
+
+    def segment(self, node: ast.expr) -> str:
+        """Return the source of an expression, on one line."""
+        return " ".join((ast.get_source_segment(self.text, node) or "").split())
+
+    def docstring(self, node: Class | Function) -> list[str]:
+        """Return the lines of a definition's docstring, quotes and indentation included."""
+        first = node.body[0]
+        if ast.get_docstring(node) is None or first.end_lineno is None:
+            raise SystemExit(f"{self.name}.{node.name} has no docstring")
+        return self.lines[first.lineno - 1 : first.end_lineno]
+
+    def assigned(self, name: str) -> ast.expr | None:
+        """Return what the module assigns to *name*."""
+        for statement in self.tree.body:
+            if isinstance(statement, ast.Assign) and any(_is(target, name) for target in statement.targets):
+                return statement.value
+            if isinstance(statement, ast.AnnAssign) and _is(statement.target, name):
+                return statement.value
+        return None
+
+
+class Definition(NamedTuple):
+    """A class or function, and the module whose text it is."""
+
+    module: Module
+    node: Class | Function
+
+
+def _is(target: ast.expr, name: str) -> bool:
+    return isinstance(target, ast.Name) and target.id == name
+
+
+@cache
+def load(name: str) -> Module:
+    """Return the module of this dotted name."""
+    return Module(name)
+
+
+def find(module: Module, name: str) -> Definition | None:
+    """Return the definition of *name* as *module* sees it, followed through imports; None if it is none of ours."""
+    for statement in module.tree.body:
+        if isinstance(statement, Class | ast.AsyncFunctionDef | ast.FunctionDef) and statement.name == name:
+            return Definition(module, statement)
+    home = home_of(module, name)
+    if not home or home == module.name or not home.startswith("storage."):
+        return None
+    return find(load(home), name)
+
+
+def home_of(module: Module, name: str) -> str | None:
+    """
+    Return the name of the module that *module* has *name* from, itself if it defines it.
+
+    It is ``""`` for a module that is imported whole, and None for a built-in.
+    """
+    for statement in ast.walk(module.tree):
+        if isinstance(statement, ast.ImportFrom | ast.Import) and name in {each.name for each in statement.names}:
+            return statement.module if isinstance(statement, ast.ImportFrom) else ""
+    return None if hasattr(builtins, name) else module.name
+
+
+def chain(definition: Definition) -> Iterator[Definition]:
+    """Yield a class and the classes of ours that it derives from, the nearest first."""
+    yield definition
+    if isinstance(definition.node, Class):
+        for base in definition.node.bases:
+            found = find(definition.module, base.id) if isinstance(base, ast.Name) else None
+            if found is not None:
+                yield from chain(found)
+
+
+def methods(node: Class | Function) -> Iterator[Function]:
+    """Yield the functions in the body of a definition."""
+    return (each for each in node.body if isinstance(each, ast.AsyncFunctionDef | ast.FunctionDef))

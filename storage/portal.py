@@ -1,0 +1,163 @@
+"""
+The one background loop: where the synchronous face runs what may suspend.
+
+One daemon thread with an event loop, made at first use and again in a forked child. `Work` is one coroutine's way
+through it. When the interpreter ends, whatever is still running there is cancelled and given a moment to leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+__all__ = ["Work", "post"]
+
+T = TypeVar("T")
+
+#: Seconds that what is left open at the interpreter's exit gets to close; then the daemon thread is simply dropped.
+GRACE = 2.0
+
+
+class _Portal:
+    """An event loop and the thread that runs it."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, name="storage-loop", daemon=True)
+        self.thread.start()
+
+    def end(self) -> None:
+        """Cancel all that runs and stop; returns at the latest after `GRACE`."""
+        self.loop.set_exception_handler(lambda loop, context: None)  # nobody is left to hear of it
+        try:
+            asyncio.run_coroutine_threadsafe(self._settle(), self.loop).result(GRACE)
+        except (TimeoutError, asyncio.CancelledError):
+            return
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(GRACE)
+        if not self.thread.is_alive():
+            self.loop.close()
+
+    async def _settle(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.loop.shutdown_asyncgens()
+
+
+_portal: _Portal | None = None
+_making = threading.Lock()
+#: A forked child keeps its parent's portal for ever: to close the loop would unregister the parent's own descriptors.
+_parents: list[_Portal | None] = []
+
+
+def _running() -> _Portal:
+    global _portal
+    if _portal is None:
+        with _making:
+            if _portal is None:
+                _portal = _Portal()
+    return _portal
+
+
+class Work(Generic[T]):
+    """
+    A coroutine on the background loop, in the context variables of the thread that starts it.
+
+    *tell* is called on the loop when the coroutine has ended, and then `done` is true and `result` has its outcome.
+
+    Raises:
+        RuntimeError: this is the loop's own thread, which would wait for itself.
+    """
+
+    __slots__ = ("_coroutine", "_error", "_portal", "_result", "_task", "_tell", "done")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], tell: Callable[[], object]) -> None:
+        self._portal = _running()
+        if threading.current_thread() is self._portal.thread:
+            coroutine.close()
+            raise RuntimeError("a synchronous store was called on its own background loop: await the async store there")
+        self._coroutine = coroutine
+        self._tell = tell
+        self._task: asyncio.Task[None] | None = None
+        self._result: T
+        self._error: BaseException | None = None
+        self.done = False
+
+    def start(self) -> None:
+        self._portal.loop.call_soon_threadsafe(self._begin)
+
+    def cancel(self) -> None:
+        """Cancel the coroutine, whether or not it was started; it may take its time to end."""
+        self._portal.loop.call_soon_threadsafe(self._cancel)
+
+    def result(self) -> T:
+        """Return what the coroutine returned, or raise what it raised."""
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None  # or the traceback and this object keep each other alive
+        return self._result
+
+    def _begin(self) -> None:
+        self._task = self._portal.loop.create_task(self._do())
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self._coroutine.close()
+            self._end()
+
+    async def _do(self) -> None:
+        # Also what is no Exception is kept for the caller: SystemExit out of a task would stop the loop for all.
+        try:
+            self._result = await self._coroutine
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self.done = True
+        self._tell()
+
+
+def post(coroutine: Coroutine[Any, Any, object]) -> None:
+    """Start *coroutine* on the loop and let go of it; for finalizers, which may run in any thread and must not wait."""
+    try:
+        _running().loop.call_soon_threadsafe(_keep, coroutine)
+    except RuntimeError:  # the interpreter is ending, and the loop has
+        coroutine.close()
+
+
+_posted: set[asyncio.Task[object]] = set()  # the loop itself holds its tasks weakly
+
+
+def _keep(coroutine: Coroutine[Any, Any, object]) -> None:
+    task = asyncio.get_running_loop().create_task(coroutine)
+    _posted.add(task)
+    task.add_done_callback(_posted.discard)
+
+
+@atexit.register
+def _at_exit() -> None:
+    if _portal is not None:
+        _portal.end()
+
+
+def _after_fork() -> None:
+    """A forked child has none of its parent's threads, and perhaps a lock that one of them held."""
+    global _portal, _making
+    _parents.append(_portal)
+    _portal, _making = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,447 @@
+"""
+The synchronous face: every store, decorator and function of `storage`, without ``await``.
+
+GENERATED from the async code: change that, then run ``make sync``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import storage
+from storage.bridge import Data
+from storage.face import Face, below, calling
+from storage.file import ObjectFile, open_file
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from storage.errors import StorageError
+    from storage.stores.files import Durability
+    from storage.types import Attributes, ByteRange, Capabilities, ObjectInfo
+    from storage.utils import Progress, T
+
+__all__ = [
+    "Base64Store",
+    "Data",
+    "DictStore",
+    "FilesystemStore",
+    "GzipStore",
+    "HashdirStore",
+    "ObjectFile",
+    "ObjectStore",
+    "PrefixStore",
+    "ReadonlyStore",
+    "SafeFilesystemStore",
+    "clear_store",
+    "copy_store",
+    "get_or",
+    "update",
+]
+
+
+class ObjectStore(Face):
+    """
+    An async store, called without ``await``.
+
+    A stack that never suspends is stepped in the caller's thread; every other one, and with ``stepped=False`` any, runs
+    on one background loop that all such stores share.
+
+    Args:
+        store: the async store, with all its decorators.
+        stepped: False to run on the background loop also what could be stepped.
+    """
+
+    # -- the five ------------------------------------------------------------------------------------------------
+
+    def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        """
+        Return the object's bytes, or those of *byte_range*.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+            RangeNotSatisfiableError: the range starts behind the object's end.
+        """
+        return self._run(self._store.get(key, byte_range=byte_range))
+
+    def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        """
+        Store *data* under *key* and return the new etag; readers see the old object or the new one, never half.
+
+        A put that fails, is cancelled or killed leaves the old object. An iterable is streamed, and what it raises
+        passes unchanged. Without *attributes* the new object has none.
+
+        Args:
+            key: the name of the object.
+            data: its bytes, or an iterable of them.
+            if_absent: create only: of many concurrent creators exactly one wins.
+            if_match: replace only the version of this etag (compare-and-swap).
+            attributes: text to keep beside the bytes, under lower-case names.
+
+        Raises:
+            KeyExistsError: *if_absent*, and there is an object.
+            PreconditionFailedError: *if_match*, and the object is another version or missing.
+            InvalidKeyError: this store cannot hold an object of this key.
+            TypeError: *data* is ``str`` or not bytes at all.
+            ValueError: both conditions were given.
+        """
+        caller = self._call()
+        work = self._store.put(key, caller.data(data), if_absent=if_absent, if_match=if_match, attributes=attributes)
+        return caller.run(work)
+
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """
+        See to it that there is no object of this key; a missing one is no error.
+
+        Raises:
+            PreconditionFailedError: *if_match*, and the object is another version or missing.
+        """
+        self._run(self._store.delete(key, if_match=if_match))
+
+    def exists(self, key: str) -> bool:
+        """Say whether there is an object of this key."""
+        return self._run(self._store.exists(key))
+
+    def keys(self, prefix: str = "", *, start_after: str = "") -> Iterator[str]:
+        """
+        Yield every key that starts with *prefix* and sorts behind *start_after*, once, in code-point order.
+
+        Objects may come and go meanwhile: a key that is there throughout is yielded, one that is not may be.
+        """
+        return self._call().iterate(self._store.keys(prefix, start_after=start_after))
+
+    # -- with a default ------------------------------------------------------------------------------------------
+
+    def head(self, key: str) -> ObjectInfo:
+        """
+        Return the object's size, etag, time and attributes, without its bytes.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+        """
+        return self._run(self._store.head(key))
+
+    def open(self, key: str, *, byte_range: ByteRange | None = None) -> ObjectFile:
+        """
+        Open the object for reading in pieces: ``with store.open(key) as reader: reader.read(1000)``.
+
+        All that the reader gives is of one version, the one that ``reader.info`` describes.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+            RangeNotSatisfiableError: the range starts behind the object's end.
+        """
+        return open_file(self._call, self._store.open(key, byte_range=byte_range), byte_range)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes | StorageError]:
+        """Return for every key its bytes, or the `StorageError` that `get` would have raised."""
+        caller = self._call()
+        return caller.run(self._store.get_many(caller.iterable(keys)))
+
+    def put_many(
+        self, items: Mapping[str, Data] | Iterable[tuple[str, Data]], *, raise_errors: bool = True
+    ) -> dict[str, str | StorageError]:
+        """
+        Put every (key, data) and return for every key its etag; all are tried, also when some fail.
+
+        Raises:
+            BulkError: some failed; its ``results`` hold for every key its etag or its `StorageError`. With
+                ``raise_errors=False`` these results are returned instead.
+        """
+        caller = self._call()
+        return caller.run(self._store.put_many(caller.items(items), raise_errors=raise_errors))
+
+    def delete_many(self, keys: Iterable[str], *, raise_errors: bool = True) -> dict[str, None | StorageError]:
+        """
+        Delete every key and return for every key None; all are tried, also when some fail.
+
+        Raises:
+            BulkError: some failed; its ``results`` hold for every key None or its `StorageError`. With
+                ``raise_errors=False`` these results are returned instead.
+        """
+        caller = self._call()
+        return caller.run(self._store.delete_many(caller.iterable(keys), raise_errors=raise_errors))
+
+    def children(self, prefix: str = "", delimiter: str = "/") -> Iterator[str]:
+        """
+        Yield the names one level below *prefix*, in order: keys, and common prefixes, which end in *delimiter*.
+
+        All are whole: ``children("a/")`` yields ``"a/b"`` and ``"a/c/"``.
+        """
+        return self._call().iterate(self._store.children(prefix, delimiter))
+
+    def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        """
+        Copy an object with its attributes inside the store and return the copy's etag.
+
+        Raises:
+            KeyNotFoundError: there is no object *source*.
+            KeyExistsError: *if_absent*, and there is an object *target*.
+        """
+        return self._run(self._store.copy(source, target, if_absent=if_absent))
+
+    def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        """
+        Move an object inside the store and return its etag; onto itself it does nothing.
+
+        It is one atomic step where the back end has one, else a copy and then a delete.
+
+        Raises:
+            KeyNotFoundError: there is no object *source*.
+            KeyExistsError: *if_absent*, and there is an object *target*.
+        """
+        return self._run(self._store.rename(source, target, if_absent=if_absent))
+
+    def clear(self, prefix: str = "") -> None:
+        """
+        Delete every object whose key starts with *prefix*.
+
+        Raises:
+            BulkError: some could not be deleted; all were tried.
+        """
+        self._run(self._store.clear(prefix))
+
+    def scan(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        """Yield like `keys`, but the object's description instead of its key; an object gone meanwhile is left out."""
+        return self._call().iterate(self._store.scan(prefix, start_after=start_after))
+
+    # -- about itself --------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store, through all its decorators, really does."""
+        return self._store.capabilities
+
+
+class Base64Store(ObjectStore):
+    """Objects are base64 (RFC 4648, section 4, padded, without line ends) in the store below."""
+
+    def __init__(self, base: ObjectStore) -> None:
+        super().__init__(storage.Base64Store(below(base)))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.Base64Store: ...
+
+
+class DictStore(ObjectStore):
+    """
+    Objects in a dict: for tests, as a cache, and as the plainest example of a whole store.
+
+    It may be used from several threads through its synchronous face. Nothing in it is ever awaited.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(storage.DictStore())
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.DictStore: ...
+
+
+class FilesystemStore(ObjectStore):
+    """
+    Objects are plain files, and keys their paths below *root*.
+
+    A directory that other programs made is readable as it is; symlinks in it are neither followed nor listed. A key is
+    a plain relative path: ``..``, ``.``, empty segments, NUL and over-long names are refused with `InvalidKeyError`.
+    Where ``a`` is an object, ``a/b`` cannot be one: `KeyConflictError`.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:
+        super().__init__(storage.FilesystemStore(root, durability=durability))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.FilesystemStore: ...
+
+
+class GzipStore(ObjectStore):
+    """
+    Objects are gzip files (RFC 1952) in the store below, which any other program can read.
+
+    Args:
+        base: the store below.
+        level: 0 (none) to 9 (smallest, slowest).
+        max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
+    """
+
+    def __init__(self, base: ObjectStore, *, level: int = 6, max_size: int = 1 << 30) -> None:
+        super().__init__(storage.GzipStore(below(base), level=level, max_size=max_size))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.GzipStore: ...
+
+
+class HashdirStore(ObjectStore):
+    """
+    An object is the file ``aa/bb/cc/rest`` of its key's sha-256 in hex, which holds exactly the object's bytes.
+
+    Any key can be kept, and no directory grows large. The key's text is beside the file, in ``rest.key``. What it says
+    follows from its name, so that it is written once, before the object first appears and under the same lock, and is
+    right for every later version; unlike an extended attribute it takes keys of any length, and outlasts tools that
+    copy bytes only. A hash does not keep order: `keys` reads all of these files and sorts.
+
+    Args:
+        root: the directory; made with the first put when it is missing.
+        width: hex digits in the name of a directory.
+        depth: directories one below the other.
+        durability: as for every `FileStore`.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str], width: int = 2, depth: int = 3, *, durability: Durability = "atomic"
+    ) -> None:
+        super().__init__(storage.HashdirStore(root, width, depth, durability=durability))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.HashdirStore: ...
+
+
+class PrefixStore(ObjectStore):
+    """
+    Every key has *prefix* before it in the store below, and objects there without it are neither seen nor touched.
+
+    Args:
+        base: the store below.
+        prefix: put before every key as it is; end it in ``"/"`` for a directory.
+    """
+
+    def __init__(self, base: ObjectStore, prefix: str) -> None:
+        super().__init__(storage.PrefixStore(below(base), prefix))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.PrefixStore: ...
+
+
+class ReadonlyStore(ObjectStore):
+    """Objects can be read; every method that would change one raises `UnsupportedOperationError`."""
+
+    def __init__(self, base: ObjectStore) -> None:
+        super().__init__(storage.ReadonlyStore(below(base)))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.ReadonlyStore: ...
+
+
+class SafeFilesystemStore(ObjectStore):
+    """
+    Objects are plain files below *root*, under names that are safe everywhere and give the keys back.
+
+    Slashes stay directories and ``reports/2024-q1.csv`` stays readable; what file systems treat differently, upper case
+    included, is escaped (`storage.stores.safe_names`). Other files in the directory are skipped. Only keys whose
+    escaped path is longer than the operating system's 4,096 bytes are refused, with `InvalidKeyError`.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:
+        super().__init__(storage.SafeFilesystemStore(root, durability=durability))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.SafeFilesystemStore: ...
+
+
+def clear_store(store: ObjectStore, prefix: str = "") -> None:
+    """
+    Delete every object, or every one whose key starts with *prefix*: `ObjectStore.clear` as a function.
+
+    Raises:
+        BulkError: some could not be deleted; all were tried.
+    """
+    caller = calling(store)
+    caller.run(storage.clear_store(below(store), prefix))
+
+
+def copy_store(
+    source: ObjectStore,
+    target: ObjectStore,
+    overwrite: bool = True,
+    *,
+    prefix: str = "",
+    start_after: str = "",
+    concurrency: int = 16,
+    progress: Callable[[Progress], object] | None = None,
+) -> Progress:
+    """
+    Copy every object to the same key of another store and return how many, and how many bytes, that were.
+
+    Attributes go along where the target keeps some. Objects of up to 1 MiB are handed over whole, larger ones are
+    streamed: with stores that stream, memory stays below *concurrency* times a few MiB, for any number of keys.
+
+    The first error stops the copy and is raised as it is. What was copied stays; call again with the last progress's
+    ``key`` as *start_after*, or with ``overwrite=False``, to go on.
+
+    Args:
+        source: where objects are read.
+        target: where they are put; what else it holds stays.
+        overwrite: replace objects that the target has already; else they are skipped unread.
+        prefix: copy only keys that start with this.
+        start_after: copy only keys that sort behind this one.
+        concurrency: objects under way at once; one at a time when run without an event loop.
+        progress: called after each object; its ``key`` never goes back. What it raises stops the copy.
+
+    Raises:
+        StorageError: an object could not be read or written; the error's ``key`` says which.
+        ValueError: *concurrency* is less than 1.
+    """
+    caller = calling(source, target)
+    work = storage.copy_store(
+        below(source),
+        below(target),
+        overwrite,
+        prefix=prefix,
+        start_after=start_after,
+        concurrency=concurrency,
+        progress=caller.told(progress),
+    )
+    return caller.run(work)
+
+
+def get_or(store: ObjectStore, key: str, default: T) -> bytes | T:
+    """Return the object's bytes, or *default* where there is none."""
+    caller = calling(store)
+    return caller.run(storage.get_or(below(store), key, default))
+
+
+def update(store: ObjectStore, key: str, fn: Callable[[bytes | None], bytes], *, attempts: int = 100) -> bytes:
+    """
+    Replace the object's bytes with ``fn(bytes)`` and return them; no concurrent writer's change is lost.
+
+    This is a compare-and-swap loop: when another writer came between the read and the write, *fn* is called again with
+    the new bytes, after a short random pause. The object keeps its attributes.
+
+    Args:
+        store: one whose capabilities have ``conditional_put``.
+        key: the object; where there is none, *fn* gets None and the object is created.
+        fn: a function from the old bytes to the new; what it raises passes unchanged, and nothing is
+            written then.
+        attempts: how often to try.
+
+    Raises:
+        PreconditionFailedError: others were faster each time.
+        UnsupportedOperationError: the store cannot put on a condition.
+        ValueError: *attempts* is less than 1.
+    """
+    caller = calling(store)
+    return caller.run(storage.update(below(store), key, caller.asked(fn), attempts=attempts))

@@ -1,0 +1,68 @@
+# Every target makes the environment that it needs; a second run finds it there.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install format lint types fresh test bench smoke docs sync demo vet check clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.dev  ## make the development environment (.venv; PYTHON=python3.12 chooses another Python)
+
+demo: $(VENV)/.demo  ## copy the standard library through a stack of stores and back, byte for byte
+	$(BIN)/python -m benchmarks.demo $(TREE)
+
+test: $(VENV)/.dev  ## run the tests
+	$(BIN)/pytest -n 2
+
+docs: $(VENV)/.dev  ## run the examples of the README and of docs/
+	$(BIN)/pytest tests/test_docs.py
+
+format: $(VENV)/.dev  ## format the code and mend what lint can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lint: $(VENV)/.dev  ## look for mistakes and for what is not formatted
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.dev  ## check the types, the public ones for being complete
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes storage --ignoreexternal
+
+sync: $(VENV)/.dev  ## write storage/sync.py anew
+	$(BIN)/python -m storage._tools.generate
+
+fresh: $(VENV)/.dev  ## see whether storage/sync.py is what `make sync` would write
+	$(BIN)/python -m storage._tools.generate --check
+
+bench: $(VENV)/.bench  ## measure, beside doing without and beside peers
+	$(BIN)/python -m benchmarks
+
+smoke: $(VENV)/.dev  ## run every benchmark for a moment
+	$(BIN)/python -m benchmarks --smoke
+
+vet: lint types fresh smoke  ## run all of check but the tests
+
+check: vet test  ## run all that CI runs
+
+clean:  ## remove the environment and what tools left
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# A stamp for each set of extras. The environment is removed again when making it fails half way.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is \
+	%d.%d; choose one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.demo: EXTRAS = all
+$(VENV)/.dev: EXTRAS = dev
+$(VENV)/.bench: EXTRAS = all,bench
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: pyproject.toml | $(BIN)/python
+	@echo "installing stackstore[$(EXTRAS)] into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@

@@ -1,0 +1,101 @@
+"""
+The README and the pages of docs/ are true: every ``python`` block runs, and prints what the block behind it says.
+
+The blocks of a page are run in order, in one namespace and an empty directory, with ``await`` at the top level as in
+``python -m asyncio``. A block marked ``output`` is what the one before it prints.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import gc
+import inspect
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import storage
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+_BLOCK = re.compile(
+    r"^```python\n(?P<code>.*?)^```\n(?:\n*^```output\n(?P<output>.*?)^```\n)?", re.MULTILINE | re.DOTALL
+)
+_LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
+
+
+class Block(NamedTuple):
+    """One example: its first line's number in the page, its text, and what it prints where the page says so."""
+
+    line: int
+    code: str
+    output: str | None
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Yield the examples of a page."""
+    text = page.read_text()
+    for match in _BLOCK.finditer(text):
+        yield Block(text.count("\n", 0, match.start("code")), match["code"], match["output"])
+
+
+def run(page: Path, block: Block, runner: asyncio.Runner, namespace: dict[str, Any]) -> str:
+    """Run one example and return what it printed; a traceback shows the page's own lines."""
+    tree = ast.increment_lineno(ast.parse(block.code, str(page)), block.line)
+    code = compile(tree, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        if code.co_flags & inspect.CO_COROUTINE:
+            runner.run(_awaited(code, namespace))
+        else:
+            exec(code, namespace)
+    return printed.getvalue()
+
+
+async def _awaited(code: Any, namespace: dict[str, Any]) -> None:
+    await eval(code, namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings are errors, also those of what is left open."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+
+    with asyncio.Runner() as runner:
+        for block in blocks(page):
+            printed = run(page, block, runner, namespace)
+
+            if block.output is not None:
+                assert block.output == printed, f"{page.name}:{block.line}"
+
+    namespace.clear()
+    gc.collect()
+
+
+def test_every_page_has_an_entry_in_the_index() -> None:
+    """A page that nothing leads to is not read."""
+    index = (ROOT / "docs" / "README.md").read_text()
+    names = {page.name for page in PAGES if page.parent.name == "docs"} - {"README.md"}
+
+    assert set() == {name for name in names if f"({name})" not in index}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    """Pages and files that a page names are there."""
+    assert [] == [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+
+
+def test_every_public_name_is_in_the_docs() -> None:
+    """What cannot be found in the pages might as well not be there."""
+    words = set(re.findall(r"\w+", "".join(page.read_text() for page in PAGES)))
+
+    assert set() == set(storage.__all__) - words

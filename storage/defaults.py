@@ -167,7 +167,7 @@ def items_of(
     items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
 ) -> Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]]:
     """Return the pairs of what `put_many` takes."""
-    return items.items() if isinstance(items, Mapping) else items
+    return cast("Mapping[str, Data]", items).items() if isinstance(items, Mapping) else items
 
 
 def checked(results: dict[str, T], store: object, raise_errors: bool) -> dict[str, T]:

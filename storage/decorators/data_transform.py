@@ -31,6 +31,7 @@ class Coder(Protocol):
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield what *piece* gives; a decoder yields it in bounded pieces, however far it expands."""
+        ...
 
     def finish(self) -> bytes:
         """
@@ -39,6 +40,7 @@ class Coder(Protocol):
         Raises:
             CorruptObjectError: for a decoder, the object ended too early.
         """
+        ...
 
 
 class DataTransform(StoreDecorator):

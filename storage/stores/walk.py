@@ -90,11 +90,15 @@ class Walk(Generic[AnyStr]):
             piece = self._decode(name, is_directory)
             if piece is None:
                 continue
-            whole = text + piece
+            whole: AnyStr = text + piece
             if is_directory:
-                leads = whole.startswith(self._prefix) or self._prefix.startswith(whole)
-                leads = leads and (whole > self._start_after or self._start_after.startswith(whole))
+                leads = _begins(whole, self._prefix) or _begins(self._prefix, whole)
+                leads = leads and (whole > self._start_after or _begins(self._start_after, whole))
             else:
-                leads = whole.startswith(self._prefix) and whole > self._start_after
+                leads = _begins(whole, self._prefix) and whole > self._start_after
             if leads:
                 yield whole, f"{path}/{name}" if path else name, is_directory
+
+
+def _begins(text: AnyStr, start: AnyStr) -> bool:
+    return text[: len(start)] == start

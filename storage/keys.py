@@ -73,10 +73,10 @@ def check_path(key: str, store: object = None) -> str:
         InvalidKeyError: it is absolute, climbs, has an empty segment (``//``, a trailing slash) or a NUL.
         TypeError: it is not a ``str``.
     """
-    if _PATH.fullmatch(check_key(key, store)) is None:
-        raise InvalidKeyError(
-            "a key here is a plain relative path: no '..', no '.', no leading, doubled or trailing '/', no NUL",
-            key=key,
-            store=store,
-        )
-    return key
+    if isinstance(key, str) and _PATH.fullmatch(key) and (key.isascii() or _encodes(key)):
+        return key
+    raise InvalidKeyError(
+        "a key here is a plain relative path: no '..', no '.', no leading, doubled or trailing '/', no NUL",
+        key=check_key(key, store),
+        store=store,
+    )

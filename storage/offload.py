@@ -68,14 +68,14 @@ def step(coroutine: Coroutine[Any, Any, T], source: object = None) -> T:
     outer = mode.stepping
     mode.stepping = True
     result: list[T] = []
-    driven = _driven(coroutine, result)
+    driven: Any = _driven(coroutine, result)  # a generator, though its type says that it is to be awaited
     try:
         for _ in driven:
             break
         else:
             return result[0]
-        with suppress(BaseException):  # whatever unwinding it raises; close() would leave an async generator running
-            driven.throw(GeneratorExit())
+        with suppress(BaseException):  # a cancellation also unwinds an async generator, which close() leaves running
+            driven.throw(asyncio.CancelledError())
     finally:
         mode.stepping = outer
     name = getattr(source or coroutine, "__qualname__", repr(coroutine))

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from storage.stores.filesystem import FilesystemStore as FilesystemStore
     from storage.stores.hashdir import HashdirStore as HashdirStore
     from storage.stores.safe_filesystem import SafeFilesystemStore as SafeFilesystemStore
+    from storage.stores.sqlite import SqliteStore as SqliteStore
     from storage.types import Attributes as Attributes
     from storage.types import ByteRange as ByteRange
     from storage.types import Capabilities as Capabilities
@@ -83,6 +84,7 @@ _HOMES = {
     "RangeNotSatisfiableError": "storage.errors",
     "ReadonlyStore": "storage.decorators.readonly",
     "SafeFilesystemStore": "storage.stores.safe_filesystem",
+    "SqliteStore": "storage.stores.sqlite",
     "StorageError": "storage.errors",
     "StoreClosedError": "storage.errors",
     "StoreDecorator": "storage.decorators.base",

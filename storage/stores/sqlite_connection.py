@@ -1,0 +1,163 @@
+"""One SQLite connection on a thread of its own, and the one place where SQLite's errors become ours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import anyio
+
+from storage.errors import (
+    CorruptObjectError,
+    PermissionDeniedError,
+    StorageError,
+    StoreClosedError,
+    StoreFullError,
+    StoreUnavailableError,
+)
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+__all__ = ["Connection", "settled", "unbroken"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Prepared statements that a connection keeps: those of the store, and one for each number of keys in a batch of reads.
+STATEMENTS = 400
+
+
+class Connection:
+    """
+    An aiosqlite connection that runs whole functions on its thread: `run` is one hop, however many statements it takes.
+
+    Args:
+        path: the database's file, or ``":memory:"``.
+        store: what errors say they come from.
+        busy_timeout: seconds to wait for a lock that another connection holds.
+    """
+
+    def __init__(self, path: str, store: str, busy_timeout: float) -> None:
+        self._path = path
+        self._store = store
+        self._busy_timeout = busy_timeout
+        self._aio: aiosqlite.Connection | None = None
+
+    async def open(
+        self, prepare: Callable[Concatenate[sqlite3.Connection, P], None], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Connect, and run *prepare* on the new connection; not to be cancelled half way (`unbroken`)."""
+        try:
+            import aiosqlite
+        except ImportError as cause:
+            raise ImportError("SqliteStore needs aiosqlite: pip install 'stackstore[sqlite]'") from cause
+        connecting = aiosqlite.connect(
+            self._path, timeout=self._busy_timeout, isolation_level=None, cached_statements=STATEMENTS
+        )
+        _thread_of(connecting).daemon = True  # a connection left open must not keep the interpreter from ending
+        try:
+            self._aio = await connecting
+        except sqlite3.Error as cause:
+            raise self.mapped(cause) from cause
+        try:
+            await self.run(prepare, *args, **kwargs)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Return what ``work(db, *args)`` gives, run on the connection's thread.
+
+        A cancellation meanwhile is held until the work is done, then raised.
+
+        Raises:
+            StorageError: SQLite raised an error, or the connection is closed.
+        """
+        if self._aio is None:
+            raise StoreClosedError("the store is closed: use it inside 'async with store:'", store=self._store)
+        # aiosqlite's public methods are one hop to the thread and back per statement, and a transaction has several.
+        # `_execute` is what they are made of, and runs any function there.
+        try:
+            result: T = await self._aio._execute(work, self._aio._conn, *args, **kwargs)  # type: ignore[no-untyped-call]
+        except asyncio.CancelledError:
+            # The thread works in the order of arrival: when it has done nothing, it has done what came before, too.
+            await settled(asyncio.ensure_future(self._aio._execute(_nothing)))  # type: ignore[no-untyped-call]
+            raise
+        except sqlite3.Error as cause:
+            raise self.mapped(cause) from cause
+        return result
+
+    async def close(self) -> None:
+        """Close the connection, after the work that was begun; may be repeated."""
+        closing, self._aio = self._aio, None
+        if closing is None:
+            return
+        if _thread_of(closing).is_alive():
+            await closing.close()
+        else:  # a forked child has its parent's connection, but not the thread
+            closing._connection = None
+
+    def mapped(self, error: BaseException) -> BaseException:
+        """Return our error for one of SQLite's; every other as it is."""
+        if not isinstance(error, sqlite3.Error):
+            return error
+        code = getattr(error, "sqlite_errorcode", None)
+        kind, text = _KINDS.get((code or 0) & 0xFF, (StorageError, "SQLite failed"))
+        if kind is StoreUnavailableError:
+            text += f", also after waiting {self._busy_timeout:g} s (busy_timeout)"
+        if code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(os.path.abspath(self._path))):
+            kind, text = StorageError, "the directory of the database does not exist: make it first"
+        return kind(f"{text} ({error})", store=self._store)
+
+
+_KINDS: dict[int, tuple[type[StorageError], str]] = {
+    sqlite3.SQLITE_BUSY: (StoreUnavailableError, "another connection holds the database's lock"),
+    sqlite3.SQLITE_LOCKED: (StoreUnavailableError, "another connection holds the table's lock"),
+    sqlite3.SQLITE_FULL: (StoreFullError, "the disk is full"),
+    sqlite3.SQLITE_READONLY: (PermissionDeniedError, "the database may be read only"),
+    sqlite3.SQLITE_PERM: (PermissionDeniedError, "the database's file refuses this user"),
+    sqlite3.SQLITE_AUTH: (PermissionDeniedError, "the database's file refuses this user"),
+    sqlite3.SQLITE_CANTOPEN: (PermissionDeniedError, "the database's file or directory refuses this user"),
+    sqlite3.SQLITE_CORRUPT: (CorruptObjectError, "the database is damaged"),
+    sqlite3.SQLITE_NOTADB: (CorruptObjectError, "the file is not an SQLite database"),
+}
+
+
+def _thread_of(connection: aiosqlite.Connection) -> threading.Thread:
+    """Return the thread of a connection; up to aiosqlite 0.21 the connection is one."""
+    carrier: Any = connection
+    thread: threading.Thread = getattr(carrier, "_thread", carrier)
+    return thread
+
+
+def _nothing() -> None:
+    """Do nothing, on the connection's thread."""
+
+
+async def unbroken(work: Coroutine[Any, Any, T]) -> T:
+    """Run *work* to its end and return its result; a cancellation meanwhile is held until then, and then raised."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await settled(task)
+        raise
+
+
+async def settled(future: asyncio.Future[Any]) -> None:
+    """Wait for the end of *future*, whatever cancellations come meanwhile; its outcome is dropped."""
+    # The shield keeps an enclosing anyio scope from delivering its cancellation over and over meanwhile.
+    with anyio.CancelScope(shield=True):
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError:
+                continue
+    if not future.cancelled():
+        future.exception()  # taken note of, so that asyncio does not report it

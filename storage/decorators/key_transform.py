@@ -53,10 +53,11 @@ class KeyTransform(StoreDecorator):
         return self.encode(check_key(key, self))
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        inner = self._inner(key)
         try:
-            return await self.base.get(self._inner(key), byte_range=byte_range)
+            return await self.base.get(inner, byte_range=byte_range)
         except StorageError as error:
-            error.about(key)
+            _rename(error, {inner: key})
             raise
 
     async def put(
@@ -68,42 +69,45 @@ class KeyTransform(StoreDecorator):
         if_match: str | None = None,
         attributes: Attributes | None = None,
     ) -> str:
+        inner = self._inner(key)
         try:
-            return await self.base.put(
-                self._inner(key), data, if_absent=if_absent, if_match=if_match, attributes=attributes
-            )
+            return await self.base.put(inner, data, if_absent=if_absent, if_match=if_match, attributes=attributes)
         except StorageError as error:
-            error.about(key)
+            _rename(error, {inner: key})
             raise
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        inner = self._inner(key)
         try:
-            await self.base.delete(self._inner(key), if_match=if_match)
+            await self.base.delete(inner, if_match=if_match)
         except StorageError as error:
-            error.about(key)
+            _rename(error, {inner: key})
             raise
 
     async def exists(self, key: str) -> bool:
+        inner = self._inner(key)
         try:
-            return await self.base.exists(self._inner(key))
+            return await self.base.exists(inner)
         except StorageError as error:
-            error.about(key)
+            _rename(error, {inner: key})
             raise
 
     async def head(self, key: str) -> ObjectInfo:
+        inner = self._inner(key)
         try:
-            return replace(await self.base.head(self._inner(key)), key=key)
+            return replace(await self.base.head(inner), key=key)
         except StorageError as error:
-            error.about(key)
+            _rename(error, {inner: key})
             raise
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        inner = self._inner(key)
         async with AsyncExitStack() as opened:
             try:
-                reader = await opened.enter_async_context(self.base.open(self._inner(key), byte_range=byte_range))
+                reader = await opened.enter_async_context(self.base.open(inner, byte_range=byte_range))
             except StorageError as error:
-                error.about(key)
+                _rename(error, {inner: key})
                 raise
             yield _RenamedReader(reader, key)
 
@@ -180,14 +184,11 @@ class KeyTransform(StoreDecorator):
         return self._capable(replace(below, bounded_listing=below.bounded_listing and self.keeps_order))
 
     async def _between(self, work: Callable[..., Awaitable[str]], source: str, target: str, if_absent: bool) -> str:
-        names: dict[str | None, str] = {}
-        for key in (target, source):
-            names[self._inner(key)] = key
-        inner_target, inner_source = names
+        inner_source, inner_target = self._inner(source), self._inner(target)
         try:
             return await work(inner_source, inner_target, if_absent=if_absent)
         except StorageError as error:
-            error.about(names.get(error.key, source))
+            _rename(error, {inner_target: target, inner_source: source})
             raise
 
     async def _many(
@@ -204,11 +205,17 @@ class KeyTransform(StoreDecorator):
         return refused | _renamed(await work(names), names)
 
 
+def _rename(error: StorageError, names: Mapping[str, str]) -> None:
+    """Let an error about a key below speak of the caller's; any other, of his own iterable say, stays as it is."""
+    if error.key in names:
+        error.about(names[error.key])
+
+
 def _renamed(results: dict[str, T], names: dict[str, str]) -> dict[str, T]:
     """Return a bulk call's results under the caller's names, its errors speaking of them too."""
-    for inner, result in results.items():
+    for result in results.values():
         if isinstance(result, StorageError):
-            result.about(names[inner])
+            _rename(result, names)
     return {names[inner]: result for inner, result in results.items()}
 
 
@@ -223,7 +230,7 @@ class _RenamedReader(ObjectReader):
         try:
             return await self._reader.read(size)
         except StorageError as error:
-            error.about(self.info.key)
+            _rename(error, {self._reader.info.key: self.info.key})
             raise
 
     def seekable(self) -> bool:

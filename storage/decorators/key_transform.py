@@ -207,8 +207,8 @@ class KeyTransform(StoreDecorator):
 
 def _rename(error: StorageError, names: Mapping[str, str]) -> None:
     """Let an error about a key below speak of the caller's; any other, of his own iterable say, stays as it is."""
-    if error.key in names:
-        error.about(names[error.key])
+    if key := names.get(error.key or ""):
+        error.about(key)
 
 
 def _renamed(results: dict[str, T], names: dict[str, str]) -> dict[str, T]:

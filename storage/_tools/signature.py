@@ -90,7 +90,8 @@ class Signature:
 def constant(module: Module, default: ast.expr) -> str:
     """Return a default's source; a named one's value, since to name it would be to import its module."""
     if isinstance(default, ast.Name):
-        home = load(home_of(module, default.id) or module.name)
+        name = home_of(module, default.id)
+        home = load(name) if name and name != module.name else module
         value = home.assigned(default.id)
         if value is None or any(isinstance(each, ast.Name) for each in ast.walk(value)):
             raise SystemExit(f"{module.name}: the default {default.id} is no plain constant")

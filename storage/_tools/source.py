@@ -18,15 +18,13 @@ Function: TypeAlias = ast.AsyncFunctionDef | ast.FunctionDef
 
 
 class Module:
-    """One module of this package: its text and what that defines and imports."""
+    """One module: its text and what that defines and imports."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, text: str) -> None:
         self.name = name
-        base = ROOT.joinpath(*name.split("."))
-        path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-        self.text = path.read_text(encoding="utf-8")
-        self.lines = self.text.splitlines()
-        self.tree = ast.parse(self.text)
+        self.text = text
+        self.lines = text.splitlines()
+        self.tree = ast.parse(text)
 
     def segment(self, node: ast.expr) -> str:
         """Return the source of an expression, on one line."""
@@ -62,8 +60,10 @@ def _is(target: ast.expr, name: str) -> bool:
 
 @cache
 def load(name: str) -> Module:
-    """Return the module of this dotted name."""
-    return Module(name)
+    """Return the module of this package with this dotted name."""
+    base = ROOT.joinpath(*name.split("."))
+    path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+    return Module(name, path.read_text(encoding="utf-8"))
 
 
 def find(module: Module, name: str) -> Definition | None:

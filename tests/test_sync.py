@@ -1,0 +1,382 @@
+"""The synchronous face: what it is around, how it chooses its way, and that its generated text is fresh."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import storage
+import storage.sync
+from storage._tools.generate import TARGET, generate
+from storage._tools.signature import Signature
+from storage._tools.source import Function, Module
+
+
+class Suspending(storage.DictStore):
+    """A store that suspends, and so cannot be stepped."""
+
+    async def get(self, key: str, *, byte_range: storage.ByteRange | None = None) -> bytes:
+        await asyncio.sleep(0)
+        return await super().get(key, byte_range=byte_range)
+
+
+class Liar(Suspending):
+    """A store that suspends and says that it does not."""
+
+    _steppable = True
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        yield "first"
+        await asyncio.sleep(0)
+
+
+# -- the generated text ----------------------------------------------------------------------------------------------
+
+
+def test_generated_file_is_fresh() -> None:
+    """The synchronous face is the async one's text; `make sync` writes it."""
+    assert generate() == TARGET.read_text(encoding="utf-8")
+
+
+def test_check_names_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stale file is not silently accepted, and the message says how to mend it."""
+    from storage._tools import generate as generator
+
+    stale = tmp_path / "sync.py"
+    stale.write_text(generate() + "\n")
+    monkeypatch.setattr(generator, "TARGET", stale)
+    monkeypatch.setattr(generator, "ROOT", tmp_path)
+
+    assert 1 == generator.main(["--check"])
+    assert "make sync" in capsys.readouterr().err
+    assert 0 == generator.main([])
+    assert 0 == generator.main(["--check"])
+
+
+def test_every_method_of_the_contract_is_there() -> None:
+    """A method added to the contract is one of the face after the next `make sync`, with its signature."""
+    renamed = {"aclose": "close"}
+    public = {renamed.get(name, name) for name in dir(storage.ObjectStore) if not name.startswith("_")}
+
+    assert set() == public - set(dir(storage.sync.ObjectStore))
+    for name in public - {"close", "capabilities"}:
+        theirs = inspect.signature(getattr(storage.ObjectStore, name)).parameters
+        ours = inspect.signature(getattr(storage.sync.ObjectStore, name)).parameters
+        assert [(each.name, each.kind, each.default) for each in theirs.values()] == [
+            (each.name, each.kind, each.default) for each in ours.values()
+        ]
+
+
+def test_every_store_and_function_is_there() -> None:
+    """What `storage` offers, `storage.sync` offers too; but for the bases of a user's own async stores."""
+    bases = {"DataTransform", "KeyTransform", "ObjectStore", "StoreDecorator"}
+    values = {name: getattr(storage, name) for name in storage.__all__}
+    stores = {name for name, value in values.items() if _is_store(value)}
+    functions = {name for name, value in values.items() if inspect.iscoroutinefunction(value)}
+
+    assert (stores - bases) | functions == set(storage.sync.__all__) - {"Data", "ObjectFile", "ObjectStore"}
+
+
+def _is_store(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, storage.ObjectStore)
+
+
+def test_constructors_have_the_async_signature() -> None:
+    """`storage.sync.GzipStore` takes what `storage.GzipStore` takes."""
+    for name in storage.sync.__all__:
+        theirs: Any = getattr(storage, name, None)
+        if _is_store(theirs) and name != "ObjectStore":
+            ours = inspect.signature(getattr(storage.sync, name)).parameters.values()
+            expected = inspect.signature(theirs).parameters.values()
+
+            assert [(each.name, each.kind, each.default) for each in expected] == [
+                (each.name, each.kind, each.default) for each in ours
+            ]
+
+
+def test_nothing_async_is_left_in_the_text() -> None:
+    """Docstrings and types are those of plain calls."""
+    words = {"async with", "async for", "await ", "AsyncIter", "aclose", "async def"}
+
+    assert [] == [
+        line
+        for line in TARGET.read_text().splitlines()
+        if any(word in line.replace("without ``await``", "") for word in words)
+    ]
+
+
+def signature_of(definition: str, *, bound: bool = False) -> Signature:
+    """Return the synchronous signature of a function's source."""
+    module = Module("made.up", definition)
+    node = module.tree.body[0]
+    assert isinstance(node, Function)
+    return Signature(module, node, bound=bound)
+
+
+def test_signatures_lose_what_is_async() -> None:
+    """Async iterables go from the types, and arguments are lent or taken out of the stores they are in."""
+    signature = signature_of(
+        "async def mirror(store: ObjectStore, others: Sequence[ObjectStore], data: Data, /,\n"
+        " keys: Iterable[str] | AsyncIterable[str], *rest: int, word: Literal['a'] = 'a',\n"
+        " decide: Callable[[str], bool | Awaitable[bool]], tell: Callable[[str], None] | None = None, **more: str)"
+        " -> AsyncIterator[str]: ..."
+    )
+
+    assert [
+        "store: ObjectStore",
+        "others: Sequence[ObjectStore]",
+        "data: Data",
+        "/",
+        "keys: Iterable[str]",
+        "*rest: int",
+        "word: Literal['a'] = 'a'",
+        "decide: Callable[[str], bool]",
+        "tell: Callable[[str], None] | None = None",
+        "**more: str",
+    ] == signature.declared
+    assert [
+        "below(store)",
+        "[below(store) for store in others]",
+        "caller.data(data)",
+        "caller.iterable(keys)",
+        "*rest",
+        "word=word",
+        "decide=caller.asked(decide)",
+        "tell=caller.told(tell)",
+        "**more",
+    ] == signature.passed
+    assert "Iterator[str]" == signature.returns
+
+
+def test_defaults_are_values_not_names() -> None:
+    """A constant of the async module is written out, so that the face need not import the module."""
+    module = Module("made.up", "LIMIT = 1 << 20\nasync def cut(size: int = LIMIT) -> None: ...")
+    node = module.tree.body[1]
+    assert isinstance(node, ast.AsyncFunctionDef)
+
+    assert ["size: int = 1 << 20"] == Signature(module, node, bound=False).declared
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "async def update(fn: Callable[[bytes], bytes]) -> None: ...",
+        "async def route(stores: Mapping[str, ObjectStore]) -> None: ...",
+        "async def guess(thing) -> None: ...",
+    ],
+)
+def test_what_the_generator_cannot_do_stops_it(definition: str) -> None:
+    """It refuses rather than write code that would call a function in the wrong thread or pass the wrong store."""
+    with pytest.raises(SystemExit, match=r"fn|stores|thing"):
+        _ = signature_of(definition).passed
+
+
+# -- around a store --------------------------------------------------------------------------------------------------
+
+
+def test_face_is_around_the_async_store() -> None:
+    """The store can be had back, for code that awaits."""
+    inner = storage.DictStore()
+
+    assert inner is storage.sync.ObjectStore(inner).async_store
+
+
+def test_stacks_are_built_from_synchronous_stores() -> None:
+    """The async stack below is the one that the constructors describe, wrapped once."""
+    store = storage.sync.GzipStore(storage.sync.PrefixStore(storage.sync.DictStore(), "a/"), level=9)
+    store.put("k", b"value")
+
+    assert b"value" == store.get("k")
+    assert "GzipStore(PrefixStore(DictStore(), 'a/')" in repr(store.async_store)
+    assert isinstance(store.async_store, storage.GzipStore)
+    assert 9 == store.async_store.level
+
+
+def test_repr_is_like_the_constructor() -> None:
+    """What is printed can be typed again."""
+    assert "storage.sync.DictStore()" == repr(storage.sync.DictStore())
+    assert "storage.sync.ObjectStore(DictStore())" == repr(storage.sync.ObjectStore(storage.DictStore()))
+
+
+def test_synchronous_store_is_not_wrapped_again() -> None:
+    """A stack is wrapped once, from outside."""
+    with pytest.raises(TypeError, match="synchronous already"):
+        storage.sync.ObjectStore(storage.sync.DictStore())  # type: ignore[arg-type]
+
+
+def test_async_store_is_no_part_of_a_synchronous_stack() -> None:
+    """The message says how to make it one."""
+    with pytest.raises(TypeError, match=r"storage\.sync\.ObjectStore\(store\)"):
+        storage.sync.PrefixStore(storage.DictStore(), "a/")  # type: ignore[arg-type]
+
+
+def test_capabilities_are_those_of_the_stack() -> None:
+    """Code that asks what a store can do asks the same thing of both faces."""
+    store = storage.sync.ReadonlyStore(storage.sync.DictStore())
+
+    assert store.async_store.capabilities == store.capabilities
+
+
+# -- stepped or on the loop ------------------------------------------------------------------------------------------
+
+
+class Threads(storage.DictStore):
+    """A store that remembers in which thread it worked."""
+
+    _steppable = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    async def exists(self, key: str) -> bool:
+        self.seen.add(threading.get_ident())
+        return await super().exists(key)
+
+
+def test_what_never_suspends_is_stepped_in_the_callers_thread() -> None:
+    """No event loop, no hop."""
+    inner = Threads()
+    storage.sync.ObjectStore(inner).exists("k")
+
+    assert {threading.get_ident()} == inner.seen
+
+
+def test_anything_can_be_made_to_run_on_the_loop() -> None:
+    """`stepped=False` is for stores that must not block the caller's signals, and for tests."""
+    inner = Threads()
+    storage.sync.ObjectStore(inner, stepped=False).exists("k")
+
+    assert {threading.get_ident()} != inner.seen
+
+
+def test_what_suspends_runs_on_the_loop() -> None:
+    """A subclass that overrides a coroutine is not taken for steppable, and works."""
+    store = storage.sync.ObjectStore(Suspending())
+    store.put("k", b"value")
+
+    assert b"value" == store.get("k")
+
+
+@pytest.mark.parametrize("call", [lambda store: store.get("k"), lambda store: list(store.keys())], ids=["get", "keys"])
+def test_steppable_store_that_suspends_is_named(call: Any) -> None:
+    """The wrong declaration is found at the first call, and nothing is left running or un-awaited."""
+    with pytest.raises(RuntimeError, match=r"(Suspending\.get|Liar\.keys) suspended"):
+        call(storage.sync.ObjectStore(Liar()))
+
+
+@pytest.mark.parametrize("stepped", [True, False])
+async def test_works_inside_a_running_loop(stepped: bool, tmp_path: Path) -> None:
+    """A notebook always has one."""
+    with storage.sync.ObjectStore(storage.FilesystemStore(tmp_path), stepped=stepped) as store:
+        store.put("k", iter([b"val", b"ue"]))
+        with store.open("k") as file:
+            found = file.read()
+
+    assert b"value" == found
+    assert ["k"] == list(store.keys())
+
+
+# -- functions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[True, False], ids=["stepped", "loop"])
+def store(request: pytest.FixtureRequest) -> storage.sync.ObjectStore:
+    return storage.sync.ObjectStore(storage.DictStore(), stepped=request.param)
+
+
+def test_copy_store_reports_in_the_callers_thread(store: storage.sync.ObjectStore) -> None:
+    """A progress bar is drawn by the thread that asked for the copy."""
+    target = storage.sync.DictStore()
+    store.put_many({"a": b"1", "b": b"22"})
+    seen: list[tuple[int, int]] = []
+
+    done = storage.sync.copy_store(store, target, progress=lambda at: seen.append((threading.get_ident(), at.bytes)))
+
+    assert storage.Progress(objects=2, bytes=3, key="b") == done
+    assert [(threading.get_ident(), 1), (threading.get_ident(), 3)] == sorted(seen)
+    assert {"a": b"1", "b": b"22"} == target.get_many(["a", "b"])
+
+
+def test_copy_store_stops_at_what_the_callback_raises(store: storage.sync.ObjectStore) -> None:
+    """The exception is the caller's own, unchanged."""
+    store.put_many({f"{n:03}": b"x" for n in range(100)})
+    boom = LookupError("enough")
+
+    def stop(progress: storage.Progress) -> None:
+        raise boom
+
+    with pytest.raises(LookupError) as caught:
+        storage.sync.copy_store(store, storage.sync.DictStore(), progress=stop)
+    assert boom is caught.value
+
+
+def test_update_computes_in_the_callers_thread(store: storage.sync.ObjectStore) -> None:
+    """The function may use the store, also one that runs on the loop."""
+    seen: list[int] = []
+
+    def add(old: bytes | None) -> bytes:
+        seen.append(threading.get_ident())
+        return b"%d" % (int(old or b"0") + len(list(store.keys())))
+
+    storage.sync.update(store, "n", add)
+
+    assert b"1" == storage.sync.update(store, "n", add)
+    assert {threading.get_ident()} == set(seen)
+
+
+def test_update_of_eight_threads_loses_nothing(store: storage.sync.ObjectStore) -> None:
+    """Compare-and-swap holds among threads."""
+    threads = [
+        threading.Thread(
+            target=lambda: [
+                storage.sync.update(store, "n", lambda old: b"%d" % (int(old or b"0") + 1)) for _ in "12345"
+            ]
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert b"40" == store.get("n")
+
+
+def test_get_or_returns_the_default(store: storage.sync.ObjectStore) -> None:
+    """A missing key is no error here."""
+    assert "nothing" == storage.sync.get_or(store, "k", "nothing")
+
+
+# -- imports ---------------------------------------------------------------------------------------------------------
+
+
+def test_import_is_cheap() -> None:
+    """No store and no back end is imported before it is used."""
+    code = "import sys, storage.sync; print(*(name for name in sys.modules if name.startswith(('storage', 'aio'))))"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(imported.stdout.split())
+
+    assert set() == {name for name in loaded if name.startswith(("aio", "storage.stores", "storage.decorators"))}
+
+
+def test_generator_needs_no_back_end() -> None:
+    """It reads text: what it imports is itself."""
+    code = "import sys, storage._tools.generate as g; g.generate(); print(*sys.modules)"
+    root = Path(__file__).parent.parent
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=root
+    )
+
+    assert not {"aiosqlite", "storage.base"} & set(loaded.stdout.split())

@@ -53,6 +53,8 @@ def settle(cls: type[Any], contract: type[Any]) -> None:
             method = getattr(provider, name)
             if not getattr(method, "__isabstractmethod__", False):
                 setattr(cls, name, supply(method))
+    if hasattr(cls.get, "_losses") and not hasattr(cls.exists, "_losses"):
+        cls.exists = _checking(cls.exists)
 
     for name, primitives in STANDS_FOR.items():
         order = cls.__mro__
@@ -187,8 +189,15 @@ def _supply_delete(delete: Any) -> Any:
     return _losing(lacking, supplied)
 
 
-def _supply_exists(exists: Any) -> Any:
-    return exists
+def _checking(exists: Any) -> Any:
+    """Return the `exists` of a store whose `get` was supplied: it leaves the check of keys to us too."""
+
+    @functools.wraps(exists)
+    async def supplied(self: Any, key: str) -> bool:
+        found: bool = await exists(self, check_key(key, self))
+        return found
+
+    return _losing(set(), supplied)
 
 
 def _supply_keys(keys: Any) -> Any:
@@ -210,6 +219,5 @@ _SUPPLY: dict[str, Callable[[Any], Any]] = {
     "get": _supply_get,
     "put": _supply_put,
     "delete": _supply_delete,
-    "exists": _supply_exists,
     "keys": _supply_keys,
 }

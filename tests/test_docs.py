@@ -14,6 +14,8 @@ import gc
 import inspect
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,6 +80,19 @@ def test_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.
 
     namespace.clear()
     gc.collect()
+
+
+def test_the_suite_judges_a_store_as_the_page_on_extending_says(tmp_path: Path) -> None:
+    """The page's store and the page's test class are saved as a file and handed to pytest."""
+    examples = [block.code for block in blocks(ROOT / "docs" / "extending.md")]
+    saved = [code for code in examples if re.search("^class (Test)?ShelfStore", code, re.MULTILINE)]
+    (tmp_path / "test_shelf.py").write_text("\n\n".join(saved))
+
+    command = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", "test_shelf.py"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert 2 == len(saved)
+    assert 0 == result.returncode, result.stdout
 
 
 def test_every_page_has_an_entry_in_the_index() -> None:

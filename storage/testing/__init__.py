@@ -1,1 +1,66 @@
-"""What users test their own stores with."""
+"""
+What users test their own stores with: `StoreConformance`, the suite that judges every store of this package, and
+`NASTY_KEYS`, its table of keys that stores get wrong.
+
+    class TestMyStore(storage.testing.StoreConformance):
+        @pytest.fixture
+        async def store(self):
+            async with MyStore("somewhere") as store:
+                yield store
+
+Names are imported when they are first used. It needs the extra ``testing``: pytest and pytest-asyncio.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from storage.testing.conformance import StoreConformance as StoreConformance
+    from storage.testing.harness import Harness as Harness
+    from storage.testing.harness import needs as needs
+    from storage.testing.keys import NASTY_KEYS as NASTY_KEYS
+
+_HOMES = {
+    "Harness": "storage.testing.harness",
+    "NASTY_KEYS": "storage.testing.keys",
+    "StoreConformance": "storage.testing.conformance",
+    "needs": "storage.testing.harness",
+}
+
+#: The modules whose asserts pytest is to explain. It must be told before they are imported.
+TOPICS = (
+    "attributes",
+    "bulk",
+    "cancellation",
+    "conditions",
+    "harness",
+    "listing",
+    "moving",
+    "naming",
+    "reading",
+    "sharing",
+    "streams",
+    "writing",
+)
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'storage.testing' has no attribute {name!r}") from None
+    if name != "NASTY_KEYS":
+        import pytest
+
+        pytest.register_assert_rewrite(*(f"storage.testing.{topic}" for topic in TOPICS))
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -25,6 +25,7 @@ COMPARISONS: list[Callable[[], AbstractAsyncContextManager[Comparison]]] = [
     peers.memory_get,
     peers.file_put,
     peers.file_get,
+    peers.sync_file_get,
     peers.sqlite_put,
     peers.sqlite_get,
 ]

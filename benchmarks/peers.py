@@ -12,10 +12,11 @@ from pathlib import Path
 import aiosqlite
 import anyio
 
+import storage.sync
 from benchmarks.harness import Comparison, Work
 from storage import DictStore, FilesystemStore, SqliteStore
 
-__all__ = ["file_get", "file_put", "memory_get", "memory_put", "sqlite_get", "sqlite_put"]
+__all__ = ["file_get", "file_put", "memory_get", "memory_put", "sqlite_get", "sqlite_put", "sync_file_get"]
 
 SMALL = bytes(100)
 PAGE = bytes(4096)
@@ -36,6 +37,16 @@ def in_turn(operation: Operation) -> Work:
     async def work(count: int) -> None:
         for number in range(count):
             await operation(KEYS[number % len(KEYS)])
+
+    return work
+
+
+def called(function: Callable[[str], object]) -> Work:
+    """Return the work of one thread that goes through the keys."""
+
+    def work(count: int) -> None:
+        for number in range(count):
+            function(KEYS[number % len(KEYS)])
 
     return work
 
@@ -132,6 +143,21 @@ async def file_get() -> AsyncIterator[Comparison]:
 
 
 @asynccontextmanager
+async def sync_file_get() -> AsyncIterator[Comparison]:
+    """4 KiB, one thread, in the page cache, without ``await``."""
+    with tempfile.TemporaryDirectory() as root:
+        store = storage.sync.FilesystemStore(root)
+        store.put_many(dict.fromkeys(KEYS, PAGE))
+        contenders: dict[str, Work] = {"sync.FilesystemStore": called(store.get)}
+        if find_spec("obstore"):
+            from obstore.store import LocalStore
+
+            peer = LocalStore(root)
+            contenders["obstore LocalStore"] = called(lambda key: bytes(peer.get(key).bytes()))
+        yield Comparison(title="sync get of a 4 KiB file", contenders=contenders, missing=missing("obstore"))
+
+
+@asynccontextmanager
 async def _database() -> AsyncIterator[tuple[SqliteStore, aiosqlite.Connection]]:
     """Give an open store, and a database of its own with a connection such as one makes by hand."""
     with tempfile.TemporaryDirectory() as work:
@@ -153,7 +179,11 @@ async def sqlite_put() -> AsyncIterator[Comparison]:
 
         yield Comparison(
             title=f"async put into SQLite, 100 B, {TASKS} tasks",
-            contenders={"SqliteStore": at_once(lambda key: store.put(key, SMALL)), "aiosqlite by hand": at_once(put)},
+            contenders={
+                "SqliteStore": at_once(lambda key: store.put(key, SMALL)),
+                "aiosqlite by hand": at_once(put),
+                "aiosqlite by hand, one after the other": in_turn(put),
+            },
         )
 
 

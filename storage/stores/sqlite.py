@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -147,10 +147,8 @@ class SqliteStore(ObjectStore):
             raise KeyNotFoundError(key, store=self)
         return rows.info_of(key, *row)
 
-    @asynccontextmanager
-    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
-        async with self._reading(key, byte_range) as reader:
-            yield reader
+    def open(self, key: str, *, byte_range: ByteRange | None = None) -> AbstractAsyncContextManager[ObjectReader]:
+        return self._reading(key, byte_range)
 
     @asynccontextmanager
     async def _reading(self, key: str, byte_range: ByteRange | None) -> AsyncIterator[ObjectReader]:
@@ -173,7 +171,7 @@ class SqliteStore(ObjectStore):
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         return await self._within(rows.rename, source, target, if_absent)
 
-    async def _within(self, work: Any, source: str, target: str, if_absent: bool) -> str:
+    async def _within(self, work: Callable[..., str], source: str, target: str, if_absent: bool) -> str:
         session = self._opened()
         check_key(source, self)
         check_key(target, self)
@@ -220,11 +218,11 @@ class SqliteStore(ObjectStore):
             asked = {key: key.encode() for key in page if self._takes(key, results)}
             found = await self._opened().reader.run(rows.find, "data", list(asked.values()))
             for key, name in asked.items():
-                row = found.get(name)
-                if row is not None and row[0] is not None:
-                    results[key] = row[0]
-                else:  # large, or missing
-                    results[key] = await outcome(self.get(key))
+                if name not in found:
+                    results[key] = KeyNotFoundError(key, store=self)
+                else:
+                    (data,) = found[name]
+                    results[key] = await outcome(self.get(key)) if data is None else data  # None: it is large
         return results
 
     async def put_many(
@@ -245,7 +243,6 @@ class SqliteStore(ObjectStore):
                 gathered, weight = {}, 0
                 results[key] = await outcome(self.put(key, content))
                 continue
-            results[key] = ""  # its place in the caller's order
             gathered[key] = content
             weight += len(content)
             if weight >= WEIGHT or len(gathered) >= PAGE:
@@ -266,20 +263,20 @@ class SqliteStore(ObjectStore):
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
     ) -> dict[str, None | StorageError]:
         results: dict[str, None | StorageError] = {}
-        async for page in pages(stream(keys), PAGE):
+        async for page in pages(stream(keys), JOBS):
             taken = [key for key in page if self._takes(key, results)]
             failure = await outcome(self._opened().writer.run(partial(rows.delete_many, keys=taken)))
             results.update(dict.fromkeys(taken, failure))
         return checked(results, self, raise_errors)
 
     def _takes(self, key: str, results: dict[str, Any]) -> bool:
-        """Say whether *key* is one, and note the error if it is not."""
+        """Say whether *key* is one, and take its place in the results, with the error if it is not."""
+        results[key] = None
         try:
             check_key(key, self)
         except InvalidKeyError as error:
             results[key] = error
-            return False
-        return True
+        return results[key] is None
 
     async def clear(self, prefix: str = "") -> None:
         lower: bytes | None
@@ -336,7 +333,7 @@ class _Session:
         """Commit a batch, and if it let go of chunks (or anybody did) have somebody look after them."""
         commit(db, jobs)
         with suppress(sqlite3.Error, RuntimeError):  # what is committed must not fail any more, for a lost loop either
-            if rows.leases(db):
+            if rows.any_leases(db):
                 self.loop.call_soon_threadsafe(self.leases.watch)
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from storage.errors import StorageError
@@ -105,14 +106,14 @@ class Batches(Generic[Q, R]):
         job.running = False
         if job.future.done():
             return  # cancelled in this very turn of the loop
-        error = failure or job.error
-        if error is None:
+        if failure is not None:  # of the whole batch, but each caller may say in it which key is meant
+            error = copy(failure)
+            error.__cause__ = failure.__cause__
+            job.future.set_exception(error)
+        elif job.error is not None:
+            job.future.set_exception(self._connection.mapped(job.error))
+        else:
             job.future.set_result(job.result)  # type: ignore[arg-type]  # a job without an error has its result
-            return
-        mapped = self._connection.mapped(error)
-        if mapped is not error:
-            mapped.__cause__ = error
-        job.future.set_exception(mapped)
 
 
 Work: TypeAlias = Callable[[sqlite3.Connection], Any]

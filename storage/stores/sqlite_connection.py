@@ -63,7 +63,7 @@ class Connection:
         try:
             self._aio = await connecting
         except sqlite3.Error as cause:
-            raise self.mapped(cause) from cause
+            raise self.mapped(cause) from None
         try:
             await self.run(prepare, *args, **kwargs)
         except BaseException:
@@ -90,7 +90,7 @@ class Connection:
             await settled(asyncio.ensure_future(self._aio._execute(_nothing)))  # type: ignore[no-untyped-call]
             raise
         except sqlite3.Error as cause:
-            raise self.mapped(cause) from cause
+            raise self.mapped(cause) from None
         return result
 
     async def close(self) -> None:
@@ -104,16 +104,18 @@ class Connection:
             closing._connection = None
 
     def mapped(self, error: BaseException) -> BaseException:
-        """Return our error for one of SQLite's; every other as it is."""
+        """Return our error for one of SQLite's, which is its cause; every other as it is."""
         if not isinstance(error, sqlite3.Error):
             return error
-        code = getattr(error, "sqlite_errorcode", None)
-        kind, text = _KINDS.get((code or 0) & 0xFF, (StorageError, "SQLite failed"))
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # Python's own errors have none
+        kind, text = _KINDS.get(code, (StorageError, "SQLite failed"))
         if kind is StoreUnavailableError:
             text += f", also after waiting {self._busy_timeout:g} s (busy_timeout)"
         if code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(os.path.abspath(self._path))):
             kind, text = StorageError, "the directory of the database does not exist: make it first"
-        return kind(f"{text} ({error})", store=self._store)
+        mapped = kind(f"{text} ({error})", store=self._store)
+        mapped.__cause__ = error
+        return mapped
 
 
 _KINDS: dict[int, tuple[type[StorageError], str]] = {

@@ -22,6 +22,7 @@ from storage.types import ByteRange, ObjectInfo
 __all__ = [
     "INFO",
     "Target",
+    "any_leases",
     "bounds",
     "claim",
     "clear",
@@ -48,7 +49,7 @@ __all__ = [
 INFO = "etag, size, modified, attributes"
 
 #: Bytes that one transaction of `clear` or `delete_chunks` frees: how long it keeps other writers out (some 20 ms).
-FREED = 32 << 20
+FREED = 8 << 20
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -121,14 +122,15 @@ def rename(db: sqlite3.Connection, source: str, target: Target) -> str:
 
 def part(db: sqlite3.Connection, key: str, byte_range: ByteRange) -> tuple[Any, ...] | None:
     """Return (bytes of the range, version, size) of an object, or None; the bytes are None when it has a version."""
-    if byte_range.last is not None:
-        length = byte_range.last
+    # No data in a row is longer than a chunk, and substr() takes no numbers over 31 bits. max(anything, NULL) is NULL.
+    beyond = CHUNK + 1
+    start = min(byte_range.start, beyond)
+    if byte_range.last is None:
+        last, length = None, (beyond if byte_range.stop is None else min(byte_range.stop, beyond) - start)
     else:
-        length = (1 << 62 if byte_range.stop is None else byte_range.stop) - byte_range.start
-    start = "coalesce(max(size - ?, 0), ?) + 1"  # max() of anything and NULL is NULL
-    query = f"SELECT substr(data, {start}, ?), version, size FROM objects WHERE key = ?"
-    row: tuple[Any, ...] | None
-    row = db.execute(query, (byte_range.last, byte_range.start, length, key.encode())).fetchone()
+        last = length = min(byte_range.last, beyond)
+    query = "SELECT substr(data, coalesce(max(size - ?, 0), ?) + 1, ?), version, size FROM objects WHERE key = ?"
+    row: tuple[Any, ...] | None = db.execute(query, (last, start, length, key.encode())).fetchone()
     return row
 
 
@@ -246,6 +248,11 @@ def read_chunk(db: sqlite3.Connection, version: int, number: int) -> tuple[bytes
     row = db.execute("SELECT data FROM chunks WHERE version = ? AND number = ?", (version, number)).fetchone()
     current = db.execute("SELECT 1 FROM versions WHERE id = ? AND expires IS NULL", (version,)).fetchone()
     return row and row[0], current is not None
+
+
+def any_leases(db: sqlite3.Connection) -> bool:
+    """Say whether there is a version that no object has."""
+    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM versions WHERE expires IS NOT NULL)").fetchone()[0])
 
 
 def leases(db: sqlite3.Connection) -> list[tuple[int, int]]:

@@ -72,6 +72,10 @@ PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
 """
 
+#: Bytes in a page of a new database. Measured against SQLite's 4 KiB: chunks go in and are freed twice as fast, small
+#: objects no slower.
+_PAGE = 16384
+
 # FULL: a commit is on the disk, not only in the system's cache, when it returns; macOS needs fullfsync for that too.
 # The size limit gives the disk back what one large write made of the write-ahead log.
 _PRAGMAS = """
@@ -91,6 +95,8 @@ def prepare(db: sqlite3.Connection, path: str, patience: float) -> None:
         sqlite3.Error: likewise everything else.
     """
     ready = _is_ours(db, path)
+    if not ready:
+        db.execute(f"PRAGMA page_size = {_PAGE}")
     _patiently(db, "PRAGMA journal_mode = WAL", patience)
     mode = db.execute("PRAGMA journal_mode").fetchone()[0]
     if mode not in ("wal", "memory"):

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from storage.data import chunks
-from storage.errors import CorruptObjectError, StorageError, StoreUnavailableError
+from storage.errors import CorruptObjectError, StorageError, StoreClosedError, StoreUnavailableError
 from storage.reader import ObjectReader
 from storage.stores import sqlite_rows as rows
 from storage.stores.sqlite_batches import Writer
@@ -80,6 +80,8 @@ class Leases:
                 if not await self._look() and not self._held:
                     self._abandoned.clear()
                     return
+            except StoreClosedError:
+                return
             except StorageError as error:  # busy, or read only: the next look, or another process, may do better
                 _log.debug("leases of large objects not looked after: %s", error)
             await asyncio.sleep(TICK)

@@ -261,7 +261,7 @@ class _Hosted(Held[T]):
         loop = asyncio.get_running_loop()
         self._word = loop.create_future()
         entered: asyncio.Future[T] = loop.create_future()
-        self._host = loop.create_task(self._live(entered))
+        self._host = portal.keep(self._live(entered))
         try:
             await asyncio.wait((self._host, entered), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:

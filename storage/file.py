@@ -80,8 +80,6 @@ class _Object(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        if not self.seekable():
-            raise io.UnsupportedOperation(f"this store reads {self.name!r} from front to back only")
         position = offset + (0, self._position, self.length)[whence]
         if position < 0:
             raise ValueError(f"negative seek position {position}")

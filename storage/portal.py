@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Work", "post"]
+__all__ = ["Work", "keep", "post"]
 
 T = TypeVar("T")
 
@@ -27,11 +27,13 @@ class _Portal:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.ending = False
         self.thread = threading.Thread(target=self.loop.run_forever, name="storage-loop", daemon=True)
         self.thread.start()
 
     def end(self) -> None:
-        """Cancel all that runs and stop; returns at the latest after `GRACE`."""
+        """Cancel all that runs and stop; returns after twice `GRACE` at the latest."""
+        self.ending = True
         self.loop.set_exception_handler(lambda loop, context: None)  # nobody is left to hear of it
         try:
             asyncio.run_coroutine_threadsafe(self._settle(), self.loop).result(GRACE)
@@ -51,6 +53,7 @@ class _Portal:
 
 
 _portal: _Portal | None = None
+_ended = False
 _making = threading.Lock()
 #: A forked child keeps its parent's portal for ever: to close the loop would unregister the parent's own descriptors.
 _parents: list[_Portal | None] = []
@@ -58,6 +61,8 @@ _parents: list[_Portal | None] = []
 
 def _running() -> _Portal:
     global _portal
+    if _ended:
+        raise RuntimeError("the interpreter is ending, and with it the background loop of the synchronous stores")
     if _portal is None:
         with _making:
             if _portal is None:
@@ -72,16 +77,19 @@ class Work(Generic[T]):
     *tell* is called on the loop when the coroutine has ended, and then `done` is true and `result` has its outcome.
 
     Raises:
-        RuntimeError: this is the loop's own thread, which would wait for itself.
+        RuntimeError: this is the loop's own thread, which would wait for itself; or the interpreter is ending.
     """
 
     __slots__ = ("_coroutine", "_error", "_portal", "_result", "_task", "_tell", "done")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], tell: Callable[[], object]) -> None:
-        self._portal = _running()
-        if threading.current_thread() is self._portal.thread:
+        try:
+            self._portal = _running()
+            if threading.current_thread() is self._portal.thread:
+                raise RuntimeError("a synchronous store was called on its own background loop: await the async one")
+        except RuntimeError:
             coroutine.close()
-            raise RuntimeError("a synchronous store was called on its own background loop: await the async store there")
+            raise
         self._coroutine = coroutine
         self._tell = tell
         self._task: asyncio.Task[None] | None = None
@@ -126,28 +134,33 @@ class Work(Generic[T]):
 
     def _end(self) -> None:
         self.done = True
-        self._tell()
+        if not self._portal.ending:  # a daemon thread is not woken any more, to die of what it is told
+            self._tell()
 
 
 def post(coroutine: Coroutine[Any, Any, object]) -> None:
     """Start *coroutine* on the loop and let go of it; for finalizers, which may run in any thread and must not wait."""
     try:
-        _running().loop.call_soon_threadsafe(_keep, coroutine)
+        _running().loop.call_soon_threadsafe(keep, coroutine)
     except RuntimeError:  # the interpreter is ending, and the loop has
         coroutine.close()
 
 
-_posted: set[asyncio.Task[object]] = set()  # the loop itself holds its tasks weakly
+_kept: set[asyncio.Task[Any]] = set()
 
 
-def _keep(coroutine: Coroutine[Any, Any, object]) -> None:
+def keep(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """On the loop: start a task that lives until it ends. The loop itself holds its tasks weakly."""
     task = asyncio.get_running_loop().create_task(coroutine)
-    _posted.add(task)
-    task.add_done_callback(_posted.discard)
+    _kept.add(task)
+    task.add_done_callback(_kept.discard)
+    return task
 
 
 @atexit.register
 def _at_exit() -> None:
+    global _ended
+    _ended = True  # what is finalized from now on must not start a thread, which would never run
     if _portal is not None:
         _portal.end()
 

@@ -34,6 +34,7 @@ __all__ = [
     "PrefixStore",
     "ReadonlyStore",
     "SafeFilesystemStore",
+    "SqliteStore",
     "clear_store",
     "copy_store",
     "get_or",
@@ -360,6 +361,29 @@ class SafeFilesystemStore(ObjectStore):
 
         @property
         def async_store(self) -> storage.SafeFilesystemStore: ...
+
+
+class SqliteStore(ObjectStore):
+    """
+    Objects in one SQLite database: a file that several processes may use at once, or memory.
+
+    What a write returns from is on the disk, also over a power loss; writes that arrive while another is on its way
+    share a transaction. Objects over 1 MiB are kept in chunks and streamed. Needs ``pip install 'stackstore[sqlite]'``.
+
+    A store object belongs to the event loop it was opened under, and to the process.
+
+    Args:
+        path: the database's file, which is made when it is missing, or ``":memory:"``.
+        busy_timeout: seconds to wait for another process's lock before `StoreUnavailableError`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 5.0) -> None:
+        super().__init__(storage.SqliteStore(path, busy_timeout=busy_timeout))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.SqliteStore: ...
 
 
 def clear_store(store: ObjectStore, prefix: str = "") -> None:

@@ -1,0 +1,207 @@
+"""What a caller lends to the synchronous face, iterables and callbacks, runs in the caller's thread."""
+
+from __future__ import annotations
+
+import gc
+import io
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+import storage
+import storage.sync
+from storage.bridge import SLAB, OnLoop
+
+
+@pytest.fixture(params=[True, False], ids=["stepped", "loop"])
+def store(request: pytest.FixtureRequest) -> storage.sync.ObjectStore:
+    return storage.sync.ObjectStore(storage.DictStore(), stepped=request.param)
+
+
+def noting(items: Iterable[Any], seen: set[int]) -> Iterator[Any]:
+    """Yield *items* and note in which thread that happens."""
+    for item in items:
+        seen.add(threading.get_ident())
+        yield item
+
+
+async def asynchronous() -> AsyncIterator[Any]:
+    yield b"never"
+
+
+def test_streamed_data_is_made_in_the_callers_thread(store: storage.sync.ObjectStore) -> None:
+    """A generator may hold a lock or a cursor that belongs to its thread."""
+    seen: set[int] = set()
+    store.put("k", noting([b"a", b"b"], seen))
+
+    assert b"ab" == store.get("k")
+    assert {threading.get_ident()} == seen
+
+
+def test_bulk_arguments_are_made_in_the_callers_thread(store: storage.sync.ObjectStore) -> None:
+    """Keys, pairs, and the data in the pairs."""
+    seen: set[int] = set()
+    store.put_many(noting([("a", noting([b"1", b"2"], seen)), ("b", b"3")], seen))
+    found = store.get_many(noting(["a", "b"], seen))
+    store.delete_many(noting(["a"], seen))
+
+    assert {"a": b"12", "b": b"3"} == found
+    assert ["b"] == list(store.keys())
+    assert {threading.get_ident()} == seen
+
+
+def test_values_of_a_mapping_are_made_in_the_callers_thread(store: storage.sync.ObjectStore) -> None:
+    """A dict runs no code of the caller's, but the generators in it do."""
+    seen: set[int] = set()
+    store.put_many({"a": noting([b"1"], seen), "b": b"2"})
+
+    assert {"a": b"1", "b": b"2"} == store.get_many(["a", "b"])
+    assert {threading.get_ident()} == seen
+
+
+def test_lent_iterable_may_use_the_store(store: storage.sync.ObjectStore) -> None:
+    """The calling thread only waits: a call from what it lends is one more call, not a deadlock."""
+    store.put_many({"a": b"1", "b": b"2"})
+    store.put("both", (store.get(key) for key in ["a", "b"]))
+
+    assert b"12" == store.get("both")
+
+
+def test_open_object_can_be_put(store: storage.sync.ObjectStore) -> None:
+    """A file is an iterable of bytes, the store's own included."""
+    store.put("a", b"one\ntwo\n" * 100_000)
+    with store.open("a") as file:
+        store.put("b", file)
+
+    assert store.get("a") == store.get("b")
+
+
+def test_lines_do_not_cross_one_by_one() -> None:
+    """A hop for each line of a file would cost more than all the rest."""
+    lent: Any = OnLoop().data(io.BytesIO(b"line\n" * 200_000))
+
+    assert 1_000_000 // SLAB + 1 == len(list(lent._items))
+
+
+def test_pieces_are_gathered_to_slabs() -> None:
+    """Large pieces go as they are, small ones together."""
+    lent: Any = OnLoop().data(iter([b"x" * SLAB, b"a", b"b"]))
+
+    assert [SLAB, 2] == [len(piece) for piece in lent._items]
+
+
+def test_iterable_that_is_no_iterator_can_be_read_again() -> None:
+    """A decorator that retries starts the data anew, where the data can be."""
+
+    class Twice(Iterable[bytes]):
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"again"])
+
+    class Retrying(storage.DictStore):
+        async def put(self, key: str, data: storage.Data, **options: Any) -> str:
+            await super().put(key, data, **options)
+            return str(await super().put(key, data, **options))
+
+    store = storage.sync.ObjectStore(Retrying(), stepped=False)
+    store.put("k", Twice())
+
+    assert b"again" == store.get("k")
+
+
+@pytest.mark.parametrize("bulk", ["get_many", "delete_many", "put_many"])
+def test_async_iterables_are_refused(store: storage.sync.ObjectStore, bulk: str) -> None:
+    """There is no loop of the caller's to run them in."""
+    with pytest.raises(TypeError, match="synchronous"):
+        getattr(store, bulk)(asynchronous())
+
+
+def test_async_data_is_refused(store: storage.sync.ObjectStore) -> None:
+    """In `put`, and in the pairs of `put_many`."""
+    with pytest.raises(TypeError, match="synchronous"):
+        store.put("k", asynchronous())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="synchronous"):
+        store.put_many([("k", asynchronous())])  # type: ignore[list-item]
+    assert not store.exists("k")
+
+
+@pytest.mark.parametrize("data", ["text", 5, None, ["text"], [5], {"a": 1}], ids=repr)
+def test_what_is_not_bytes_is_refused(store: storage.sync.ObjectStore, data: Any) -> None:
+    """As in the async store."""
+    with pytest.raises(TypeError, match="objects are bytes"):
+        store.put("k", data)
+    assert not store.exists("k")
+
+
+class BoomError(Exception):
+    """What a caller's own code raises."""
+
+
+def failing(error: BaseException, *items: Any) -> Iterator[Any]:
+    yield from items
+    raise error
+
+
+@pytest.mark.parametrize("error", [BoomError("mine"), SystemExit(3), KeyboardInterrupt()], ids=repr)
+def test_what_lent_data_raises_passes_unchanged(store: storage.sync.ObjectStore, error: BaseException) -> None:
+    """It is the very exception, the old object stays, and the store goes on working."""
+    store.put("k", b"old")
+
+    with pytest.raises(type(error)) as caught:
+        store.put("k", failing(error, b"x" * SLAB))
+    assert error is caught.value
+    assert b"old" == store.get("k")
+
+
+@pytest.mark.parametrize("bulk", ["get_many", "delete_many", "put_many"])
+def test_what_lent_keys_raise_passes_unchanged(store: storage.sync.ObjectStore, bulk: str) -> None:
+    """Not as an exception group, and not as some item's result."""
+    error = BoomError("mine")
+    with pytest.raises(BoomError) as caught:
+        getattr(store, bulk)(failing(error, *([("a", b"1")] if bulk == "put_many" else ["a"])))
+    assert error is caught.value
+
+
+def test_storage_error_of_lent_data_is_that_items_result(store: storage.sync.ObjectStore) -> None:
+    """Data that is read from another store may be missing there; the other items are put all the same."""
+    error = storage.KeyNotFoundError("elsewhere")
+    results = store.put_many([("a", failing(error, b"1")), ("b", b"2")], raise_errors=False)
+
+    assert error is results["a"]
+    assert b"2" == store.get("b")
+
+
+def test_lent_iterable_is_let_go() -> None:
+    """The loop keeps nothing of a call that has returned."""
+    store = storage.sync.ObjectStore(storage.DictStore(), stepped=False)
+    data = failing(BoomError(), b"1")
+    gone = weakref.ref(data)
+    with pytest.raises(BoomError):
+        store.put("k", data)
+    del data
+    store.exists("k")  # one more turn of the loop, for what its last callback held
+    gc.collect()
+
+    assert gone() is None
+
+
+def test_what_was_lent_is_gone_with_the_call() -> None:
+    """A store that keeps a caller's iterable beyond the call gets an error, not a wait for ever."""
+
+    class Keeping(storage.DictStore):
+        kept: Any = None
+
+        async def put(self, key: str, data: storage.Data, **options: Any) -> str:
+            self.kept = data
+            return ""
+
+        async def exists(self, key: str) -> bool:
+            return bool([piece async for piece in self.kept])
+
+    store = storage.sync.ObjectStore(Keeping())
+    store.put("k", iter([b"1"]))
+
+    with pytest.raises(RuntimeError, match="gone"):
+        store.exists("k")

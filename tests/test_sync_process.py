@@ -1,0 +1,375 @@
+"""The synchronous face and its process: signals, forks, and the end. Each test is a program of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+#: Every program begins so. Development mode: a task destroyed while it is pending, a file left open, is on stderr.
+PREAMBLE = """
+import asyncio, gc, os, signal, sys, threading, time
+import storage, storage.sync
+from storage.offload import offload
+
+class Slow(storage.DictStore):
+    '''A store that takes its time, and says when it is at it and when it has left.'''
+    seconds = 0.3
+
+    async def put(self, key, data, **options):
+        print("putting", flush=True)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(self.seconds)
+            print("settled", flush=True)
+            raise
+
+class Blocking(storage.DictStore):
+    '''A store whose worker thread cannot be interrupted.'''
+    async def put(self, key, data, **options):
+        def work():
+            print("putting", flush=True)
+            time.sleep(0.5)
+            print("worked", flush=True)
+        await offload(work)
+        return await super().put(key, data, **options)
+"""
+
+
+def program(code: str, before: str = "") -> list[str]:
+    return [sys.executable, "-X", "dev", "-c", before + PREAMBLE + textwrap.dedent(code)]
+
+
+def run(code: str, *, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; *before* comes before its imports."""
+    return subprocess.run(program(code, before), capture_output=True, text=True, timeout=30, check=False, cwd="/")
+
+
+def interrupt(code: str) -> tuple[int, str, str]:
+    """Run a program, press Ctrl-C when it prints its first line, and return its exit code and what it printed."""
+    process = subprocess.Popen(program(code), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/")
+    assert process.stdout is not None
+    try:
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    return process.returncode, first + out, err
+
+
+# -- Ctrl-C ----------------------------------------------------------------------------------------------------------
+
+
+def test_interrupt_cancels_the_work_and_waits_for_it() -> None:
+    """KeyboardInterrupt leaves the call when the store has settled, and the store can be used again."""
+    code, out, err = interrupt(
+        """
+        store = storage.sync.ObjectStore(Slow())
+        try:
+            store.put("k", b"v")
+        except KeyboardInterrupt:
+            print("interrupted", store.exists("k"))
+        """
+    )
+
+    assert (0, "putting\nsettled\ninterrupted False\n", "") == (code, out, err)
+
+
+def test_interrupt_waits_for_a_worker_thread() -> None:
+    """A write that a thread is at cannot be stopped: it must not land after the call has ended."""
+    code, out, err = interrupt(
+        """
+        store = storage.sync.ObjectStore(Blocking())
+        try:
+            store.put("k", b"v")
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+
+    assert (0, "putting\nworked\ninterrupted\n", "") == (code, out, err)
+
+
+def test_interrupt_of_a_stepped_call_goes_through_it() -> None:
+    """It is like Ctrl-C in any function: the generator sees it, and nothing is published."""
+    code, out, err = interrupt(
+        """
+        def data():
+            try:
+                print("putting", flush=True)
+                time.sleep(60)
+            finally:
+                print("unwound")
+            yield b"v"
+
+        store = storage.sync.DictStore()
+        try:
+            store.put("k", data())
+        except KeyboardInterrupt:
+            print("interrupted", store.exists("k"))
+        """
+    )
+
+    assert (0, "putting\nunwound\ninterrupted False\n", "") == (code, out, err)
+
+
+def test_interrupt_in_lent_data_cancels_the_work() -> None:
+    """The thread is in the caller's generator, the store waits for its next piece."""
+    code, out, err = interrupt(
+        """
+        def data():
+            yield b"v" * 1_000_000
+            print("putting", flush=True)
+            time.sleep(60)
+
+        store = storage.sync.ObjectStore(storage.DictStore(), stepped=False)
+        try:
+            store.put("k", data())
+        except KeyboardInterrupt:
+            print("interrupted", store.exists("k"))
+        """
+    )
+
+    assert (0, "putting\ninterrupted False\n", "") == (code, out, err)
+
+
+def test_interrupt_while_entering_leaves_nothing_open() -> None:
+    """`with` either has the store or has not."""
+    code, out, err = interrupt(
+        """
+        class Opening(storage.DictStore):
+            async def _open(self):
+                print("opening", flush=True)
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    print("undone")
+
+            async def exists(self, key):
+                return False
+
+        store = storage.sync.ObjectStore(Opening())
+        try:
+            with store:
+                print("never")
+        except KeyboardInterrupt:
+            print("interrupted", store.async_store._users)
+        """
+    )
+
+    assert (0, "opening\nundone\ninterrupted 0\n", "") == (code, out, err)
+
+
+def test_program_that_is_interrupted_ends() -> None:
+    """Nobody catches it: one traceback, the exit code of Ctrl-C, and no complaint of the loop's."""
+    code, out, err = interrupt("storage.sync.ObjectStore(Slow()).put('k', b'v')")
+
+    assert "putting\nsettled\n" == out
+    assert -signal.SIGINT == code
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert "pending" not in err
+
+
+def test_second_interrupt_does_not_wait() -> None:
+    """One who presses twice wants out, whatever the store is at."""
+    code, out, _ = interrupt(
+        """
+        Slow.seconds = 60
+        def again():
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        store = storage.sync.ObjectStore(Slow())
+        try:
+            threading.Thread(target=again, daemon=True).start()
+            store.put("k", b"v")
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+            os._exit(0)
+        """
+    )
+
+    assert (0, "putting\ninterrupted\n") == (code, out)
+
+
+# -- fork ------------------------------------------------------------------------------------------------------------
+
+
+def test_forked_child_gets_a_loop_of_its_own() -> None:
+    """And the parent's goes on."""
+    done = run(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # that this process has threads is the point
+        store = storage.sync.ObjectStore(storage.DictStore(), stepped=False)
+        store.put("k", b"before")
+        child = os.fork()
+        if not child:
+            store.put("k", b"child")
+            print(store.get("k"), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        print(store.get("k"))
+        """
+    )
+
+    assert (0, "b'child'\nb'before'\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_forked_child_ends_like_any_program() -> None:
+    """It leaves the `with` and the file it was forked in, which are the parent's, and its exit handlers run."""
+    done = run(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        store = storage.sync.ObjectStore(storage.DictStore(), stepped=False)
+        store.put("k", b"v")
+        with store, store.open("k") as file:
+            keys = store.keys()
+            next(keys)
+            child = os.fork()
+            if child:
+                os.waitpid(child, 0)
+            print("child" if not child else "parent", store.get("k"), flush=True)
+        del keys
+        gc.collect()
+        """
+    )
+
+    assert (0, "child b'v'\nparent b'v'\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_fork_while_another_thread_opens_a_store() -> None:
+    """The child has no such thread, and does not wait for it."""
+    done = run(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        class Opening(storage.DictStore):
+            _steppable = True
+
+            async def _open(self):
+                opening.set()
+                time.sleep(0.5)
+
+        opening = threading.Event()
+        first = storage.sync.ObjectStore(Opening())
+        threading.Thread(target=first.__enter__).start()
+        opening.wait()
+        child = os.fork()
+        if not child:
+            with storage.sync.DictStore() as store:
+                store.put("k", b"v")
+                print(store.get("k"), flush=True)
+            os._exit(0)
+        print(os.waitpid(child, 0)[1])
+        """
+    )
+
+    assert (0, "b'v'\n0\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+# -- the end ---------------------------------------------------------------------------------------------------------
+
+LEFT_OPEN = {
+    "a store": "store.__enter__()",
+    "a file": "store.put('k', b'v'); file = store.open('k')",
+    "an iteration": "store.put_many({'a': b'', 'b': b''}); keys = store.keys(); next(keys)",
+    "a store in a cycle": "store.__enter__(); store.itself = store",
+    "a call in a daemon thread": """
+slow = storage.sync.ObjectStore(Slow())
+threading.Thread(target=slow.put, args=("k", b"v"), daemon=True).start()
+time.sleep(0.2)""",
+    "a busy worker thread": """
+blocking = storage.sync.ObjectStore(Blocking())
+threading.Thread(target=blocking.put, args=("k", b"v"), daemon=True).start()
+time.sleep(0.2)""",
+    "a call at exit": "import atexit; atexit.register(lambda: store.exists('k'))",
+    "an open SQLite store": """
+lite = storage.sync.SqliteStore(":memory:")
+lite.__enter__()
+lite.put("k", b"v")""",
+}
+
+
+@pytest.mark.parametrize("left", LEFT_OPEN.values(), ids=LEFT_OPEN.keys())
+def test_what_is_left_open_at_exit_is_no_matter(left: str) -> None:
+    """The program ends, soon, without a traceback."""
+    done = run("store = storage.sync.ObjectStore(storage.DictStore(), stepped=False)\nstore.exists('k')\n" + left)
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_call_after_the_end_raises() -> None:
+    """Exit handlers run in reverse order: one from before the import comes when the loop has gone, and is told so."""
+    done = run(
+        """
+        def late():
+            try:
+                store.get("k")
+            except RuntimeError as error:
+                print(error)
+
+        store = storage.sync.ObjectStore(storage.DictStore(), stepped=False)
+        """,
+        before="import atexit; atexit.register(lambda: late())",
+    )
+
+    assert "the interpreter is ending" in done.stdout
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_store_that_is_left_open_is_closed_at_exit() -> None:
+    """On the loop; what is stepped is left as it is, as by a kill."""
+    done = run(
+        """
+        class Closing(storage.DictStore):
+            async def exists(self, key):
+                return False
+
+            async def _close(self):
+                print("closed", flush=True)
+
+        storage.sync.ObjectStore(Closing()).__enter__()
+        """
+    )
+
+    assert (0, "closed\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_store_that_does_not_close_does_not_keep_the_program() -> None:
+    """It has two seconds."""
+    done = run(
+        """
+        class Stubborn(storage.DictStore):
+            async def _close(self):
+                print("closing", flush=True)
+                time.sleep(60)
+
+        storage.sync.ObjectStore(Stubborn(), stepped=False).__enter__()
+        """
+    )
+
+    assert (0, "closing\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_program_that_fails_fails_as_ever(tmp_path: Path) -> None:
+    """A script's own error is what ends it, with a store open on the loop."""
+    done = run(
+        f"""
+        with storage.sync.ObjectStore(storage.FilesystemStore({os.fspath(tmp_path)!r}), stepped=False) as store:
+            store.put("k", b"v")
+            raise LookupError("mine")
+        """
+    )
+
+    assert 1 == done.returncode
+    assert done.stderr.rstrip().endswith("LookupError: mine")
+    assert b"v" == (tmp_path / "k").read_bytes()

@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# pyright finds the installed package by the python on the path
+ACTIVE = PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help install format lint types fresh test bench smoke docs sync demo vet check clean
@@ -31,8 +33,8 @@ lint: $(VENV)/.dev  ## look for mistakes and for what is not formatted
 
 types: $(VENV)/.dev  ## check the types, the public ones for being complete
 	$(BIN)/mypy
-	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes storage --ignoreexternal
+	$(ACTIVE) pyright
+	$(ACTIVE) pyright --verifytypes storage --ignoreexternal
 
 sync: $(VENV)/.dev  ## write storage/sync.py anew
 	$(BIN)/python -m storage._tools.generate

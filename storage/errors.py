@@ -63,7 +63,7 @@ class StorageError(Exception):
         super().__init__(message)
         self.message = message
         self.key = key
-        self.store = None if store is None else str(store)
+        self.store: str | None = None if store is None else str(store)
         self.request_id = request_id
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ class KeyNotFoundError(StorageError, KeyError):
 
     def __init__(self, key: str, *, store: object = None, message: str = "") -> None:
         super().__init__(message, key=key, store=store)
-        self.args = (key,)
+        self.args: tuple[Any, ...] = (key,)
 
     def about(self, key: str) -> Self:
         self.args = (key,)

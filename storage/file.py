@@ -59,10 +59,10 @@ class _Object(io.RawIOBase):
     def __init__(self, call: Callable[[], Caller], held: Held[ObjectReader], length: int) -> None:
         self._call = call
         self._held = held
-        self.reader = held.value
-        self.name = self.reader.info.key
+        self.reader: ObjectReader = held.value
+        self.name: str = self.reader.info.key
         self.length = length
-        self.abandoned = False  # closed by the garbage collector, in whatever thread that runs
+        self.abandoned: bool = False  # closed by the garbage collector, in whatever thread that runs
         self._position = 0
         self._moved = False
 

@@ -95,7 +95,7 @@ class Work(Generic[T]):
         self._task: asyncio.Task[None] | None = None
         self._result: T
         self._error: BaseException | None = None
-        self.done = False
+        self.done: bool = False
 
     def start(self) -> None:
         self._portal.loop.call_soon_threadsafe(self._begin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
+from typing import ClassVar
 
 from storage.base import ObjectStore
 from storage.data import CHUNK
@@ -28,7 +29,7 @@ class GzipStore(DataTransform):
     """
 
     # 64 KiB take about 2 ms to compress at level 6: longer than the loop's other tasks should wait.
-    offload_above = 64 << 10
+    offload_above: ClassVar[int | None] = 64 << 10
 
     def __init__(self, base: ObjectStore, *, level: int = 6, max_size: int = 1 << 30) -> None:
         if not 0 <= level <= 9:

@@ -56,7 +56,7 @@ class FileStore(ObjectStore):
     def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:
         if durability not in ("atomic", "fsync"):
             raise ValueError(f"durability is 'atomic' or 'fsync', not {durability!r}")
-        self.root = os.fspath(root)
+        self.root: str = os.fspath(root)
         self.durability: Durability = durability
         self._root = os.path.realpath(self.root)
         self._sync = durability == "fsync"

@@ -51,7 +51,7 @@ class SqliteStore(ObjectStore):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 5.0) -> None:
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         if not self.path:
             raise ValueError("path is empty: name a file, or ':memory:'")
         self.busy_timeout = busy_timeout

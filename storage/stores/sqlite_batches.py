@@ -31,10 +31,11 @@ class Job(Generic[Q, R]):
     __slots__ = ("error", "future", "request", "result", "running", "weight", "withdrawn")
 
     def __init__(self, request: Q, weight: int, future: asyncio.Future[R]) -> None:
-        self.request = request
-        self.weight = weight
-        self.future = future
-        self.running = self.withdrawn = False
+        self.request: Q = request
+        self.weight: int = weight
+        self.future: asyncio.Future[R] = future
+        self.running: bool = False
+        self.withdrawn: bool = False
         self.result: R | None = None
         self.error: BaseException | None = None
 

@@ -26,7 +26,7 @@ async def _async(items: Iterable[T]) -> AsyncIterator[T]:
 
 
 FORMS: dict[str, Callable[[list[Any]], Any]] = {"list": list, "tuple": tuple, "generator": iter, "async": _async}
-all_forms = pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
+all_forms: pytest.MarkDecorator = pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
 
 
 class Bulk(Harness):

@@ -32,8 +32,8 @@ class ProducerError(Exception):
     """Raised by a caller's own iterable."""
 
 
-KINDS = {"iterable": plainly, "async iterable": awaiting}
-both_kinds = pytest.mark.parametrize("stream", KINDS.values(), ids=list(KINDS))
+KINDS: dict[str, Callable[[Iterable[bytes]], Data]] = {"iterable": plainly, "async iterable": awaiting}
+both_kinds: pytest.MarkDecorator = pytest.mark.parametrize("stream", KINDS.values(), ids=list(KINDS))
 
 Streamed = Callable[[Iterable[bytes]], Data]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import gc
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
 import anyio
 import anyio.lowlevel
@@ -16,7 +14,6 @@ import pytest
 
 import storage
 import storage.sync
-from storage.bridge import BATCH, OnLoop
 
 
 def in_threads(count: int, work: Callable[[int], object]) -> None:
@@ -39,14 +36,6 @@ def in_threads(count: int, work: Callable[[int], object]) -> None:
     assert [] == [thread for thread in threads if thread.is_alive()]
     if failures:
         raise failures[0]
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait up to 5 seconds until *condition* holds, and say whether it does."""
-    deadline = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return condition()
 
 
 # -- calls -----------------------------------------------------------------------------------------------------------
@@ -183,118 +172,6 @@ def test_failed_call_leaves_no_garbage_cycle() -> None:
         gc.enable()
 
     assert [] == left
-
-
-# -- iteration -------------------------------------------------------------------------------------------------------
-
-
-class Listing(storage.DictStore):
-    """A store of many keys that counts how far it was read, and whether it was closed."""
-
-    def __init__(self, count: int = 1000, pause: float = 0) -> None:
-        super().__init__()
-        self.count = count
-        self.pause = pause
-        self.read = 0
-        self.closed = False
-        self.tasks: set[object] = set()
-
-    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        try:
-            for number in range(self.count):
-                self.tasks.add(asyncio.current_task())
-                await asyncio.sleep(self.pause)
-                self.read += 1
-                yield f"{number:06}"
-            raise storage.StoreUnavailableError("the listing broke off")
-        finally:
-            self.closed = True
-
-
-def test_iteration_crosses_in_batches() -> None:
-    """One hop per key would cost more than the listing."""
-    inner = Listing()
-    store = storage.sync.ObjectStore(inner)
-    with pytest.raises(storage.StoreUnavailableError):
-        for _ in store.keys():
-            pass
-
-    assert 1000 / BATCH < len(inner.tasks) < 100
-
-
-def test_iteration_is_lazy() -> None:
-    """The first key is there before the last one is read."""
-    inner = Listing(count=100_000)
-    first = next(storage.sync.ObjectStore(inner).keys())
-
-    assert "000000" == first
-    assert inner.read <= BATCH
-
-
-def test_slow_listing_gives_what_there_is() -> None:
-    """A key is not kept back until a batch is full."""
-    inner = Listing(count=1000, pause=0.02)
-    begun = time.monotonic()
-    next(storage.sync.ObjectStore(inner).keys())
-
-    assert time.monotonic() - begun < 1
-    assert inner.read <= 2
-
-
-def test_error_comes_behind_the_items_before_it() -> None:
-    """Nothing that was listed is lost."""
-    found: list[str] = []
-    with pytest.raises(storage.StoreUnavailableError, match="broke off"):
-        found.extend(storage.sync.ObjectStore(Listing(count=10)).keys())
-
-    assert [f"{number:06}" for number in range(10)] == found
-
-
-def test_abandoned_iteration_is_closed() -> None:
-    """A `break` leaves nothing open in the store."""
-    inner = Listing()
-    for _ in storage.sync.ObjectStore(inner).keys():
-        break
-
-    assert eventually(lambda: inner.closed)
-
-
-def test_abandoned_iteration_in_a_cycle_is_closed() -> None:
-    """The collector may run in the loop's own thread, where nothing must wait for the loop."""
-    inner = Listing()
-    keys = storage.sync.ObjectStore(inner).keys()
-    next(keys)
-    cycle: list[Any] = [keys]
-    cycle.append(cycle)
-    del keys, cycle
-
-    async def collect() -> bytes:
-        gc.collect()
-        return b""
-
-    OnLoop().run(collect())
-
-    assert eventually(lambda: inner.closed)
-
-
-def test_abandoned_stepped_iteration_is_closed() -> None:
-    """At once, in place."""
-
-    class Stepped(storage.DictStore):
-        _steppable = True
-        closed = False
-
-        async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-            try:
-                yield "a"
-            finally:
-                self.closed = True
-
-    inner = Stepped()
-    for _ in storage.sync.ObjectStore(inner).keys():
-        break
-
-    assert inner.closed
 
 
 # -- life cycle ------------------------------------------------------------------------------------------------------

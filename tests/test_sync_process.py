@@ -48,12 +48,12 @@ def program(code: str, before: str = "") -> list[str]:
 
 def run(code: str, *, before: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program to its end; *before* comes before its imports."""
-    return subprocess.run(program(code, before), capture_output=True, text=True, timeout=30, check=False, cwd="/")
+    return subprocess.run(program(code, before), capture_output=True, text=True, timeout=30, check=False)
 
 
 def interrupt(code: str) -> tuple[int, str, str]:
     """Run a program, press Ctrl-C when it prints its first line, and return its exit code and what it printed."""
-    process = subprocess.Popen(program(code), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/")
+    process = subprocess.Popen(program(code), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         first = process.stdout.readline()
@@ -244,6 +244,31 @@ def test_forked_child_ends_like_any_program() -> None:
     )
 
     assert (0, "child b'v'\nparent b'v'\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_store_with_resources_is_closed_in_a_forked_child() -> None:
+    """Its connection is the parent's; the child makes a store of its own."""
+    done = run(
+        """
+        import tempfile, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "objects.sqlite")
+            with storage.sync.SqliteStore(path) as store:
+                store.put("k", b"v")
+                child = os.fork()
+                if not child:
+                    try:
+                        store.get("k")
+                    except storage.StoreClosedError:
+                        with storage.sync.SqliteStore(path) as own:
+                            print("closed", own.get("k"), flush=True)
+                    os._exit(0)
+                print(os.waitpid(child, 0)[1], store.get("k"))
+        """
+    )
+
+    assert (0, "closed b'v'\n0 b'v'\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_fork_while_another_thread_opens_a_store() -> None:

@@ -77,7 +77,7 @@ class Writer:
         done = {each.name for each in methods(_contract().node)}
         for home, base in family:
             for method in methods(base):
-                if isinstance(method, ast.AsyncFunctionDef) and method.name not in done and method.name[0] != "_":
+                if _is_async(method) and method.name not in done and method.name[0] != "_":
                     done.add(method.name)
                     self.method(home, method, "self.async_store")
 
@@ -198,6 +198,13 @@ def _rank(name: str) -> tuple[bool, bool, str]:
     return not (name.isupper() and len(name) > 1), not name[0].isupper(), name
 
 
+def _is_async(node: Class | Function) -> bool:
+    """Say whether a definition is a function that is awaited or iterated with ``async for``."""
+    if isinstance(node, ast.FunctionDef):
+        return isinstance(node.returns, ast.Subscript) and ast.unparse(node.returns.value) == "AsyncIterator"
+    return isinstance(node, ast.AsyncFunctionDef)
+
+
 def _sync(lines: list[str]) -> list[str]:
     """Return a docstring without its ``async``."""
     text = "\n".join(lines)
@@ -230,7 +237,7 @@ def generate() -> str:
         if any(each.node.name == "ObjectStore" for each in chain(definition)):
             writer.store(definition)
     for definition in found.values():
-        if isinstance(definition.node, ast.AsyncFunctionDef):
+        if _is_async(definition.node):
             writer.function(definition)
     return writer.text()
 

@@ -63,7 +63,8 @@ class Connection:
         try:
             self._aio = await connecting
         except sqlite3.Error as cause:
-            raise self.mapped(cause) from None
+            _thread_of(connecting).join()  # it is about to end, and would complain if the event loop ended before it
+            raise self.mapped(cause) from cause
         try:
             await self.run(prepare, *args, **kwargs)
         except BaseException:
@@ -90,7 +91,7 @@ class Connection:
             await settled(asyncio.ensure_future(self._aio._execute(_nothing)))  # type: ignore[no-untyped-call]
             raise
         except sqlite3.Error as cause:
-            raise self.mapped(cause) from None
+            raise self.mapped(cause) from cause
         return result
 
     async def close(self) -> None:

@@ -1,0 +1,277 @@
+"""SqliteStore and processes: killed ones, several at once, forks, other users, and the end of the interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from storage import KeyExistsError, SqliteStore
+from storage.stores.sqlite_schema import CHUNK
+from storage.utils import update
+
+#: Processes that are killed, one after the other.
+ROUNDS = 36
+
+#: Bytes of the objects that they write: in a row, in one transaction of chunks, in several.
+SIZES = {"small": 1000, "small too": 20_000, "large": 2 * CHUNK + 7, "streamed": 9 * CHUNK + 7}
+
+#: A server that forks children with everything imported: they are at work after milliseconds.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["aiosqlite", "storage.stores.sqlite", "storage.utils"])
+
+
+def content(key: str, number: int) -> bytes:
+    """Return the bytes of an object's *number*-th version."""
+    return b"%08d" % number + bytes([number % 256]) * (SIZES[key] - 8)
+
+
+async def pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), 300_000):
+        yield data[start : start + 300_000]
+
+
+def write_until_killed(path: str, begin: int, acknowledged: Connection) -> None:
+    """Overwrite every object again and again, and tell of each put when it has returned."""
+
+    async def rewrite(store: SqliteStore, key: str) -> None:
+        for number in range(begin, begin + 1_000_000):
+            data = content(key, number)
+            await store.put(key, pieces(data) if key == "streamed" else data)
+            acknowledged.send((key, number))
+
+    async def main() -> None:
+        async with SqliteStore(path) as store:
+            await asyncio.gather(*(rewrite(store, key) for key in SIZES))
+
+    asyncio.run(main())
+
+
+async def test_killed_writers_lose_nothing_acknowledged(tmp_path: Path) -> None:
+    """After each of many kills the store opens, and each object is whole and the last acknowledged one, or the next."""
+    path = str(tmp_path / "objects.db")
+    last = dict.fromkeys(SIZES, 0)
+    chances = random.Random(1)
+    async with SqliteStore(path) as store:
+        for key in SIZES:
+            await store.put(key, content(key, 0))
+
+    for _ in range(ROUNDS):
+        begin = max(last.values()) + 1
+        acknowledged, sender = CONTEXT.Pipe(duplex=False)
+        writer = CONTEXT.Process(target=write_until_killed, args=(path, begin, sender))
+        writer.start()
+        sender.close()
+        acknowledged.poll(10)
+        await asyncio.sleep(chances.uniform(0, 0.06))
+        writer.kill()
+        writer.join()
+        with suppress(EOFError):
+            while True:
+                key, number = acknowledged.recv()
+                last[key] = number
+
+        async with SqliteStore(path) as store:
+            assert sorted(SIZES) == [key async for key in store.keys()]
+            for key in SIZES:
+                data = await store.get(key)
+                number = int(data[:8])
+                assert content(key, number) == data
+                assert number in (last[key], max(last[key] + 1, begin))
+                last[key] = number
+
+
+async def _create(path: str, name: str) -> list[str]:
+    won = []
+    async with SqliteStore(path) as store:
+
+        async def create(key: str) -> None:
+            with suppress(KeyExistsError):
+                await store.put(key, name.encode(), if_absent=True)
+                won.append(key)
+
+        await asyncio.gather(*(create(f"k{number}") for number in range(50)))
+    return won
+
+
+async def _count(path: str) -> None:
+    async with SqliteStore(path) as store:
+
+        async def increment() -> None:
+            for _ in range(5):
+                await update(store, "count", lambda old: b"%d" % (int(old or b"0") + 1))
+
+        await asyncio.gather(*(increment() for _ in range(3)))
+
+
+def create(path: str, name: str) -> list[str]:
+    """Try to create fifty objects and return the keys that were won."""
+    return asyncio.run(_create(path, name))
+
+
+def count(path: str) -> None:
+    """Add 15 to a number, in three tasks."""
+    asyncio.run(_count(path))
+
+
+@pytest.fixture
+def pool() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(3, mp_context=CONTEXT) as pool:
+        yield pool
+
+
+async def test_conditions_hold_among_processes(tmp_path: Path, pool: ProcessPoolExecutor) -> None:
+    """Of three processes that make the file and create the same keys one wins each; none of their steps is lost."""
+    path = str(tmp_path / "objects.db")
+    loop = asyncio.get_running_loop()
+
+    won = await asyncio.gather(*(loop.run_in_executor(pool, create, path, name) for name in "abc"))
+    await asyncio.gather(*(loop.run_in_executor(pool, count, path) for _ in "abc"))
+
+    async with SqliteStore(path) as store:
+        keys = [f"k{number}" for number in range(50)]
+        assert sorted(keys) == sorted(key for keys in won for key in keys)
+        holders = {key: name.encode() for name, keys in zip("abc", won, strict=True) for key in keys}
+        assert holders == await store.get_many(keys)
+        assert b"45" == await store.get("count")
+
+
+def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, in development mode: whatever is left open is told on stderr."""
+    program = "import asyncio, os, sys\nfrom storage import SqliteStore\n" + textwrap.dedent(code)
+    command = [sys.executable, "-X", "dev", "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_store_left_open_does_not_keep_the_interpreter(tmp_path: Path) -> None:
+    """A program whose loop ended with the store open ends, and says nothing."""
+    ended = run(
+        """
+        async def main():
+            await store.__aenter__()
+            await store.put("k", b"v")
+            await store.put("large", [b"x" * 2_000_000])
+            await store.delete("large")
+            print(await store.get("k"))
+
+        store = SqliteStore(sys.argv[1])
+        asyncio.run(main())
+        """,
+        tmp_path / "objects.db",
+    )
+
+    assert (0, "b'v'\n", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_sync_store_left_open_does_not_keep_the_interpreter(tmp_path: Path) -> None:
+    """The same for a script, whose store lives on a loop in the background."""
+    ended = run(
+        """
+        import storage.sync
+
+        store = storage.sync.SqliteStore(sys.argv[1]).__enter__()
+        store.put("k", b"v")
+        print(store.get("k"))
+        """,
+        tmp_path / "objects.db",
+    )
+
+    assert (0, "b'v'\n", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_forked_child_is_told_to_open_its_own(tmp_path: Path) -> None:
+    """A child cannot use its parent's connections, but can open a store on the same file; the parent goes on."""
+    ended = run(
+        """
+        from storage import StoreClosedError
+
+        async def in_child(store):
+            try:
+                await store.get("k")
+            except StoreClosedError as error:
+                print("before a fork" in str(error))
+            await store.aclose()
+            async with SqliteStore(sys.argv[1]) as own:
+                await own.put("child", b"c")
+
+        async def main():
+            async with SqliteStore(sys.argv[1]) as store:
+                await store.put("k", b"v")
+                child = os.fork()
+                if child == 0:
+                    try:
+                        asyncio.run(in_child(store))
+                    finally:
+                        sys.stdout.flush()
+                        os._exit(0)
+                os.waitpid(child, 0)
+                await store.put("k", b"w")
+                print(await store.get_many(["k", "child"]))
+
+        asyncio.run(main())
+        """,
+        tmp_path / "objects.db",
+    )
+
+    assert (0, "True\n{'k': b'w', 'child': b'c'}\n", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_user_who_may_not_write_is_told_so() -> None:
+    """Writing to another user's database is a permission error; so is making one where this user may not."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        ended = run(
+            """
+            from storage import PermissionDeniedError
+
+            async def attempt(path):
+                try:
+                    async with SqliteStore(path) as store:
+                        await store.put("k", b"v")
+                except PermissionDeniedError as error:
+                    print(type(error.__cause__).__name__)
+
+            async def main(path):
+                async with SqliteStore(path) as store:
+                    await store.put("k", b"v")
+                os.chmod(path, 0o444)
+                os.chmod(os.path.dirname(path), 0o555)
+                if os.geteuid() == 0:
+                    os.setuid(65534)  # root may everything
+                await attempt(path)
+                await attempt(path + "2")
+
+            asyncio.run(main(sys.argv[1]))
+            """,
+            Path(directory, "objects.db"),
+        )
+        os.chmod(directory, 0o755)
+
+    assert (0, "OperationalError\nOperationalError\n", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_missing_aiosqlite_says_what_to_install() -> None:
+    """Importing and making the store need no back end; opening it says which one."""
+    ended = run(
+        """
+        sys.modules["aiosqlite"] = None
+        try:
+            asyncio.run(SqliteStore(":memory:").__aenter__())
+        except ImportError as error:
+            print(error)
+        """
+    )
+
+    assert (0, "SqliteStore needs aiosqlite: pip install 'stackstore[sqlite]'\n") == (ended.returncode, ended.stdout)

@@ -98,6 +98,7 @@ class Work(Generic[T]):
         self.done: bool = False
 
     def start(self) -> None:
+        """Begin the coroutine on the loop."""
         self._portal.loop.call_soon_threadsafe(self._begin)
 
     def cancel(self) -> None:

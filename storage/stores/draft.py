@@ -31,7 +31,7 @@ if sys.platform == "win32":
     raise ImportError("stores on files need POSIX (flock, names relative to a directory); on Windows use SqliteStore")
 import fcntl
 
-__all__ = ["DRAFT", "Draft", "etag_of_file", "locked", "read_attributes", "reclaim"]
+__all__ = ["DRAFT", "Draft", "current_etag", "etag_of_file", "locked", "read_attributes", "reclaim"]
 
 #: How the names of drafts begin; no key has a segment that begins so.
 DRAFT = ".~storage-"

@@ -13,6 +13,7 @@ Names are imported when they are first used. It needs the extra ``testing``: pyt
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -29,21 +30,24 @@ _HOMES = {
     "needs": "storage.testing.harness",
 }
 
-#: The modules whose asserts pytest is to explain. It must be told before they are imported.
-TOPICS = (
-    "attributes",
-    "bulk",
-    "cancellation",
-    "conditions",
-    "harness",
-    "listing",
-    "moving",
-    "naming",
-    "reading",
-    "sharing",
-    "streams",
-    "writing",
-)
+#: The modules whose asserts pytest is to explain; it must be told before they are imported.
+_EXPLAINED = [
+    f"storage.testing.{topic}"
+    for topic in (
+        "attributes",
+        "bulk",
+        "cancellation",
+        "conditions",
+        "harness",
+        "listing",
+        "moving",
+        "naming",
+        "reading",
+        "sharing",
+        "streams",
+        "writing",
+    )
+]
 
 __all__ = sorted(_HOMES)
 
@@ -56,7 +60,7 @@ def __getattr__(name: str) -> Any:
     if name != "NASTY_KEYS":
         import pytest
 
-        pytest.register_assert_rewrite(*(f"storage.testing.{topic}" for topic in TOPICS))
+        pytest.register_assert_rewrite(*(module for module in _EXPLAINED if module not in sys.modules))
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value

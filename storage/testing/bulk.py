@@ -25,15 +25,15 @@ async def _async(items: Iterable[T]) -> AsyncIterator[T]:
         yield item
 
 
-FORMS: dict[str, Callable[[list[Any]], Any]] = {"list": list, "tuple": tuple, "generator": iter, "async": _async}
-all_forms: pytest.MarkDecorator = pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
+_FORMS: dict[str, Callable[[list[Any]], Any]] = {"list": list, "tuple": tuple, "generator": iter, "async": _async}
+_all_forms: pytest.MarkDecorator = pytest.mark.parametrize("form", _FORMS.values(), ids=list(_FORMS))
 
 
 class Bulk(Harness):
     """All are tried, and each has its own outcome."""
 
     @needs(writable=None)
-    @all_forms
+    @_all_forms
     async def test_get_many_gives_bytes_or_errors(self, store: ObjectStore, form: Callable[[list[str]], Any]) -> None:
         """Each key has its bytes, or the error that get would have raised, with the caller's key on it."""
         await self.fill(store, {"a": b"1", "b/c": b"", "d": b"3"})
@@ -61,7 +61,7 @@ class Bulk(Harness):
         """No keys, no results."""
         assert {} == await store.get_many([])
 
-    @all_forms
+    @_all_forms
     async def test_put_many_puts(self, store: ObjectStore, form: Callable[[list[tuple[str, Data]]], Any]) -> None:
         """Each pair is put, and its result is the etag of what was put."""
         objects: dict[str, bytes] = {"a": b"1", "b/c": b"", "d": b"3" * 1000}
@@ -141,7 +141,7 @@ class Bulk(Harness):
         await store.put("k", b"works")
         assert b"works" == await self.raw(store, "k")
 
-    @all_forms
+    @_all_forms
     async def test_delete_many_deletes(self, store: ObjectStore, form: Callable[[list[str]], Any]) -> None:
         """Each key is gone, a missing one is no error, and the others stay."""
         await self.fill(store, {"a": b"1", "b/c": b"2", "d": b"3"})

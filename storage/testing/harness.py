@@ -11,7 +11,7 @@ import pytest
 from storage.base import ObjectStore
 from storage.errors import InvalidKeyError, KeyConflictError, KeyNotFoundError
 
-__all__ = ["Harness", "needs"]
+__all__ = ["Harness", "listed", "needs"]
 
 T = TypeVar("T")
 

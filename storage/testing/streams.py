@@ -16,33 +16,33 @@ from storage.types import Data
 __all__ = ["Streams"]
 
 
-def plainly(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _plainly(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield from a generator."""
     yield from pieces
 
 
-async def awaiting(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+async def _awaiting(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
     """Yield from an async generator that suspends before each piece."""
     for piece in pieces:
         await asyncio.sleep(0)
         yield piece
 
 
-class ProducerError(Exception):
+class _ProducerError(Exception):
     """Raised by a caller's own iterable."""
 
 
-KINDS: dict[str, Callable[[Iterable[bytes]], Data]] = {"iterable": plainly, "async iterable": awaiting}
-both_kinds: pytest.MarkDecorator = pytest.mark.parametrize("stream", KINDS.values(), ids=list(KINDS))
+_KINDS: dict[str, Callable[[Iterable[bytes]], Data]] = {"iterable": _plainly, "async iterable": _awaiting}
+_both_kinds: pytest.MarkDecorator = pytest.mark.parametrize("stream", _KINDS.values(), ids=list(_KINDS))
 
-Streamed = Callable[[Iterable[bytes]], Data]
+_Streamed = Callable[[Iterable[bytes]], Data]
 
 
 class Streams(Harness):
     """An object that comes in pieces is stored whole or not at all."""
 
-    @both_kinds
-    async def test_pieces_are_joined(self, store: ObjectStore, stream: Streamed) -> None:
+    @_both_kinds
+    async def test_pieces_are_joined(self, store: ObjectStore, stream: _Streamed) -> None:
         """An object is its pieces one after the other; empty ones add nothing."""
         await store.put("k", stream([b"one", b"", b"two", b"", b"three", b""]))
 
@@ -50,10 +50,10 @@ class Streams(Harness):
         assert b"onetwothree" == await store.get("k")
         assert 11 == (await store.head("k")).size
 
-    @both_kinds
+    @_both_kinds
     @pytest.mark.parametrize("pieces", [[], [b""], [b"", b""]], ids=["none", "an empty one", "empty ones"])
     async def test_stream_of_nothing_is_an_empty_object(
-        self, store: ObjectStore, stream: Streamed, pieces: list[bytes]
+        self, store: ObjectStore, stream: _Streamed, pieces: list[bytes]
     ) -> None:
         """A stream that ends at once is a value like any other, and replaces the old one."""
         await store.put("k", b"old")
@@ -70,8 +70,8 @@ class Streams(Harness):
 
         assert [b"ab", b"cd"] == [await self.raw(store, "list"), await self.raw(store, "tuple")]
 
-    @both_kinds
-    async def test_producer_may_use_one_buffer_again(self, store: ObjectStore, stream: Streamed) -> None:
+    @_both_kinds
+    async def test_producer_may_use_one_buffer_again(self, store: ObjectStore, stream: _Streamed) -> None:
         """A piece is taken when it comes: what the producer then does to its buffer does not show."""
 
         def pieces() -> Iterator[bytes]:
@@ -84,8 +84,8 @@ class Streams(Harness):
 
         assert b"".join(b"%04d" % number for number in range(1000)) == await self.raw(store, "k")
 
-    @both_kinds
-    async def test_pieces_may_be_views(self, store: ObjectStore, stream: Streamed) -> None:
+    @_both_kinds
+    async def test_pieces_may_be_views(self, store: ObjectStore, stream: _Streamed) -> None:
         """Pieces may be memoryviews, wide ones too: their bytes count, not their items."""
         views = [memoryview(b"abc"), memoryview(bytes(range(8))).cast("I"), memoryview(b"x-y-")[::2]]
 
@@ -93,8 +93,8 @@ class Streams(Harness):
 
         assert b"abc" + bytes(range(8)) + b"xy" == await self.raw(store, "k")
 
-    @both_kinds
-    async def test_large_stream_round_trips(self, store: ObjectStore, stream: Streamed) -> None:
+    @_both_kinds
+    async def test_large_stream_round_trips(self, store: ObjectStore, stream: _Streamed) -> None:
         """Some millions of bytes in uneven pieces come back, at once and in pieces."""
         pieces = [bytes([number % 251]) * (7919 * (number % 40)) for number in range(self.large // 150_000)]
         whole = b"".join(pieces)
@@ -111,17 +111,17 @@ class Streams(Harness):
         """One huge piece in a stream is cut as need be."""
         pieces = [b"small", b"x" * (2 * CHUNK + 5), b"end"]
 
-        await store.put("k", awaiting(pieces))
+        await store.put("k", _awaiting(pieces))
 
         assert b"".join(pieces) == await self.raw(store, "k")
 
-    @both_kinds
+    @_both_kinds
     @pytest.mark.parametrize("size", [0, 10, 2_200_000], ids=["at once", "early", "late"])
     async def test_error_of_the_producer_passes_and_nothing_is_put(
-        self, store: ObjectStore, stream: Streamed, size: int
+        self, store: ObjectStore, stream: _Streamed, size: int
     ) -> None:
         """What the caller's iterable raises comes out as it is; the old object stays and no new one appears."""
-        raised = ProducerError("mine")
+        raised = _ProducerError("mine")
 
         def pieces() -> Iterator[bytes]:
             for _ in range(0, size, 100_000):
@@ -131,9 +131,9 @@ class Streams(Harness):
         await store.put("k", b"old")
         etag = (await store.head("k")).etag
 
-        with pytest.raises(ProducerError) as overwriting:
+        with pytest.raises(_ProducerError) as overwriting:
             await store.put("k", stream(pieces()))
-        with pytest.raises(ProducerError) as creating:
+        with pytest.raises(_ProducerError) as creating:
             await store.put("new/key", stream(pieces()))
 
         assert [raised, raised] == [overwriting.value, creating.value]
@@ -143,10 +143,10 @@ class Streams(Harness):
         assert not await store.exists("new/key")
         assert ["k"] == await listed(store.keys())
 
-    @both_kinds
+    @_both_kinds
     @pytest.mark.parametrize("wrong", ["text", 5, None])
     async def test_piece_that_is_not_bytes_is_a_type_error(
-        self, store: ObjectStore, stream: Streamed, wrong: Any
+        self, store: ObjectStore, stream: _Streamed, wrong: Any
     ) -> None:
         """Text inside a stream is refused, though bytes came before it; the old object stays."""
         await store.put("k", b"old")

@@ -1,0 +1,362 @@
+"""What deriving from `ObjectStore` does: options supplied, nothing bypassed, nothing claimed that is not so."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from examples import BackwardsStore, MinimalStore, SaltedStore
+
+from storage import (
+    Attributes,
+    Base64Store,
+    ByteRange,
+    Capabilities,
+    Data,
+    DataTransform,
+    DictStore,
+    GzipStore,
+    KeyTransform,
+    ObjectStore,
+    PrefixStore,
+    ReadonlyStore,
+    StorageError,
+    StoreDecorator,
+    UnsupportedOperationError,
+)
+from storage.inheritance import STANDS_FOR
+from storage.lifecycle import Lifecycle
+
+PUBLIC = {name for name in vars(ObjectStore) if not name.startswith("_")}
+
+
+def _on(store: ObjectStore) -> set[str]:
+    """Return the names of the capabilities that are on."""
+    return {name for name, on in asdict(store.capabilities).items() if on}
+
+
+class WatchedStore(StoreDecorator):
+    """Writes down which keys are put and deleted through it, as one would to check or to notify."""
+
+    def __init__(self, base: ObjectStore) -> None:
+        super().__init__(base)
+        self.seen: list[str] = []
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        self.seen.append(f"put {key}")
+        return await super().put(key, data, if_absent=if_absent, if_match=if_match, attributes=attributes)
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        self.seen.append(f"delete {key}")
+        await super().delete(key, if_match=if_match)
+
+
+# -- decorators forward everything -----------------------------------------------------------------------------------
+
+
+def test_decorator_forwards_every_method() -> None:
+    """A method added to ObjectStore and forgotten here would bypass the inner store."""
+    assert set() == PUBLIC - set(vars(StoreDecorator))
+
+
+@pytest.mark.parametrize("kind", [KeyTransform, DataTransform, PrefixStore, GzipStore, Base64Store, ReadonlyStore])
+def test_every_decorator_has_every_method_from_a_decorator(kind: type[StoreDecorator]) -> None:
+    """Up to StoreDecorator each kind of decorator defines or forwards every method; none is the contract's default."""
+    above = kind.__mro__[: kind.__mro__.index(StoreDecorator) + 1]
+    forwarded = {name for base in above for name in vars(base)}
+    defaults = {name for name in STANDS_FOR if getattr(kind, name) is getattr(ObjectStore, name)}
+
+    assert set() == PUBLIC - forwarded
+    assert set() == defaults
+
+
+@pytest.mark.parametrize("kind", [StoreDecorator, KeyTransform, DataTransform, DictStore])
+@pytest.mark.parametrize("name", sorted(PUBLIC - {"capabilities"}))
+def test_signatures_are_those_of_the_contract(kind: Any, name: str) -> None:
+    """A parameter renamed or left out would fail only for the caller who names it."""
+
+    def parameters(owner: Any) -> list[tuple[str, Any, Any]]:
+        found = inspect.signature(getattr(owner, name)).parameters.values()
+        return [(parameter.name, parameter.kind, parameter.default) for parameter in found]
+
+    assert parameters(ObjectStore) == parameters(kind)
+
+
+def test_every_derived_method_says_what_it_stands_for() -> None:
+    """A method with a default that is missing in the table would bypass overrides; one too many would be dead."""
+    derived = PUBLIC - ObjectStore.__abstractmethods__ - {"capabilities"}
+
+    assert derived == set(STANDS_FOR)
+
+
+def test_life_cycle_is_the_bases() -> None:
+    """A decorator overrides how it opens and closes, never the counting around it."""
+    counted = {"__aenter__", "__aexit__", "aclose"}
+
+    assert [] == [
+        kind for kind in (StoreDecorator, KeyTransform, DataTransform, DictStore) if counted & set(vars(kind))
+    ]
+    assert counted <= set(vars(Lifecycle))
+
+
+def test_repr_shows_the_chain() -> None:
+    """A stack is printed as it was built."""
+    stack = GzipStore(PrefixStore(ReadonlyStore(DictStore()), "a/"))
+
+    assert "GzipStore(PrefixStore(ReadonlyStore(DictStore()), 'a/'))" == repr(stack)
+
+
+# -- nothing that is overridden is bypassed --------------------------------------------------------------------------
+
+
+async def test_overridden_put_sees_what_stands_for_it() -> None:
+    """Bulk puts, copies and renames go through a decorator's own put and delete."""
+    store = WatchedStore(DictStore())
+
+    await store.put_many({"a": b"1"})
+    await store.copy("a", "b")
+    await store.rename("b", "c")
+    await store.delete_many(["a"])
+    await store.clear()
+
+    assert ["put a", "put b", "put c", "delete b", "delete a", "delete c"] == store.seen
+
+
+async def test_overridden_put_keeps_attributes_and_conditions_of_a_copy() -> None:
+    """The contract's copy over an overridden put is as good as the native one."""
+    store = WatchedStore(DictStore())
+    await store.put("a", b"1", attributes={"color": "red"})
+    await store.copy("a", "b")
+
+    assert {"color": "red"} == (await store.head("b")).attributes
+    with pytest.raises(FileExistsError):
+        await store.copy("a", "b", if_absent=True)
+
+
+async def test_a_subclass_that_overrides_both_keeps_its_own() -> None:
+    """One who overrides put_many, too, means it."""
+
+    class Both(WatchedStore):
+        async def put_many(self, items: Any, *, raise_errors: bool = True) -> dict[str, str | StorageError]:
+            self.seen.append("put_many")
+            return await self.base.put_many(items, raise_errors=raise_errors)
+
+    store = Both(DictStore())
+    await store.put_many({"a": b"1"})
+
+    assert ["put_many"] == store.seen
+
+
+async def test_overriding_further_down_counts_too() -> None:
+    """The rule holds for a subclass of a subclass, and for a mixin that comes first."""
+
+    class Shouting:
+        async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+            data: bytes = await super().get(key, byte_range=byte_range)  # type: ignore[misc]  # a mixin's super
+            return data.upper()
+
+    class Mixed(Shouting, DictStore):
+        pass
+
+    class Below(Mixed):
+        pass
+
+    for kind in (Mixed, Below):
+        store: ObjectStore = kind()
+        await store.put("k", b"quiet")
+        async with store.open("k") as reader:
+            assert b"QUIET" == await reader.read()
+        assert {"k": b"QUIET"} == await store.get_many(["k"])
+        await store.copy("k", "copy")
+        assert b"QUIET" == await store.get("copy")
+
+
+async def test_overridden_keys_are_what_is_listed() -> None:
+    """A store that hides some keys hides them from scan, children and clear."""
+
+    class Hiding(StoreDecorator):
+        async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+            async for key in self.base.keys(prefix, start_after=start_after):
+                if not key.startswith("."):
+                    yield key
+
+    base = DictStore()
+    store = Hiding(base)
+    await store.put_many({".hidden": b"", "a": b""})
+
+    assert ["a"] == [info.key async for info in store.scan()]
+    assert ["a"] == [child async for child in store.children()]
+    await store.clear()
+    assert [".hidden"] == [key async for key in base.keys()]
+
+
+async def test_overridden_get_with_a_native_head_describes_what_it_read() -> None:
+    """Sizes are those of the bytes that get gives, and the etag the one that put understands."""
+
+    class Doubling(StoreDecorator):
+        async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+            return await self.base.get(key) * 2
+
+    store = Doubling(DictStore())
+    etag = await store.put("k", b"ab")
+
+    async with store.open("k") as reader:
+        assert (b"abab", 4, etag) == (await reader.read(), reader.info.size, reader.info.etag)
+    assert 4 == (await store.head("k")).size
+
+
+# -- options that are left out ---------------------------------------------------------------------------------------
+
+
+async def test_minimal_store_does_what_can_be_emulated() -> None:
+    """Ranges, streams, prefixes and etags need no help of the store."""
+    store: ObjectStore = MinimalStore()
+    etag = await store.put("b", [b"01", b"23"])
+    await store.put("a/k", b"")
+
+    assert b"12" == await store.get("b", byte_range=ByteRange(1, 3))
+    assert etag == (await store.head("b")).etag
+    assert ["a/k", "b"] == [key async for key in store.keys()]
+    assert ["b"] == [key async for key in store.keys(start_after="a/k")]
+    assert ["a/k"] == [key async for key in store.keys("a/")]
+
+
+async def test_minimal_store_claims_nothing_it_has_not() -> None:
+    """What cannot be emulated is off, and using it names the class and the option."""
+    store: ObjectStore = MinimalStore()
+
+    assert {"readable", "writable"} == _on(store)
+    with pytest.raises(UnsupportedOperationError, match=r"MinimalStore.put does not take if_absent"):
+        await store.put("k", b"v", if_absent=True)
+    with pytest.raises(UnsupportedOperationError, match=r"MinimalStore.delete does not take if_match"):
+        await store.delete("k", if_match="x")
+
+
+async def test_minimal_store_never_sees_an_invalid_key() -> None:
+    """A store of five methods need not check what a key is."""
+    minimal = MinimalStore()
+    store: ObjectStore = minimal
+    calls: list[Callable[[str], Awaitable[object]]] = [
+        *(store.get, store.exists, store.delete, store.head),
+        lambda key: store.put(key, b"v"),
+    ]
+
+    for call in calls:
+        with pytest.raises(ValueError, match="key"):
+            await call("\ud800")
+
+    assert {} == minimal.objects
+
+
+async def test_options_may_be_taken_in_part() -> None:
+    """Each option counts by itself, and ``**options`` take all."""
+
+    class Some(MinimalStore):
+        async def put(self, key: str, data: bytes, *, if_absent: bool = False) -> str:  # type: ignore[override]
+            if if_absent and key in self.objects:
+                raise FileExistsError(key)
+            self.objects[key] = data
+            return "etag"
+
+    class All(DictStore):
+        async def put(self, key: str, data: Data, **options: Any) -> str:
+            return await super().put(key, data, **options)
+
+    some: ObjectStore = Some()
+    await some.put("k", b"v", if_absent=True)
+    with pytest.raises(UnsupportedOperationError):
+        await some.put("k", b"v", if_match="x")
+
+    assert "conditional_put" not in _on(some)
+    assert {"conditional_put", "attributes"} <= _on(All())
+    etag = await All().put("k", b"v", attributes={"a": "1"}, if_absent=True)
+    assert etag
+
+
+async def test_subclass_that_drops_an_option_loses_the_capability() -> None:
+    """An override that cannot pass a condition on must not pretend to."""
+
+    class Plain(DictStore):
+        async def put(self, key: str, data: bytes) -> str:  # type: ignore[override]
+            return await super().put(key, data)
+
+    lost = _on(DictStore()) - _on(Plain())
+
+    assert {"conditional_put", "attributes", "steppable"} == lost
+    store: ObjectStore = Plain()
+    assert await store.put("k", [b"v"]) == (await store.head("k")).etag
+
+
+def test_steppable_is_not_inherited_past_an_override() -> None:
+    """Whether an override suspends only its author can say."""
+
+    class Silent(DictStore):
+        async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+            return await super().get(key, byte_range=byte_range)
+
+    class Declared(Silent):
+        _steppable = True
+
+    class Renamed(DictStore):
+        def helper(self) -> None: ...
+
+    assert [False, True, True] == [kind().capabilities.steppable for kind in (Silent, Declared, Renamed)]
+    assert not StoreDecorator(Silent()).capabilities.steppable
+
+
+def test_defining_a_class_again_does_no_harm() -> None:
+    """In a notebook the same cell is run many times."""
+
+    def define() -> type[ObjectStore]:
+        class Mine(MinimalStore):
+            pass
+
+        return Mine
+
+    assert define() is not define()
+    assert _on(define()()) == _on(define()())
+
+
+def test_decorators_pass_on_what_the_store_below_is_able_to() -> None:
+    """A decorator claims what is below, less what it costs."""
+    everything = _on(DictStore())
+
+    assert everything == _on(StoreDecorator(DictStore())) == _on(PrefixStore(DictStore(), "a/"))
+    assert {"ranges", "cheap_head"} == everything - _on(GzipStore(DictStore()))
+    assert {"bounded_listing"} == everything - _on(BackwardsStore(DictStore()))
+    assert {"ranges", "cheap_head", "streaming"} == everything - _on(SaltedStore(DictStore()))
+    assert {"writable", "conditional_put", "conditional_delete"} == everything - _on(ReadonlyStore(DictStore()))
+    assert {"readable", "writable"} == _on(PrefixStore(MinimalStore(), "a/"))
+
+
+def test_a_store_declares_its_capabilities_by_overriding() -> None:
+    """What the class body declares holds, less what its signatures take away."""
+
+    class Shared(MinimalStore):
+        @property
+        def capabilities(self) -> Capabilities:
+            return self._capable(Capabilities(multi_process=True, conditional_put=True))
+
+    assert {"readable", "writable", "multi_process"} == _on(Shared())
+
+
+async def test_derived_methods_work_over_a_minimal_store() -> None:
+    """The defaults stand on the five methods alone."""
+    store: ObjectStore = MinimalStore()
+
+    await store.put_many((key, key.encode()) for key in "abc")
+
+    assert {"a": b"a", "c": b"c"} == await store.get_many(key for key in "ac")
+    await store.rename("a", "z")
+    assert ["b", "c", "z"] == [info.key async for info in store.scan()]

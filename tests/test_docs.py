@@ -22,8 +22,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import storage
-
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -107,10 +105,3 @@ def test_every_page_has_an_entry_in_the_index() -> None:
 def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     """Pages and files that a page names are there."""
     assert [] == [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
-
-
-def test_every_public_name_is_in_the_docs() -> None:
-    """What cannot be found in the pages might as well not be there."""
-    words = set(re.findall(r"\w+", "".join(page.read_text() for page in PAGES)))
-
-    assert set() == set(storage.__all__) - words

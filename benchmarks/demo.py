@@ -140,6 +140,11 @@ async def checksums(store: ObjectStore, stage: Stage) -> dict[str, str]:
     return found
 
 
+def differences(copy: str, expected: dict[str, str], found: dict[str, str]) -> list[str]:
+    """Return the names of objects that are wrong in a copy, missing from it, or too many."""
+    return sorted(f"{copy}: {key}" for key in dict(expected.items() ^ found.items()))
+
+
 def size_on_disk(path: Path) -> int:
     """Return the bytes of a file, or of all files below a directory."""
     return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
@@ -164,13 +169,13 @@ async def demonstrate(tree: Path, work: Path) -> list[str]:
             await copy_store(packed, zipped, progress=stage.copied)
         with report.stage("SQLite -> directory", directory) as stage:
             await copy_store(packed, plain, progress=stage.copied)
-        differences = []
+        wrong = []
         for name, store in {"SQLite": packed, "zip": zipped, "directory": plain}.items():
             with report.stage(f"read back from {name}") as stage:
                 found = await checksums(store, stage)
-            differences += sorted(f"{name}: {key}" for key in dict(expected.items() ^ found.items()))
+            wrong += differences(name, expected, found)
     report.show()
-    return differences
+    return wrong
 
 
 def main() -> int:
@@ -179,9 +184,9 @@ def main() -> int:
     parser.add_argument("directory", nargs="?", type=Path, default=Path(sysconfig.get_path("stdlib")))
     tree = parser.parse_args().directory.resolve()
     with tempfile.TemporaryDirectory(prefix="stackstore-demo-") as work:
-        differences = asyncio.run(demonstrate(tree, Path(work)))
-    if differences:
-        print(f"{len(differences)} objects differ from their files:", *differences[:20], sep="\n  ")
+        wrong = asyncio.run(demonstrate(tree, Path(work)))
+    if wrong:
+        print(f"{len(wrong)} objects differ from their files:", *wrong[:20], sep="\n  ")
         return 1
     print("every object came back byte for byte (SHA-256)")
     return 0

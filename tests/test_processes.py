@@ -1,0 +1,77 @@
+"""Stores that several processes use at once, and stores whose process is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from pathlib import Path
+
+import pytest
+from processes import CREATED, SIZES, Killed, content, in_processes, killed
+from stacks import STACKS
+
+#: Processes that compete, and the steps that each counts.
+PROCESSES, STEPS = 5, 10
+
+#: Writers that are killed, one after the other, per stack. Some hundreds: STORAGE_KILLS=300 pytest tests/test_processes.py
+KILLS = int(os.environ.get("STORAGE_KILLS", "8"))
+
+SHARED = [name for name, stack in STACKS.items() if stack.make(Path("nowhere")).capabilities.multi_process]
+LASTING = [
+    name for name in ("filesystem", "filesystem-fsync", "safe-filesystem", "hashdir", "sqlite", "zip") if name in STACKS
+]
+
+
+@pytest.mark.parametrize("name", SHARED)
+async def test_conditions_hold_among_processes(name: str, tmp_path: Path) -> None:
+    """Of 5 processes that create the same keys one wins each, and none of their 50 increments is lost."""
+    async with STACKS[name].make(tmp_path) as store:
+        await store.put("count", b"0")
+
+    won = await asyncio.to_thread(in_processes, PROCESSES, name, tmp_path, STEPS)
+
+    assert sorted(CREATED) == sorted(key for keys in won for key in keys)
+    async with STACKS[name].make(tmp_path) as store:
+        assert b"%d" % (PROCESSES * STEPS) == await store.get("count")
+        assert {key: key.encode() for key in CREATED} == await store.get_many(CREATED)
+
+
+@pytest.mark.timeout(30 + 2 * KILLS)
+@pytest.mark.parametrize("name", LASTING)
+async def test_killed_writer_leaves_whole_objects(name: str, tmp_path: Path) -> None:
+    """
+    After each kill -9 the store opens and works, what was acknowledged is there, and nothing half-written is.
+
+    An object may be one version further than acknowledged: the writer was killed before it could tell.
+    """
+    chances = random.Random(name)
+    stack = STACKS[name]
+    async with stack.make(tmp_path) as store:
+        for key, size in SIZES.items():
+            await store.put(key, content(size, 0))
+    told = Killed(dict.fromkeys(SIZES, 0))
+
+    begin = 1
+    for _ in range(KILLS):
+        told = await asyncio.to_thread(killed, name, tmp_path, begin, told, chances)
+
+        async with stack.make(tmp_path) as store:
+            keys = [key async for key in store.keys()]
+            assert sorted(set(keys)) == keys
+            told_of = {key for key, number in told.last.items() if number is not None}
+            for key in sorted({*keys, *told_of}):
+                found = await store.get(key) if key in keys else None
+                assert found in told.possible(key, begin), key
+                if found is not None:
+                    assert len(found) == (await store.head(key)).size
+                    if key.startswith("new/"):
+                        assert {"number": key[4:]} == (await store.head(key)).attributes
+                    told.last[key] = int(found[:8])
+                if stack.raw is not None:
+                    assert found == stack.read(store, tmp_path, key), key
+            await store.clear("new/")
+            await store.put("after", b"works")
+            await store.delete("after")
+        told = Killed({key: told.last[key] for key in SIZES})
+        begin = 1 + max(number or 0 for number in told.last.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 #: The attribute below that says how large an object is decoded: a word for each codec of a stack, the outermost first.
 SIZES = "decoded-sizes"
+_SIZE = re.compile("[0-9]{1,19}")  # what 64 bits hold; anything else was not written by a codec
 
 
 class Coder(Protocol):
@@ -217,15 +219,16 @@ class DataTransform(StoreDecorator):
 def _push(attributes: Attributes | None, size: int | None) -> Attributes:
     """Return the attributes for below: with this codec's decoded size, ``-`` where it is not known beforehand."""
     pushed = check_attributes(attributes)
-    pushed[SIZES] = f"{pushed.get(SIZES, '')} {'-' if size is None else size}".strip()
+    word = "-" if size is None else str(size)
+    pushed[SIZES] = f"{pushed[SIZES]} {word}" if SIZES in pushed else word
     return pushed
 
 
 def _outer(attributes: Attributes) -> tuple[dict[str, str], str]:
     """Return the attributes as the caller put them, and this codec's word on the size."""
     outer = dict(attributes)
-    rest, _, word = outer.pop(SIZES, "").rpartition(" ")
-    if rest:
+    rest, more, word = outer.pop(SIZES, "").rpartition(" ")
+    if more:
         outer[SIZES] = rest
     return outer, word
 
@@ -233,7 +236,7 @@ def _outer(attributes: Attributes) -> tuple[dict[str, str], str]:
 def _pop(below: ObjectInfo) -> ObjectInfo | None:
     """Return the description of the decoded object, or None where its size was not kept."""
     attributes, word = _outer(below.attributes)
-    return replace(below, size=int(word), attributes=attributes) if word.isdecimal() else None
+    return replace(below, size=int(word), attributes=attributes) if _SIZE.fullmatch(word) else None
 
 
 class _DecodingReader(ObjectReader):

@@ -17,6 +17,10 @@ __all__ = ["GzipStore"]
 #: zlib's word for a gzip header and trailer around the data (zlib manual, deflateInit2: 16 + 15 bits of window).
 GZIP = 31
 
+#: Compressed bytes that zlib is handed at once. It copies those that it leaves, after 1 MiB of output and after each
+#: member, so that an object handed over whole would take time by the square of its size.
+SLICE = 64 << 10
+
 
 class GzipStore(DataTransform):
     """
@@ -81,16 +85,18 @@ class _Decoder:
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield the decompressed data in pieces of at most 1 MiB."""
-        while piece:
-            if self._member.eof:  # a gzip file may have several members, one behind the other
-                self._member = zlib.decompressobj(GZIP)
-            try:
-                out = self._member.decompress(piece, CHUNK)
-            except zlib.error as cause:
-                raise CorruptObjectError("not gzip data") from cause
-            piece = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-            if out:
-                yield out
+        for start in range(0, len(piece), SLICE):
+            rest = piece[start : start + SLICE]
+            while rest:
+                if self._member.eof:  # a gzip file may have several members, one behind the other
+                    self._member = zlib.decompressobj(GZIP)
+                try:
+                    out = self._member.decompress(rest, CHUNK)
+                except zlib.error as cause:
+                    raise CorruptObjectError("not gzip data") from cause
+                rest = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+                if out:
+                    yield out
 
     def finish(self) -> bytes:
         """Return what zlib still holds, once the trailer was read and found right."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import threading
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from storage.conditions import check_conditions, judge
 from storage.data import as_bytes, is_stream, whole
 from storage.errors import KeyNotFoundError
 from storage.keys import check_key
+from storage.listing import Listing
 from storage.reader import BytesReader, ObjectReader
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
@@ -41,7 +41,7 @@ class DictStore(ObjectStore):
         self._objects: dict[str, _Object] = {}
         self._versions = itertools.count(1)
         self._writing = threading.Lock()  # a condition and what it guards are one step, for threads too
-        self._listing: list[str] | None = None  # the keys in order, until one comes or goes
+        self._listing = Listing(self._objects)
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
         data = self._find(key).data
@@ -68,9 +68,9 @@ class DictStore(ObjectStore):
             current = self._objects.get(key)
             if if_absent or if_match is not None:
                 judge(key, current and current.etag, if_absent, if_match, self)
-            if current is None:
-                self._listing = None
             self._objects[key] = _Object(content, etag, datetime.now(UTC), kept)
+            if current is None:
+                self._listing.outdated()
         return etag
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
@@ -79,20 +79,15 @@ class DictStore(ObjectStore):
             current = self._objects.get(key)
             judge(key, current and current.etag, False, if_match, self)
             if current is not None:
-                self._listing = None
                 del self._objects[key]
+                self._listing.outdated()
 
     async def exists(self, key: str) -> bool:
         return check_key(key, self) in self._objects
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        listing = self._sorted()
-        begin = max(bisect.bisect_left(listing, prefix), bisect.bisect_right(listing, start_after))
-        for key in itertools.islice(listing, begin, None):
-            if not key.startswith(prefix):
-                break
-            if key in self._objects:
-                yield key
+        for key in self._listing.select(prefix, start_after):
+            yield key
 
     async def head(self, key: str) -> ObjectInfo:
         return self._describe(key, self._find(key))
@@ -131,11 +126,3 @@ class DictStore(ObjectStore):
 
     def _describe(self, key: str, found: _Object) -> ObjectInfo:
         return ObjectInfo(key, len(found.data), found.etag, found.modified, dict(found.attributes))
-
-    def _sorted(self) -> list[str]:
-        """Return the keys in order. The list is replaced, never changed, so that one who iterates it is undisturbed."""
-        listing = self._listing
-        if listing is None:
-            with self._writing:
-                listing = self._listing = sorted(self._objects)
-        return listing

@@ -64,6 +64,19 @@ class Cancellation(Harness):
         assert dict.fromkeys(moments, later) == {key: await self.raw(store, key) for key in moments}
         assert sorted(moments) == await listed(store.keys())
 
+    async def test_cancelled_put_is_over(self, store: ObjectStore) -> None:
+        """What a cancelled put left is what stays: nothing of it lands afterwards."""
+        moments = self._moments()
+        await self.fill(store, dict.fromkeys(moments, b"old"))
+        found = {}
+
+        for key, moment in moments.items():
+            await _cancelled(store.put(key, b"new"), moment())
+            found[key] = await self.raw(store, key)
+        await asyncio.sleep(AFTERMATH)
+
+        assert found == {key: await self.raw(store, key) for key in moments}
+
     async def test_cancelled_creation_is_whole_or_nothing(self, store: ObjectStore) -> None:
         """A cancelled put of a new key leaves a whole object or none, and a delete after it is final."""
         moments = self._moments()

@@ -30,7 +30,7 @@ class Listing:
         """Yield the keys that start with *prefix* and sort behind *start_after*, but for those gone meanwhile."""
         with self._sorting:
             if self._sorted is None:
-                self._sorted = sorted(list(self._objects))  # list() is one step, which no thread's change can disturb
+                self._sorted = sorted(self._objects)  # takes the keys in one step, which no thread can disturb
             keys = self._sorted
         begin = max(bisect.bisect_left(keys, prefix), bisect.bisect_right(keys, start_after))
         for i in range(begin, len(keys)):

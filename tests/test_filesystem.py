@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -12,20 +13,25 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from storage import (
+    CorruptObjectError,
     FilesystemStore,
     HashdirStore,
     InvalidKeyError,
     KeyConflictError,
     KeyNotFoundError,
     ObjectStore,
+    PermissionDeniedError,
     SafeFilesystemStore,
 )
 from storage.stores.draft import DRAFT
+from storage.stores.file_reader import describe
 from storage.stores.safe_names import decode_name, encode_path
 
 FILE_STORES = [FilesystemStore, SafeFilesystemStore, HashdirStore]
@@ -350,6 +356,134 @@ def test_durable_put_syncs_the_file_before_its_name_and_then_the_directory(
     assert DRAFT not in after[0][1]
 
 
+async def test_renames_and_deletes_that_empty_each_others_directory(tmp_path: Path) -> None:
+    """A directory that is removed between its making and the rename is made again."""
+    store = FilesystemStore(tmp_path)
+
+    async def churn(name: str) -> None:
+        for _ in range(100):
+            await store.put(name, b"v")
+            await store.rename(name, f"d/e/{name}")
+            await store.rename(f"d/e/{name}", f"f/g/{name}")
+            await store.delete(f"f/g/{name}")
+
+    await asyncio.gather(*(churn(str(i)) for i in range(4)))
+
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("store_class", FILE_STORES)
+async def test_failed_put_leaves_no_directories(store_class: type[FilesystemStore], tmp_path: Path) -> None:
+    """Empty directories would stand in the way of an object of their name."""
+    store = store_class(tmp_path)
+
+    def broken() -> Iterator[bytes]:
+        yield b"x"
+        raise LookupError("the caller's own")
+
+    with pytest.raises(LookupError, match="the caller's own"):
+        await store.put("a/b/k", broken())
+
+    assert [] == list(tmp_path.iterdir())
+
+
+async def test_rename_onto_an_empty_directory_or_below_a_link(tmp_path: Path) -> None:
+    """A rename judges what is in its way as a put does, and its errors name the target."""
+    store = FilesystemStore(tmp_path)
+    await store.put("k", b"v")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "link").symlink_to("/tmp")
+
+    for move in (store.copy, store.rename):
+        with pytest.raises(KeyConflictError) as caught:
+            await move("k", "d/link/x")
+        assert "d/link/x" == caught.value.key
+    await store.rename("k", "empty")
+    assert b"v" == (tmp_path / "empty").read_bytes()
+
+
+async def test_reader_that_was_left_reads_no_other_file(tmp_path: Path) -> None:
+    """The number of a closed descriptor soon belongs to another file."""
+    store = FilesystemStore(tmp_path)
+    await store.put("k", b"its own")
+    await store.put("other", b"another's")
+    async with store.open("k") as reader:
+        pass
+
+    async with store.open("other"):
+        with pytest.raises(ValueError, match="the reader is closed"):
+            await reader.read()
+
+
+@pytest.mark.parametrize("store_class", FILE_STORES)
+async def test_tree_deeper_than_any_key_is_listed_and_entered(
+    store_class: type[FilesystemStore], tmp_path: Path
+) -> None:
+    """Neither Python's limit on recursion nor the system's on paths stops a listing; what no key reaches is no key."""
+    (tmp_path / "root").mkdir()
+    store = store_class(tmp_path / "root")
+    await store.put("k", b"v")
+    here = os.getcwd()
+    os.chdir(tmp_path / "root")
+    for _ in range(1400):  # names of two letters: more than 4,096 bytes
+        os.mkdir("dd")
+        os.chdir("dd")
+    os.chdir(here)
+
+    async with store:
+        assert ["k"] == await listed(store)
+    subprocess.run(["rm", "-r", str(tmp_path / "root")], check=True)  # shutil.rmtree recurses
+
+
+async def test_directory_that_may_not_be_read_fails_the_listing_but_not_the_entering(tmp_path: Path) -> None:
+    """Keys that are there are never left out in silence; the leftovers of killed writers may wait."""
+    code = (
+        "import asyncio, os, storage, sys\n"
+        "async def main():\n"
+        "    store = storage.FilesystemStore(sys.argv[1])\n"
+        "    await store.put('d/k', b'v')\n"
+        "    os.chmod(sys.argv[1] + '/d', 0)\n"
+        "    if os.geteuid() == 0:\n"
+        "        os.seteuid(65534)  # root may read anything\n"
+        "    try:\n"
+        "        async with store:\n"
+        "            [key async for key in store.keys()]\n"
+        "    except storage.PermissionDeniedError as error:\n"
+        "        print(type(error.__cause__).__name__)\n"
+        "    finally:\n"
+        "        os.seteuid(os.getuid())\n"
+        "        os.chmod(sys.argv[1] + '/d', 0o755)\n"
+        "asyncio.run(main())\n"
+    )
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.geteuid():
+            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
+    tmp_path.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+
+    assert "PermissionError\n" == done.stdout, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_durable_put_syncs_every_new_directory_in_the_one_above(tmp_path: Path) -> None:
+    """The root too: a name that is only in memory is lost with all that is below it."""
+    trace = tmp_path / "trace"
+    code = (
+        "import storage, sys\nfrom storage.offload import step\n"
+        "step(storage.FilesystemStore(sys.argv[1], durability='fsync').put('a/k', b'v'))\n"
+    )
+    subprocess.run(
+        ["strace", "-f", "-y", "-e", "trace=mkdir,mkdirat,fsync", "-o", str(trace)]  # noqa: RUF005  # a command
+        + [os.path.realpath(sys.executable), "-c", code, str(tmp_path / "new" / "root")],
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    synced = set(re.findall(r"fsync\(\d+<(.*)>\)\s+= 0", trace.read_text()))
+
+    assert {str(tmp_path), str(tmp_path / "new"), str(tmp_path / "new" / "root")} <= synced
+
+
 # -- etags and attributes --------------------------------------------------------------------------------------------
 
 
@@ -373,6 +507,31 @@ async def test_attributes_beyond_what_the_file_system_keeps_are_refused(tmp_path
     assert b"v" == await store.get("k")
     assert {"note": "x" * 2000} == (await store.head("k")).attributes
     assert {"note": "x" * 2000} == json.loads(os.getxattr(tmp_path / "k", "user.storage.attributes"))
+
+
+@pytest.mark.parametrize("packed", [b"\xff", b"[1]", b'{"a": 1}', b'{"A": "b"}', b"[" * 3000])
+async def test_attributes_that_another_program_wrote_are_corrupt(packed: bytes, tmp_path: Path) -> None:
+    """Bad bytes are an error that names the key, never a value and never the decoder's own exception."""
+    store = FilesystemStore(tmp_path)
+    if not store.capabilities.attributes:
+        pytest.skip("no extended attributes here")
+    await store.put("k", b"v")
+    os.setxattr(tmp_path / "k", "user.storage.attributes", packed)
+
+    with pytest.raises(CorruptObjectError) as caught:
+        await store.head("k")
+    assert "k" == caught.value.key
+    assert b"v" == await store.get("k")
+
+
+async def test_time_that_python_has_not_is_unknown() -> None:
+    """Some file systems take any 64-bit time; such a file has no `modified`, and fails no listing."""
+    status = os.stat_result((0o100644, 1, 1, 1, 0, 0, 3, 0, 0, 0), {"st_mtime_ns": 10**22})
+    reader = os.open(os.devnull, os.O_RDONLY)
+    try:
+        assert describe("k", reader, status).modified is None
+    finally:
+        os.close(reader)
 
 
 # -- hashed directories ----------------------------------------------------------------------------------------------
@@ -404,6 +563,38 @@ async def test_hashdir_ignores_and_reclaims_a_key_without_its_object(tmp_path: P
     async with store:
         pass
     assert ["foreign", "foreign.key"] == files(tmp_path)
+
+
+async def test_hashdir_object_whose_key_was_lost_can_be_deleted_and_renamed(tmp_path: Path) -> None:
+    """What should be gone already is no error."""
+    store = HashdirStore(tmp_path)
+    for key in ("a", "b"):
+        await store.put(key, b"v")
+    for path in tmp_path.rglob("*.key"):
+        path.unlink()
+    await store.delete("a")
+    await store.rename("b", "c")
+
+    assert ["c"] == await listed(store)
+
+
+async def test_hashdir_listing_leaves_the_loop_free_and_maps_errors(tmp_path: Path) -> None:
+    """The walk over all directories is made in a worker thread, and what the system says there is ours."""
+    loop_thread = threading.get_ident()
+    walkers = set()
+
+    class Watched(HashdirStore):
+        def _read_key(self, path: str) -> str | None:
+            walkers.add(threading.get_ident())
+            raise OSError(errno.EACCES, "no")
+
+    store = Watched(tmp_path)
+    await store.put("k", b"v")
+    with pytest.raises(PermissionDeniedError):
+        await listed(store)
+
+    assert walkers
+    assert loop_thread not in walkers
 
 
 async def test_hashdir_delete_leaves_nothing(tmp_path: Path) -> None:

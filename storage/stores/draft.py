@@ -23,15 +23,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from storage.conditions import judge
-from storage.errors import KeyConflictError, UnsupportedOperationError
-from storage.stores.nofollow import make_directory
-from storage.types import ATTRIBUTES_LIMIT
+from storage.errors import CorruptObjectError, KeyConflictError, UnsupportedOperationError
+from storage.stores.nofollow import make_directory, prune
+from storage.types import ATTRIBUTES_LIMIT, check_attributes
 
 if sys.platform == "win32":
     raise ImportError("stores on files need POSIX (flock, names relative to a directory); on Windows use SqliteStore")
 import fcntl
 
-__all__ = ["DRAFT", "Draft", "current_etag", "etag_of_file", "locked", "read_attributes", "reclaim"]
+__all__ = [
+    "ATTEMPTS",
+    "DRAFT",
+    "Draft",
+    "current_etag",
+    "etag_of_file",
+    "locked",
+    "move",
+    "read_attributes",
+    "reclaim",
+    "target_directory",
+]
 
 #: How the names of drafts begin; no key has a segment that begins so.
 DRAFT = ".~storage-"
@@ -77,8 +88,10 @@ def read_attributes(descriptor: int) -> dict[str, str]:
         if cause.errno in (errno.ENODATA, errno.ENOTSUP):
             return {}
         raise
-    attributes: dict[str, str] = json.loads(packed)
-    return attributes
+    try:
+        return check_attributes(json.loads(packed))
+    except (ValueError, TypeError, RecursionError) as cause:
+        raise CorruptObjectError(f"the extended attribute {XATTR} holds no attributes") from cause
 
 
 @contextmanager
@@ -99,6 +112,43 @@ def locked(directory: int, store: object, *, needed: bool) -> Iterator[None]:
     finally:
         # Said aloud: a child forked meanwhile shares the descriptor, and closing ours would leave it locked.
         fcntl.flock(directory, fcntl.LOCK_UN)
+
+
+def target_directory(root: str, path: str, *, sync: bool, store: object) -> int:
+    """
+    Open the directory of a key's file, making what is missing of it, and return the descriptor.
+
+    Raises:
+        KeyConflictError: a part of the path is an object, or a link of another program.
+    """
+    try:
+        return make_directory(root, path, sync=sync)
+    except OSError as cause:
+        if cause.errno in (errno.ENOTDIR, errno.ELOOP):
+            raise KeyConflictError("a part of the path is a file or a symlink", store=store) from cause
+        raise
+
+
+def move(source: int, old: str, target: int, new: str, *, store: object) -> None:
+    """
+    Rename a file from one open directory to its place in another; an empty directory there, which a crash can leave,
+    makes way.
+
+    Raises:
+        KeyConflictError: it is not empty.
+    """
+
+    def rename() -> None:
+        os.rename(old, new, src_dir_fd=source, dst_dir_fd=target)
+
+    try:
+        rename()
+    except IsADirectoryError:
+        try:
+            os.rmdir(new, dir_fd=target)
+            rename()
+        except OSError as cause:
+            raise KeyConflictError("other keys lie below this one", store=store) from cause
 
 
 class Draft:
@@ -125,7 +175,7 @@ class Draft:
         """Make the empty file, and its directories where they are missing."""
         for attempt in range(ATTEMPTS):
             try:
-                self._directory = make_directory(self._root, self._parent, sync=self._sync)
+                self._directory = target_directory(self._root, self._parent, sync=self._sync, store=self._store)
                 self._draft = f"{DRAFT}{os.urandom(8).hex()}"
                 self._file = os.open(
                     self._draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=self._directory
@@ -138,10 +188,8 @@ class Draft:
                 self.close()
                 if attempt == ATTEMPTS - 1:
                     raise
-            except BaseException as error:
+            except BaseException:
                 self.close()
-                if isinstance(error, OSError) and error.errno in (errno.ENOTDIR, errno.ELOOP):
-                    raise KeyConflictError("a part of the path is a file or a symlink", store=self._store) from error
                 raise
 
     def write(self, data: bytes | memoryview) -> None:
@@ -191,37 +239,25 @@ class Draft:
                 judge(key, current_etag(self._directory, self._name), if_absent, if_match, self._store)
             if name_it is not None:
                 name_it(self._directory, self._name)
-            self._rename(key)
+            move(self._directory, self._draft, self._directory, self._name, store=self._store)
         self._draft = ""
         if self._sync:
             os.fsync(self._directory)
         return etag
 
     def close(self) -> None:
-        """Give the file up unless it is published. May be repeated."""
+        """Give the file up unless it is published, and with it the directories made for it. May be repeated."""
         if self._draft:
             try:
                 os.unlink(self._draft, dir_fd=self._directory)
             except OSError:
                 pass  # gone with its directory, or left to be reclaimed
             self._draft = ""
+            prune(self._root, self._parent)
         for descriptor in (self._file, self._directory):
             if descriptor >= 0:
                 os.close(descriptor)
         self._file = self._directory = -1
-
-    def _rename(self, key: str) -> None:
-        def rename() -> None:
-            os.rename(self._draft, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-
-        try:
-            rename()
-        except IsADirectoryError:
-            try:
-                os.rmdir(self._name, dir_fd=self._directory)  # a crash can leave an empty one
-                rename()
-            except OSError as cause:
-                raise KeyConflictError("other keys lie below this one", key=key, store=self._store) from cause
 
     def _set_attributes(self, key: str, attributes: dict[str, str]) -> None:
         if not HAS_XATTR:

@@ -17,7 +17,11 @@ __all__ = ["FileReader", "describe", "pread"]
 
 def describe(key: str, descriptor: int, status: os.stat_result) -> ObjectInfo:
     """Return what is known of an open file, as the object *key*."""
-    modified = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
+    modified: datetime | None
+    try:
+        modified = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
+    except (ValueError, OverflowError):  # another program set a year that Python has not
+        modified = None
     return ObjectInfo(key, status.st_size, etag_of_file(status), modified, read_attributes(descriptor))
 
 
@@ -49,12 +53,18 @@ class FileReader(ObjectReader):
         wanted = left if size < 0 else min(size, left)
         if not wanted:
             return b""
+        if self._descriptor < 0:
+            raise ValueError("the reader is closed: read inside `async with store.open(...)`")
         try:
             data = await offload(pread, self._descriptor, wanted, self._position)
         except OSError as cause:
             raise from_os_error(cause, self.info.key, self._store) from cause
         self._position += len(data)
         return data
+
+    def close(self) -> None:
+        """Read no more: the descriptor's number may soon be another file's."""
+        self._descriptor = -1
 
     def seekable(self) -> bool:
         return True

@@ -14,13 +14,25 @@ from typing import Any, Literal, TypeVar
 from storage.base import ObjectStore
 from storage.conditions import check_conditions, judge
 from storage.data import as_bytes, chunks, is_stream
-from storage.errors import KeyConflictError, KeyNotFoundError, StorageError
+from storage.errors import KeyNotFoundError, StorageError
 from storage.offload import offload
 from storage.os_errors import from_os_error
 from storage.reader import ObjectReader
-from storage.stores.draft import DRAFT, HAS_XATTR, XATTR, Draft, current_etag, locked, read_attributes, reclaim
+from storage.stores.draft import (
+    ATTEMPTS,
+    DRAFT,
+    HAS_XATTR,
+    XATTR,
+    Draft,
+    current_etag,
+    locked,
+    move,
+    read_attributes,
+    reclaim,
+    target_directory,
+)
 from storage.stores.file_reader import FileReader, describe, pread
-from storage.stores.nofollow import make_directory, open_nofollow
+from storage.stores.nofollow import open_nofollow, prune
 from storage.stores.walk import entries
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
@@ -142,7 +154,7 @@ class FileStore(ObjectStore):
                 opened.callback(os.close, descriptor)
                 info = describe(key, descriptor, status)
                 start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
-                return FileReader(self, info, descriptor, start, stop)
+                return opened.enter_context(closing(FileReader(self, info, descriptor, start, stop)))
 
             yield await self._do(key, begin)
 
@@ -173,7 +185,7 @@ class FileStore(ObjectStore):
         draft = Draft(self._root, self._path(target), sync=self._sync, store=self)
 
         def copy() -> str:
-            descriptor, status = self._opened(source)
+            descriptor, status = self._blocking(source, self._opened, source)
             try:
                 with closing(draft):
                     draft.begin()
@@ -183,11 +195,10 @@ class FileStore(ObjectStore):
             finally:
                 os.close(descriptor)
 
-        return await self._do(source, copy)
+        return await self._do(target, copy)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        self._path(target)
-        return await self._do(source, self._rename, source, target, if_absent)
+        return await self._do(target, self._rename, source, target, if_absent)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -207,7 +218,7 @@ class FileStore(ObjectStore):
         )
 
     async def _open(self) -> None:
-        await offload(self._reclaim, "")
+        await offload(self._reclaim)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.root!r})"
@@ -286,18 +297,24 @@ class FileStore(ObjectStore):
                 os.fsync(directory)
         finally:
             os.close(directory)
-        self._prune(parent)
+        prune(self._root, parent)
 
     def _rename(self, source: str, target: str, if_absent: bool) -> str:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._rename_once(source, target, if_absent)
+            except FileNotFoundError:  # a delete left the target's directory empty, and so removed it
+                continue
+        return self._rename_once(source, target, if_absent)
+
+    def _rename_once(self, source: str, target: str, if_absent: bool) -> str:
         paths = [self._path(key).rpartition("/") for key in (source, target)]
-        os.close(self._opened(source)[0])  # a missing source makes no directories
+        os.close(self._blocking(source, self._opened, source)[0])  # a missing source makes no directories
         with ExitStack() as held:
             directories = []
             for parent, _, _ in paths:
-                try:
-                    directories.append(make_directory(self._root, parent, sync=self._sync))
-                except NotADirectoryError as cause:
-                    raise KeyConflictError("a part of the path is a file", key=target, store=self) from cause
+                held.callback(prune, self._root, parent)
+                directories.append(target_directory(self._root, parent, sync=self._sync, store=self))
                 held.callback(os.close, directories[-1])
             # Two renames that cross each other take the locks in one order, and one directory's lock once.
             inodes = {_inode(directory): directory for directory in directories}
@@ -312,45 +329,36 @@ class FileStore(ObjectStore):
                 return etag
             if name_it := self._name_it(target):
                 name_it(directories[1], new)
-            try:
-                os.rename(old, new, src_dir_fd=directories[0], dst_dir_fd=directories[1])
-            except IsADirectoryError as cause:
-                raise KeyConflictError("other keys lie below this one", key=target, store=self) from cause
+            move(directories[0], old, directories[1], new, store=self)
             self._unname_it(directories[0], old)
             if self._sync:
                 for directory in reversed(directories):
                     os.fsync(directory)
-        self._prune(paths[0][0])
         return etag
 
-    def _prune(self, path: str) -> None:
-        """Remove a directory that is left empty, and those above it; a writer that it is taken from makes it again."""
-        while path:
-            path, _, name = path.rpartition("/")
+    def _reclaim(self) -> None:
+        """Remove what killed writers left; what may not be read or changed now is left for another time."""
+        pending = [""]
+        while pending:
+            path = pending.pop()
             try:
-                directory = open_nofollow(self._root, path, _DIRECTORY)
+                names = dict(entries(self._root, path))
+                self._reclaim_in(path, [name for name in names if not names[name] and self._is_leftover(name, names)])
             except OSError:
-                return
+                continue
+            pending += [f"{path}/{name}" if path else name for name in names if names[name]]
+
+    def _reclaim_in(self, path: str, leftovers: list[str]) -> None:
+        """Remove these files of a directory, if they are leftovers indeed, and what is empty then."""
+        for name in leftovers:
+            directory = open_nofollow(self._root, path, _DIRECTORY)
             try:
-                os.rmdir(name, dir_fd=directory)
-            except OSError:
-                return
+                with locked(directory, self, needed=False):
+                    self._remove_leftover(directory, name)
             finally:
                 os.close(directory)
-
-    def _reclaim(self, path: str) -> None:
-        """Remove what killed writers left in a directory and those below it."""
-        names = dict(entries(self._root, path))
-        for name, is_directory in names.items():
-            if is_directory:
-                self._reclaim(f"{path}/{name}" if path else name)
-            elif self._is_leftover(name, names):
-                directory = open_nofollow(self._root, path, _DIRECTORY)
-                try:
-                    with locked(directory, self, needed=False):
-                        self._remove_leftover(directory, name)
-                finally:
-                    os.close(directory)
+        if leftovers:
+            prune(self._root, path)
 
     def _is_leftover(self, name: str, names: Container[str]) -> bool:
         """Say whether a file, one of *names* in its directory, may be what a killed writer left."""

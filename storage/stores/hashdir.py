@@ -75,26 +75,32 @@ class HashdirStore(FileStore):
             os.rename(draft, name + KEY, src_dir_fd=directory, dst_dir_fd=directory)
             if self._sync:
                 os.fsync(directory)
+        except BaseException:
+            _unlink(directory, draft)
+            raise
         finally:
             os.close(file)
 
     def _unname_it(self, directory: int, name: str) -> None:
-        os.unlink(name + KEY, dir_fd=directory)
+        _unlink(directory, name + KEY)
 
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
-        return iter(sorted(key for key in self._found("") if key.startswith(prefix) and key > start_after))
+        yield from sorted(key for key in self._found() if key.startswith(prefix) and key > start_after)
 
-    def _found(self, path: str) -> Iterator[str]:
-        """Yield the keys below a directory, in the order of nothing."""
-        names = dict(entries(self._root, path))
-        for name, is_directory in names.items():
-            below = f"{path}/{name}" if path else name
-            if is_directory:
-                yield from self._found(below)
-            elif name.endswith(KEY) and name.removesuffix(KEY) in names:
-                key = self._read_key(below)
-                if key is not None:
-                    yield key
+    def _found(self) -> Iterator[str]:
+        """Yield all keys, in the order of nothing."""
+        pending = [""]
+        while pending:
+            path = pending.pop()
+            names = dict(entries(self._root, path))
+            for name, is_directory in names.items():
+                below = f"{path}/{name}" if path else name
+                if is_directory:
+                    pending.append(below)
+                elif name.endswith(KEY) and name.removesuffix(KEY) in names:
+                    key = self._read_key(below)
+                    if key is not None:
+                        yield key
 
     def _read_key(self, path: str) -> str | None:
         """Return the key in a key's file, or None where it is gone meanwhile or another program's."""
@@ -117,7 +123,7 @@ class HashdirStore(FileStore):
         if not name.endswith(KEY):
             super()._remove_leftover(directory, name)
         elif current_etag(directory, name.removesuffix(KEY)) is None:
-            os.unlink(name, dir_fd=directory)
+            _unlink(directory, name)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         return defaults.children(self, prefix, delimiter)
@@ -125,3 +131,11 @@ class HashdirStore(FileStore):
     @property
     def capabilities(self) -> Capabilities:
         return replace(super().capabilities, bounded_listing=False)
+
+
+def _unlink(directory: int, name: str) -> None:
+    """Remove a file that may be gone."""
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        pass

@@ -16,7 +16,7 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["make_directory", "open_nofollow"]
+__all__ = ["make_directory", "open_nofollow", "prune"]
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -88,7 +88,7 @@ def _walk(root: str, path: str, flags: int) -> int:
 
 def make_directory(root: str, path: str, *, sync: bool) -> int:
     """
-    Open the directory *path* below *root* for reading, making what is missing of it, and return the descriptor.
+    Open the directory *path* below *root* for reading, making what is missing of both, and return the descriptor.
 
     With *sync* each new name is written to the disk before this returns.
 
@@ -98,8 +98,11 @@ def make_directory(root: str, path: str, *, sync: bool) -> int:
     try:
         return open_nofollow(root, path, _DIRECTORY)
     except FileNotFoundError:
-        os.makedirs(root, exist_ok=True)
-    here = os.open(root, _DIRECTORY)
+        pass
+    try:
+        here = os.open(root, _DIRECTORY)
+    except FileNotFoundError:
+        here = make_directory(*os.path.split(root), sync=sync)
     try:
         for directory in path.split("/") if path else ():
             try:
@@ -118,3 +121,19 @@ def make_directory(root: str, path: str, *, sync: bool) -> int:
         os.close(here)
         raise
     return here
+
+
+def prune(root: str, path: str) -> None:
+    """Remove a directory that is left empty, and those above it; a writer that it is taken from makes it again."""
+    while path:
+        path, _, name = path.rpartition("/")
+        try:
+            directory = open_nofollow(root, path, _DIRECTORY)
+        except OSError:
+            return
+        try:
+            os.rmdir(name, dir_fd=directory)
+        except OSError:
+            return
+        finally:
+            os.close(directory)

@@ -16,12 +16,12 @@ def entries(root: str, path: str) -> list[tuple[str, bool]]:
     """
     Return (name, is it a directory) of what is in a directory, but for symlinks, sockets and the like.
 
-    No descriptor stays open. A directory that is gone has no entries.
+    No descriptor stays open. A directory that is gone has no entries, and neither has one too deep for any key.
     """
     try:
         directory = open_nofollow(root, path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as cause:
-        if cause.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if cause.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
             return []
         raise
     try:

@@ -111,7 +111,8 @@ def prepare(db: sqlite3.Connection, path: str, patience: float) -> None:
                 db.execute(statement)
         db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:
+            db.execute("ROLLBACK")
         raise
 
 
@@ -122,13 +123,15 @@ def prepare_reader(db: sqlite3.Connection) -> None:
 
 def _is_ours(db: sqlite3.Connection, path: str) -> bool:
     """Say whether the tables are there; False for a database without any."""
+    # The tables first: if another process makes them just now, it has signed them by the time that we look for that.
+    tables = db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if application == _APPLICATION:
         if version != _VERSION:
             raise StorageError(f"{path} has tables of version {version}, this release knows {_VERSION}: upgrade it")
         return True
-    if application or db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+    if application or tables:
         raise CorruptObjectError(f"{path} is a database of another program: give the store a file of its own")
     return False
 

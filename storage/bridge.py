@@ -119,8 +119,8 @@ class Stepped(Caller):
                     return
                 yield item
         finally:
-            if closing := _closing(items):
-                step(closing, items)
+            if isinstance(items, AsyncGenerator):
+                step(items.aclose(), items)
 
     def hold(self, manager: AbstractAsyncContextManager[T]) -> Held[T]:
         return _SteppedHeld(manager)
@@ -167,15 +167,11 @@ class OnLoop(Caller):
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         end: Exception | None = None
-        try:
-            while end is None:
-                batch, end = self.run(_batch(items))
-                yield from batch
-            if not isinstance(end, StopAsyncIteration):
-                raise end
-        finally:
-            if closing := _closing(items):
-                portal.post(closing)
+        while end is None:  # a generator that is abandoned here is closed by the loop, which has an eye on each
+            batch, end = self.run(_batch(items))
+            yield from batch
+        if not isinstance(end, StopAsyncIteration):
+            raise end
 
     def hold(self, manager: AbstractAsyncContextManager[T]) -> Held[T]:
         return _Hosted(manager, self)
@@ -314,11 +310,6 @@ async def _batch(items: AsyncIterator[T]) -> tuple[list[T], Exception | None]:
     except Exception as end:
         return batch, end
     return batch, None
-
-
-def _closing(items: AsyncIterator[object]) -> Coroutine[Any, Any, object] | None:
-    """Return what closes an async iterator, None where there is nothing to close."""
-    return items.aclose() if isinstance(items, AsyncGenerator) else None
 
 
 class _Slabs(Iterable[bytes]):

@@ -34,7 +34,6 @@ class _Portal:
     def end(self) -> None:
         """Cancel all that runs and stop; returns after twice `GRACE` at the latest."""
         self.ending = True
-        self.loop.set_exception_handler(lambda loop, context: None)  # nobody is left to hear of it
         try:
             asyncio.run_coroutine_threadsafe(self._settle(), self.loop).result(GRACE)
         except (TimeoutError, asyncio.CancelledError):
@@ -55,8 +54,6 @@ class _Portal:
 _portal: _Portal | None = None
 _ended = False
 _making = threading.Lock()
-#: A forked child keeps its parent's portal for ever: to close the loop would unregister the parent's own descriptors.
-_parents: list[_Portal | None] = []
 
 
 def _running() -> _Portal:
@@ -169,7 +166,6 @@ def _at_exit() -> None:
 def _after_fork() -> None:
     """A forked child has none of its parent's threads, and perhaps a lock that one of them held."""
     global _portal, _making
-    _parents.append(_portal)
     _portal, _making = None, threading.Lock()
 
 

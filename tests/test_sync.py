@@ -165,13 +165,16 @@ def test_copy_store_stops_at_what_the_callback_raises(store: storage.sync.Object
     """The exception is the caller's own, unchanged."""
     store.put_many({f"{n:03}": b"x" for n in range(100)})
     boom = LookupError("enough")
+    told: list[storage.Progress] = []
 
     def stop(progress: storage.Progress) -> None:
+        told.append(progress)
         raise boom
 
     with pytest.raises(LookupError) as caught:
         storage.sync.copy_store(store, storage.sync.DictStore(), progress=stop)
     assert boom is caught.value
+    assert 1 == len(told)
 
 
 def test_update_computes_in_the_callers_thread(store: storage.sync.ObjectStore) -> None:

@@ -112,8 +112,8 @@ def test_abandoned_iteration_in_a_cycle_is_closed() -> None:
     assert eventually(lambda: inner.closed)
 
 
-def test_abandoned_stepped_iteration_is_closed() -> None:
-    """At once, in place."""
+async def test_abandoned_stepped_iteration_is_closed() -> None:
+    """At once and in place, not some time later by the event loop of a notebook."""
 
     class Stepped(storage.DictStore):
         _steppable = True

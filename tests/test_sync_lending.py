@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import io
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
+import anyio
 import pytest
 
 import storage
@@ -171,6 +173,48 @@ def test_storage_error_of_lent_data_is_that_items_result(store: storage.sync.Obj
 
     assert error is results["a"]
     assert b"2" == store.get("b")
+
+
+def test_nothing_lent_is_run_after_an_interrupt() -> None:
+    """The other puts of a bulk call do not go on while the call is being cancelled."""
+    store = storage.sync.ObjectStore(storage.DictStore(), stepped=False)
+    pulled: list[int] = []
+
+    def data(number: int) -> Iterator[bytes]:
+        pulled.append(number)
+        if number == 0:
+            raise KeyboardInterrupt
+        yield b"v"
+
+    with pytest.raises(KeyboardInterrupt):
+        store.put_many({str(number): data(number) for number in range(16)})
+    assert [0] == pulled
+
+
+class Impatient(storage.DictStore):
+    """A store that waits 10 ms for its data."""
+
+    async def put(self, key: str, data: storage.Data, **options: Any) -> str:
+        try:
+            with anyio.fail_after(0.01):
+                return await super().put(key, data, **options)
+        except TimeoutError as cause:
+            raise storage.StoreTimeoutError("too slow", key=key) from cause
+
+
+def test_answer_that_comes_too_late_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    """The store has given up; the loop goes on without a complaint."""
+
+    def slow() -> Iterator[bytes]:
+        time.sleep(0.1)
+        yield b"v"
+
+    store = storage.sync.ObjectStore(Impatient())
+    with pytest.raises(storage.StoreTimeoutError):
+        store.put("k", slow())
+
+    assert not store.exists("k")
+    assert [] == caplog.messages
 
 
 def test_lent_iterable_is_let_go() -> None:

@@ -13,7 +13,8 @@ import pytest
 
 #: Every program begins so. Development mode: a task destroyed while it is pending, a file left open, is on stderr.
 PREAMBLE = """
-import asyncio, gc, os, signal, sys, threading, time
+import asyncio, gc, logging, os, signal, sys, threading, time
+logging.getLogger("asyncio").addFilter(lambda record: "took" not in record.msg)  # slow callbacks of a busy machine
 import storage, storage.sync
 from storage.offload import offload
 
@@ -308,6 +309,20 @@ LEFT_OPEN = {
     "a file": "store.put('k', b'v'); file = store.open('k')",
     "an iteration": "store.put_many({'a': b'', 'b': b''}); keys = store.keys(); next(keys)",
     "a store in a cycle": "store.__enter__(); store.itself = store",
+    "a store that fails to close": """
+class Failing(storage.DictStore):
+    async def _close(self):
+        raise LookupError
+storage.sync.ObjectStore(Failing()).__enter__()""",
+    "a store that will not close": """
+class Endless(storage.DictStore):
+    async def _close(self):
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
+storage.sync.ObjectStore(Endless()).__enter__()""",
     "a call in a daemon thread": """
 slow = storage.sync.ObjectStore(Slow())
 threading.Thread(target=slow.put, args=("k", b"v"), daemon=True).start()
@@ -349,6 +364,27 @@ def test_call_after_the_end_raises() -> None:
 
     assert "the interpreter is ending" in done.stdout
     assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_listing_that_is_left_open_is_closed_at_exit() -> None:
+    """What it holds in the store's code is given back."""
+    done = run(
+        """
+        class Listing(storage.DictStore):
+            async def keys(self, prefix="", *, start_after=""):
+                try:
+                    for number in range(1000):
+                        yield str(number)
+                finally:
+                    await asyncio.sleep(0)
+                    print("closed", flush=True)
+
+        keys = storage.sync.ObjectStore(Listing()).keys()
+        next(keys)
+        """
+    )
+
+    assert (0, "closed\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_store_that_is_left_open_is_closed_at_exit() -> None:

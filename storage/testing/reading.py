@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import pytest
@@ -287,6 +288,7 @@ class Reading(Harness):
                 pass  # pragma: no cover
 
 
+@cache
 def _pattern(size: int) -> bytes:
     """Return bytes of which no two places look alike and which compress somewhat."""
     return b"".join(b"%08x" % number for number in range(size // 8 + 1))[:size]

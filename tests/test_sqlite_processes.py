@@ -195,7 +195,10 @@ def test_forked_child_is_told_to_open_its_own(tmp_path: Path) -> None:
     """A child cannot use its parent's connections, but can open a store on the same file; the parent goes on."""
     ended = run(
         """
+        import warnings
         from storage import StoreClosedError
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of a fork with threads: just what is tried
 
         async def in_child(store):
             try:

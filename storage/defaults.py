@@ -66,17 +66,19 @@ async def put_many(
 ) -> dict[str, str | StorageError]:
     """Put each item by itself."""
     results: dict[str, str | StorageError] = {}
-    under_way: dict[str, anyio.Event] = {}
+    last: dict[str, anyio.Event] = {}
 
     async def put(item: tuple[str, Data]) -> None:
         key, data = item
-        while key in under_way:  # the same key twice: the later one wins
-            await under_way[key].wait()
-        under_way[key] = done = anyio.Event()
+        before = last.get(key)
+        last[key] = done = anyio.Event()
         try:
+            if before is not None:  # the same key again: the last one wins, so they go in turn
+                await before.wait()
             results[key] = await outcome(store.put(key, data))
         finally:
-            del under_way[key]
+            if last.get(key) is done:
+                del last[key]
             done.set()
 
     await each(items_of(items), put)

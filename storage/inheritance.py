@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from storage.data import etag_of, whole
@@ -51,9 +51,9 @@ def settle(cls: type[Any], contract: type[Any]) -> None:
         provider = _provider(cls, name)
         if provider is cls or not issubclass(provider, contract):
             method = getattr(provider, name)
-            if not getattr(method, "__isabstractmethod__", False):
+            if not _is_abstract(method):
                 setattr(cls, name, supply(method))
-    if hasattr(cls.get, "_losses") and not hasattr(cls.exists, "_losses"):
+    if hasattr(cls.get, "_losses") and not hasattr(cls.exists, "_losses") and not _is_abstract(cls.exists):
         cls.exists = _checking(cls.exists)
 
     for name, primitives in STANDS_FOR.items():
@@ -64,7 +64,7 @@ def settle(cls: type[Any], contract: type[Any]) -> None:
         if any(order.index(_provider(cls, primitive)) < native for primitive in primitives):
             setattr(cls, name, getattr(contract, name))
 
-    losses = {loss for name in _SUPPLY for loss in getattr(getattr(cls, name), "_losses", ())}
+    losses = {loss for name in _SUPPLY for loss in _losses(cls, name)}
     for name, costs in _DEFAULT_COSTS.items():
         if getattr(cls, name) is getattr(contract, name):
             losses.update(costs)
@@ -93,17 +93,33 @@ def _has_coroutine(cls: type[Any], contract: type[Any]) -> bool:
     )
 
 
+def _is_abstract(method: Any) -> bool:
+    return getattr(method, "__isabstractmethod__", False)
+
+
+def _takes_any(method: Callable[..., Any]) -> bool:
+    """Say whether the method takes options of any name."""
+    return any(kind.kind is inspect.Parameter.VAR_KEYWORD for kind in inspect.signature(method).parameters.values())
+
+
+def _losses(cls: type[Any], name: str) -> Iterator[str]:
+    """Yield what a method costs: one that takes any options passes them on, and can do what the next one can."""
+    for base in cls.__mro__:
+        if name in vars(base):
+            method = getattr(base, name)
+            yield from getattr(method, "_losses", ())
+            if not _takes_any(method):
+                return
+
+
 def _lacks(method: Callable[..., Any], *options: str) -> set[str]:
     """Return which of *options* the method's signature does not take."""
-    parameters = inspect.signature(method).parameters.values()
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return set()
-    return set(options) - {parameter.name for parameter in parameters}
+    return set() if _takes_any(method) else set(options) - set(inspect.signature(method).parameters)
 
 
-def _losing(lacking: set[str], method: Any) -> Any:
-    """Mark a supplied method with the capabilities that its options' lack costs."""
-    method._losses = {loss for option in lacking for loss in _OPTION_COSTS.get((method.__name__, option), ())}
+def _losing(name: str, lacking: set[str], method: Any) -> Any:
+    """Mark what was supplied for the method *name* with the capabilities that its options' lack costs."""
+    method._losses = {loss for option in lacking for loss in _OPTION_COSTS.get((name, option), ())}
     return method
 
 
@@ -135,7 +151,7 @@ def _supply_get(get: Any) -> Any:
         start, stop = byte_range.within(len(data), key)
         return data[start:stop]
 
-    return _losing(lacking, supplied)
+    return _losing("get", lacking, supplied)
 
 
 def _supply_put(put: Any) -> Any:
@@ -147,7 +163,7 @@ def _supply_put(put: Any) -> Any:
     async def supplied(self: Any, key: str, data: Data, **options: Any) -> str:
         return await _put_without(self, put, lacking, key, data, **options)
 
-    return _losing(lacking, supplied)
+    return _losing("put", lacking, supplied)
 
 
 async def _put_without(
@@ -186,7 +202,7 @@ def _supply_delete(delete: Any) -> Any:
             raise _refuse(self, "delete", "if_match", key)
         await delete(self, check_key(key, self))
 
-    return _losing(lacking, supplied)
+    return _losing("delete", lacking, supplied)
 
 
 def _checking(exists: Any) -> Any:
@@ -197,7 +213,7 @@ def _checking(exists: Any) -> Any:
         found: bool = await exists(self, check_key(key, self))
         return found
 
-    return _losing(set(), supplied)
+    return _losing("exists", set(), supplied)
 
 
 def _supply_keys(keys: Any) -> Any:
@@ -212,7 +228,7 @@ def _supply_keys(keys: Any) -> Any:
         for key in sorted(found):
             yield key
 
-    return _losing(lacking, supplied)
+    return _losing("keys", lacking, supplied)
 
 
 _SUPPLY: dict[str, Callable[[Any], Any]] = {

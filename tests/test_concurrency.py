@@ -6,10 +6,12 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import anyio
 import pytest
 
+from storage import Data, DictStore
 from storage.concurrency import each
 from storage.offload import WORKERS, is_stepping, offload, step
 
@@ -231,3 +233,25 @@ def test_each_when_stepped_goes_one_by_one() -> None:
     step(each(range(5), work))
 
     assert [0, 1, 2, 3, 4] == done
+
+
+async def test_items_of_one_key_are_put_in_their_order() -> None:
+    """One that comes just when another has ended does not overtake those that wait for it."""
+    gate = asyncio.Event()
+
+    class Gated(DictStore):
+        async def put(self, key: str, data: Data, **options: Any) -> str:
+            await gate.wait()
+            return await super().put(key, data, **options)
+
+    async def items() -> AsyncIterator[tuple[str, Data]]:
+        yield "k", b"1"
+        yield "k", b"2"
+        await gate.wait()
+        yield "k", b"3"
+
+    store = Gated()
+    asyncio.get_running_loop().call_later(0.01, gate.set)
+    await store.put_many(items())
+
+    assert b"3" == await store.get("k")

@@ -360,3 +360,63 @@ async def test_derived_methods_work_over_a_minimal_store() -> None:
     assert {"a": b"a", "c": b"c"} == await store.get_many(key for key in "ac")
     await store.rename("a", "z")
     assert ["b", "c", "z"] == [info.key async for info in store.scan()]
+
+
+async def test_mixin_that_passes_options_on_claims_no_more_than_what_it_is_mixed_into() -> None:
+    """Options of any name are taken for the next class, which may have no use for them."""
+
+    class Watched:
+        async def put(self, key: str, data: Data, **options: Any) -> str:
+            etag: str = await super().put(key, data, **options)  # type: ignore[misc]  # the next one's
+            return etag
+
+    class WatchedMinimal(Watched, MinimalStore):  # type: ignore[misc]  # likewise
+        pass
+
+    class WatchedDict(Watched, DictStore):
+        pass
+
+    assert {"conditional_put", "attributes"}.isdisjoint(_on(WatchedMinimal()))
+    assert {"conditional_put", "attributes"} <= _on(WatchedDict())
+
+
+async def test_method_under_another_name_claims_no_more_than_it_takes() -> None:
+    """What an option's lack costs goes by the name in the contract, not by that of the function."""
+
+    class Aliased(MinimalStore):
+        async def _keep(self, key: str, data: bytes) -> None:
+            self.objects[key] = data
+
+        put = _keep
+
+    assert _on(MinimalStore()) == _on(Aliased())
+
+
+async def test_abstract_class_on_the_way_hides_no_method() -> None:
+    """A class that gives one method is mixed into a store that has the others."""
+
+    class Shouting(ObjectStore):
+        async def get(self, key: str) -> bytes:  # type: ignore[override]  # fewer options
+            return (await super().get(key)).upper()  # type: ignore[safe-super]
+
+    class ShoutingDict(Shouting, DictStore):  # type: ignore[misc]  # likewise
+        pass
+
+    store = ShoutingDict()
+    await store.put("k", b"v")
+
+    assert await store.exists("k")
+    assert b"V" == await store.get("k")
+
+
+async def test_codec_whose_get_is_overridden_describes_objects_of_unknown_size() -> None:
+    """A streamed object's size is found by decoding it, and not by asking the description for itself."""
+
+    class Counting(GzipStore):
+        async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+            return await super().get(key, byte_range=byte_range)
+
+    store = Counting(DictStore())
+    await store.put("k", iter([b"abc"]))
+
+    assert 3 == (await store.head("k")).size

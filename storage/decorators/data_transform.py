@@ -114,7 +114,7 @@ class DataTransform(StoreDecorator):
         info = _pop(await self.base.head(key))
         if info is not None:
             return info
-        async with self.open(key) as reader:
+        async with DataTransform.open(self, key) as reader:  # a subclass's own open may be what asks for the head
             return reader.info
 
     @asynccontextmanager

@@ -80,15 +80,16 @@ class Connection:
         Raises:
             StorageError: SQLite raised an error, or the connection is closed.
         """
-        if self._aio is None:
+        aio = self._aio
+        if aio is None:
             raise StoreClosedError("the store is closed: use it inside 'async with store:'", store=self._store)
         # aiosqlite's public methods are one hop to the thread and back per statement, and a transaction has several.
         # `_execute` is what they are made of, and runs any function there.
         try:
-            result: T = await self._aio._execute(work, self._aio._conn, *args, **kwargs)  # type: ignore[no-untyped-call]
+            result: T = await aio._execute(work, aio._conn, *args, **kwargs)  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:
             # The thread works in the order of arrival: when it has done nothing, it has done what came before, too.
-            await settled(asyncio.ensure_future(self._aio._execute(_nothing)))  # type: ignore[no-untyped-call]
+            await settled(asyncio.ensure_future(aio._execute(_nothing)))  # type: ignore[no-untyped-call]
             raise
         except sqlite3.Error as cause:
             raise self.mapped(cause) from cause

@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import anyio
 
-__all__ = ["is_stepping", "offload", "step"]
+__all__ = ["is_stepping", "offload", "settled", "step"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,22 +105,21 @@ async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.wrap_future(running)
     except asyncio.CancelledError:
         if not running.cancelled():
-            await _settled(running)
+            await settled(asyncio.wrap_future(running))
         raise
 
 
-async def _settled(running: Future[Any]) -> None:
-    """Wait for a thread's end, whatever cancellations come meanwhile; its outcome is dropped."""
-    ended = asyncio.get_running_loop().create_future()
-    loop = asyncio.get_running_loop()
-    running.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set_result, None))
+async def settled(future: asyncio.Future[Any]) -> None:
+    """Wait for the end of *future*, whatever cancellations come meanwhile; its outcome is dropped."""
     # The shield keeps an enclosing anyio scope from delivering its cancellation over and over meanwhile.
     with anyio.CancelScope(shield=True):
-        while not ended.done():
+        while not future.done():
             try:
-                await asyncio.wait([ended])
+                await asyncio.wait([future])
             except asyncio.CancelledError:
                 continue
+    if not future.cancelled():
+        future.exception()  # taken note of, so that asyncio does not report it
 
 
 def _workers() -> ThreadPoolExecutor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TypeAlias
 
@@ -144,3 +144,8 @@ class Capabilities:
     etags: bool = False
     multi_process: bool = False
     steppable: bool = False
+
+    @classmethod
+    def all_but(cls, *names: str) -> Capabilities:
+        """Return the record of a store that does everything but what is named."""
+        return cls(**{each.name: each.name not in names for each in fields(cls)})

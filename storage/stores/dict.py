@@ -103,19 +103,7 @@ class DictStore(ObjectStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._capable(
-            Capabilities(
-                conditional_put=True,
-                conditional_delete=True,
-                attributes=True,
-                ranges=True,
-                streaming=True,
-                bounded_listing=True,
-                cheap_head=True,
-                etags=True,
-                steppable=True,
-            )
-        )
+        return self._capable(Capabilities.all_but("multi_process"))
 
     def _find(self, key: str) -> _Object:
         try:

@@ -202,20 +202,8 @@ class FileStore(ObjectStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._capable(
-            Capabilities(
-                conditional_put=True,
-                conditional_delete=True,
-                attributes=self._has_attributes(),
-                ranges=True,
-                streaming=True,
-                bounded_listing=True,
-                cheap_head=True,
-                etags=True,
-                multi_process=True,
-                steppable=True,
-            )
-        )
+        lacking = () if self._has_attributes() else ("attributes",)
+        return self._capable(Capabilities.all_but(*lacking))
 
     async def _open(self) -> None:
         await offload(self._reclaim)
@@ -353,7 +341,7 @@ class FileStore(ObjectStore):
         for name in leftovers:
             directory = open_nofollow(self._root, path, _DIRECTORY)
             try:
-                with locked(directory, self, needed=False):
+                with locked(directory):
                     self._remove_leftover(directory, name)
             finally:
                 os.close(directory)

@@ -290,19 +290,8 @@ class SqliteStore(ObjectStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._capable(
-            Capabilities(
-                conditional_put=True,
-                conditional_delete=True,
-                attributes=True,
-                ranges=True,
-                streaming=True,
-                bounded_listing=True,
-                cheap_head=True,
-                etags=True,
-                multi_process=self.path != MEMORY,
-            )
-        )
+        lacking = ("steppable", "multi_process") if self.path == MEMORY else ("steppable",)
+        return self._capable(Capabilities.all_but(*lacking))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"

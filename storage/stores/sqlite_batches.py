@@ -10,7 +10,8 @@ from copy import copy
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from storage.errors import StorageError
-from storage.stores.sqlite_connection import Connection, settled
+from storage.offload import settled
+from storage.stores.sqlite_connection import Connection
 from storage.stores.sqlite_rows import find
 
 __all__ = ["Batches", "Job", "Work", "Writer", "commit", "finder"]

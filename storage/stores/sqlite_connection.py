@@ -9,8 +9,6 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-import anyio
-
 from storage.errors import (
     CorruptObjectError,
     PermissionDeniedError,
@@ -19,11 +17,12 @@ from storage.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
+from storage.offload import settled
 
 if TYPE_CHECKING:
     import aiosqlite
 
-__all__ = ["Connection", "settled", "unbroken"]
+__all__ = ["Connection", "unbroken"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -152,16 +151,3 @@ async def unbroken(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await settled(task)
         raise
-
-
-async def settled(future: asyncio.Future[Any]) -> None:
-    """Wait for the end of *future*, whatever cancellations come meanwhile; its outcome is dropped."""
-    # The shield keeps an enclosing anyio scope from delivering its cancellation over and over meanwhile.
-    with anyio.CancelScope(shield=True):
-        while not future.done():
-            try:
-                await asyncio.wait([future])
-            except asyncio.CancelledError:
-                continue
-    if not future.cancelled():
-        future.exception()  # taken note of, so that asyncio does not report it

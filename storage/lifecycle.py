@@ -27,7 +27,11 @@ class Lifecycle:
         """Take what the store needs (connections, files, tasks), or nothing when it raises. No network I/O."""
 
     async def _close(self) -> None:
-        """Give back all that `_open` took. Must leave the store so that it can be opened again."""
+        """
+        Give back all that `_open` took. Must leave the store so that it can be opened again.
+
+        It may run in a cancelled task or scope, and has to come to its end there: shield what it awaits.
+        """
 
     async def __aenter__(self) -> Self:
         async with self._alone():

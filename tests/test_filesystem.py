@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,7 @@ from storage import (
     PermissionDeniedError,
     SafeFilesystemStore,
 )
+from storage.offload import step
 from storage.stores.draft import DRAFT
 from storage.stores.file_reader import describe
 from storage.stores.safe_names import decode_name, encode_path
@@ -482,6 +485,32 @@ def test_durable_put_syncs_every_new_directory_in_the_one_above(tmp_path: Path) 
     synced = set(re.findall(r"fsync\(\d+<(.*)>\)\s+= 0", trace.read_text()))
 
     assert {str(tmp_path), str(tmp_path / "new"), str(tmp_path / "new" / "root")} <= synced
+
+
+@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="no tmpfs, which moves a name when its file is replaced")
+async def test_listing_misses_no_key_that_is_overwritten_meanwhile() -> None:
+    """More names than one system call gives, on a file system where their order changes under the reader."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as root:
+        store = FilesystemStore(root)
+        keys = [f"{i:04}" for i in range(3000)]
+        for key in keys:
+            step(store.put(key, b""))
+        ended = threading.Event()
+
+        def overwrite() -> None:
+            for key in itertools.cycle(keys[::7]):
+                step(store.put(key, b""))
+                if ended.is_set():
+                    return
+
+        writer = threading.Thread(target=overwrite)
+        writer.start()
+        try:
+            for _ in range(20):
+                assert keys == await listed(store)
+        finally:
+            ended.set()
+            writer.join()
 
 
 # -- etags and attributes --------------------------------------------------------------------------------------------

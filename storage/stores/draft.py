@@ -6,7 +6,8 @@ How a file of a store comes to be: written as a draft beside its place, then put
 - Every change of a directory's names by a store, a put or a delete, is made under a lock on the **directory**
   (``flock``). That makes a condition and the write it guards one step, among tasks, threads and processes, without a
   lock file or a table of locks. It costs two system calls, and delays nobody much: the kernel takes the directory's own
-  lock for a rename anyway. Streaming a draft's bytes takes no lock on the directory.
+  lock for a rename anyway. Streaming a draft's bytes takes no lock on the directory. Listing takes a shared one while
+  it reads the names: some file systems (tmpfs) move a name that is replaced, and a reader of many names misses it.
 """
 
 from __future__ import annotations
@@ -95,15 +96,15 @@ def read_attributes(descriptor: int) -> dict[str, str]:
 
 
 @contextmanager
-def locked(directory: int, store: object, *, needed: bool) -> Iterator[None]:
+def locked(directory: int, store: object = None, *, needed: bool = False, shared: bool = False) -> Iterator[None]:
     """
-    Hold the lock of an open directory.
+    Hold the lock of an open directory, a *shared* one to read its names while no file is put in another's place.
 
     Raises:
         UnsupportedOperationError: the file system has no locks, and the lock is *needed* for a condition.
     """
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+        fcntl.flock(directory, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     except OSError as cause:
         if needed:
             raise UnsupportedOperationError("this file system has no locks, so no conditions", store=store) from cause

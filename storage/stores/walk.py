@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import AnyStr, Generic
 
+from storage.stores.draft import locked
 from storage.stores.nofollow import open_nofollow
 
 __all__ = ["Walk", "entries"]
@@ -25,7 +26,7 @@ def entries(root: str, path: str) -> list[tuple[str, bool]]:
             return []
         raise
     try:
-        with os.scandir(directory) as found:
+        with locked(directory, shared=True), os.scandir(directory) as found:
             return [
                 (entry.name, is_directory)
                 for entry in found

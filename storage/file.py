@@ -83,7 +83,7 @@ class _Object(io.RawIOBase):
         position = offset + (0, self._position, self.length)[whence]
         if position < 0:
             raise ValueError(f"negative seek position {position}")
-        self._moved = self._moved or position != self._position
+        self._moved = True
         self._position = position
         return position
 

@@ -14,6 +14,7 @@ import pytest
 
 import storage
 import storage.sync
+from storage.offload import offload
 
 
 class Suspending(storage.DictStore):
@@ -140,6 +141,22 @@ async def test_works_inside_a_running_loop(stepped: bool, tmp_path: Path) -> Non
     assert ["k"] == list(store.keys())
 
 
+def test_stepped_call_within_a_stepped_call(tmp_path: Path) -> None:
+    """What the data comes from is another object of the same store."""
+    store = storage.sync.FilesystemStore(tmp_path)
+    store.put("a", b"v")
+    store.put("b", (store.get("a") for _ in range(3)))
+
+    assert b"vvv" == store.get("b")
+
+
+async def test_stepped_call_leaves_the_thread_as_it_was() -> None:
+    """Async code that runs in it afterwards has its blocking work done in a worker thread, as ever."""
+    storage.sync.DictStore().exists("k")
+
+    assert threading.get_ident() != await offload(threading.get_ident)
+
+
 # -- functions -------------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +176,17 @@ def test_copy_store_reports_in_the_callers_thread(store: storage.sync.ObjectStor
     assert storage.Progress(objects=2, bytes=3, key="b") == done
     assert [(threading.get_ident(), 1), (threading.get_ident(), 3)] == sorted(seen)
     assert {"a": b"1", "b": b"22"} == target.get_many(["a", "b"])
+
+
+def test_copy_between_a_stepped_store_and_one_on_the_loop() -> None:
+    """The loop runs both."""
+    source = storage.sync.ObjectStore(Suspending())
+    source.put("k", b"v")
+    target = storage.sync.DictStore()
+    storage.sync.copy_store(source, target)
+    storage.sync.copy_store(target, source, overwrite=False)
+
+    assert b"v" == target.get("k")
 
 
 def test_copy_store_stops_at_what_the_callback_raises(store: storage.sync.ObjectStore) -> None:

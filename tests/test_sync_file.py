@@ -17,6 +17,7 @@ import pytest
 
 import storage
 import storage.sync
+from storage.bridge import OnLoop
 from storage.file import BUFFER
 from storage.reader import ObjectReader
 
@@ -157,6 +158,15 @@ def test_file_is_closed_once_and_then_refuses(store: storage.sync.ObjectStore) -
         file.read()
 
 
+def test_unbuffered_file_is_closed_once_too(store: storage.sync.ObjectStore) -> None:
+    """Whoever takes the buffer off has the same promise."""
+    raw = store.open("k").detach()
+    raw.close()
+    raw.close()
+
+    assert 0 == watched(store).opened
+
+
 def test_file_keeps_its_version(store: storage.sync.ObjectStore) -> None:
     """An overwrite in the middle changes nothing for one who reads."""
     with store.open("k") as file:
@@ -244,6 +254,24 @@ async def test_abandoned_file_in_a_cycle_is_closed(store: storage.sync.ObjectSto
     file.itself = file  # type: ignore[attr-defined]
     del file
     gc.collect()
+
+    assert closed(store)
+
+
+@pytest.mark.parametrize("cycle", [True, False])
+def test_file_may_be_abandoned_in_the_loops_own_thread(cycle: bool) -> None:
+    """What drops the last reference there, or sets off the collector, must not wait for itself."""
+    store = storage.sync.ObjectStore(Watched(), stepped=False)
+    store.put("k", b"v")
+    files = [store.open("k")]
+    if cycle:
+        files[0].raw.itself = files[0]  # type: ignore[attr-defined]
+
+    async def drop() -> None:
+        files.clear()
+        gc.collect()
+
+    OnLoop().run(drop())
 
     assert closed(store)
 

@@ -55,6 +55,20 @@ def test_bulk_arguments_are_made_in_the_callers_thread(store: storage.sync.Objec
     assert {threading.get_ident()} == seen
 
 
+def test_pairs_are_put_as_they_come(store: storage.sync.ObjectStore) -> None:
+    """A million of them need not be in memory at once."""
+    there: list[bool] = []
+
+    def pairs() -> Iterator[tuple[str, bytes]]:
+        for number in range(100):
+            there.append(store.exists("0"))
+            yield str(number), b"v"
+
+    store.put_many(pairs())
+
+    assert [False, True] == [there[0], there[-1]]
+
+
 def test_values_of_a_mapping_are_made_in_the_callers_thread(store: storage.sync.ObjectStore) -> None:
     """A dict runs no code of the caller's, but the generators in it do."""
     seen: set[int] = set()

@@ -11,7 +11,7 @@ import tarfile
 import time
 import zipfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
@@ -158,13 +158,41 @@ def test_file_is_closed_once_and_then_refuses(store: storage.sync.ObjectStore) -
         file.read()
 
 
-def test_unbuffered_file_is_closed_once_too(store: storage.sync.ObjectStore) -> None:
+class Left(storage.StoreDecorator):
+    """A store that counts how often what `open` gave is left."""
+
+    _steppable = True
+    left = 0
+
+    def open(
+        self, key: str, *, byte_range: storage.ByteRange | None = None
+    ) -> AbstractAsyncContextManager[ObjectReader]:
+        return _Leaving(self, super().open(key, byte_range=byte_range))
+
+
+class _Leaving(AbstractAsyncContextManager[ObjectReader]):
+    def __init__(self, store: Left, inner: AbstractAsyncContextManager[ObjectReader]) -> None:
+        self._store = store
+        self._inner = inner
+
+    async def __aenter__(self) -> ObjectReader:
+        return await self._inner.__aenter__()
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._store.left += 1
+
+
+@pytest.mark.parametrize("stepped", [True, False])
+def test_unbuffered_file_is_closed_once_too(stepped: bool) -> None:
     """Whoever takes the buffer off has the same promise."""
+    inner = Left(storage.DictStore())
+    store = storage.sync.ObjectStore(inner, stepped=stepped)
+    store.put("k", b"v")
     raw = store.open("k").detach()
     raw.close()
     raw.close()
 
-    assert 0 == watched(store).opened
+    assert 1 == inner.left
 
 
 def test_file_keeps_its_version(store: storage.sync.ObjectStore) -> None:

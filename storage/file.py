@@ -42,12 +42,12 @@ class ObjectFile(io.BufferedReader):
     """
 
     def __init__(self, raw: _Object) -> None:
-        self._object = raw
         self.info: ObjectInfo = raw.reader.info
         super().__init__(raw, max(1, min(BUFFER, raw.length)))
 
     def __del__(self) -> None:
-        self._object.abandoned = True
+        if isinstance(self.raw, _Object):  # else it was detached, and is somebody else's now
+            self.raw.abandoned = True
         super().__del__()
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from storage.stores.hashdir import HashdirStore as HashdirStore
     from storage.stores.safe_filesystem import SafeFilesystemStore as SafeFilesystemStore
     from storage.stores.sqlite import SqliteStore as SqliteStore
+    from storage.stores.zip import ZipStore as ZipStore
     from storage.types import Attributes as Attributes
     from storage.types import ByteRange as ByteRange
     from storage.types import Capabilities as Capabilities
@@ -92,6 +93,7 @@ _HOMES = {
     "StoreTimeoutError": "storage.errors",
     "StoreUnavailableError": "storage.errors",
     "UnsupportedOperationError": "storage.errors",
+    "ZipStore": "storage.stores.zip",
     "clear_store": "storage.utils",
     "copy_store": "storage.utils",
     "get_or": "storage.utils",

@@ -16,6 +16,7 @@ from storage.file import ObjectFile, open_file
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Literal
 
     from storage.errors import StorageError
     from storage.stores.files import Durability
@@ -35,6 +36,7 @@ __all__ = [
     "ReadonlyStore",
     "SafeFilesystemStore",
     "SqliteStore",
+    "ZipStore",
     "clear_store",
     "copy_store",
     "get_or",
@@ -384,6 +386,53 @@ class SqliteStore(ObjectStore):
 
         @property
         def async_store(self) -> storage.SqliteStore: ...
+
+
+class ZipStore(ObjectStore):
+    """
+    Objects in one zip archive, which other programs can read after `flush` and once the store is closed.
+
+    A put or delete appends to the file; what was overwritten or deleted takes room until `compact`. After a crash the
+    next opening restores all that was acknowledged. One store, in one process, has the archive open at a time.
+
+    Args:
+        path: the archive; made when it is missing. It may be one that another program made.
+        compression: ``"deflate"``, or ``"stored"`` for data as they are: ranges of such objects are read directly.
+        level: of deflate, 0 to 9, slower and smaller.
+        durability: ``"fsync"``: a put or delete that has returned outlasts a loss of power; ``"atomic"``: it outlasts
+            the end of the process, and a loss of power leaves a beginning of what was done since `flush`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        compression: Literal["deflate", "stored"] = "deflate",
+        level: int = 6,
+        durability: Durability = "fsync",
+    ) -> None:
+        super().__init__(storage.ZipStore(path, compression=compression, level=level, durability=durability))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.ZipStore: ...
+
+    def flush(self) -> None:
+        """Write the archive's directory, if anything has changed: other programs see all objects then."""
+        self._run(self.async_store.flush())
+
+    def compact(self) -> None:
+        """
+        Give back the room of what was overwritten and deleted, in one step: the archive is written anew beside itself.
+
+        It takes the time to copy what is there, and as much room meanwhile. Writes wait; readers go on.
+
+        Raises:
+            CorruptObjectError: an entry is not where the archive's directory says; the archive stays as it is.
+            StoreFullError: there is no room for both.
+        """
+        self._run(self.async_store.compact())
 
 
 def clear_store(store: ObjectStore, prefix: str = "") -> None:

@@ -10,6 +10,7 @@ import base64
 import gzip
 import hashlib
 import sqlite3
+import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from storage import (
     SafeFilesystemStore,
     SqliteStore,
     StoreDecorator,
+    ZipStore,
 )
 
 __all__ = ["STACKS", "Stack"]
@@ -103,7 +105,15 @@ def in_sqlite(store: ObjectStore, root: Path, key: str) -> bytes | None:
         return b"".join(piece for (piece,) in pieces)
 
 
+def in_zip(store: ObjectStore, root: Path, key: str) -> bytes | None:
+    assert isinstance(store, ZipStore)
+    store._opened().flush()
+    with zipfile.ZipFile(root / ARCHIVE) as archive:
+        return archive.read(key) if key in archive.NameToInfo else None
+
+
 DATABASE = "objects.db"
+ARCHIVE = "objects.zip"
 
 #: Bytes before and behind an object in the store of examples.py.
 SALT = 4
@@ -118,6 +128,8 @@ STACKS: dict[str, Stack] = {
     "hashdir": Stack(make=HashdirStore, raw=in_hashed_file),
     "sqlite": Stack(make=lambda root: SqliteStore(root / DATABASE), raw=in_sqlite),
     "sqlite-memory": Stack(make=lambda root: SqliteStore(":memory:")),
+    "zip": Stack(make=lambda root: ZipStore(root / ARCHIVE), raw=in_zip),
+    "zip-stored": Stack(make=lambda root: ZipStore(root / ARCHIVE, compression="stored"), raw=in_zip),
     # decorators
     "transparent": Stack(make=lambda root: StoreDecorator(DictStore()), raw=in_dict),
     "prefix": Stack(make=lambda root: PrefixStore(DictStore(), "a/"), raw=in_dict, name="a/".__add__),

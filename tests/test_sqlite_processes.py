@@ -149,9 +149,9 @@ async def test_conditions_hold_among_processes(tmp_path: Path, pool: ProcessPool
 
 
 def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, in development mode: whatever is left open is told on stderr."""
+    """Run a program to its end with all warnings shown: whatever is left open is told on stderr."""
     program = "import asyncio, os, sys\nfrom storage import SqliteStore\n" + textwrap.dedent(code)
-    command = [sys.executable, "-X", "dev", "-c", program, *map(str, arguments)]
+    command = [sys.executable, "-W", "default", "-c", program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 

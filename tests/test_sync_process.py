@@ -44,7 +44,7 @@ class Blocking(storage.DictStore):
 
 
 def program(code: str, before: str = "") -> list[str]:
-    return [sys.executable, "-X", "dev", "-c", before + PREAMBLE + textwrap.dedent(code)]
+    return [sys.executable, "-W", "default", "-c", before + PREAMBLE + textwrap.dedent(code)]
 
 
 def run(code: str, *, before: str = "") -> subprocess.CompletedProcess[str]:

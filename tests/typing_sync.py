@@ -8,7 +8,7 @@ from typing import BinaryIO, assert_type
 
 import storage
 import storage.sync
-from storage.sync import DictStore, FilesystemStore, GzipStore, PrefixStore, SqliteStore
+from storage.sync import DictStore, FilesystemStore, GzipStore, PrefixStore, SqliteStore, ZipStore
 
 
 def constructors() -> None:
@@ -23,6 +23,8 @@ def constructors() -> None:
     GzipStore(storage.DictStore())  # type: ignore[arg-type]  # an async store
     with SqliteStore("file.db") as store:
         assert_type(store, SqliteStore)
+    ZipStore("a.zip", compression="stored").compact()
+    ZipStore("a.zip", compression="lzma")  # type: ignore[arg-type]
 
 
 def methods(store: storage.sync.ObjectStore) -> None:

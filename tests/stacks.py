@@ -157,6 +157,12 @@ STACKS: dict[str, Stack] = {
         name="deep/".__add__,
         code=lambda data: gzip.decompress(base64.b64decode(data)),
     ),
+    "base64-prefix-zip": Stack(
+        make=lambda root: Base64Store(PrefixStore(ZipStore(root / ARCHIVE), "a/")),
+        raw=in_zip,
+        name="a/".__add__,
+        code=base64.b64decode,
+    ),
     "salted-backwards-hashdir": Stack(
         make=lambda root: SaltedStore(BackwardsStore(HashdirStore(root))),
         raw=in_hashed_file,

@@ -18,7 +18,7 @@ PROCESSES, STEPS = 5, 10
 KILLS = int(os.environ.get("STORAGE_KILLS", "15"))
 
 SHARED = [name for name, stack in STACKS.items() if stack.make(Path("nowhere")).capabilities.multi_process]
-LASTING = ["filesystem", "filesystem-fsync", "safe-filesystem", "hashdir", "sqlite"]
+LASTING = ["filesystem", "filesystem-fsync", "safe-filesystem", "hashdir", "sqlite", "zip"]
 
 
 @pytest.mark.parametrize("name", SHARED)

@@ -513,6 +513,36 @@ async def test_listing_misses_no_key_that_is_overwritten_meanwhile() -> None:
             writer.join()
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_file_system_without_locks_has_no_conditions_and_says_so(tmp_path: Path) -> None:
+    """Plain puts, deletes and listings work; a condition that could not be kept is refused."""
+    code = (
+        "import storage, sys\nfrom storage.offload import step\n"
+        "store = storage.FilesystemStore(sys.argv[1])\n"
+        "able = store.capabilities\n"
+        "print(able.conditional_put, able.conditional_delete, able.multi_process, able.steppable)\n"
+        "step(store.put('k', b'v'))\n"
+        "for call in (store.put('k', b'w', if_absent=True), store.delete('k', if_match='x')):\n"
+        "    try:\n"
+        "        step(call)\n"
+        "    except storage.UnsupportedOperationError as error:\n"
+        "        print(error.key)\n"
+        "print(step(store.get('k')))\n"
+        "step(store.delete('k'))\n"
+        "step(store.__aenter__())\n"
+    )
+    done = subprocess.run(
+        ["strace", "-f", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK", "-o", str(tmp_path / "trace")]  # noqa: RUF005
+        + [os.path.realpath(sys.executable), "-c", code, str(tmp_path / "root")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+
+    assert (0, "False False False True\nk\nk\nb'v'\n") == (done.returncode, done.stdout), done.stderr
+
+
 # -- etags and attributes --------------------------------------------------------------------------------------------
 
 

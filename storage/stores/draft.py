@@ -38,6 +38,8 @@ __all__ = [
     "Draft",
     "current_etag",
     "etag_of_file",
+    "lacking",
+    "lock",
     "locked",
     "move",
     "read_attributes",
@@ -53,6 +55,9 @@ XATTR = "user.storage.attributes"
 
 #: Python has no call for extended attributes on macOS.
 HAS_XATTR = hasattr(os, "setxattr")
+
+#: What flock(2) says where there are no locks; network file systems may want a file open for writing (EBADF).
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 
 #: How often a directory that is deleted under the writer is made again before the write fails.
 ATTEMPTS = 100
@@ -72,6 +77,29 @@ def _stamp() -> int:
     with _stamping:
         _last_stamp = max(time.time_ns() // 1000 * 1000 + random.randrange(1000), _last_stamp + 1)
         return _last_stamp
+
+
+def lacking(path: str) -> list[str]:
+    """Return the capabilities that the file system of a directory, or of where it will be, cannot give."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    missing = []
+    try:
+        os.getxattr(path, XATTR)
+    except AttributeError:
+        missing.append("attributes")
+    except OSError as cause:
+        if cause.errno != errno.ENODATA:
+            missing.append("attributes")
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as cause:
+        if cause.errno in _NO_LOCKS:
+            missing += ["conditional_put", "conditional_delete", "multi_process"]
+    finally:
+        os.close(directory)
+    return missing
 
 
 def etag_of_file(status: os.stat_result) -> str:
@@ -95,6 +123,17 @@ def read_attributes(descriptor: int) -> dict[str, str]:
         raise CorruptObjectError(f"the extended attribute {XATTR} holds no attributes") from cause
 
 
+def lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Wait for the lock of an open file or directory, and say whether the file system has any."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    except OSError as cause:
+        if cause.errno in _NO_LOCKS:
+            return False
+        raise
+    return True
+
+
 @contextmanager
 def locked(directory: int, store: object = None, *, needed: bool = False, shared: bool = False) -> Iterator[None]:
     """
@@ -103,16 +142,14 @@ def locked(directory: int, store: object = None, *, needed: bool = False, shared
     Raises:
         UnsupportedOperationError: the file system has no locks, and the lock is *needed* for a condition.
     """
-    try:
-        fcntl.flock(directory, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-    except OSError as cause:
-        if needed:
-            raise UnsupportedOperationError("this file system has no locks, so no conditions", store=store) from cause
+    held = lock(directory, shared=shared)
+    if needed and not held:
+        raise UnsupportedOperationError("this file system has no locks, so no conditions", store=store)
     try:
         yield
     finally:
-        # Said aloud: a child forked meanwhile shares the descriptor, and closing ours would leave it locked.
-        fcntl.flock(directory, fcntl.LOCK_UN)
+        if held:  # said aloud: a child forked meanwhile shares the descriptor, and closing ours would leave it locked
+            fcntl.flock(directory, fcntl.LOCK_UN)
 
 
 def target_directory(root: str, path: str, *, sync: bool, store: object) -> int:
@@ -181,7 +218,7 @@ class Draft:
                 self._file = os.open(
                     self._draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=self._directory
                 )
-                fcntl.flock(self._file, fcntl.LOCK_EX)
+                lock(self._file)
                 if os.fstat(self._file).st_nlink:
                     return
                 self.close()  # reclaimed between its making and its lock

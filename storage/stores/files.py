@@ -21,10 +21,9 @@ from storage.reader import ObjectReader
 from storage.stores.draft import (
     ATTEMPTS,
     DRAFT,
-    HAS_XATTR,
-    XATTR,
     Draft,
     current_etag,
+    lacking,
     locked,
     move,
     read_attributes,
@@ -202,8 +201,7 @@ class FileStore(ObjectStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        lacking = () if self._has_attributes() else ("attributes",)
-        return self._capable(Capabilities.all_but(*lacking))
+        return self._capable(Capabilities.all_but(*lacking(self._root)))
 
     async def _open(self) -> None:
         await offload(self._reclaim)
@@ -355,19 +353,6 @@ class FileStore(ObjectStore):
     def _remove_leftover(self, directory: int, name: str) -> None:
         """Remove it, under the directory's lock, if that is what it is."""
         reclaim(directory, name)
-
-    def _has_attributes(self) -> bool:
-        """Ask the file system of the root, or of where it will be, whether it has extended attributes."""
-        if not HAS_XATTR:
-            return False
-        there = self._root
-        while not os.path.exists(there):
-            there = os.path.dirname(there)
-        try:
-            os.getxattr(there, XATTR)
-        except OSError as cause:
-            return cause.errno == errno.ENODATA
-        return True
 
     async def _pages(self, keys: Iterator[str]) -> AsyncIterator[list[str]]:
         """Yield the keys of a blocking iterator in lists, each fetched in one hop."""

@@ -191,7 +191,7 @@ class ZipStore(ObjectStore):
         archive = self._opened()
         check_zip_key(source, self)
         check_zip_key(target, self)
-        return await self._do(target, archive.copy, source, target, if_absent=if_absent, move=move)
+        return await self._do(source, archive.copy, source, target, if_absent=if_absent, move=move)
 
     def _find(self, key: str) -> Found:
         found = self._opened().objects.get(check_zip_key(key, self))

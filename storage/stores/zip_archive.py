@@ -118,6 +118,8 @@ class Archive:
             else:
                 self.objects[key] = Found(self._file, entry)
         self._changed = end.stop != size  # whether the file ends in something else than its directory
+        if self._changed and self._sync:
+            self._file.sync()  # what was found may not be on the disk yet, and is about to be shown
 
     def _records(self) -> Iterator[tuple[str, Entry]]:
         """Yield our records from `_end` on, which moves behind each, up to the first that is not whole."""

@@ -177,7 +177,9 @@ def check_zip_key(key: str, store: object = None) -> str:
 
 def key_of(entry: Entry) -> str | None:
     """Return the key of an entry, None for what no key can name: a directory, a name that climbs or is not text."""
-    name, unicode_name = entry.name, dict(fields(entry.extra)).get(_UNICODE_NAME, b"")
+    name, unicode_name = entry.name, b""
+    if _UNICODE_NAME.to_bytes(2, "little") in entry.extra:
+        unicode_name = dict(fields(entry.extra)).get(_UNICODE_NAME, b"")
     if unicode_name[:5] == b"\1" + zlib.crc32(name).to_bytes(4, "little"):
         name = unicode_name[5:]
     elif not entry.flags & _UTF8:

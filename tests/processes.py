@@ -76,7 +76,7 @@ def in_processes(count: int, name: str, root: Path, steps: int) -> list[list[str
 # -- processes that are killed ---------------------------------------------------------------------------------------
 
 #: Bytes of the objects that are overwritten: a small one, one that is no longer small, one that comes in pieces.
-SIZES = {"small": 1000, "large": 2_200_000, "streamed": 3_300_000}
+SIZES = {"small": 1000, "large": 2_200_000, "streamed": 5_300_000}
 
 
 def content(size: int, number: int) -> bytes:

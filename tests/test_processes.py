@@ -15,7 +15,7 @@ from stacks import STACKS
 PROCESSES, STEPS = 5, 10
 
 #: Writers that are killed, one after the other, per stack; STORAGE_KILLS=300 makes it a long run of hundreds.
-KILLS = int(os.environ.get("STORAGE_KILLS", "15"))
+KILLS = int(os.environ.get("STORAGE_KILLS", "40"))
 
 SHARED = [name for name, stack in STACKS.items() if stack.make(Path("nowhere")).capabilities.multi_process]
 LASTING = ["filesystem", "filesystem-fsync", "safe-filesystem", "hashdir", "sqlite", "zip"]

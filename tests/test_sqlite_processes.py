@@ -1,96 +1,27 @@
-"""SqliteStore and processes: killed ones, several at once, forks, other users, and the end of the interpreter."""
+"""SqliteStore and processes: several at once, forks, other users, and the end of the interpreter."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
 import os
-import random
 import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from storage import KeyExistsError, SqliteStore
-from storage.stores.sqlite_schema import CHUNK
 from storage.utils import update
-
-#: Processes that are killed, one after the other.
-ROUNDS = 24
-
-#: Bytes of the objects that they write: in a row, in one transaction of chunks, in several.
-SIZES = {"small": 1000, "small too": 20_000, "large": 2 * CHUNK + 7, "streamed": 5 * CHUNK + 7}
 
 #: A server that forks children with everything imported: they are at work after milliseconds.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["aiosqlite", "storage.stores.sqlite", "storage.utils"])
-
-
-def content(key: str, number: int) -> bytes:
-    """Return the bytes of an object's *number*-th version."""
-    return b"%08d" % number + bytes([number % 256]) * (SIZES[key] - 8)
-
-
-async def pieces(data: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), 300_000):
-        yield data[start : start + 300_000]
-
-
-def write_until_killed(path: str, begin: int, acknowledged: Connection) -> None:
-    """Overwrite every object again and again, and tell of each put when it has returned."""
-
-    async def rewrite(store: SqliteStore, key: str) -> None:
-        for number in range(begin, begin + 1_000_000):
-            data = content(key, number)
-            await store.put(key, pieces(data) if key == "streamed" else data)
-            acknowledged.send((key, number))
-
-    async def main() -> None:
-        async with SqliteStore(path) as store:
-            await asyncio.gather(*(rewrite(store, key) for key in SIZES))
-
-    asyncio.run(main())
-
-
-async def test_killed_writers_lose_nothing_acknowledged(tmp_path: Path) -> None:
-    """After each of many kills the store opens, and each object is whole and the last acknowledged one, or the next."""
-    path = str(tmp_path / "objects.db")
-    last = dict.fromkeys(SIZES, 0)
-    chances = random.Random(1)
-    async with SqliteStore(path) as store:
-        for key in SIZES:
-            await store.put(key, content(key, 0))
-
-    for _ in range(ROUNDS):
-        begin = max(last.values()) + 1
-        acknowledged, sender = CONTEXT.Pipe(duplex=False)
-        writer = CONTEXT.Process(target=write_until_killed, args=(path, begin, sender))
-        writer.start()
-        sender.close()
-        acknowledged.poll(10)
-        await asyncio.sleep(chances.uniform(0, 0.06))
-        writer.kill()
-        writer.join()
-        with suppress(EOFError):
-            while True:
-                key, number = acknowledged.recv()
-                last[key] = number
-
-        async with SqliteStore(path) as store:
-            assert sorted(SIZES) == [key async for key in store.keys()]
-            for key in SIZES:
-                data = await store.get(key)
-                number = int(data[:8])
-                assert content(key, number) == data
-                assert number in (last[key], max(last[key] + 1, begin))
-                last[key] = number
 
 
 async def _create(path: str, name: str) -> list[str]:

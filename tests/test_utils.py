@@ -9,13 +9,13 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from examples import MinimalStore
 
 from storage import (
     ByteRange,
     Data,
     DictStore,
     GzipStore,
-    KeyNotFoundError,
     ObjectReader,
     ObjectStore,
     PreconditionFailedError,
@@ -31,32 +31,6 @@ from storage import (
     update,
 )
 from storage.offload import step
-
-
-class MinimalStore(ObjectStore):
-    """What a user writes who has read no more than "five methods"."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-
-    async def get(self, key: str) -> bytes:  # type: ignore[override]  # leaving options out is what is tested
-        try:
-            return self.objects[key]
-        except KeyError:
-            raise KeyNotFoundError(key) from None
-
-    async def put(self, key: str, data: bytes) -> None:  # type: ignore[override]
-        self.objects[key] = data
-
-    async def delete(self, key: str) -> None:  # type: ignore[override]
-        self.objects.pop(key, None)
-
-    async def exists(self, key: str) -> bool:
-        return key in self.objects
-
-    async def keys(self) -> AsyncIterator[str]:  # type: ignore[override]
-        for key in list(self.objects):
-            yield key
 
 
 class WatchedStore(DictStore):

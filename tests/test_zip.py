@@ -72,7 +72,7 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("compression", ["deflate", "stored"])
 async def test_other_programs_read_the_archive_after_flush_and_close(path: Path, compression: Any) -> None:
-    """After puts, overwrites, deletes, streams and copies unzip and zipfile see what the store has, and warn of nothing."""
+    """After puts, overwrites, deletes, streams and copies unzip and zipfile see what the store has, and do not warn."""
     async with ZipStore(path, compression=compression) as store:
         await store.put("text", b"old")
         await store.put("text", b"new " * 1000, attributes={"content-type": "text/plain", "größe".encode().hex(): "ö"})

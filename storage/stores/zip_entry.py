@@ -57,13 +57,16 @@ MODE = 0o100644 << 16
 
 #: The id of our extra field, and what it begins with, should others use the id too.
 PRIVATE, _MAGIC = 0x736F, b"obj1"
-_PRIVATE = struct.Struct("<4sBI16sq")
+#: Id and length, the magic, object or deletion, the checksum, the stamp, the time; then the attributes.
+_PRIVATE = struct.Struct("<HH4sBI16sq")
+#: Where the checksum is among these, and with it in an entry's extra fields: ours is the first of them.
+_CHECK = slice(9, 13)
 OBJECT, DELETION = 0, 1
 
 #: Bytes that a name, and that all extra fields of an entry together, may have.
 _FIELD_LIMIT = 0xFFFF
 #: Bytes of extra fields beside the attributes: ours without them, the time, zip64, and the header of each.
-_OTHER_FIELDS = (4 + _PRIVATE.size) + (4 + 5) + (4 + 24)
+_OTHER_FIELDS = _PRIVATE.size + (4 + 5) + (4 + 24)
 
 
 class Entry(NamedTuple):
@@ -99,7 +102,7 @@ class Entry(NamedTuple):
     @property
     def etag(self) -> str:
         """The version's own mark; of an entry made by others, what there is to tell its versions apart."""
-        private = _private(self.extra)
+        private = _private(self)
         if private is not None:
             return private.stamp.hex()
         return f"{self.crc:08x}-{self.size:x}-{self.packed:x}-{self.date << 16 | self.time:08x}"
@@ -107,7 +110,7 @@ class Entry(NamedTuple):
     @property
     def modified(self) -> datetime | None:
         """When it was written, None where the header gives no time there is."""
-        private = _private(self.extra)
+        private = _private(self)
         seconds = dict(fields(self.extra)).get(_UNIX_TIME, b"")
         date, clock = self.date, self.time
         try:
@@ -131,7 +134,7 @@ class Entry(NamedTuple):
         Raises:
             CorruptObjectError: what is there are no attributes.
         """
-        private = _private(self.extra)
+        private = _private(self)
         if private is None or not private.attributes:
             return {}
         try:
@@ -145,7 +148,6 @@ class Entry(NamedTuple):
 
 class _Private(NamedTuple):
     kind: int
-    check: int
     stamp: bytes
     modified: int
     attributes: bytes
@@ -228,46 +230,39 @@ def entry_of(
             f"attributes have {len(text)} bytes as JSON; a zip entry has room for {_FIELD_LIMIT - _OTHER_FIELDS}",
             key=key,
         )
-    check = _checksum(name, flags, method, crc, packed, size, kind, stamp, modified, text)
     seconds = modified // 10**9
-    extra = (
-        field(PRIVATE, _PRIVATE.pack(_MAGIC, kind, check, stamp, modified) + text)
-        # Bit 0 of the flags: the time of the last change follows, in 32 bits.
-        + field(_UNIX_TIME, struct.pack("<BI", 1, seconds & 0xFFFFFFFF))
-    )
+    extra = _PRIVATE.pack(PRIVATE, _PRIVATE.size - 4 + len(text), _MAGIC, kind, 0, stamp, modified) + text
+    # Bit 0 of the flags: the time of the last change follows, in 32 bits.
+    extra += field(_UNIX_TIME, struct.pack("<BI", 1, seconds & 0xFFFFFFFF))
     needed = max(_VERSIONS.get(method, _VERSION), VERSION64 if max(packed, size) >= LIMIT32 else 0)
     clock, date = _dos_time(seconds)
-    return Entry(
-        MADE_BY, needed, flags, method, clock, date, crc, packed, size, 0, MODE, 0, name, extra, b""
-    )  # fmt: skip
+    entry = Entry(MADE_BY, needed, flags, method, clock, date, crc, packed, size, 0, MODE, 0, name, extra, b"")
+    return entry._replace(extra=extra[: _CHECK.start] + _checksum(entry) + extra[_CHECK.stop :])
 
 
 def kind_of(entry: Entry) -> int | None:
     """Return `OBJECT` or `DELETION` for an entry of ours whose header is whole, None for any other."""
-    private = _private(entry.extra)
-    if private is None:
+    private = _private(entry)
+    return None if private is None else private.kind
+
+
+def _private(entry: Entry) -> _Private | None:
+    """Return what our extra field says; None also when another program has changed the entry, and left the field."""
+    extra = entry.extra
+    if len(extra) < _PRIVATE.size or extra[_CHECK] != _checksum(entry):
         return None
-    check = _checksum(
-        entry.name, entry.flags, entry.method, entry.crc, entry.packed, entry.size,
-        private.kind, private.stamp, private.modified, private.attributes,
-    )  # fmt: skip
-    return private.kind if check == private.check else None
+    number, length, magic, kind, _, stamp, modified = _PRIVATE.unpack_from(extra)
+    if number != PRIVATE or magic != _MAGIC:
+        return None
+    return _Private(kind, stamp, modified, extra[_PRIVATE.size : 4 + length])
 
 
-def _checksum(
-    name: bytes, flags: int, method: int, crc: int, packed: int, size: int,
-    kind: int, stamp: bytes, modified: int, attributes: bytes,
-) -> int:  # fmt: skip
-    numbers = struct.pack("<HHIQQB16sq", flags, method, crc, packed, size, kind, stamp, modified)
-    return zlib.crc32(attributes, zlib.crc32(name, zlib.crc32(numbers)))
-
-
-def _private(extra: bytes) -> _Private | None:
-    for number, content in fields(extra):
-        if number == PRIVATE and len(content) >= _PRIVATE.size and content.startswith(_MAGIC):
-            _, kind, check, stamp, modified = _PRIVATE.unpack_from(content)
-            return _Private(kind, check, stamp, modified, content[_PRIVATE.size :])
-    return None
+def _checksum(entry: Entry) -> bytes:
+    """Return the CRC-32 of all that a local header says, but for the checksum itself."""
+    _, _, flags, method, clock, date, crc, packed, size, _, _, _, name, extra, _ = entry
+    numbers = struct.pack("<HHHHIQQ", flags, method, clock, date, crc, packed, size)
+    check = zlib.crc32(extra[_CHECK.stop :], zlib.crc32(extra[: _CHECK.start], zlib.crc32(name, zlib.crc32(numbers))))
+    return check.to_bytes(4, "little")
 
 
 def _dos_time(seconds: int) -> tuple[int, int]:

@@ -26,12 +26,16 @@ class Listing:
         with self._sorting:
             self._sorted = None
 
-    def select(self, prefix: str, start_after: str) -> Iterator[str]:
-        """Yield the keys that start with *prefix* and sort behind *start_after*, but for those gone meanwhile."""
+    def all(self) -> list[str]:
+        """Return the keys in order."""
         with self._sorting:
             if self._sorted is None:
                 self._sorted = sorted(self._objects)  # takes the keys in one step, which no thread can disturb
-            keys = self._sorted
+            return self._sorted
+
+    def select(self, prefix: str, start_after: str) -> Iterator[str]:
+        """Yield the keys that start with *prefix* and sort behind *start_after*, but for those gone meanwhile."""
+        keys = self.all()
         begin = max(bisect.bisect_left(keys, prefix), bisect.bisect_right(keys, start_after))
         for i in range(begin, len(keys)):
             if not keys[i].startswith(prefix):

@@ -8,19 +8,19 @@ with a tail of records, and opening it restores what they say, wherever the tail
 
 from __future__ import annotations
 
-import bisect
 import os
 import stat
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, islice, takewhile
+from itertools import chain
 from typing import NamedTuple
 
 from storage.conditions import judge
 from storage.data import CHUNK
 from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError, StoreClosedError, StoreUnavailableError
+from storage.listing import Listing
 from storage.stores.zip_changes import Change, Target
 from storage.stores.zip_content import Content, Packed
 from storage.stores.zip_decoders import decoder_of
@@ -59,6 +59,7 @@ class Archive:
 
     Attributes:
         objects: the objects by key. To be read only; it may change at any moment, one object at a time.
+        listing: their keys in order.
         directory: the path of the directory that the archive is in.
 
     Raises:
@@ -75,8 +76,7 @@ class Archive:
         self._others: list[Found] = []  # entries that no key can name: kept, for other programs
         self._queue: deque[Sequence[Change]] = deque()
         self._writing = threading.Lock()  # held over a write and its sync
-        self._publishing = threading.Lock()  # held for a moment, to change the keys or to sort them
-        self._sorted: list[str] | None = None  # the keys in order, until one comes or goes
+        self.listing = Listing(self.objects)
         self._closed = False
         self._file = open_alone(self._path)
         try:
@@ -164,14 +164,6 @@ class Archive:
             raise KeyNotFoundError(key)
         return found
 
-    def keys(self) -> list[str]:
-        """Return the keys in order. The list is replaced, never changed."""
-        keys = self._sorted
-        if keys is None:
-            with self._publishing:
-                keys = self._sorted = sorted(self.objects)
-        return keys
-
     # -- writing -------------------------------------------------------------------------------------------------
 
     def commit(self, changes: Sequence[Change]) -> None:
@@ -224,9 +216,7 @@ class Archive:
     def clear(self, prefix: str) -> list[Change]:
         """Delete every object whose key starts with *prefix*."""
         with self._writing:
-            keys = self.keys()
-            below = takewhile(lambda key: key.startswith(prefix), islice(keys, bisect.bisect_left(keys, prefix), None))
-            changes = [Change(Target(key)) for key in below]
+            changes = [Change(Target(key)) for key in self.listing.select(prefix, "")]
             self._write(changes)
         return changes
 
@@ -276,15 +266,15 @@ class Archive:
         return end
 
     def _publish(self, changes: dict[str, Found | None]) -> None:
-        with self._publishing:
-            for key, found in changes.items():
-                if (found is None) == (key in self.objects):
-                    self._sorted = None
-                if found is None:
-                    self.objects.pop(key, None)
-                else:
-                    self.objects[key] = found
-                self._changed = True
+        others = any((found is None) == (key in self.objects) for key, found in changes.items())
+        for key, found in changes.items():
+            if found is None:
+                self.objects.pop(key, None)
+            else:
+                self.objects[key] = found
+            self._changed = True
+        if others:  # a key has come or gone
+            self.listing.outdated()
 
     # -- the directory -------------------------------------------------------------------------------------------
 
@@ -320,10 +310,9 @@ class Archive:
             except BaseException:
                 os.unlink(self._draft)
                 raise
-            with self._publishing:
-                self._file, self._end, self._changed = draft, end, False
-                self._others = [found for key, found in moved if key is None]
-                self.objects = {key: found for key, found in moved if key is not None}
+            self._file, self._end, self._changed = draft, end, False
+            self._others = [found for key, found in moved if key is None]
+            self.objects.update((key, found) for key, found in moved if key is not None)  # the same keys, moved
             sync_directory(self.directory)
 
     def _finish(self, file: OpenFile, start: int, everything: Iterable[Found]) -> int:

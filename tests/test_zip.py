@@ -1,26 +1,19 @@
-"""ZipStore: what the archive is to other programs, what a write costs, compacting, and one writer at a time."""
+"""ZipStore: what the archive is to other programs, what a write costs, and which keys and attributes it takes."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import subprocess
-import sys
-import warnings
+import time
 import zipfile
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from zips import INCOMPRESSIBLE, read_by_zipfile, unzip_complaints
 
 from storage import (
-    CorruptObjectError,
     InvalidKeyError,
-    ObjectInfo,
-    StoreClosedError,
-    StoreUnavailableError,
     UnsupportedOperationError,
     ZipStore,
 )
@@ -29,23 +22,6 @@ from storage.stores.zip_entry import entry_of
 from storage.stores.zip_file import OpenFile
 from storage.stores.zip_format import pack_central, pack_end, pack_local, parse_directory, parse_record
 from storage.testing import NASTY_KEYS
-
-INCOMPRESSIBLE = os.urandom(10_000)
-
-
-def read_by_zipfile(path: Path) -> dict[str, bytes]:
-    """Return what Python's zipfile finds in the archive, having tested it."""
-    with zipfile.ZipFile(path) as archive:
-        assert None is archive.testzip()
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def unzip_complaints(path: Path) -> str:
-    """Return what ``unzip -t`` has to say against the archive."""
-    if shutil.which("unzip") is None:  # pragma: no cover
-        pytest.skip("there is no unzip on this machine")
-    tested = subprocess.run(["unzip", "-tqq", path], capture_output=True, text=True, check=False)
-    return tested.stdout + tested.stderr
 
 
 @pytest.fixture
@@ -65,6 +41,18 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(OpenFile, "sync", counted)
     return done
+
+
+@pytest.fixture
+def _slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync takes 20 ms, however quick this machine's disk is."""
+    sync = OpenFile.sync
+
+    def slow(file: OpenFile) -> None:
+        time.sleep(0.02)
+        sync(file)
+
+    monkeypatch.setattr(OpenFile, "sync", slow)
 
 
 # -- what other programs see -------------------------------------------------------------------------------------------
@@ -219,13 +207,14 @@ async def test_incompressible_bytes_are_stored(path: Path) -> None:
         assert zipfile.ZIP_STORED == archive.getinfo("k").compress_type
 
 
+@pytest.mark.usefixtures("_slow_disk")
 async def test_concurrent_puts_share_their_syncs(path: Path, syncs: list[int]) -> None:
     """What comes while another put waits for the disk goes together: 100 puts take far fewer than 100 syncs."""
     async with ZipStore(path) as store:
         syncs.clear()
         await asyncio.gather(*(store.put(f"k{number}", b"v") for number in range(100)))
 
-        assert 1 <= len(syncs) <= 60
+        assert 1 <= len(syncs) <= 50
         assert 100 == len([key async for key in store.keys()])
 
 
@@ -268,89 +257,6 @@ async def test_what_is_not_on_the_disk_yet_is_not_seen(path: Path, monkeypatch: 
 
         assert [b"old"] == seen
         assert b"longer" == await store.get("k")
-
-
-# -- compacting --------------------------------------------------------------------------------------------------------
-
-
-def test_compact_gives_back_the_room(path: Path) -> None:
-    """What was overwritten and deleted is gone; the rest is as it was, with its etag, time and attributes."""
-
-    async def main() -> tuple[list[ObjectInfo], list[ObjectInfo], int, int]:
-        async with ZipStore(path, durability="atomic") as store:
-            for _ in range(20):
-                await store.put("a/k", INCOMPRESSIBLE, attributes={"content-type": "text/plain"})
-            await store.put("b", b"compressible" * 1000)
-            await store.put("gone", INCOMPRESSIBLE)
-            await store.delete("gone")
-            before, large = [info async for info in store.scan()], path.stat().st_size
-
-            await store.compact()
-
-            after, small = [info async for info in store.scan()], path.stat().st_size
-            assert "" == unzip_complaints(path)
-            assert INCOMPRESSIBLE == await store.get("a/k")
-            await store.put("c", b"works")
-            return before, after, large, small
-
-    before, after, large, small = asyncio.run(main())
-
-    assert before == after
-    assert large > 20 * len(INCOMPRESSIBLE)
-    assert small < len(INCOMPRESSIBLE) + 1000
-    assert {"a/k": INCOMPRESSIBLE, "b": b"compressible" * 1000, "c": b"works"} == read_by_zipfile(path)
-    assert [path] == list(path.parent.iterdir())
-
-
-@pytest.mark.parametrize("compression", ["deflate", "stored"])
-async def test_reader_goes_on_while_the_archive_is_compacted_and_closed(path: Path, compression: Any) -> None:
-    """It reads the old file, which is there for as long as it is read."""
-    data = b"".join(b"%08d" % number for number in range(300_000))
-    async with ZipStore(path, compression=compression) as store:
-        await store.put("before", b"x" * 100_000)
-        await store.put("k", data)
-        await store.delete("before")
-        async with store.open("k") as reader:
-            pieces = [await reader.read(1000)]
-            await store.compact()
-            pieces.append(await reader.read(1_000_000))
-            await store.put("k", b"new")
-            await store.compact()
-            await store.aclose()
-            pieces.append(await reader.read())
-
-    assert data == b"".join(pieces)
-
-
-async def test_compact_keeps_the_permissions_and_the_link(path: Path) -> None:
-    """A link to the archive stays one, and the file's mode stays what it was."""
-    link = path.parent / "link.zip"
-    link.symlink_to(path)
-    async with ZipStore(link) as store:
-        await store.put("k", b"v")
-        path.chmod(0o640)
-        await store.compact()
-
-    assert link.is_symlink()
-    assert 0o640 == path.stat().st_mode & 0o777
-    assert {"k": b"v"} == read_by_zipfile(path)
-
-
-async def test_failed_compact_leaves_all_as_it_was(path: Path) -> None:
-    """An entry that is not where it should be stops it; the others are read as before, and nothing lies about."""
-    async with ZipStore(path) as store:
-        await store.put("a", b"v")
-        await store.put("b", b"v")
-        start = path.read_bytes().index(b"PK\3\4", 40)
-        with path.open("r+b") as file:
-            file.seek(start)
-            file.write(b"KP")
-
-        with pytest.raises(CorruptObjectError):
-            await store.compact()
-
-        assert b"v" == await store.get("b")
-        assert [path] == list(path.parent.iterdir())
 
 
 # -- keys, attributes, versions ----------------------------------------------------------------------------------------
@@ -411,75 +317,6 @@ async def test_every_version_has_an_etag_of_its_own_that_lasts(path: Path) -> No
         async with ZipStore(path) as store:
             await act(store)
             assert info == await store.head("k")
-
-
-# -- one store at a time -----------------------------------------------------------------------------------------------
-
-
-async def test_second_store_is_told_that_the_archive_is_open(path: Path) -> None:
-    """In this process or another; when the first is closed, or killed, the next may have it."""
-    program = "import sys, storage.sync\nwith storage.sync.ZipStore(sys.argv[1]) as store: store.put('b', b'v')"
-    command = [sys.executable, "-c", program, str(path)]
-    async with ZipStore(path) as store:
-        await store.put("a", b"v")
-        with pytest.raises(StoreUnavailableError, match=str(path)):
-            await ZipStore(path).__aenter__()
-        other = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert "StoreUnavailableError" in other.stderr
-        await store.compact()
-        with pytest.raises(StoreUnavailableError):
-            await ZipStore(path).__aenter__()
-
-    subprocess.run(command, check=True)
-    assert {"a": b"v", "b": b"v"} == read_by_zipfile(path)
-
-
-async def test_store_that_is_not_open_says_so(path: Path) -> None:
-    """Making it does nothing; before it is entered and after it is left, every method names the fix."""
-    store = ZipStore(path)
-    assert not path.exists()
-    with pytest.raises(StoreClosedError, match="async with"):
-        await store.get("k")
-    async with store:
-        await store.put("k", b"v")
-    for call in (store.exists("k"), store.put("k", b""), store.flush(), store.compact()):
-        with pytest.raises(StoreClosedError, match="async with"):
-            await call
-    async with store:
-        assert b"v" == await store.get("k")
-
-
-@pytest.fixture
-def _fork_may_warn() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on, for forking beside threads
-        yield
-
-
-@pytest.mark.usefixtures("_fork_may_warn")
-async def test_forked_child_leaves_the_archive_to_its_parent(path: Path) -> None:
-    """The child's store is closed, and neither its end nor its life keeps the parent's archive from others."""
-    go_read, go_write = os.pipe()
-    async with ZipStore(path) as store:
-        await store.put("k", b"v")
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                os.close(go_write)
-                store.exists("k").send(None)
-            except StoreClosedError:
-                status = 0
-                os.read(go_read, 1)
-            finally:
-                os._exit(status)
-        await store.put("l", b"v")
-    async with ZipStore(path) as store:
-        assert ["k", "l"] == [key async for key in store.keys()]
-    os.close(go_write)
-    os.close(go_read)
-    _, status = await asyncio.to_thread(os.waitpid, child, 0)
-    assert 0 == os.waitstatus_to_exitcode(status)
 
 
 def test_options_that_mean_nothing_are_refused(path: Path) -> None:

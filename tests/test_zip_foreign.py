@@ -121,6 +121,8 @@ def test_archive_written_into_a_pipe_is_read(path: Path, method: str) -> None:
     with zipfile.ZipFile(path) as archive:
         assert None is archive.testzip()
         assert {"k", "l", "m", "copy"} == set(archive.namelist())
+        how_packed = {archive.getinfo(name).flag_bits & 6 for name in ("k", "copy")}
+        assert 1 == len(how_packed)
     assert "" == subprocess.run(["unzip", "-tqq", path], capture_output=True, text=True, check=False).stdout
 
 

@@ -122,8 +122,6 @@ def local_size(fixed: bytes) -> int | None:
 
 def parse_record(header: bytes, offset: int) -> Entry | None:
     """Return the entry of one of our own local headers, None where it is not whole and ours."""
-    if len(header) != local_size(header):
-        return None
     _, needed, flags, method, clock, date, crc, packed, size, name_size, _ = LOCAL.unpack_from(header)
     name, extra = header[LOCAL.size : LOCAL.size + name_size], header[LOCAL.size + name_size :]
     try:

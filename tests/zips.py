@@ -1,0 +1,30 @@
+"""What other programs say of an archive."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+__all__ = ["INCOMPRESSIBLE", "read_by_zipfile", "unzip_complaints"]
+
+INCOMPRESSIBLE = os.urandom(10_000)
+
+
+def read_by_zipfile(path: Path) -> dict[str, bytes]:
+    """Return what Python's zipfile finds in the archive, having tested it."""
+    with zipfile.ZipFile(path) as archive:
+        assert None is archive.testzip()
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def unzip_complaints(path: Path) -> str:
+    """Return what ``unzip -t`` has to say against the archive."""
+    if shutil.which("unzip") is None:  # pragma: no cover
+        pytest.skip("there is no unzip on this machine")
+    tested = subprocess.run(["unzip", "-tqq", path], capture_output=True, text=True, check=False)
+    return tested.stdout + tested.stderr

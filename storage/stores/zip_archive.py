@@ -70,13 +70,13 @@ class Archive:
 
     def __init__(self, path: str, *, sync: bool) -> None:
         self._path, self._sync = os.path.realpath(path), sync
-        self.directory, name = os.path.split(self._path)
-        self._draft = os.path.join(self.directory, f".{name}.compacting")
+        self.directory: str = os.path.dirname(self._path)
+        self._draft = os.path.join(self.directory, f".{os.path.basename(self._path)}.compacting")
         self.objects: dict[str, Found] = {}
         self._others: list[Found] = []  # entries that no key can name: kept, for other programs
         self._queue: deque[Sequence[Change]] = deque()
         self._writing = threading.Lock()  # held over a write and its sync
-        self.listing = Listing(self.objects)
+        self.listing: Listing = Listing(self.objects)
         self._closed = False
         self._file = open_alone(self._path)
         try:

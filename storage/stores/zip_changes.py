@@ -39,8 +39,11 @@ class Change:
     def __init__(
         self, target: Target, entry: Entry | None = None, packed: Iterable[bytes] = (), *, after: Change | None = None
     ) -> None:
-        self.target, self.entry, self.packed, self.after = target, entry, packed, after
-        self.settled = False
+        self.target: Target = target
+        self.entry: Entry | None = entry
+        self.packed: Iterable[bytes] = packed
+        self.after: Change | None = after
+        self.settled: bool = False
         self.error: OSError | StorageError | None = None
 
     def result(self) -> str:

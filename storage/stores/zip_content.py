@@ -32,7 +32,7 @@ class Packed:
     def __init__(self, file: OpenFile, entry: Entry) -> None:
         self._file, self._size = file, entry.packed
         self._begin = data_at(entry, file.read(LOCAL.size, entry.offset))
-        self.position = 0
+        self.position: int = 0
 
     def take(self, size: int = CHUNK) -> bytes:
         """Return the next *size* bytes, fewer only at the end."""

@@ -26,7 +26,7 @@ class OpenFile:
     __slots__ = ("descriptor",)
 
     def __init__(self, path: str, flags: int = _FLAGS) -> None:
-        self.descriptor = os.open(path, flags, 0o666)
+        self.descriptor: int = os.open(path, flags, 0o666)
 
     def __del__(self) -> None:
         with suppress(AttributeError):  # it was never opened

@@ -15,7 +15,7 @@ from storage.concurrency import CONCURRENCY, each
 from storage.data import CHUNK
 from storage.errors import KeyExistsError, KeyNotFoundError, PreconditionFailedError, StorageError
 from storage.offload import is_stepping
-from storage.types import Data
+from storage.types import Capabilities, Data
 
 __all__ = ["Progress", "clear_store", "copy_store", "get_or", "update"]
 
@@ -74,6 +74,7 @@ async def copy_store(
     """
     if concurrency < 1:
         raise ValueError(f"concurrency is at least 1, not {concurrency}")
+    able = target.capabilities  # asked once: a store on files asks its file system
     reached = Progress(key=start_after)
     listed = start_after
     before: dict[str, str] = {}  # of each object under way, in order: the key that was listed before it
@@ -86,7 +87,7 @@ async def copy_store(
 
     async def copy(key: str) -> None:
         nonlocal reached
-        size = await _copy_object(source, target, key, overwrite)
+        size = await _copy_object(source, target, able, key, overwrite)
         del before[key]
         reached = Progress(
             objects=reached.objects + (size is not None),
@@ -101,11 +102,12 @@ async def copy_store(
     return reached
 
 
-async def _copy_object(source: ObjectStore, target: ObjectStore, key: str, overwrite: bool) -> int | None:
+async def _copy_object(
+    source: ObjectStore, target: ObjectStore, able: Capabilities, key: str, overwrite: bool
+) -> int | None:
     """Copy one object and return its size, or None when it was skipped."""
     if not overwrite and await target.exists(key):
         return None
-    able = target.capabilities
     try:
         async with source.open(key) as reader:
             size = reader.info.size

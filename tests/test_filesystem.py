@@ -543,6 +543,15 @@ def test_file_system_without_locks_has_no_conditions_and_says_so(tmp_path: Path)
     assert (0, "False False False True\nk\nk\nb'v'\n") == (done.returncode, done.stdout), done.stderr
 
 
+def test_capabilities_of_a_root_that_is_no_directory(tmp_path: Path) -> None:
+    """Asking a store what it can do never fails: that its root is a file, each method says."""
+    (tmp_path / "file").write_bytes(b"")
+
+    assert FilesystemStore(tmp_path / "file").capabilities.streaming
+    with pytest.raises(KeyNotFoundError):
+        step(FilesystemStore(tmp_path / "file").get("k"))
+
+
 # -- etags and attributes --------------------------------------------------------------------------------------------
 
 

@@ -84,22 +84,32 @@ def lacking(path: str) -> list[str]:
     while not os.path.exists(path):
         path = os.path.dirname(path)
     missing = []
-    try:
-        os.getxattr(path, XATTR)
-    except AttributeError:
+    if not _has_attributes(path):
         missing.append("attributes")
-    except OSError as cause:
-        if cause.errno != errno.ENODATA:
-            missing.append("attributes")
-    directory = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # a file, or not to be read: every method says so
+        return missing
+    try:
+        # A writer's lock: network file systems that refuse it give a reader's. Waiting is not needed to know.
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(directory, fcntl.LOCK_UN)
     except OSError as cause:
         if cause.errno in _NO_LOCKS:
             missing += ["conditional_put", "conditional_delete", "multi_process"]
     finally:
         os.close(directory)
     return missing
+
+
+def _has_attributes(path: str) -> bool:
+    if not HAS_XATTR:
+        return False
+    try:
+        os.getxattr(path, XATTR)
+    except OSError as cause:
+        return cause.errno == errno.ENODATA
+    return True
 
 
 def etag_of_file(status: os.stat_result) -> str:

@@ -83,7 +83,7 @@ class Connection:
         if aio is None:
             raise StoreClosedError("the store is closed: use it inside 'async with store:'", store=self._store)
         # aiosqlite's public methods are one hop to the thread and back per statement, and a transaction has several.
-        # `_execute` is what they are made of, and runs any function there.
+        # `_execute` is what they are made of, and runs any function there; it has no types.
         try:
             result: T = await aio._execute(work, aio._conn, *args, **kwargs)  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:

@@ -9,7 +9,7 @@ from storage.data import CHUNK
 from storage.errors import UnsupportedOperationError
 from storage.types import ByteRange, ObjectInfo
 
-__all__ = ["BytesReader", "ObjectReader"]
+__all__ = ["BytesReader", "ObjectReader", "SeekableReader"]
 
 
 class ObjectReader(ABC):
@@ -50,23 +50,40 @@ class ObjectReader(ABC):
             yield piece
 
 
-class BytesReader(ObjectReader):
-    """A reader over bytes that are all in memory: *data* is the whole object's, *byte_range* the part to give."""
+class SeekableReader(ObjectReader):
+    """A reader over an object of which any part can be read: a subclass gives `_read_at`."""
 
-    def __init__(self, info: ObjectInfo, data: bytes, byte_range: ByteRange | None = None) -> None:
+    def __init__(self, info: ObjectInfo, byte_range: ByteRange | None = None) -> None:
         super().__init__(info)
-        self._data = data
-        self._start, self._stop = (0, len(data)) if byte_range is None else byte_range.within(len(data), info.key)
+        self._start, self._stop = (0, info.size) if byte_range is None else byte_range.within(info.size, info.key)
         self._position = self._start
 
+    @abstractmethod
+    async def _read_at(self, offset: int, size: int) -> bytes:
+        """Return *size* bytes, one or more, from *offset* of the object on; all of them are within it."""
+
     async def read(self, size: int = -1, /) -> bytes:
-        stop = self._stop if size < 0 else min(self._position + size, self._stop)
-        piece = self._data[self._position : stop]
-        self._position = max(stop, self._position)
-        return piece
+        left = max(self._stop - self._position, 0)
+        wanted = left if size < 0 else min(size, left)
+        if not wanted:
+            return b""
+        data = await self._read_at(self._position, wanted)
+        self._position += len(data)
+        return data
 
     def seekable(self) -> bool:
         return True
 
     async def seek(self, offset: int, /) -> None:
         self._position = self._start + offset
+
+
+class BytesReader(SeekableReader):
+    """A reader over bytes that are all in memory: *data* is the whole object's, *byte_range* the part to give."""
+
+    def __init__(self, info: ObjectInfo, data: bytes, byte_range: ByteRange | None = None) -> None:
+        super().__init__(info, byte_range)
+        self._data = data
+
+    async def _read_at(self, offset: int, size: int) -> bytes:
+        return self._data[offset : offset + size]

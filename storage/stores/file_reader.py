@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from storage.base import ObjectStore
 from storage.offload import offload
 from storage.os_errors import from_os_error
-from storage.reader import ObjectReader
+from storage.reader import SeekableReader
 from storage.stores.draft import etag_of_file, read_attributes
-from storage.types import ObjectInfo
+from storage.types import ByteRange, ObjectInfo
 
 __all__ = ["FileReader", "describe", "pread"]
 
@@ -38,36 +38,22 @@ def pread(descriptor: int, size: int, offset: int) -> bytes:
     return b"".join(pieces)
 
 
-class FileReader(ObjectReader):
+class FileReader(SeekableReader):
     """A reader over an open file; a store never writes into one, so its version stays."""
 
-    def __init__(self, store: ObjectStore, info: ObjectInfo, descriptor: int, start: int, stop: int) -> None:
-        super().__init__(info)
+    def __init__(self, store: ObjectStore, info: ObjectInfo, descriptor: int, byte_range: ByteRange | None) -> None:
+        super().__init__(info, byte_range)
         self._store = store
         self._descriptor = descriptor
-        self._start, self._stop = start, stop
-        self._position = start
 
-    async def read(self, size: int = -1, /) -> bytes:
-        left = max(self._stop - self._position, 0)
-        wanted = left if size < 0 else min(size, left)
-        if not wanted:
-            return b""
+    async def _read_at(self, offset: int, size: int) -> bytes:
         if self._descriptor < 0:
             raise ValueError("the reader is closed: read inside `async with store.open(...)`")
         try:
-            data = await offload(pread, self._descriptor, wanted, self._position)
+            return await offload(pread, self._descriptor, size, offset)
         except OSError as cause:
             raise from_os_error(cause, self.info.key, self._store) from cause
-        self._position += len(data)
-        return data
 
     def close(self) -> None:
         """Read no more: the descriptor's number may soon be another file's."""
         self._descriptor = -1
-
-    def seekable(self) -> bool:
-        return True
-
-    async def seek(self, offset: int, /) -> None:
-        self._position = self._start + offset

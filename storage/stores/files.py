@@ -152,8 +152,7 @@ class FileStore(ObjectStore):
                 descriptor, status = self._opened(key)
                 opened.callback(os.close, descriptor)
                 info = describe(key, descriptor, status)
-                start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
-                return opened.enter_context(closing(FileReader(self, info, descriptor, start, stop)))
+                return opened.enter_context(closing(FileReader(self, info, descriptor, byte_range)))
 
             yield await self._do(key, begin)
 

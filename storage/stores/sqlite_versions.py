@@ -19,7 +19,7 @@ from functools import partial
 
 from storage.data import chunks
 from storage.errors import CorruptObjectError, StorageError, StoreClosedError, StoreUnavailableError
-from storage.reader import ObjectReader
+from storage.reader import SeekableReader
 from storage.stores import sqlite_rows as rows
 from storage.stores.sqlite_batches import Writer
 from storage.stores.sqlite_connection import Connection
@@ -130,37 +130,29 @@ async def put_stream(writer: Writer, leases: Leases, target: rows.Target, data: 
     return etag
 
 
-class ChunkReader(ObjectReader):
+class ChunkReader(SeekableReader):
     """A reader over the chunks of one version, of which it keeps one at a time in memory."""
 
     def __init__(
         self, info: ObjectInfo, byte_range: ByteRange | None, connection: Connection, version: int, store: str
     ) -> None:
-        super().__init__(info)
-        self._start, self._stop = (0, info.size) if byte_range is None else byte_range.within(info.size, info.key)
-        self._position = self._start
+        super().__init__(info, byte_range)
         self._connection = connection
         self._version = version
         self._store = store
         self._kept = -1, b""
 
-    async def read(self, size: int = -1, /) -> bytes:
-        stop = self._stop if size < 0 else min(self._position + size, self._stop)
+    async def _read_at(self, offset: int, size: int) -> bytes:
+        stop = offset + size
         pieces = []
-        while self._position < stop:
-            number, offset = divmod(self._position, CHUNK)
+        while offset < stop:
+            number, begin = divmod(offset, CHUNK)
             if self._kept[0] != number:
                 self._kept = number, await self._chunk(number)
-            piece = self._kept[1][offset : offset + stop - self._position]
-            self._position += len(piece)
+            piece = self._kept[1][begin : begin + stop - offset]
+            offset += len(piece)
             pieces.append(piece)
         return b"".join(pieces)
-
-    def seekable(self) -> bool:
-        return True
-
-    async def seek(self, offset: int, /) -> None:
-        self._position = self._start + offset
 
     async def _chunk(self, number: int) -> bytes:
         data, current = await self._connection.run(rows.read_chunk, self._version, number)

@@ -16,7 +16,7 @@ from storage.defaults import PAGE, checked, items_of, outcome, pages
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
 from storage.offload import offload
 from storage.os_errors import from_os_error
-from storage.reader import ObjectReader
+from storage.reader import ObjectReader, SeekableReader
 from storage.stores.files import Durability
 from storage.stores.zip_archive import Archive, Found
 from storage.stores.zip_changes import Change, Spool, Target, packed
@@ -173,9 +173,8 @@ class ZipStore(ObjectStore):
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         found = self._find(key)
         info = self._describe(key, found.entry)
-        start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
         content = await self._do(key, Content, found.file, found.entry)
-        yield _ZipReader(self, info, content, start, stop)
+        yield _ZipReader(self, info, content, byte_range)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         return await self._copy(source, target, if_absent, move=False)
@@ -308,26 +307,12 @@ def _read(found: Found, start: int, stop: int) -> bytes:
     return Content(found.file, found.entry).read(start, stop - start)
 
 
-class _ZipReader(ObjectReader):
+class _ZipReader(SeekableReader):
     """A reader over one entry; nothing overwrites its data, and its file stays open for it."""
 
-    def __init__(self, store: ZipStore, info: ObjectInfo, content: Content, start: int, stop: int) -> None:
-        super().__init__(info)
+    def __init__(self, store: ZipStore, info: ObjectInfo, content: Content, byte_range: ByteRange | None) -> None:
+        super().__init__(info, byte_range)
         self._store, self._content = store, content
-        self._start, self._stop = start, stop
-        self._position = start
 
-    async def read(self, size: int = -1, /) -> bytes:
-        left = max(self._stop - self._position, 0)
-        wanted = left if size < 0 else min(size, left)
-        if not wanted:
-            return b""
-        data = await self._store._do(self.info.key, self._content.read, self._position, wanted)
-        self._position += len(data)
-        return data
-
-    def seekable(self) -> bool:
-        return True
-
-    async def seek(self, offset: int, /) -> None:
-        self._position = self._start + offset
+    async def _read_at(self, offset: int, size: int) -> bytes:
+        return await self._store._do(self.info.key, self._content.read, offset, size)

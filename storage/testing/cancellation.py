@@ -40,6 +40,7 @@ class Cancellation(Harness):
 
     def _moments(self) -> dict[str, Callable[[], Awaitable[object]]]:
         """Return when to cancel, by a name that is a key."""
+        # mypy cannot infer a lambda whose default is what binds the loop's variable
         return {
             **{f"tick{count}": lambda count=count: _ticks(count) for count in TICKS},  # type: ignore[misc]
             **{f"delay{delay}": lambda delay=delay: asyncio.sleep(delay) for delay in DELAYS},  # type: ignore[misc]

@@ -41,7 +41,7 @@ def compete(name: str, root: Path, steps: int, start: Barrier, results: Connecti
 
     async def main() -> list[str]:
         won = []
-        async with STACKS[name].make(root) as store:
+        async with STACKS[name].adapted(root) as store:
             start.wait(PATIENCE)
 
             async def create(key: str) -> None:

@@ -1,7 +1,7 @@
 """
 Every store, every decorator and some deep stacks of them, named once, for the suite and for the tests with processes.
 
-A new store is one line in `STACKS`.
+A new store is one line in `STORES`, a new decorator one line in `DECORATORS`, a deep stack one line in `DEEP`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from examples import BackwardsStore, MinimalStore, SaltedStore
 
 from storage import (
     Base64Store,
+    Capabilities,
     DictStore,
     FilesystemStore,
     GzipStore,
@@ -34,10 +36,20 @@ from storage import (
     ZipStore,
 )
 
-__all__ = ["STACKS", "Stack"]
+__all__ = ["DECORATORS", "DEEP", "STACKS", "STORES", "Over", "Stack", "over"]
+
+#: Makes one store of another: a decorator, or what adapts one for the suite.
+Wrap: TypeAlias = Callable[[ObjectStore], ObjectStore]
 
 #: Reads an object past the store: from the innermost store and the directory that the stack was made in.
 Raw: TypeAlias = Callable[[ObjectStore, Path, str], bytes | None]
+
+#: How the suite may use a stack: awaited; through its synchronous face; through that on the loop, though it could step.
+VIEWS = ("awaited", "sync", "on-loop")
+
+
+def itself(store: ObjectStore) -> ObjectStore:
+    return store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,27 +62,104 @@ class Stack:
         raw: reads an object past the stack; None where there is no other way to it.
         code: the bytes of an object from those that `raw` finds.
         name: the key below from the key above.
-        writable: the store to write to, of one that cannot be written to itself.
+        inner: the store that `raw` is given, from the stack.
+        writable: the store to write to, from the stack, of one that cannot be written to itself.
+        wrap: adapts the stack for the suite, which knows bytes only and plain keys.
+        views: those of `VIEWS` in which the suite runs.
     """
 
     make: Callable[[Path], ObjectStore]
     raw: Raw | None = None
     code: Callable[[bytes], bytes] = bytes
     name: Callable[[str], str] = str
-    writable: Callable[[ObjectStore], ObjectStore] | None = None
+    inner: Wrap = itself
+    writable: Wrap = itself
+    wrap: Wrap = itself
+    views: tuple[str, ...] = VIEWS
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the stack can do."""
+        return self.make(Path("nowhere")).capabilities
+
+    def adapted(self, root: Path) -> ObjectStore:
+        """Return the stack as the suite uses it when it is awaited."""
+        return self.wrap(self.make(root))
 
     def read(self, store: ObjectStore, root: Path, key: str) -> bytes | None:
         """Return the object's bytes, read past the stack; None where there is no object."""
         assert self.raw is not None
-        found = self.raw(innermost(store), root, self.name(key))
+        found = self.raw(self.inner(store), root, self.name(key))
         return None if found is None else self.code(found)
 
 
-def innermost(store: ObjectStore) -> ObjectStore:
-    """Return the store below all decorators."""
-    while isinstance(store, StoreDecorator):
-        store = store.base
-    return store
+@dataclass(frozen=True, kw_only=True)
+class Over:
+    """
+    How a decorator is put over a store, and how its objects look from below; each default is that it changes nothing.
+
+    Attributes:
+        make: makes the decorator over a store.
+        code: the bytes above from those below; None where they cannot be had without the decorator.
+        name: the key below from the key above.
+        below: the store that has the objects, from the decorator; for one that has several stores.
+        writable: whether it can be written to.
+        wrap: adapts it for the suite, with a `StoreDecorator`, where its values are not bytes or its keys not any.
+        bases: the stores over which the suite runs it alone.
+    """
+
+    make: Callable[[ObjectStore], ObjectStore]
+    code: Callable[[bytes], bytes] | None = bytes
+    name: Callable[[str], str] = str
+    below: Callable[[Any], ObjectStore] = attrgetter("base")
+    writable: bool = True
+    wrap: Wrap | None = None
+    bases: tuple[str, ...] = ("dict", "filesystem", "sqlite")
+
+
+def over(store: str, *names: str) -> Stack:
+    """Return the stack of decorators, the outermost first, over the store of that name."""
+    base, chain = STORES[store], [DECORATORS[name] for name in names]
+
+    def build(store: ObjectStore, chain: list[Over]) -> ObjectStore:
+        for number, each in enumerate(reversed(chain), start=1):
+            store = each.make(store)
+            if each.wrap is not None and number < len(chain):  # the outermost is adapted where it is used
+                store = each.wrap(store)
+        return store
+
+    def inner(store: ObjectStore) -> ObjectStore:
+        for number, each in enumerate(chain):
+            if each.wrap is not None and number > 0:
+                store = attrgetter("base")(store)
+            store = each.below(store)
+        return store
+
+    def code(data: bytes) -> bytes:
+        for each in reversed(chain):
+            assert each.code is not None
+            data = each.code(data)
+        return data
+
+    def name(key: str) -> str:
+        for each in chain:
+            key = each.name(key)
+        return key
+
+    def writable(store: ObjectStore) -> ObjectStore:
+        able = [each for each in chain if each.writable]
+        return store if able == chain else build(inner(store), able)
+
+    return Stack(
+        make=lambda root: build(base.make(root), chain),
+        raw=base.raw if all(each.code for each in chain) else None,
+        code=code,
+        name=name,
+        inner=inner,
+        writable=writable,
+        wrap=chain[0].wrap or itself,
+        views=VIEWS if store == "dict" and len(chain) == 1 else ("awaited", "sync"),
+    )
 
 
 def in_dict(store: ObjectStore, root: Path, key: str) -> bytes | None:
@@ -118,8 +207,7 @@ ARCHIVE = "objects.zip"
 #: Bytes before and behind an object in the store of examples.py.
 SALT = 4
 
-STACKS: dict[str, Stack] = {
-    # stores
+STORES: dict[str, Stack] = {
     "dict": Stack(make=lambda root: DictStore(), raw=in_dict),
     "minimal": Stack(make=lambda root: MinimalStore(), raw=in_minimal),
     "filesystem": Stack(make=FilesystemStore, raw=in_file),
@@ -130,43 +218,31 @@ STACKS: dict[str, Stack] = {
     "sqlite-memory": Stack(make=lambda root: SqliteStore(":memory:")),
     "zip": Stack(make=lambda root: ZipStore(root / ARCHIVE), raw=in_zip),
     "zip-stored": Stack(make=lambda root: ZipStore(root / ARCHIVE, compression="stored"), raw=in_zip),
-    # decorators
-    "transparent": Stack(make=lambda root: StoreDecorator(DictStore()), raw=in_dict),
-    "prefix": Stack(make=lambda root: PrefixStore(DictStore(), "a/"), raw=in_dict, name="a/".__add__),
-    "gzip": Stack(make=lambda root: GzipStore(DictStore()), raw=in_dict, code=gzip.decompress),
-    "base64": Stack(make=lambda root: Base64Store(DictStore()), raw=in_dict, code=base64.b64decode),
-    "readonly": Stack(make=lambda root: ReadonlyStore(DictStore()), raw=in_dict, writable=innermost),
-    "backwards": Stack(make=lambda root: BackwardsStore(DictStore()), raw=in_dict, name=lambda key: key[::-1]),
-    "salted": Stack(make=lambda root: SaltedStore(DictStore()), raw=in_dict, code=lambda data: data[SALT:-SALT]),
-    # deep stacks
-    "decorators-over-minimal": Stack(
-        make=lambda root: GzipStore(PrefixStore(Base64Store(MinimalStore()), "p")),
-        raw=in_minimal,
-        name="p".__add__,
-        code=lambda data: gzip.decompress(base64.b64decode(data)),
-    ),
-    "gzip-prefix-sqlite": Stack(
-        make=lambda root: GzipStore(PrefixStore(SqliteStore(root / DATABASE), "a/b/")),
-        raw=in_sqlite,
-        name="a/b/".__add__,
-        code=gzip.decompress,
-    ),
-    "prefix-gzip-base64-filesystem": Stack(
-        make=lambda root: PrefixStore(GzipStore(Base64Store(FilesystemStore(root))), "deep/"),
-        raw=in_file,
-        name="deep/".__add__,
-        code=lambda data: gzip.decompress(base64.b64decode(data)),
-    ),
-    "base64-prefix-zip": Stack(
-        make=lambda root: Base64Store(PrefixStore(ZipStore(root / ARCHIVE), "a/")),
-        raw=in_zip,
-        name="a/".__add__,
-        code=base64.b64decode,
-    ),
-    "salted-backwards-hashdir": Stack(
-        make=lambda root: SaltedStore(BackwardsStore(HashdirStore(root))),
-        raw=in_hashed_file,
-        name=lambda key: key[::-1],
-        code=lambda data: data[SALT:-SALT],
-    ),
+}
+
+#: Each over DictStore, FilesystemStore and SqliteStore; the last ones are not of the package.
+DECORATORS: dict[str, Over] = {
+    "transparent": Over(make=StoreDecorator),
+    "prefix": Over(make=lambda base: PrefixStore(base, "a/"), name="a/".__add__),
+    "gzip": Over(make=GzipStore, code=gzip.decompress),
+    "base64": Over(make=Base64Store, code=base64.b64decode),
+    "readonly": Over(make=ReadonlyStore, writable=False),
+    "prefix-p": Over(make=lambda base: PrefixStore(base, "p"), name="p".__add__, bases=()),
+    "backwards": Over(make=BackwardsStore, name=lambda key: key[::-1], bases=("dict",)),
+    "salted": Over(make=SaltedStore, code=lambda data: data[SALT:-SALT], bases=("dict",)),
+}
+
+#: Decorators, the outermost first, over a store, in one string.
+DEEP = [
+    "gzip prefix-p base64 minimal",
+    "gzip prefix sqlite",
+    "prefix gzip base64 filesystem",
+    "base64 prefix zip",
+    "salted backwards hashdir",
+]
+
+STACKS: dict[str, Stack] = {
+    **STORES,
+    **{f"{name}-{base}": over(base, name) for name, each in DECORATORS.items() for base in each.bases},
+    **{chain.replace(" ", "-"): over(chain.split()[-1], *chain.split()[:-1]) for chain in DEEP},
 }

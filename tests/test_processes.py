@@ -11,26 +11,33 @@ import pytest
 from processes import CREATED, SIZES, Killed, content, in_processes, killed
 from stacks import STACKS
 
+from storage import Capabilities
+
 #: Processes that compete, and the steps that each counts.
 PROCESSES, STEPS = 5, 10
 
 #: Writers that are killed, one after the other, per stack; STORAGE_KILLS=300 makes it a long run of hundreds.
 KILLS = int(os.environ.get("STORAGE_KILLS", "40"))
 
-SHARED = [name for name, stack in STACKS.items() if stack.make(Path("nowhere")).capabilities.multi_process]
+
+def _shared(able: Capabilities) -> bool:
+    return able.multi_process and able.conditional_put and able.readable and able.writable
+
+
+SHARED = [name for name, stack in STACKS.items() if _shared(stack.capabilities)]
 LASTING = ["filesystem", "filesystem-fsync", "safe-filesystem", "hashdir", "sqlite", "zip"]
 
 
 @pytest.mark.parametrize("name", SHARED)
 async def test_conditions_hold_among_processes(name: str, tmp_path: Path) -> None:
     """Of 5 processes that create the same keys one wins each, and none of their 50 increments is lost."""
-    async with STACKS[name].make(tmp_path) as store:
+    async with STACKS[name].adapted(tmp_path) as store:
         await store.put("count", b"0")
 
     won = await asyncio.to_thread(in_processes, PROCESSES, name, tmp_path, STEPS)
 
     assert sorted(CREATED) == sorted(key for keys in won for key in keys)
-    async with STACKS[name].make(tmp_path) as store:
+    async with STACKS[name].adapted(tmp_path) as store:
         assert b"%d" % (PROCESSES * STEPS) == await store.get("count")
         assert {key: key.encode() for key in CREATED} == await store.get_many(CREATED)
 

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from storage.decorators.data_transform import Coder as Coder
     from storage.decorators.data_transform import DataTransform as DataTransform
     from storage.decorators.gzip import GzipStore as GzipStore
+    from storage.decorators.interceptor import Interceptor as Interceptor
     from storage.decorators.key_transform import KeyTransform as KeyTransform
+    from storage.decorators.order import StackWarning as StackWarning
     from storage.decorators.prefix import PrefixStore as PrefixStore
     from storage.decorators.readonly import ReadonlyStore as ReadonlyStore
+    from storage.decorators.value_transform import ValueTransform as ValueTransform
     from storage.errors import BulkError as BulkError
+    from storage.errors import ConfigError as ConfigError
     from storage.errors import CorruptObjectError as CorruptObjectError
     from storage.errors import InvalidKeyError as InvalidKeyError
     from storage.errors import KeyConflictError as KeyConflictError
@@ -63,6 +67,7 @@ _HOMES = {
     "BytesReader": "storage.reader",
     "Capabilities": "storage.types",
     "Coder": "storage.decorators.data_transform",
+    "ConfigError": "storage.errors",
     "CorruptObjectError": "storage.errors",
     "Data": "storage.types",
     "DataTransform": "storage.decorators.data_transform",
@@ -70,6 +75,7 @@ _HOMES = {
     "FilesystemStore": "storage.stores.filesystem",
     "GzipStore": "storage.decorators.gzip",
     "HashdirStore": "storage.stores.hashdir",
+    "Interceptor": "storage.decorators.interceptor",
     "InvalidKeyError": "storage.errors",
     "KeyConflictError": "storage.errors",
     "KeyExistsError": "storage.errors",
@@ -86,6 +92,7 @@ _HOMES = {
     "ReadonlyStore": "storage.decorators.readonly",
     "SafeFilesystemStore": "storage.stores.safe_filesystem",
     "SqliteStore": "storage.stores.sqlite",
+    "StackWarning": "storage.decorators.order",
     "StorageError": "storage.errors",
     "StoreClosedError": "storage.errors",
     "StoreDecorator": "storage.decorators.base",
@@ -93,6 +100,7 @@ _HOMES = {
     "StoreTimeoutError": "storage.errors",
     "StoreUnavailableError": "storage.errors",
     "UnsupportedOperationError": "storage.errors",
+    "ValueTransform": "storage.decorators.value_transform",
     "ZipStore": "storage.stores.zip",
     "clear_store": "storage.utils",
     "copy_store": "storage.utils",

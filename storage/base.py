@@ -12,19 +12,19 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
 
 from storage import defaults
 from storage.errors import StorageError
 from storage.inheritance import settle
 from storage.lifecycle import Lifecycle
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo
+from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
 
 __all__ = ["ObjectStore"]
 
 
-class ObjectStore(Lifecycle, ABC):
+class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     """
     A place that keeps bytes under keys.
 
@@ -43,6 +43,10 @@ class ObjectStore(Lifecycle, ABC):
     _losses: ClassVar[frozenset[str]] = frozenset()
     _described_by: ClassVar[Callable[[Any, str], Awaitable[ObjectInfo]] | None] = None
 
+    #: Words for what a store does to objects or calls, by which `storage.decorators.order` finds stacks that cannot be
+    #: right.
+    _traits: frozenset[str] = frozenset()
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         settle(cls, ObjectStore)
@@ -50,7 +54,7 @@ class ObjectStore(Lifecycle, ABC):
     # -- the five ------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
         """
         Return the object's bytes, or those of *byte_range*.
 
@@ -63,7 +67,7 @@ class ObjectStore(Lifecycle, ABC):
     async def put(
         self,
         key: str,
-        data: Data,
+        data: In,
         *,
         if_absent: bool = False,
         if_match: str | None = None,
@@ -135,13 +139,13 @@ class ObjectStore(Lifecycle, ABC):
         """
         return defaults.open_whole(self, key, byte_range)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
         """Return for every key its bytes, or the `StorageError` that `get` would have raised."""
         return await defaults.get_many(self, keys)
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -223,6 +227,10 @@ class ObjectStore(Lifecycle, ABC):
     def _capable(self, declared: Capabilities) -> Capabilities:
         """Return what the class body declares, less what its overrides and their signatures take away."""
         return replace(declared, **dict.fromkeys(self._losses, False))
+
+    def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
+        """Return the stores that this one is made of, by the names of its parameters; entering it enters them."""
+        return {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

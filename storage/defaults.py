@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
@@ -13,7 +13,7 @@ from storage.concurrency import each
 from storage.data import etag_of
 from storage.errors import BulkError, KeyNotFoundError, StorageError, StoreUnavailableError
 from storage.reader import BytesReader, ObjectReader
-from storage.types import ByteRange, Data, ObjectInfo
+from storage.types import ByteRange, In, ObjectInfo, Out
 
 if TYPE_CHECKING:
     from storage.base import ObjectStore
@@ -28,13 +28,15 @@ ATTEMPTS = 10
 
 
 @asynccontextmanager
-async def open_whole(store: ObjectStore, key: str, byte_range: ByteRange | None) -> AsyncIterator[ObjectReader]:
+async def open_whole(
+    store: ObjectStore[Any, Any], key: str, byte_range: ByteRange | None
+) -> AsyncIterator[ObjectReader]:
     """Open an object by reading all of it."""
     data, info = await _described(store, key)
     yield BytesReader(info, data, byte_range)
 
 
-async def _described(store: ObjectStore, key: str) -> tuple[bytes, ObjectInfo]:
+async def _described(store: ObjectStore[Any, Any], key: str) -> tuple[bytes, ObjectInfo]:
     """
     Return an object's bytes and the description of that very version.
 
@@ -53,14 +55,16 @@ async def _described(store: ObjectStore, key: str) -> tuple[bytes, ObjectInfo]:
     raise StoreUnavailableError(f"the object changed during each of {ATTEMPTS} reads; try again", key=key, store=store)
 
 
-async def get_many(store: ObjectStore, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+async def get_many(
+    store: ObjectStore[Any, Out], keys: Iterable[str] | AsyncIterable[str]
+) -> dict[str, Out | StorageError]:
     """Get each key by itself."""
     return await outcomes(keys, store.get)
 
 
 async def put_many(
-    store: ObjectStore,
-    items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+    store: ObjectStore[In, Any],
+    items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
     *,
     raise_errors: bool,
 ) -> dict[str, str | StorageError]:
@@ -68,7 +72,7 @@ async def put_many(
     results: dict[str, str | StorageError] = {}
     last: dict[str, anyio.Event] = {}
 
-    async def put(item: tuple[str, Data]) -> None:
+    async def put(item: tuple[str, In]) -> None:
         key, data = item
         before = last.get(key)
         last[key] = done = anyio.Event()
@@ -86,13 +90,13 @@ async def put_many(
 
 
 async def delete_many(
-    store: ObjectStore, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool
+    store: ObjectStore[Any, Any], keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool
 ) -> dict[str, None | StorageError]:
     """Delete each key by itself."""
     return checked(await outcomes(keys, store.delete), store, raise_errors)
 
 
-async def children(store: ObjectStore, prefix: str, delimiter: str) -> AsyncIterator[str]:
+async def children(store: ObjectStore[Any, Any], prefix: str, delimiter: str) -> AsyncIterator[str]:
     """Cut every key behind the first delimiter."""
     if not delimiter:
         raise ValueError("a delimiter is not empty")
@@ -105,13 +109,13 @@ async def children(store: ObjectStore, prefix: str, delimiter: str) -> AsyncIter
             last = child
 
 
-async def copy(store: ObjectStore, source: str, target: str, *, if_absent: bool) -> str:
+async def copy(store: ObjectStore[Any, Any], source: str, target: str, *, if_absent: bool) -> str:
     """Stream the object from itself to the copy, attributes included."""
     async with store.open(source) as reader:
         return await store.put(target, reader, if_absent=if_absent, attributes=reader.info.attributes)
 
 
-async def rename(store: ObjectStore, source: str, target: str, *, if_absent: bool) -> str:
+async def rename(store: ObjectStore[Any, Any], source: str, target: str, *, if_absent: bool) -> str:
     """Copy, then delete."""
     if source == target and not if_absent:
         return (await store.head(source)).etag
@@ -120,7 +124,7 @@ async def rename(store: ObjectStore, source: str, target: str, *, if_absent: boo
     return etag
 
 
-async def clear(store: ObjectStore, prefix: str) -> None:
+async def clear(store: ObjectStore[Any, Any], prefix: str) -> None:
     """List and delete, a page at a time."""
     failed: dict[str, None | StorageError] = {}
     async for page in pages(store.keys(prefix)):
@@ -129,7 +133,7 @@ async def clear(store: ObjectStore, prefix: str) -> None:
     checked(failed, store, raise_errors=True)
 
 
-async def scan(store: ObjectStore, prefix: str, start_after: str) -> AsyncIterator[ObjectInfo]:
+async def scan(store: ObjectStore[Any, Any], prefix: str, start_after: str) -> AsyncIterator[ObjectInfo]:
     """Ask for the head of every key."""
     async for key in store.keys(prefix, start_after=start_after):
         try:
@@ -166,10 +170,10 @@ async def outcomes(
 
 
 def items_of(
-    items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
-) -> Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]]:
+    items: Mapping[str, T] | Iterable[tuple[str, T]] | AsyncIterable[tuple[str, T]],
+) -> Iterable[tuple[str, T]] | AsyncIterable[tuple[str, T]]:
     """Return the pairs of what `put_many` takes."""
-    return cast("Mapping[str, Data]", items).items() if isinstance(items, Mapping) else items
+    return cast("Mapping[str, T]", items).items() if isinstance(items, Mapping) else items
 
 
 def checked(results: dict[str, T], store: object, raise_errors: bool) -> dict[str, T]:

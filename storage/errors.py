@@ -15,6 +15,7 @@ Every error of every store, in one tree.
     ├── StoreClosedError                  also a RuntimeError
     ├── StoreUnavailableError             retryable
     ├── StoreTimeoutError                 retryable, also a TimeoutError
+    ├── ConfigError                       also a ValueError
     └── BulkError                         .results
 
 ``except StorageError`` catches all of them. A back end's own exception is kept as ``__cause__``.
@@ -27,6 +28,7 @@ from typing import Any, ClassVar, Self
 
 __all__ = [
     "BulkError",
+    "ConfigError",
     "CorruptObjectError",
     "InvalidKeyError",
     "KeyConflictError",
@@ -156,6 +158,10 @@ class StoreTimeoutError(StorageError, TimeoutError):
     """The back end did not answer in time; the same call may succeed later."""
 
     retryable = True
+
+
+class ConfigError(StorageError, ValueError):
+    """A store cannot be built as it was asked for; the message says what would be right."""
 
 
 class BulkError(StorageError):

@@ -43,9 +43,7 @@ _DEFAULT_COSTS = {"open": ("streaming",), "head": ("cheap_head",)}
 def settle(cls: type[Any], contract: type[Any]) -> None:
     """Apply the three rules to *cls*, a new subclass of *contract*."""
     if "_steppable" not in vars(cls):
-        cls._steppable = cls._steppable and not any(
-            _has_coroutine(base, contract) for base in _nearer(cls, "_steppable")
-        )
+        cls._steppable = cls._steppable and not any(_has_coroutine(base) for base in _nearer(cls, "_steppable"))
 
     for name, supply in _SUPPLY.items():
         provider = _provider(cls, name)
@@ -85,10 +83,12 @@ def _nearer(cls: type[Any], name: str) -> list[type[Any]]:
     return list(cls.__mro__[: cls.__mro__.index(_provider(cls, name))])
 
 
-def _has_coroutine(cls: type[Any], contract: type[Any]) -> bool:
-    """Say whether the class body has a method of the contract, or another coroutine of its names."""
+def _has_coroutine(cls: type[Any]) -> bool:
+    """Say whether the class body has a method of the contract, or another coroutine that overrides one."""
     return any(
-        name in _SUPPLY or name in STANDS_FOR or (inspect.iscoroutinefunction(value) and hasattr(contract, name))
+        name in _SUPPLY
+        or name in STANDS_FOR
+        or (inspect.iscoroutinefunction(value) and any(hasattr(base, name) for base in cls.__mro__[1:]))
         for name, value in vars(cls).items()
     )
 

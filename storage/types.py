@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -10,10 +11,19 @@ from typing import TypeAlias
 
 from storage.errors import RangeNotSatisfiableError
 
-__all__ = ["Attributes", "ByteRange", "Capabilities", "Data", "ObjectInfo", "check_attributes"]
+if sys.version_info >= (3, 13):
+    from typing import TypeVar
+else:
+    from typing_extensions import TypeVar
+
+__all__ = ["Attributes", "ByteRange", "Capabilities", "Data", "In", "ObjectInfo", "Out", "check_attributes"]
 
 Data: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | Iterable[bytes]
 """What `put` takes: bytes at once, or in pieces that are streamed in bounded memory. Never ``str``."""
+
+#: What a store takes, and what it gives: of nearly all stores `Data` and ``bytes``, and then nobody need say so.
+In = TypeVar("In", default=Data)
+Out = TypeVar("Out", default=bytes)
 
 Attributes: TypeAlias = Mapping[str, str]
 """What is kept beside an object's bytes: lower-case names (``content-type``, your own) to text."""

@@ -10,22 +10,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
 
 from storage.base import ObjectStore
+from storage.decorators.order import check_order
 from storage.errors import StorageError
 from storage.lifecycle import enter_all
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo
+from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
 
 __all__ = ["StoreDecorator"]
 
 
-class StoreDecorator(ObjectStore):
+class StoreDecorator(ObjectStore[In, Out]):
     """
     A store that passes every call on to the store below it, *base*.
 
     A subclass overrides what it changes. What stands for an overridden method (``put_many``, ``copy`` for ``put``) then
     runs through it too, unless the subclass overrides that as well.
+
+    A decorator over several stores names them all in `_parts`; what it does not override goes to *base*.
 
     Attributes:
         base: the store below.
@@ -33,17 +37,18 @@ class StoreDecorator(ObjectStore):
 
     _steppable = True
 
-    def __init__(self, base: ObjectStore) -> None:
+    def __init__(self, base: ObjectStore[In, Out]) -> None:
+        check_order(self, base)
         self.base = base
         self._entered: AsyncExitStack | None = None
 
-    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
         return await self.base.get(key, byte_range=byte_range)
 
     async def put(
         self,
         key: str,
-        data: Data,
+        data: In,
         *,
         if_absent: bool = False,
         if_match: str | None = None,
@@ -66,12 +71,12 @@ class StoreDecorator(ObjectStore):
     def open(self, key: str, *, byte_range: ByteRange | None = None) -> AbstractAsyncContextManager[ObjectReader]:
         return self.base.open(key, byte_range=byte_range)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
         return await self.base.get_many(keys)
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -101,8 +106,11 @@ class StoreDecorator(ObjectStore):
     def capabilities(self) -> Capabilities:
         return self._capable(self.base.capabilities)
 
+    def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
+        return {"base": self.base}
+
     async def _open(self) -> None:
-        self._entered = await enter_all([self.base])
+        self._entered = await enter_all(list(self._parts().values()))
 
     async def _close(self) -> None:
         entered, self._entered = self._entered, None

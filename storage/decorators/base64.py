@@ -15,6 +15,8 @@ __all__ = ["Base64Store"]
 class Base64Store(DataTransform):
     """Objects are base64 (RFC 4648, section 4, padded, without line ends) in the store below."""
 
+    _traits = frozenset({"transforms", "expands"})
+
     def encode(self, data: bytes) -> bytes:
         return base64.b64encode(data)
 

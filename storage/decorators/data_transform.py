@@ -59,6 +59,7 @@ class DataTransform(StoreDecorator):
     """
 
     _steppable = True
+    _traits = frozenset({"transforms"})
     offload_above: ClassVar[int | None] = None
 
     @abstractmethod

@@ -32,6 +32,8 @@ class GzipStore(DataTransform):
         max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
     """
 
+    _traits = frozenset({"transforms", "compresses"})
+
     # 64 KiB take about 2 ms to compress at level 6: longer than the loop's other tasks should wait.
     offload_above: ClassVar[int | None] = 64 << 10
 

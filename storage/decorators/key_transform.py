@@ -14,14 +14,14 @@ from storage.decorators.base import StoreDecorator
 from storage.errors import StorageError
 from storage.keys import check_key
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo
+from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
 
 __all__ = ["KeyTransform"]
 
 T = TypeVar("T")
 
 
-class KeyTransform(StoreDecorator):
+class KeyTransform(StoreDecorator[In, Out]):
     """
     A decorator that is two pure functions on keys: `encode`, from the caller's key to that of the store below, and
     `decode`, back again.
@@ -39,11 +39,19 @@ class KeyTransform(StoreDecorator):
     @abstractmethod
     def encode(self, key: str) -> str:
         """
-        Return the key below for the caller's *key*; with `keeps_order` also for a prefix of one, even the empty one.
+        Return the key below for the caller's *key*.
 
         Raises:
             InvalidKeyError: there is none.
         """
+
+    def encode_prefix(self, prefix: str) -> str:
+        """
+        Return what all keys below start with whose keys here start with *prefix*, or nothing where that is not told.
+
+        Where the order is kept it is `encode` if not said otherwise, which then takes any start of a key, even ``""``.
+        """
+        return self.encode(prefix) if self.keeps_order else ""
 
     @abstractmethod
     def decode(self, inner: str) -> str | None:
@@ -52,7 +60,7 @@ class KeyTransform(StoreDecorator):
     def _inner(self, key: str) -> str:
         return self.encode(check_key(key, self))
 
-    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
         inner = self._inner(key)
         try:
             return await self.base.get(inner, byte_range=byte_range)
@@ -63,7 +71,7 @@ class KeyTransform(StoreDecorator):
     async def put(
         self,
         key: str,
-        data: Data,
+        data: In,
         *,
         if_absent: bool = False,
         if_match: str | None = None,
@@ -113,19 +121,23 @@ class KeyTransform(StoreDecorator):
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         if self.keeps_order:
-            below = self.base.keys(self.encode(prefix), start_after=start_after and self.encode(start_after))
+            below = self.base.keys(
+                self.encode_prefix(prefix), start_after=start_after and self.encode_prefix(start_after)
+            )
             async for inner in below:
                 if key := self.decode(inner):
                     yield key
         else:
-            below = self.base.keys()
+            below = self.base.keys(self.encode_prefix(prefix))
             decoded = [self.decode(inner) async for inner in below]
             for key in sorted(name for name in decoded if name and name.startswith(prefix) and name > start_after):
                 yield key
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         if self.keeps_order:
-            below = self.base.scan(self.encode(prefix), start_after=start_after and self.encode(start_after))
+            below = self.base.scan(
+                self.encode_prefix(prefix), start_after=start_after and self.encode_prefix(start_after)
+            )
             async for info in below:
                 if key := self.decode(info.key):
                     yield replace(info, key=key)
@@ -136,19 +148,19 @@ class KeyTransform(StoreDecorator):
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         return defaults.children(self, prefix, delimiter)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
         return await self._many(keys, self.base.get_many)
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         names: dict[str, str] = {}
         refused: dict[str, str | StorageError] = {}
 
-        async def renamed() -> AsyncIterator[tuple[str, Data]]:
+        async def renamed() -> AsyncIterator[tuple[str, In]]:
             async for key, data in stream(defaults.items_of(items)):
                 try:
                     inner = self._inner(key)

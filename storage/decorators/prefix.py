@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 
 from storage.base import ObjectStore
 from storage.decorators.key_transform import KeyTransform
+from storage.types import In, Out
 
 __all__ = ["PrefixStore"]
 
 
-class PrefixStore(KeyTransform):
+class PrefixStore(KeyTransform[In, Out]):
     """
     Every key has *prefix* before it in the store below, and objects there without it are neither seen nor touched.
 
@@ -22,7 +23,7 @@ class PrefixStore(KeyTransform):
     _steppable = True
     keeps_order = True
 
-    def __init__(self, base: ObjectStore, prefix: str) -> None:
+    def __init__(self, base: ObjectStore[In, Out], prefix: str) -> None:
         super().__init__(base)
         self.prefix = prefix
 

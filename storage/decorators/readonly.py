@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from storage.decorators.base import StoreDecorator
 from storage.errors import StorageError, UnsupportedOperationError
-from storage.types import Attributes, Capabilities, Data
+from storage.types import Attributes, Capabilities, In, Out
 
 __all__ = ["ReadonlyStore"]
 
 
-class ReadonlyStore(StoreDecorator):
+class ReadonlyStore(StoreDecorator[In, Out]):
     """Objects can be read; every method that would change one raises `UnsupportedOperationError`."""
 
     _steppable = True
@@ -20,7 +20,7 @@ class ReadonlyStore(StoreDecorator):
     async def put(
         self,
         key: str,
-        data: Data,
+        data: In,
         *,
         if_absent: bool = False,
         if_match: str | None = None,
@@ -33,7 +33,7 @@ class ReadonlyStore(StoreDecorator):
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:

@@ -1,0 +1,89 @@
+"""Which decorator belongs over which: stacks that cannot be right are refused when built, wasteful ones warned of."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from storage.base import ObjectStore
+from storage.errors import ConfigError
+
+__all__ = ["StackWarning", "check_order", "stack"]
+
+
+class StackWarning(UserWarning):
+    """A stack of stores works, but in this order its parts waste or undo each other's work."""
+
+
+class _Rule(NamedTuple):
+    """
+    A trait that does not belong over another one.
+
+    Attributes:
+        above: the trait of the decorator that is being built.
+        below: the trait of a store anywhere below it.
+        why: what goes wrong.
+        refused: whether that is an error, not only a warning.
+    """
+
+    above: str
+    below: str
+    why: str
+    refused: bool = False
+
+
+_RULES = [
+    _Rule("encrypts", "compresses", "encrypted bytes have no patterns left to compress", refused=True),
+    _Rule("transforms", "values", "{below} takes and gives values, not the bytes that {above} changes", refused=True),
+    _Rule("compresses", "compresses", "what is compressed already does not get smaller; leave one of them out"),
+    _Rule("expands", "compresses", "it is larger, and slower, to compress text made of bytes than the bytes"),
+    _Rule("caches", "expires", "a cache serves objects past their time"),
+    _Rule("retries", "retries", "their attempts multiply; leave one of them out"),
+    _Rule("retries", "swallows", "errors that are swallowed below are never tried again", refused=True),
+    _Rule("limits", "retries", "a call keeps its place while it waits to try again"),
+]
+
+
+def stack(store: ObjectStore[Any, Any]) -> Iterator[ObjectStore[Any, Any]]:
+    """Yield *store* and every store below it, from the top down; one that two branches share comes twice."""
+    yield store
+    for part in store._parts().values():
+        yield from stack(part)
+
+
+def check_order(decorator: ObjectStore[Any, Any], base: ObjectStore[Any, Any]) -> None:
+    """
+    Look at a *decorator* that is being built over *base*.
+
+    Raises:
+        ConfigError: the two cannot work in this order; the message says which is right.
+        TypeError: *base* is no store.
+    """
+    if not isinstance(base, ObjectStore):
+        raise TypeError(f"{type(decorator).__name__} goes over a store, not over {type(base).__name__}")
+    above = type(decorator).__name__
+    for rule in _RULES:
+        if rule.above not in decorator._traits:
+            continue
+        for store in stack(base):
+            if rule.below in store._traits:
+                below = type(store).__name__
+                text = f"{above} over {below}: {rule.why.format(above=above, below=below)}"
+                if above != below and "leave one" not in text:
+                    text += f"; put them the other way round: {below}({above}(...))"
+                if rule.refused:
+                    raise ConfigError(text)
+                warnings.warn(text, StackWarning, stacklevel=_outside())
+                break
+
+
+def _outside() -> int:
+    """Return the stack level of the call that builds the decorator, past the constructors of its bases."""
+    level = 2
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_name == "__init__":
+        frame = frame.f_back
+        level += 1
+    return level

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from storage.errors import UnsupportedOperationError as UnsupportedOperationError
     from storage.reader import BytesReader as BytesReader
     from storage.reader import ObjectReader as ObjectReader
+    from storage.store_registry import Registry as Registry
+    from storage.store_registry import registry as registry
     from storage.stores.dict import DictStore as DictStore
     from storage.stores.filesystem import FilesystemStore as FilesystemStore
     from storage.stores.hashdir import HashdirStore as HashdirStore
@@ -90,6 +92,7 @@ _HOMES = {
     "Progress": "storage.utils",
     "RangeNotSatisfiableError": "storage.errors",
     "ReadonlyStore": "storage.decorators.readonly",
+    "Registry": "storage.store_registry",
     "SafeFilesystemStore": "storage.stores.safe_filesystem",
     "SqliteStore": "storage.stores.sqlite",
     "StackWarning": "storage.decorators.order",
@@ -105,6 +108,7 @@ _HOMES = {
     "clear_store": "storage.utils",
     "copy_store": "storage.utils",
     "get_or": "storage.utils",
+    "registry": "storage.store_registry",
     "update": "storage.utils",
 }
 

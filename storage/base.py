@@ -19,6 +19,7 @@ from storage.errors import StorageError
 from storage.inheritance import settle
 from storage.lifecycle import Lifecycle
 from storage.reader import ObjectReader
+from storage.store_registry import define
 from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
 
 __all__ = ["ObjectStore"]
@@ -47,9 +48,17 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     #: right.
     _traits: frozenset[str] = frozenset()
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, *, name: str | tuple[str, ...] = (), **options: Any) -> None:
+        """
+        Make *cls* a whole store, and known to `storage.registry`.
+
+        Args:
+            name: short names, which configurations and URLs may use: ``class ShelfStore(ObjectStore, name="shelf")``.
+            options: for other base classes.
+        """
         super().__init_subclass__(**options)
         settle(cls, ObjectStore)
+        define(cls, name)
 
     # -- the five ------------------------------------------------------------------------------------------------
 

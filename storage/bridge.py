@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import (
@@ -24,20 +25,29 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from queue import SimpleQueue
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeAlias, cast
 
-from storage import portal, types
+from storage import portal
 from storage.data import as_bytes
-from storage.offload import step
+from storage.offload import is_stepping, offload, step
 
-__all__ = ["Caller", "Data", "Held", "OnLoop", "Stepped"]
+if sys.version_info >= (3, 13):
+    from typing import TypeVar
+else:
+    from typing_extensions import TypeVar
+
+__all__ = ["Caller", "Data", "Held", "In", "OnLoop", "Stepped", "kept"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 Data: TypeAlias = bytes | bytearray | memoryview | Iterable[bytes]
 """What `put` takes: bytes at once, or in pieces that are streamed in bounded memory. Never ``str``."""
+
+#: What a synchronous store takes: of nearly all stores `Data`.
+In = TypeVar("In", default=Data)
 
 #: Items that a listing brings over in one hop at most, and seconds after which it brings what there is: a hop costs
 #: some 0.1 ms, so that waiting 5 ms for company makes it cheap and nobody notices the wait.
@@ -82,8 +92,8 @@ class Caller(ABC):
         """Enter *manager*."""
 
     @abstractmethod
-    def data(self, data: Data) -> types.Data:
-        """Lend what is to be put."""
+    def data(self, data: Any) -> Any:
+        """Lend what is to be put, so far as it is an iterable; values and collections are passed as they are."""
 
     @abstractmethod
     def iterable(self, items: Iterable[T]) -> Iterable[T] | AsyncIterable[T]:
@@ -91,8 +101,8 @@ class Caller(ABC):
 
     @abstractmethod
     def items(
-        self, items: Mapping[str, Data] | Iterable[tuple[str, Data]]
-    ) -> Iterable[tuple[str, types.Data]] | AsyncIterable[tuple[str, types.Data]]:
+        self, items: Mapping[str, Any] | Iterable[tuple[str, Any]]
+    ) -> Iterable[tuple[str, Any]] | AsyncIterable[tuple[str, Any]]:
         """Lend pairs of a key and what is to be put."""
 
     @abstractmethod
@@ -125,13 +135,13 @@ class Stepped(Caller):
     def hold(self, manager: AbstractAsyncContextManager[T]) -> Held[T]:
         return _SteppedHeld(manager)
 
-    def data(self, data: Data) -> types.Data:
+    def data(self, data: Any) -> Any:
         return data if type(data) is bytes else _synchronous(data)
 
     def iterable(self, items: Iterable[T]) -> Iterable[T]:
         return _synchronous(items)
 
-    def items(self, items: Mapping[str, Data] | Iterable[tuple[str, Data]]) -> Iterable[tuple[str, types.Data]]:
+    def items(self, items: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
         return ((key, self.data(data)) for key, data in _pairs(items))
 
     def asked(self, callback: Callable[P, T]) -> Callable[P, T]:
@@ -146,14 +156,16 @@ class OnLoop(Caller):
 
     def __init__(self) -> None:
         self._requests: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._serving = False
+        self.serving: bool = False
         self._interrupted = False
 
     def run(self, coroutine: Coroutine[Any, Any, T], /) -> T:
         work = portal.Work(coroutine, self._ended)
-        self._serving = True
+        self.serving = True
         try:
+            told = _calling.set(self)
             work.start()
+            _calling.reset(told)
             while (request := self._requests.get()) is not None:
                 request()
         except BaseException:  # Ctrl-C, or what a callback raised: it leaves when the work is settled
@@ -176,7 +188,7 @@ class OnLoop(Caller):
     def hold(self, manager: AbstractAsyncContextManager[T]) -> Held[T]:
         return _Hosted(manager, self)
 
-    def data(self, data: Data) -> types.Data:
+    def data(self, data: Any) -> Any:
         if isinstance(data, (*_BUFFERS, *_PLAIN)) or not isinstance(_synchronous(data), Iterable):
             return data  # what is no data at all goes the same way, and the store says so
         return _Lent(_Slabs(data), self)
@@ -185,8 +197,8 @@ class OnLoop(Caller):
         return items if isinstance(items, _PLAIN) else _Lent(_synchronous(items), self)
 
     def items(
-        self, items: Mapping[str, Data] | Iterable[tuple[str, Data]]
-    ) -> Iterable[tuple[str, types.Data]] | AsyncIterable[tuple[str, types.Data]]:
+        self, items: Mapping[str, Any] | Iterable[tuple[str, Any]]
+    ) -> Iterable[tuple[str, Any]] | AsyncIterable[tuple[str, Any]]:
         lent = ((key, self.data(data)) for key, data in _pairs(items))
         return list(lent) if isinstance(items, _PLAIN) else _Lent(lent, self)
 
@@ -204,7 +216,7 @@ class OnLoop(Caller):
 
     async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """On the loop: have the calling thread answer *question*, and return or raise what it returns or raises."""
-        if not self._serving:
+        if not self.serving:
             raise RuntimeError("what a caller lends to a synchronous call is gone when that call has returned")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Callable[[], T]] = loop.create_future()
@@ -221,8 +233,30 @@ class OnLoop(Caller):
         return (await answer)()
 
     def _ended(self) -> None:
-        self._serving = False
+        self.serving = False
         self._requests.put(None)
+
+
+#: On the loop: the call on whose behalf the current task runs.
+_calling: ContextVar[OnLoop | None] = ContextVar("calling", default=None)
+
+
+def kept(callback: Callable[P, T] | None) -> Callable[P, Awaitable[T]] | None:
+    """
+    Return what an async store may keep of a synchronous *callback*.
+
+    It runs in the thread that makes the call which it is about; in a worker thread when nobody is waiting for one.
+    """
+    if callback is None:
+        return None
+
+    async def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+        caller = _calling.get()
+        if is_stepping() or caller is None or not caller.serving:
+            return await offload(callback, *args, **kwargs)
+        return await caller.ask(callback, *args, **kwargs)
+
+    return answer
 
 
 class _SteppedHeld(Held[T]):
@@ -329,9 +363,9 @@ class _Slabs(Iterable[bytes]):
             yield bytes(gathered)
 
 
-def _pairs(items: Mapping[str, Data] | Iterable[tuple[str, Data]]) -> Iterable[tuple[str, Data]]:
+def _pairs(items: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
     if isinstance(items, Mapping):
-        return cast("Mapping[str, Data]", items).items()
+        return cast("Mapping[str, Any]", items).items()
     return _synchronous(items)
 
 

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from storage.bridge import Caller, Held, OnLoop, Stepped
 from storage.offload import step
+from storage.types import Out
 
 if TYPE_CHECKING:
     from storage.base import ObjectStore
@@ -28,7 +29,7 @@ _STEPPED = Stepped()
 _entering = threading.RLock()
 
 
-class Face:
+class Face(Generic[Out]):
     """
     An async store, called without ``await``.
 
@@ -40,7 +41,7 @@ class Face:
         stepped: False to run on the background loop also what could be stepped.
     """
 
-    def __init__(self, store: ObjectStore, *, stepped: bool = True) -> None:
+    def __init__(self, store: ObjectStore[Any, Out], *, stepped: bool = True) -> None:
         if isinstance(store, Face):
             raise TypeError(f"{store!r} is synchronous already")
         self._store = store
@@ -50,7 +51,7 @@ class Face:
         self._held: list[Held[object]] = []
 
     @property
-    def async_store(self) -> ObjectStore:
+    def async_store(self) -> ObjectStore[Any, Out]:
         """The store that this one calls; it lives on the background loop unless it is stepped."""
         return self._store
 
@@ -75,14 +76,14 @@ class Face:
         return f"storage.sync.{inner}" if name == type(self._store).__name__ else f"storage.sync.{name}({inner})"
 
 
-def below(store: Face) -> ObjectStore:
+def below(store: Face[Out]) -> ObjectStore[Any, Out]:
     """Return the async store of a synchronous one."""
     if not isinstance(store, Face):
         raise TypeError(f"{store!r} is not a store of storage.sync: wrap it, storage.sync.ObjectStore(store)")
     return store.async_store
 
 
-def calling(*stores: Face) -> Caller:
+def calling(*stores: Face[Any]) -> Caller:
     """Return the way to call a function on these stores: stepped if all of them are."""
     return _STEPPED if all(store._stepped for store in stores) else OnLoop()
 

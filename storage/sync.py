@@ -6,12 +6,13 @@ GENERATED from the async code: change that, then run ``make sync``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic
 
 import storage
-from storage.bridge import Data
+from storage.bridge import Data, In
 from storage.face import Face, below, calling
 from storage.file import ObjectFile, open_file
+from storage.types import Out
 
 if TYPE_CHECKING:
     import os
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 
-class ObjectStore(Face):
+class ObjectStore(Face[Out], Generic[In, Out]):
     """
     An async store, called without ``await``.
 
@@ -58,7 +59,7 @@ class ObjectStore(Face):
 
     # -- the five ------------------------------------------------------------------------------------------------
 
-    def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+    def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
         """
         Return the object's bytes, or those of *byte_range*.
 
@@ -71,7 +72,7 @@ class ObjectStore(Face):
     def put(
         self,
         key: str,
-        data: Data,
+        data: In,
         *,
         if_absent: bool = False,
         if_match: str | None = None,
@@ -145,13 +146,13 @@ class ObjectStore(Face):
         """
         return open_file(self._call, self._store.open(key, byte_range=byte_range), byte_range)
 
-    def get_many(self, keys: Iterable[str]) -> dict[str, bytes | StorageError]:
+    def get_many(self, keys: Iterable[str]) -> dict[str, Out | StorageError]:
         """Return for every key its bytes, or the `StorageError` that `get` would have raised."""
         caller = self._call()
         return caller.run(self._store.get_many(caller.iterable(keys)))
 
     def put_many(
-        self, items: Mapping[str, Data] | Iterable[tuple[str, Data]], *, raise_errors: bool = True
+        self, items: Mapping[str, In] | Iterable[tuple[str, In]], *, raise_errors: bool = True
     ) -> dict[str, str | StorageError]:
         """
         Put every (key, data) and return for every key its etag; all are tried, also when some fail.
@@ -317,7 +318,7 @@ class HashdirStore(ObjectStore):
         def async_store(self) -> storage.HashdirStore: ...
 
 
-class PrefixStore(ObjectStore):
+class PrefixStore(ObjectStore[In, Out]):
     """
     Every key has *prefix* before it in the store below, and objects there without it are neither seen nor touched.
 
@@ -326,25 +327,25 @@ class PrefixStore(ObjectStore):
         prefix: put before every key as it is; end it in ``"/"`` for a directory.
     """
 
-    def __init__(self, base: ObjectStore, prefix: str) -> None:
+    def __init__(self, base: ObjectStore[In, Out], prefix: str) -> None:
         super().__init__(storage.PrefixStore(below(base), prefix))
 
     if TYPE_CHECKING:
 
         @property
-        def async_store(self) -> storage.PrefixStore: ...
+        def async_store(self) -> storage.PrefixStore[Any, Out]: ...
 
 
-class ReadonlyStore(ObjectStore):
+class ReadonlyStore(ObjectStore[In, Out]):
     """Objects can be read; every method that would change one raises `UnsupportedOperationError`."""
 
-    def __init__(self, base: ObjectStore) -> None:
+    def __init__(self, base: ObjectStore[In, Out]) -> None:
         super().__init__(storage.ReadonlyStore(below(base)))
 
     if TYPE_CHECKING:
 
         @property
-        def async_store(self) -> storage.ReadonlyStore: ...
+        def async_store(self) -> storage.ReadonlyStore[Any, Out]: ...
 
 
 class SafeFilesystemStore(ObjectStore):

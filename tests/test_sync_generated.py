@@ -13,6 +13,7 @@ import pytest
 
 import storage
 import storage.sync
+from storage._tools import generate as generator
 from storage._tools.generate import TARGET, Writer, generate
 from storage._tools.signature import Signature
 from storage._tools.source import Function, Module, find
@@ -27,8 +28,6 @@ def test_check_names_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A stale file is not silently accepted, and the message says how to mend it."""
-    from storage._tools import generate as generator
-
     stale = tmp_path / "sync.py"
     stale.write_text(generate() + "\n")
     monkeypatch.setattr(generator, "TARGET", stale)
@@ -56,12 +55,11 @@ def test_every_method_of_the_contract_is_there() -> None:
 
 def test_every_store_and_function_is_there() -> None:
     """What `storage` offers, `storage.sync` offers too; but for the bases of a user's own async stores."""
-    bases = {"DataTransform", "KeyTransform", "ObjectStore", "StoreDecorator"}
     values = {name: getattr(storage, name) for name in storage.__all__}
     stores = {name for name, value in values.items() if _is_store(value)}
     functions = {name for name, value in values.items() if inspect.iscoroutinefunction(value)}
 
-    assert (stores - bases) | functions == set(storage.sync.__all__) - {"Data", "ObjectFile", "ObjectStore"}
+    assert (stores - generator.BASES) | functions == set(storage.sync.__all__) - {"Data", "ObjectFile", "ObjectStore"}
 
 
 def _is_store(value: object) -> bool:
@@ -198,11 +196,31 @@ class Own(_Base):
     ] == [line for line in writer.lines if line]
 
 
+def test_constructor_takes_the_stores_out_and_keeps_callbacks() -> None:
+    """Of one store, a list, a mapping or none; a callback that an async store keeps is wrapped, a pure one is not."""
+    signature = signature_of(
+        "def __init__(self, base: ObjectStore[In, Out], more: Sequence[ObjectStore], *,"
+        " routes: Mapping[str, ObjectStore],"
+        " default: ObjectStore | None = None, on_put: Callable[[Event], object | Awaitable[object]] | None = None,"
+        " valid: Callable[[str], bool]) -> None: ...",
+        bound=True,
+    )
+
+    assert [
+        "below(base)",
+        "[below(store) for store in more]",
+        "routes={name: below(store) for name, store in routes.items()}",
+        "default=None if default is None else below(default)",
+        "on_put=kept(on_put)",
+        "valid=valid",
+    ] == signature.passed
+
+
 @pytest.mark.parametrize(
     "definition",
     [
         "async def update(fn: Callable[[bytes], bytes]) -> None: ...",
-        "async def route(stores: Mapping[str, ObjectStore]) -> None: ...",
+        "async def route(stores: set[ObjectStore]) -> None: ...",
         "async def guess(thing) -> None: ...",
     ],
 )

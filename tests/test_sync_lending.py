@@ -7,7 +7,8 @@ import io
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -15,7 +16,7 @@ import pytest
 
 import storage
 import storage.sync
-from storage.bridge import SLAB, OnLoop
+from storage.bridge import SLAB, OnLoop, kept
 
 
 @pytest.fixture(params=[True, False], ids=["stepped", "loop"])
@@ -263,3 +264,49 @@ def test_what_was_lent_is_gone_with_the_call() -> None:
 
     with pytest.raises(RuntimeError, match="gone"):
         store.exists("k")
+
+
+class Told(storage.StoreDecorator):
+    """Asks a callback whether there is an object."""
+
+    _steppable = True
+
+    def __init__(self, base: storage.ObjectStore, tell: Callable[[str], Awaitable[Any]] | None) -> None:
+        super().__init__(base)
+        self.tell = tell
+
+    async def exists(self, key: str) -> bool:
+        assert self.tell is not None
+        return bool(await self.tell(key))
+
+
+@pytest.mark.parametrize("stepped", [True, False])
+def test_callback_that_a_store_keeps_runs_in_the_thread_of_the_call(stepped: bool) -> None:
+    """What a constructor was given is called by whoever uses the store, and may use the store itself."""
+    seen: list[int] = []
+
+    def tell(key: str) -> bytes:
+        seen.append(threading.get_ident())
+        return told.get(key)
+
+    told = storage.sync.ObjectStore(Told(storage.DictStore(), kept(tell)), stepped=stepped)
+    told.put("k", b"v")
+
+    assert told.exists("k")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(told.exists, "k").result()
+        assert [threading.get_ident(), pool.submit(threading.get_ident).result()] == seen
+
+
+async def test_kept_callback_is_called_by_async_code_too() -> None:
+    """Nobody waits for it in a thread of his own then, so it gets one: it may block."""
+    loop_thread = threading.get_ident()
+    answer = kept(lambda: threading.get_ident())
+    assert answer is not None
+
+    assert loop_thread != await answer()
+
+
+def test_no_callback_stays_none() -> None:
+    """An option that was not given is not given to the async store either."""
+    assert kept(None) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Iterator
-from typing import BinaryIO, assert_type
+from typing import Any, BinaryIO, assert_type
 
 import storage
 import storage.sync
@@ -17,7 +17,7 @@ def constructors() -> None:
     assert_type(stack, GzipStore)
     assert_type(stack.async_store, storage.GzipStore)
     assert_type(stack.async_store.level, int)
-    assert_type(storage.sync.ObjectStore(storage.DictStore()).async_store, storage.ObjectStore)
+    assert_type(storage.sync.ObjectStore(storage.DictStore()).async_store, storage.ObjectStore[Any, bytes])
     GzipStore(stack, level="9")  # type: ignore[arg-type]
     FilesystemStore("root", durability="never")  # type: ignore[arg-type]
     GzipStore(storage.DictStore())  # type: ignore[arg-type]  # an async store

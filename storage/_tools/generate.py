@@ -12,17 +12,21 @@ class, each async function a function: the same signature and docstring without 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 
-from storage._tools.signature import HOMES, Signature
+from storage._tools.signature import HOMES, Signature, sync_type
 from storage._tools.source import ROOT, Class, Definition, Function, Module, chain, find, home_of, load, methods
 
 TARGET = ROOT / "storage" / "sync.py"
 WIDTH = 120
 
 #: Public classes that users derive their own stores from: they have no synchronous twin.
-BASES = {"ObjectStore", "StoreDecorator", "KeyTransform", "DataTransform"}
+BASES = {"ObjectStore", "StoreDecorator", "KeyTransform", "DataTransform", "ValueTransform", "Interceptor"}
+
+#: The type arguments of a store that takes and gives what the store below does.
+PASSED_ON = "[In, Out]"
 
 HEADER = '''"""
 The synchronous face: every store, decorator and function of `storage`, without ``await``.
@@ -57,21 +61,23 @@ class Writer:
         module, node = definition
         assert isinstance(node, Class)
         self.public.append(node.name)
-        self.lines += ["", "", f"class {node.name}(ObjectStore):", *_sync(module.docstring(node))]
-
         family = [(home, base) for home, base in chain(definition) if isinstance(base, Class)]
         family = family[: next(at for at, (_, each) in enumerate(family) if each.name == "ObjectStore")]
+        values = self._values(family)
+        self.lines += ["", "", f"class {node.name}(ObjectStore{values}):", *_sync(module.docstring(node))]
         makers = [(home, each) for home, base in family for each in methods(base) if each.name == "__init__"]
         if makers:
             signature = self._signature(*makers[0], bound=True)
-            self._define(1, "__init__", ["self", *signature.declared], "None")
+            declared = [each if values == PASSED_ON else each.replace(PASSED_ON, "") for each in signature.declared]
+            self._define(1, "__init__", ["self", *declared], "None")
             self._call(2, "super().__init__(", f"storage.{node.name}", signature.passed)
         else:
             self._define(1, "__init__", ["self"], "None")
             self._call(2, "super().__init__(", f"storage.{node.name}", [])
+        generic = "[Any, Out]" if values == PASSED_ON else ""
         self.lines += [
             *["", "    if TYPE_CHECKING:", ""],
-            *["        @property", f"        def async_store(self) -> storage.{node.name}: ..."],
+            *["        @property", f"        def async_store(self) -> storage.{node.name}{generic}: ..."],
         ]
 
         done = {each.name for each in methods(_contract().node)}
@@ -81,12 +87,26 @@ class Writer:
                     done.add(method.name)
                     self.method(home, method, "self.async_store")
 
+    def _values(self, family: list[tuple[Module, Class]]) -> str:
+        """Return the type arguments of a store that takes and gives other things than bytes, or passes them on."""
+        if not family:
+            return ""
+        (module, node), *further = family
+        base = node.bases[0]
+        if isinstance(base, ast.Subscript):
+            inner = base.slice.elts if isinstance(base.slice, ast.Tuple) else [base.slice]
+            names = [sync_type(module, each) for each in inner]
+            self._name(module, " ".join(names))
+            return f"[{', '.join(name if name in ('In', 'Out') else json.dumps(name) for name in names)}]"
+        values = self._values(further)
+        return "" if values == PASSED_ON else values
+
     def contract(self) -> None:
         """Write `ObjectStore`, method for method."""
         module, node = _contract()
         self.public.append(node.name)
         self.lines += [
-            *["", "", "class ObjectStore(Face):"],
+            *["", "", "class ObjectStore(Face[Out], Generic[In, Out]):"],
             *_sync(load("storage.face").docstring(_class("storage.face", "Face").node)),
         ]
         for before, method in zip(node.body, node.body[1:], strict=False):
@@ -128,30 +148,36 @@ class Writer:
     def text(self) -> str:
         """Return the whole file."""
         public = sorted([*self.public, "Data", "ObjectFile"])
+        body = "\n".join(self.lines)
+        kept = ", kept" if "kept(" in body else ""
         exported = "\n".join(f'    "{name}",' for name in public)
         return (
             HEADER
-            + "from typing import TYPE_CHECKING\n\nimport storage\n"
-            + "from storage.bridge import Data\nfrom storage.face import Face, below, calling\n"
-            + "from storage.file import ObjectFile, open_file\n\nif TYPE_CHECKING:\n"
+            + "from typing import TYPE_CHECKING, Any, Generic\n\nimport storage\n"
+            + f"from storage.bridge import Data, In{kept}\nfrom storage.face import Face, below, calling\n"
+            + "from storage.file import ObjectFile, open_file\nfrom storage.types import Out\n\nif TYPE_CHECKING:\n"
             + "\n".join(self._imports())
             + f"\n\n__all__ = [\n{exported}\n]\n"
-            + "\n".join(self.lines)
+            + body
             + "\n"
         )
 
     def _signature(self, module: Module, node: Function, *, bound: bool) -> Signature:
         signature = Signature(module, node, bound=bound)
-        for name in set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", re.sub(r'"[^"]*"', "", signature.types()))):
+        self._name(module, signature.types())
+        return signature
+
+    def _name(self, module: Module, types: str) -> None:
+        """Take note of the names in *types*, so that they are imported."""
+        for name in set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", re.sub(r'"[^"]*"', "", types))):
             home = HOMES.get(name) or home_of(module, name)
             if home is not None and name not in BASES and self.types.setdefault(name, home) != home:
                 raise SystemExit(f"{name} is of {self.types[name]} and of {home}: one of them needs another name")
-        return signature
 
     def _imports(self) -> list[str]:
         """Return the imports of the types' names, sorted as ruff sorts them."""
         homes: dict[str, list[str]] = {}
-        for name in sorted(set(self.types) - {"Data", "ObjectFile", *self.public}, key=_rank):
+        for name in sorted(set(self.types) - {"Any", "Data", "In", "ObjectFile", "Out", *self.public}, key=_rank):
             homes.setdefault(self.types[name], []).append(name)
         whole = [f"    import {name}" for name in homes.pop("", [])]
         named = {home: f"    from {home} import {', '.join(names)}" for home, names in sorted(homes.items())}

@@ -13,7 +13,20 @@ __all__ = ["HOMES", "Signature"]
 TYPES = {"AsyncIterator": "Iterator"}
 READER = "AbstractAsyncContextManager[ObjectReader]"
 GONE = {"AsyncIterable", "Awaitable"}
-HOMES = {"Data": "storage.bridge", "Iterator": "collections.abc", "ObjectFile": "storage.file"}
+HOMES = {
+    "Data": "storage.bridge",
+    "In": "storage.bridge",
+    "Iterator": "collections.abc",
+    "ObjectFile": "storage.file",
+}
+
+
+#: Expressions for the async stores in a parameter of each type that may hold some.
+STORES = {
+    "ObjectStore": "below({})",
+    "Sequence[ObjectStore]": "[below(store) for store in {}]",
+    "Mapping[str, ObjectStore]": "{{name: below(store) for name, store in {}.items()}}",
+}
 
 
 class Parameter:
@@ -24,29 +37,31 @@ class Parameter:
             raise SystemExit(f"{module.name}: parameter {node.arg} has no type")
         self.name = node.arg
         self.star = star
-        self.written = module.segment(node.annotation)
+        self.written = re.sub(r"\bObjectStore\[[^][]*\]", "ObjectStore", module.segment(node.annotation))
         self.type = sync_type(module, node.annotation)
         self.default = None if default is None else constant(module, default)
 
     def declared(self) -> str:
         return f"{self.star}{self.name}: {self.type}" + ("" if self.default is None else f" = {self.default}")
 
-    def passed(self) -> str:
-        """Return the expression that is handed on: the store below, or what the caller lends."""
-        if self.written == "ObjectStore":
-            return f"below({self.name})"
-        if re.fullmatch(r"(Sequence|list)\[ObjectStore\]", self.written):
-            return f"[below(store) for store in {self.name}]"
-        if "ObjectStore" in self.written:
-            raise SystemExit(f"{self.name}: {self.written}: the generator cannot take the stores out of this type")
+    def passed(self, *, kept: bool) -> str:
+        """Return the expression that is handed on: the store below, what the caller lends, or what is *kept*."""
+        stores = self.written.removesuffix(" | None")
+        if "ObjectStore" in stores:
+            if stores not in STORES:
+                raise SystemExit(f"{self.name}: {self.written}: the generator cannot take the stores out of this type")
+            passed = STORES[stores].format(self.name)
+            return passed if stores == self.written else f"None if {self.name} is None else {passed}"
+        if kept:
+            return f"kept({self.name})" if "Awaitable[" in self.written else self.star + self.name
         lend = self.lent()
         return f"caller.{lend}({self.name})" if lend else self.star + self.name
 
     def lent(self) -> str | None:
         """Return the method of `storage.bridge.Caller` that lends this argument, None for a plain value."""
-        if "tuple[str, Data]" in self.written:
+        if re.search(r"tuple\[str, (Data|In)\]", self.written):
             return "items"
-        if re.search(r"\bData\b", self.written):
+        if re.search(r"\b(Data|In)\b", self.written):
             return "data"
         if "AsyncIterable[" in self.written:
             return "iterable"
@@ -63,6 +78,7 @@ class Signature:
     """The synchronous signature of an async function, and the arguments of the call to it."""
 
     def __init__(self, module: Module, node: Function, *, bound: bool) -> None:
+        making = node.name == "__init__"  # a constructor's callbacks are kept, any other's are lent
         arguments = node.args
         positional = arguments.posonlyargs + arguments.args
         defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
@@ -78,8 +94,9 @@ class Signature:
         self.declared += [each.declared() for each in keywords + options]
         if arguments.posonlyargs:
             self.declared.insert(len(arguments.posonlyargs) - bound, "/")
-        self.passed = [each.passed() for each in plain + rest]
-        self.passed += [f"{each.name}={each.passed()}" for each in keywords] + [each.passed() for each in options]
+        self.passed = [each.passed(kept=making) for each in plain + rest]
+        self.passed += [f"{each.name}={each.passed(kept=making)}" for each in keywords]
+        self.passed += [each.passed(kept=making) for each in options]
         self.returns = "None" if node.returns is None else sync_type(module, node.returns)
         self.lends = any(each.lent() for each in self.parameters)
 

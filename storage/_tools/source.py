@@ -94,7 +94,8 @@ def chain(definition: Definition) -> Iterator[Definition]:
     yield definition
     if isinstance(definition.node, Class):
         for base in definition.node.bases:
-            found = find(definition.module, base.id) if isinstance(base, ast.Name) else None
+            named = base.value if isinstance(base, ast.Subscript) else base
+            found = find(definition.module, named.id) if isinstance(named, ast.Name) else None
             if found is not None:
                 yield from chain(found)
 

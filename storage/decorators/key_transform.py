@@ -141,9 +141,13 @@ class KeyTransform(StoreDecorator[In, Out]):
             async for info in below:
                 if key := self.decode(info.key):
                     yield replace(info, key=key)
-        else:
-            async for info in defaults.scan(self, prefix, start_after):
-                yield info
+        else:  # one listing below, not one `head` for each key
+            found: dict[str, ObjectInfo] = {}
+            async for info in self.base.scan(self.encode_prefix(prefix)):
+                if (key := self.decode(info.key)) and key.startswith(prefix) and key > start_after:
+                    found[key] = info
+            for key in sorted(found):
+                yield replace(found[key], key=key)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         return defaults.children(self, prefix, delimiter)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from storage.base import ObjectStore as ObjectStore
+    from storage.copying import Progress as Progress
+    from storage.copying import copy_store as copy_store
     from storage.decorators.base import StoreDecorator as StoreDecorator
     from storage.decorators.base64 import Base64Store as Base64Store
     from storage.decorators.data_transform import Coder as Coder
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from storage.decorators.prefix import PrefixStore as PrefixStore
     from storage.decorators.readonly import ReadonlyStore as ReadonlyStore
     from storage.decorators.value_transform import ValueTransform as ValueTransform
+    from storage.describe import describe as describe
     from storage.errors import BulkError as BulkError
     from storage.errors import ConfigError as ConfigError
     from storage.errors import CorruptObjectError as CorruptObjectError
@@ -49,14 +52,14 @@ if TYPE_CHECKING:
     from storage.stores.safe_filesystem import SafeFilesystemStore as SafeFilesystemStore
     from storage.stores.sqlite import SqliteStore as SqliteStore
     from storage.stores.zip import ZipStore as ZipStore
+    from storage.syncing import Change as Change
+    from storage.syncing import sync_stores as sync_stores
     from storage.types import Attributes as Attributes
     from storage.types import ByteRange as ByteRange
     from storage.types import Capabilities as Capabilities
     from storage.types import Data as Data
     from storage.types import ObjectInfo as ObjectInfo
-    from storage.utils import Progress as Progress
     from storage.utils import clear_store as clear_store
-    from storage.utils import copy_store as copy_store
     from storage.utils import get_or as get_or
     from storage.utils import update as update
 
@@ -68,6 +71,7 @@ _HOMES = {
     "ByteRange": "storage.types",
     "BytesReader": "storage.reader",
     "Capabilities": "storage.types",
+    "Change": "storage.syncing",
     "Coder": "storage.decorators.data_transform",
     "ConfigError": "storage.errors",
     "CorruptObjectError": "storage.errors",
@@ -89,7 +93,7 @@ _HOMES = {
     "PermissionDeniedError": "storage.errors",
     "PreconditionFailedError": "storage.errors",
     "PrefixStore": "storage.decorators.prefix",
-    "Progress": "storage.utils",
+    "Progress": "storage.copying",
     "RangeNotSatisfiableError": "storage.errors",
     "ReadonlyStore": "storage.decorators.readonly",
     "Registry": "storage.store_registry",
@@ -106,9 +110,11 @@ _HOMES = {
     "ValueTransform": "storage.decorators.value_transform",
     "ZipStore": "storage.stores.zip",
     "clear_store": "storage.utils",
-    "copy_store": "storage.utils",
+    "copy_store": "storage.copying",
+    "describe": "storage.describe",
     "get_or": "storage.utils",
     "registry": "storage.store_registry",
+    "sync_stores": "storage.syncing",
     "update": "storage.utils",
 }
 

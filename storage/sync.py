@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Literal
 
+    from storage.copying import Progress
     from storage.errors import StorageError
     from storage.stores.files import Durability
+    from storage.syncing import Change
     from storage.types import Attributes, ByteRange, Capabilities, ObjectInfo
-    from storage.utils import Progress, T
+    from storage.utils import T
 
 __all__ = [
     "Base64Store",
@@ -41,6 +43,7 @@ __all__ = [
     "clear_store",
     "copy_store",
     "get_or",
+    "sync_stores",
     "update",
 ]
 
@@ -496,6 +499,62 @@ def get_or(store: ObjectStore, key: str, default: T) -> bytes | T:
     """Return the object's bytes, or *default* where there is none."""
     caller = calling(store)
     return caller.run(storage.get_or(below(store), key, default))
+
+
+def sync_stores(
+    source: ObjectStore,
+    target: ObjectStore,
+    delete: bool = False,
+    *,
+    compare: Literal["checksum", "etag", "size"] = "checksum",
+    dry_run: bool = False,
+    prefix: str = "",
+    start_after: str = "",
+    concurrency: int = 16,
+    progress: Callable[[Progress], object] | None = None,
+    on_change: Callable[[Change], object] | None = None,
+) -> Progress:
+    """
+    Make another store hold what this one does, copying only objects that are missing or different there.
+
+    Both are listed side by side, in order, and objects above 1 MiB are streamed: memory does not grow with the number
+    of keys. The first error stops it and is raised as it is; call again, with the last progress's ``key`` as
+    *start_after* to go on where it stopped.
+
+    Args:
+        source: where objects are read.
+        target: where they are put.
+        delete: delete from the target what the source has not (below *prefix*); else that stays.
+        compare: how an object of the same key and size is found to be different. ``"checksum"`` reads both and compares
+            bytes and attributes. ``"etag"`` keeps the source's etag with each copy, as the attribute ``source-etag``,
+            and reads only what has another one since; the target must keep attributes. ``"size"`` takes it for the
+            same.
+        dry_run: change nothing, only count and tell what would be done.
+        prefix: only keys that start with this.
+        start_after: only keys that sort behind this one.
+        concurrency: objects under way at once; one at a time when run without an event loop.
+        progress: called after each object; its ``key`` never goes back. What it raises stops the work.
+        on_change: called with each `Change` before it is made.
+
+    Raises:
+        StorageError: an object could not be read or written; the error's ``key`` says which.
+        UnsupportedOperationError: ``compare="etag"``, and the target keeps no attributes.
+        ValueError: *concurrency* is less than 1, or *compare* none of the three.
+    """
+    caller = calling(source, target)
+    work = storage.sync_stores(
+        below(source),
+        below(target),
+        delete,
+        compare=compare,
+        dry_run=dry_run,
+        prefix=prefix,
+        start_after=start_after,
+        concurrency=concurrency,
+        progress=caller.told(progress),
+        on_change=caller.told(on_change),
+    )
+    return caller.run(work)
 
 
 def update(store: ObjectStore, key: str, fn: Callable[[bytes | None], bytes], *, attempts: int = 100) -> bytes:

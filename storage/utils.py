@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import anyio
-
+from storage.backoff import full_jitter, pause
 from storage.base import ObjectStore
 from storage.errors import (
     KeyExistsError,
@@ -16,7 +13,6 @@ from storage.errors import (
     PreconditionFailedError,
     StorageError,
 )
-from storage.offload import is_stepping
 
 __all__ = ["clear_store", "get_or", "update"]
 
@@ -67,7 +63,7 @@ async def update(
     beaten: StorageError | None = None
     for attempt in range(attempts):
         if beaten is not None:
-            await _pause(attempt)
+            await pause(full_jitter(attempt, base=0.001, most=1))  # in step they would beat each other every time
         try:
             async with store.open(key) as reader:
                 current, info = await reader.read(), reader.info
@@ -86,12 +82,3 @@ async def update(
     raise PreconditionFailedError(
         key, store=store, message=f"others changed the object during each of {attempts} attempts"
     ) from beaten
-
-
-async def _pause(attempt: int) -> None:
-    """Wait up to 1 ms, 2 ms, 4 ms ... 1 s, at random: writers that keep in step would beat each other every time."""
-    seconds = random.uniform(0, min(0.001 * 2**attempt, 1))
-    if is_stepping():
-        time.sleep(seconds)  # noqa: ASYNC251  # there is no event loop that this could block
-    else:
-        await anyio.sleep(seconds)

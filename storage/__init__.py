@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from storage.base import ObjectStore as ObjectStore
+    from storage.config.factory import StoreFactory as StoreFactory
+    from storage.config.urls import StoreUrl as StoreUrl
+    from storage.config.urls import open_store as open_store
     from storage.copying import Progress as Progress
     from storage.copying import copy_store as copy_store
     from storage.decorators.base import StoreDecorator as StoreDecorator
@@ -103,9 +106,11 @@ _HOMES = {
     "StorageError": "storage.errors",
     "StoreClosedError": "storage.errors",
     "StoreDecorator": "storage.decorators.base",
+    "StoreFactory": "storage.config.factory",
     "StoreFullError": "storage.errors",
     "StoreTimeoutError": "storage.errors",
     "StoreUnavailableError": "storage.errors",
+    "StoreUrl": "storage.config.urls",
     "UnsupportedOperationError": "storage.errors",
     "ValueTransform": "storage.decorators.value_transform",
     "ZipStore": "storage.stores.zip",
@@ -113,6 +118,7 @@ _HOMES = {
     "copy_store": "storage.copying",
     "describe": "storage.describe",
     "get_or": "storage.utils",
+    "open_store": "storage.config.urls",
     "registry": "storage.store_registry",
     "sync_stores": "storage.syncing",
     "update": "storage.utils",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from importlib import import_module
 from types import TracebackType
@@ -110,7 +110,7 @@ class Registry:
             del found
             found = self._find(name)
         if not found:
-            raise ConfigError(f"no store is named {name!r}: {among(name, self._names())}")
+            raise ConfigError(f"no store is named {name!r}: {among(name, [*self, *self.short_names()])}")
         if len(found) > 1:
             places = " and ".join(sorted(map(_place, found)))
             raise ConfigError(f'{name!r} is ambiguous: {places}. Give one a short name: class ...(..., name="...")')
@@ -132,17 +132,12 @@ class Registry:
     def __len__(self) -> int:
         return len(list(iter(self)))
 
-    def short_names(self, name: str) -> list[str]:
-        """
-        Return the other names of a class, sorted: short names and names of entry points.
-
-        Args:
-            name: its class name.
-        """
-        known = {short for short, long in self._short_homes.items() if long == name}
-        given = {short for short, (_, qualname) in self._short.items() if qualname.rpartition(".")[2] == name}
-        named = {short for short, entry in self._entries.items() if _class_name(entry) == name}
-        return sorted((known | given | named) - {name})
+    def short_names(self) -> dict[str, str]:
+        """Return the other names of stores, and the class name that each stands for: those that URLs may use."""
+        self._read()
+        named = {name: _class_name(entry) for name, entry in self._entries.items()}
+        given = {name: self._classes[place].__name__ for name, place in self._short.items() if place in self._classes}
+        return dict(sorted({**self._short_homes, **named, **given}.items()))
 
     def session(self) -> Session:
         """Return a way to make stores that are closed together: ``async with registry.session() as session:``."""
@@ -178,9 +173,6 @@ class Registry:
         if owner != place and owner in self._classes:
             gc.collect()
         return ".".join(owner) if owner != place and owner in self._classes else None
-
-    def _names(self) -> Iterable[str]:
-        return {*self, *self._short_homes, *self._entries, *(name for name in self._short if self._defined(name))}
 
     # -- entry points --------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import storage
 from storage.bridge import Data, In
+from storage.config.face import StoreFactory, open_store
 from storage.face import Face, below, calling
 from storage.file import ObjectFile, open_file
 from storage.types import Out
@@ -39,10 +40,12 @@ __all__ = [
     "ReadonlyStore",
     "SafeFilesystemStore",
     "SqliteStore",
+    "StoreFactory",
     "ZipStore",
     "clear_store",
     "copy_store",
     "get_or",
+    "open_store",
     "sync_stores",
     "update",
 ]
@@ -340,7 +343,15 @@ class PrefixStore(ObjectStore[In, Out]):
 
 
 class ReadonlyStore(ObjectStore[In, Out]):
-    """Objects can be read; every method that would change one raises `UnsupportedOperationError`."""
+    """
+    Objects can be read; every method that would change one raises `UnsupportedOperationError`.
+
+    Args:
+        base: the store below.
+
+    Raises:
+        ConfigError: *base* cannot be read.
+    """
 
     def __init__(self, base: ObjectStore[In, Out]) -> None:
         super().__init__(storage.ReadonlyStore(below(base)))

@@ -28,6 +28,9 @@ BASES = {"ObjectStore", "StoreDecorator", "KeyTransform", "DataTransform", "Valu
 #: The type arguments of a store that takes and gives what the store below does.
 PASSED_ON = "[In, Out]"
 
+#: What is neither async nor a store, and so is written by hand, in `storage.config.face`.
+WRITTEN = ("StoreFactory", "open_store")
+
 HEADER = '''"""
 The synchronous face: every store, decorator and function of `storage`, without ``await``.
 
@@ -147,14 +150,15 @@ class Writer:
 
     def text(self) -> str:
         """Return the whole file."""
-        public = sorted([*self.public, "Data", "ObjectFile"])
+        public = sorted([*self.public, "Data", "ObjectFile", *WRITTEN])
         body = "\n".join(self.lines)
         kept = ", kept" if "kept(" in body else ""
         exported = "\n".join(f'    "{name}",' for name in public)
         return (
             HEADER
             + "from typing import TYPE_CHECKING, Any, Generic\n\nimport storage\n"
-            + f"from storage.bridge import Data, In{kept}\nfrom storage.face import Face, below, calling\n"
+            + f"from storage.bridge import Data, In{kept}\n"
+            + f"from storage.config.face import {', '.join(WRITTEN)}\nfrom storage.face import Face, below, calling\n"
             + "from storage.file import ObjectFile, open_file\nfrom storage.types import Out\n\nif TYPE_CHECKING:\n"
             + "\n".join(self._imports())
             + f"\n\n__all__ = [\n{exported}\n]\n"

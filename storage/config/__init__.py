@@ -1,0 +1,1 @@
+"""Stores from text: stacks from a YAML file (`storage.config.factory`), a store from a URL (`storage.config.urls`)."""

@@ -1,0 +1,185 @@
+"""Builds stores from their definitions, those below first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from storage.base import ObjectStore
+from storage.config.constructor import Constructor
+from storage.config.definitions import Definition, Document, definition
+from storage.config.interpolation import Expanded, InterpolationError, expand
+from storage.config.kind import MismatchError, called, plain
+from storage.config.making import make
+from storage.errors import ConfigError
+from storage.store_registry import Registry
+from storage.suggestions import among
+
+__all__ = ["Builder", "Site"]
+
+
+class Site:
+    """
+    What all stores of one configuration share while they are built.
+
+    Attributes:
+        file: what the configuration is called in errors.
+        document: what it says.
+        registry: where types are looked up.
+        objects: what the program handed over.
+        variables: for ``${NAME}``.
+        main: the store that ``main:`` names or is, once it is built.
+        named: the stores that are built, by their names.
+        built: all that are built, also those without a name, those below before those above.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        document: Document,
+        registry: Registry,
+        objects: Mapping[str, object],
+        variables: Mapping[str, str],
+    ) -> None:
+        self.file = file
+        self.document = document
+        self.registry = registry
+        self.objects = objects
+        self.variables = variables
+        self.main: ObjectStore[Any, Any] | None = None
+        self.named: dict[str, ObjectStore[Any, Any]] = {}
+        self.built: list[ObjectStore[Any, Any]] = []
+
+
+class Builder:
+    """
+    Builds what one place of a configuration names.
+
+    Args:
+        site: the configuration.
+        place: where in it, as errors say it, if that is anywhere.
+        names: the stores that are being built just now, the outermost first.
+    """
+
+    def __init__(self, site: Site, place: str = "", names: tuple[str, ...] = ()) -> None:
+        self.objects = site.objects
+        self._site = site
+        self._where = f"{site.file}: {place}" if place else site.file
+        self._place = place
+        self._names = names
+
+    def store(self, value: object) -> ObjectStore[Any, Any]:
+        """
+        Return the store of this name, or of the definition that *value* is.
+
+        Raises:
+            MismatchError: it is neither.
+            ConfigError: the store cannot be built.
+        """
+        if isinstance(value, Mapping):
+            inner = definition(value, f"{self._where}, in it")
+            return Builder(self._site, f"{self._place}, the {inner.type} in it", self._names)._made(inner)
+        if not isinstance(value, str):
+            raise MismatchError(f"expected the name of a store, not {called(value)}")
+        name: str = plain(value)
+        site = self._site
+        if name in site.named:
+            return site.named[name]
+        if name not in site.document.stores:
+            self._refuse(f"no store is named {_shown(value)}: {among(name, site.document.stores)}")
+        if name in self._names:
+            circle = " -> ".join([*self._names[self._names.index(name) :], name])
+            self._refuse(f"a store cannot be below itself: {circle}")
+        builder = Builder(site, f"store {name!r}", (*self._names, name))
+        site.named[name] = store = builder._made(site.document.stores[name])
+        return store
+
+    def expanded(self, value: Any, what: str = "") -> Any:
+        """
+        Return a value with the references in all its texts replaced.
+
+        Args:
+            value: as YAML or JSON gives it.
+            what: the value's name, as errors say it.
+
+        Raises:
+            ConfigError: a variable is not set, or a reference is not well formed.
+        """
+        if isinstance(value, str):
+            try:
+                return expand(value, self._site.variables)
+            except InterpolationError as error:
+                self._refuse(f"{what}: {error}" if what else str(error))
+        if isinstance(value, list):
+            return [self.expanded(each, what) for each in value]
+        if isinstance(value, Mapping):
+            return {self.expanded(name, what): self.expanded(each, what) for name, each in value.items()}
+        return value
+
+    def _made(self, found: Definition) -> ObjectStore[Any, Any]:
+        """Return a new store."""
+        site = self._site
+        cls = self._class(self.expanded(found.type, "type"))
+        constructor = Constructor(cls)
+        config = {name: self.expanded(value, f"parameter {name!r}") for name, value in found.config.items()}
+        below = self._below(self.expanded(found.base, "base"), constructor, cls.__name__)
+        for name in config.keys() & below.keys():
+            self._refuse(f"{name!r} is both in 'base:' and in 'config:'")
+        values = {**below, **config}
+        for name, parameter in constructor.stores.items():
+            if parameter.required and name not in values:
+                names = ", ".join(site.document.stores)
+                self._refuse(f"{cls.__name__} needs '{_form(constructor)}', here for {name!r}; there are: {names}")
+        named = "store_name" in constructor.parameters and "store_name" not in values and self._names
+        given = {"store_name": self._names[-1]} if named else {}
+        store = make(cls, values, where=self._where, building=self, given=given)
+        site.built.append(store)
+        return store
+
+    def _class(self, name: str) -> type[ObjectStore[Any, Any]]:
+        registry = self._site.registry
+        if name not in registry:
+            self._refuse(f"unknown type {_shown(name)}: {among(name, [*registry, *registry.short_names()])}")
+        try:
+            return registry[plain(name)]
+        except ConfigError as error:
+            raise ConfigError(f"{self._where}: {error.message}") from error.__cause__
+
+    def _below(self, base: Any, constructor: Constructor, cls: str) -> dict[str, object]:
+        """Return the values of the parameters that ``base:`` stands for."""
+        stores = constructor.stores
+        if base is None:
+            return {}
+        if not stores:
+            self._refuse(f"{cls} is not built on another store; leave 'base:' out")
+        if isinstance(base, Mapping) and "type" not in base:
+            for name in base:
+                if name not in stores:
+                    self._refuse(f"{cls} has no store {_shown(name)} below it: {among(name, stores)}")
+            return dict(base)
+        wanted = "several" if isinstance(base, list) else "one"
+        found = [each for each in stores.values() if each.kind.holds == wanted]
+        needed = [each for each in found if each.required] or found
+        if len(needed) != 1:
+            self._refuse(f"{cls} does not take this as its 'base:', but '{_form(constructor)}'")
+        return {needed[0].name: base}
+
+    def _refuse(self, message: str) -> NoReturn:
+        raise ConfigError(f"{self._where}: {message}")
+
+
+#: How stores are written for a parameter, by how it holds them.
+_FORMS = {"one": "NAME", "several": "[NAME, ...]", "named": "{...: NAME}"}
+
+
+def _form(constructor: Constructor) -> str:
+    """Return how ``base:`` is written for a class."""
+    forms = {name: _FORMS[each.kind.holds or "one"] for name, each in constructor.stores.items()}
+    if len(forms) == 1:
+        return f"base: {next(iter(forms.values()))}"
+    return f"base: {{{', '.join(f'{name}: {form}' for name, form in forms.items())}}}"
+
+
+def _shown(value: str) -> str:
+    """Return a name as an error may show it."""
+    return value.source if isinstance(value, Expanded) else repr(value)

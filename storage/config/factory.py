@@ -1,0 +1,116 @@
+"""`StoreFactory`: stores and stacks from a configuration."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from storage.base import ObjectStore
+from storage.config.builder import Builder, Site
+from storage.config.definitions import read
+from storage.config.kind import MismatchError
+from storage.config.loading import load
+from storage.errors import ConfigError
+from storage.store_registry import Registry, registry
+
+__all__ = ["StoreFactory"]
+
+
+class StoreFactory:
+    """
+    Builds the stores of a configuration: a YAML or JSON file, or a mapping of the same form.
+
+    Each store is built once, also one that several others are built on. Building reads and opens nothing.
+
+    Args:
+        source: the path of a file, or a mapping.
+        objects: what no text can say (functions, clients, loggers), under the names that the configuration has for it.
+        registry: where types are looked up; a configuration can name nothing else.
+        environ: the variables for ``${NAME}``; those of the process, if it is not given.
+
+    Raises:
+        ConfigError: it is no configuration; the text names the file, the store and what would be right.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Mapping[str, Any],
+        *,
+        objects: Mapping[str, object] | None = None,
+        registry: Registry = registry,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        file = "the configuration" if isinstance(source, Mapping) else os.fspath(source)
+        document = read(source if isinstance(source, Mapping) else load(source), file)
+        variables = os.environ if environ is None else environ
+        self._site = Site(file, document, registry, dict(objects or {}), variables)
+        self._building = threading.RLock()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all stores, in the order of the configuration."""
+        return list(self._site.document.stores)
+
+    def build(self, name: str | None = None) -> ObjectStore[Any, Any]:
+        """
+        Return a store, not opened yet: ``async with factory.build() as store:``. Each time it is the same one.
+
+        Args:
+            name: of the store; the one that ``main:`` names, if it is not given.
+
+        Raises:
+            ConfigError: it cannot be built; the text names the file, the store and what would be right.
+        """
+        site = self._site
+        with self._building:
+            try:
+                if name is not None:
+                    return Builder(site).store(name)
+                if site.main is None:
+                    site.main = self._build_main()
+                return site.main
+            except RecursionError:
+                raise ConfigError(f"{site.file}: stores are stacked too deep") from None
+
+    async def open(self, name: str | None = None) -> ObjectStore[Any, Any]:
+        """
+        Return a store, opened; it stays open until the factory is closed.
+
+        Args:
+            name: of the store; the one that ``main:`` names, if it is not given.
+
+        Raises:
+            ConfigError: it cannot be built; the text names the file, the store and what would be right.
+        """
+        return await self.build(name).__aenter__()
+
+    async def aclose(self) -> None:
+        """Close all stores that were built, whoever has opened them, those on top first. They may be opened again."""
+        async with AsyncExitStack() as closing:
+            for store in self._site.built:
+                closing.push_async_callback(store.aclose)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._site.file!r})"
+
+    def _build_main(self) -> ObjectStore[Any, Any]:
+        builder, main = Builder(self._site, "main"), self._site.document.main
+        if main is None:
+            names = ", ".join(self.names) or "there are none"
+            raise ConfigError(f"{self._site.file}: there is no 'main:'; name the store to build: {names}")
+        try:
+            return builder.store(builder.expanded(main))
+        except MismatchError as error:
+            raise ConfigError(f"{self._site.file}: main: {error}") from None

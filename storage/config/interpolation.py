@@ -1,0 +1,108 @@
+"""
+Variables in text: ``${NAME}``, ``${NAME:-default}``, and ``$${`` for a literal ``${``.
+
+A default may have references of its own, and ends at the first ``}`` that closes none of them. It is taken when the
+variable is not set; one that is set and empty is empty. Every other ``$`` is a plain character, and so is everything in
+a variable's value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Self
+
+__all__ = ["Expanded", "InterpolationError", "expand"]
+
+#: How deep references may be in the defaults of others: deeper ones are a mistake, or meant to overflow the stack.
+DEPTH = 20
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class InterpolationError(ValueError):
+    """A variable is not set, or a reference is not well formed; the text names the variable, never a value."""
+
+
+class Expanded(str):
+    """
+    Text from outside of a configuration: from the environment, or from a URL.
+
+    It has no type of its own yet: ``"60"`` is a number where a number is wanted. And it may be a secret.
+
+    Attributes:
+        source: what to call it in an error, where it must not be shown.
+    """
+
+    __slots__ = ("source",)
+
+    source: str
+
+    def __new__(cls, text: str, source: str) -> Self:
+        made = super().__new__(cls, text)
+        made.source = source
+        return made
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """
+    Return *text* with its references replaced; an `Expanded` if there are any.
+
+    Raises:
+        InterpolationError: a variable is not set and has no default, or a reference is not well formed.
+    """
+    if "${" not in text:
+        return text
+    reading = _Reading(text, variables)
+    expanded = reading.until_end(0, live=True)
+    return Expanded(expanded, f"the value of {' and '.join(reading.names)}") if reading.names else expanded
+
+
+class _Reading:
+    """A place in a text, and the variables."""
+
+    def __init__(self, text: str, variables: Mapping[str, str]) -> None:
+        self.text = text
+        self.variables = variables
+        self.at = 0
+        self.names: dict[str, None] = {}
+
+    def until_end(self, depth: int, *, live: bool) -> str:
+        """Read to the end of the text, or of the default that this is; what is not *live* is only read over."""
+        if depth > DEPTH:
+            raise InterpolationError(f"references are in each other's defaults more than {DEPTH} deep")
+        pieces = []
+        while self.at < len(self.text):
+            if self.text.startswith("$${", self.at):
+                pieces.append("${")
+                self.at += 3
+            elif self.text.startswith("${", self.at):
+                self.at += 2
+                pieces.append(self.reference(depth, live=live))
+            elif depth and self.text[self.at] == "}":
+                return "".join(pieces)
+            else:
+                pieces.append(self.text[self.at])
+                self.at += 1
+        if depth:
+            raise InterpolationError("'${' without its '}'; write '$${' for a literal one")
+        return "".join(pieces)
+
+    def reference(self, depth: int, *, live: bool) -> str:
+        """Read a reference behind its ``${``, and return what it stands for."""
+        name = _NAME.match(self.text, self.at)
+        if name is None:
+            raise InterpolationError("'${' without a variable's name behind it; write '$${' for a literal one")
+        self.at = name.end()
+        self.names[f"${{{name[0]}}}"] = None
+        value = self.variables.get(name[0])
+        default = None
+        if self.text.startswith(":-", self.at):
+            self.at += 2
+            default = self.until_end(depth + 1, live=live and value is None)
+        if not self.text.startswith("}", self.at):
+            raise InterpolationError(f"behind '${{{name[0]}' belongs '}}' or ':-' and a default")
+        self.at += 1
+        if value is None and default is None and live:
+            raise InterpolationError(f"the variable {name[0]} is not set, and has no default (${{{name[0]}:-default}})")
+        return value if value is not None else default or ""

@@ -1,0 +1,66 @@
+"""Reads the file of a configuration: YAML, or JSON if its name ends in ``.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from storage.errors import ConfigError
+
+__all__ = ["load"]
+
+#: Bytes of a file. What people write is a hundredth of it; PyYAML would take seconds for more.
+MAX_SIZE = 256 << 10
+
+
+def load(path: str | os.PathLike[str]) -> object:
+    """
+    Return the document in a file; no part of the file is in the text of an error.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no such document; a key that is there twice is an error too.
+        ImportError: it is YAML, and PyYAML is not installed.
+    """
+    name = os.fspath(path)
+    try:
+        with open(os.path.expanduser(name), "rb") as file:
+            content = file.read(MAX_SIZE + 1)
+        if len(content) > MAX_SIZE:
+            raise ValueError(f"more than {MAX_SIZE} bytes, which is no configuration")
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise ValueError("not UTF-8 text") from None
+        return _from_json(text) if name.endswith(".json") else _from_yaml(text)
+    except OSError as cause:
+        raise ConfigError(f"{name}: {cause.strerror or cause}") from cause
+    except RecursionError:
+        raise ConfigError(f"{name}: nested too deep") from None
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def _from_yaml(text: str) -> object:
+    try:
+        from storage.config.yaml_loader import from_yaml
+    except ImportError as cause:
+        raise ImportError("a YAML file needs PyYAML: pip install 'stackstore[yaml]', or write JSON") from cause
+    return from_yaml(text)
+
+
+def _from_json(text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg}, line {error.lineno}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of an object as a dict, in which no key is lost to a later one."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key {name!r} is there twice")
+        found[name] = value
+    return found

@@ -1,0 +1,176 @@
+"""The kinds of parameters that take other values, stores and objects of the program."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from storage.base import ObjectStore
+from storage.config.interpolation import Expanded
+from storage.config.kind import Anything, Building, Holds, Kind, MismatchError, Schema, plain
+from storage.config.plain_kinds import FilePath, Nothing, Text
+
+__all__ = ["Either", "Fixed", "Handed", "Log", "Named", "Several", "Store"]
+
+
+class Several(Kind):
+    """A list, for any parameter that takes many of something."""
+
+    repeatable = True
+
+    def __init__(self, item: Kind, make: Callable[[list[object]], object] = list) -> None:
+        self._item = item
+        self._make = make
+        self.expects = "a list" if isinstance(item, Anything) else f"a list, each {item.expects}"
+        self.holds = "several" if item.holds else None
+
+    def convert(self, value: Any, building: Building) -> object:
+        if not isinstance(value, list | tuple):
+            raise self._wrong(value)
+        items = [_at(f"item {at}", self._item, each, building) for at, each in enumerate(value, 1)]
+        try:
+            return self._make(items)
+        except TypeError:
+            raise MismatchError(f"expected {self.expects}, and nothing that has no hash") from None
+
+    def schema(self) -> Schema:
+        return {"type": "array", "items": self._item.schema()}
+
+
+class Fixed(Kind):
+    """A list of so many parts, for a tuple."""
+
+    def __init__(self, parts: Sequence[Kind]) -> None:
+        self._parts = parts
+        self.expects = f"a list of {len(parts)}: {', '.join(part.expects for part in parts)}"
+        self.holds = next((part.holds for part in parts if part.holds), None)
+
+    def convert(self, value: Any, building: Building) -> object:
+        if not isinstance(value, list | tuple):
+            raise self._wrong(value)
+        if len(value) != len(self._parts):
+            raise MismatchError(f"expected {self.expects}; not {len(value)}")
+        pairs = enumerate(zip(self._parts, value, strict=True), 1)
+        return tuple(_at(f"item {at}", part, each, building) for at, (part, each) in pairs)
+
+    def schema(self) -> Schema:
+        parts = [part.schema() for part in self._parts]
+        return {"type": "array", "prefixItems": parts, "minItems": len(parts), "maxItems": len(parts)}
+
+
+class Named(Kind):
+    """A mapping."""
+
+    def __init__(self, key: Kind, value: Kind) -> None:
+        self._key = key
+        self._value = value
+        self.expects = "a mapping" if isinstance(value, Anything) else f"a mapping, each value {value.expects}"
+        self.holds = "named" if value.holds else None
+
+    def convert(self, value: Any, building: Building) -> object:
+        if not isinstance(value, Mapping):
+            raise self._wrong(value)
+        made = {}
+        for name, each in value.items():
+            where = name.source if isinstance(name, Expanded) else repr(name)
+            key: Any = _at("a key", self._key, name, building)
+            made[key] = _at(where, self._value, each, building)
+        return made
+
+    def schema(self) -> Schema:
+        return {"type": "object", "additionalProperties": self._value.schema()}
+
+
+class Store(Kind):
+    """A store, by its name in the configuration or as a definition of its own."""
+
+    expects = "the name of a store"
+    holds: Holds = "one"
+
+    def __init__(self, cls: type[ObjectStore[Any, Any]] = ObjectStore) -> None:
+        self._class = cls
+
+    def convert(self, value: Any, building: Building) -> object:
+        store = building.store(value)
+        if not isinstance(store, self._class):
+            raise MismatchError(f"expected a {self._class.__name__}, not a {type(store).__name__}")
+        return store
+
+    def schema(self) -> Schema:
+        return {"$ref": "#/$defs/store"}
+
+
+class Handed(Kind):
+    """What no text can say (a function, a client): the name of an object that the program hands over."""
+
+    def __init__(self, what: str) -> None:
+        self.expects = f"the name of one of the factory's objects: a {what}"
+
+    def convert(self, value: Any, building: Building) -> object:
+        if not isinstance(value, str):
+            raise self._wrong(value)
+        if value not in building.objects:
+            known = ", ".join(sorted(map(repr, building.objects))) or "none"
+            raise MismatchError(
+                f"expected {self.expects}; there are: {known} (StoreFactory(..., objects={{name: object}}))"
+            )
+        return building.objects[value]
+
+    def schema(self) -> Schema:
+        return {"type": "string"}
+
+
+class Either(Kind):
+    """The first of several kinds that takes the value; text is taken as text only by none of the others."""
+
+    def __init__(self, kinds: Sequence[Kind]) -> None:
+        paths = any(isinstance(kind, FilePath) for kind in kinds)
+        kept = [kind for kind in kinds if not (paths and isinstance(kind, Text))]
+        self._kinds = sorted(kept, key=lambda kind: isinstance(kind, Text))
+        self._real = [kind for kind in self._kinds if not isinstance(kind, Nothing)]
+        self.expects = " or ".join(kind.expects for kind in [*self._real, *(set(self._kinds) - set(self._real))])
+        self.holds = next((kind.holds for kind in kinds if kind.holds), None)
+        self.repeatable = any(kind.repeatable for kind in kinds)
+
+    def convert(self, value: Any, building: Building) -> object:
+        textual = any(isinstance(kind, Text | FilePath) for kind in self._kinds)
+        for kind in self._kinds:
+            if isinstance(kind, Nothing) and textual and value is not None:
+                continue  # empty text is text where text is taken
+            if len(self._real) == 1 and kind is self._real[0] and value is not None:
+                return kind.convert(value, building)  # whose error says more than ours
+            try:
+                return kind.convert(value, building)
+            except MismatchError:
+                continue
+        raise self._wrong(value)
+
+    def schema(self) -> Schema:
+        found: list[Schema] = []
+        for kind in self._real + [kind for kind in self._kinds if kind not in self._real]:
+            each = kind.schema()
+            found += [part for part in each.get("anyOf", [each]) if part not in found]
+        return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+class Log(Kind):
+    """A logger, by its name."""
+
+    expects = "the name of a logger"
+
+    def convert(self, value: Any, building: Building) -> object:
+        if not isinstance(value, str):
+            raise self._wrong(value)
+        handed = building.objects.get(value)
+        return handed if isinstance(handed, logging.Logger) else logging.getLogger(plain(value))
+
+    def schema(self) -> Schema:
+        return {"type": "string"}
+
+
+def _at(where: str, kind: Kind, value: object, building: Building) -> object:
+    try:
+        return kind.convert(value, building)
+    except MismatchError as error:
+        raise MismatchError(f"{where}: {error}") from None

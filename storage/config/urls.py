@@ -1,0 +1,163 @@
+"""`open_store`: a store from a URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+from urllib.parse import unquote
+
+from storage.base import ObjectStore
+from storage.config.constructor import Constructor
+from storage.config.interpolation import Expanded
+from storage.config.kind import MismatchError
+from storage.config.making import make
+from storage.errors import ConfigError
+from storage.store_registry import registry
+from storage.suggestions import among
+
+__all__ = ["StoreUrl", "open_store"]
+
+#: The parts of a URL (RFC 3986, appendix B). `urllib.parse.urlsplit` would drop line ends and lower the host's letters.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(#.*)?", re.DOTALL)
+
+#: What is before an ``@``, and a port behind the host.
+_AUTHORITY = re.compile(
+    r"(?:(?P<user>[^:@]*)(?::(?P<password>.*))?@)?(?P<host>\[[^\]]*\]|[^:@]*)(?::(?P<port>\d{1,5}))?", re.DOTALL
+)
+
+
+def open_store(url: str, **options: object) -> ObjectStore[Any, Any]:
+    """
+    Return the store that a URL names; it is not opened yet.
+
+    ``async with open_store("sqlite:objects.sqlite") as store:`` opens it. The scheme is the short name of a class, the
+    path its first parameter, and the query has the others: ``sqlite:///data/objects.sqlite?busy_timeout=10``. What
+    would mean something else there is written in percent: ``%3F`` for a question mark in a path.
+
+    Args:
+        url: the URL; no part of it but the scheme and the parameters' names is in the text of an error.
+        options: arguments for the constructor, of which a URL cannot say all.
+
+    Raises:
+        ConfigError: there is no such scheme or parameter, or a value is not of the parameter's type.
+    """
+    parsed = StoreUrl(url, options)
+    if parsed.scheme not in registry:
+        raise ConfigError(f"unknown scheme {parsed.scheme!r}: {among(parsed.scheme, registry.short_names())}")
+    cls: Any = registry[parsed.scheme]
+    store: ObjectStore[Any, Any] = cls._from_url(parsed) if hasattr(cls, "_from_url") else parsed.make_at_path(cls)
+    return store
+
+
+class StoreUrl:
+    """
+    A URL that names a store, in parts; its ``repr`` has none of them.
+
+    A class whose URLs have more than a path defines a class method ``_from_url(cls, url: StoreUrl)``, which returns the
+    store: ``return url.make(cls, host=url.host, port=url.port)``.
+
+    Args:
+        url: the URL.
+        options: arguments for the constructor.
+
+    Attributes:
+        scheme: in lower case.
+        user: before the host, decoded; ``""`` if there is none.
+        password: likewise.
+        host: as it is written, without its port.
+        port: None if it is not said.
+        path: decoded, with its slash at the front if it has one.
+        address: the URL as it is written, without the query.
+        query: the parameters, decoded, each with all its values.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, object] | None = None) -> None:
+        parts = _URL.fullmatch(url)
+        if parts is None:
+            raise ConfigError("a store's URL begins with a scheme, like 'file:data' or 'sqlite:///data/objects.sqlite'")
+        self.scheme = parts[1].lower()
+        self._where = f"{self.scheme} URL"
+        authority = _AUTHORITY.fullmatch(parts[2] or "")
+        if authority is None:
+            self._refuse("what is between '//' and the path is not user:password@host:port")
+        if parts[5] is not None:
+            self._refuse("'#' ends a URL; write it %23 in a path or a value")
+        self.user = self._decoded(authority["user"] or "")
+        self._written_password: str = authority["password"] or ""
+        self.password = self._decoded(self._written_password)
+        self.host: str = authority["host"]
+        self.port = int(authority["port"]) if authority["port"] else None
+        self.path = self._decoded(parts[3])
+        self.address = url.partition("?")[0]
+        self.query: dict[str, list[str]] = {}
+        for pair in parts[4].split("&") if parts[4] else ():
+            name, equals, value = pair.partition("=")
+            if not equals:
+                self._refuse("the query has the form name=value&name=value")
+            self.query.setdefault(self._decoded(name), []).append(self._decoded(value.replace("+", " ")))
+        self._options = dict(options or {})
+        self.objects: dict[str, object] = {}
+
+    def make(self, cls: type[ObjectStore[Any, Any]], **arguments: object) -> ObjectStore[Any, Any]:
+        """
+        Return a store of a class, from the query, the caller's options and *arguments*, of which text is converted.
+
+        Args:
+            cls: the class.
+            arguments: for its constructor, taken from other parts of the URL.
+
+        Raises:
+            ConfigError: the constructor does not take that.
+        """
+        constructor = Constructor(cls)
+        for name, each in constructor.stores.items():
+            if each.required and name not in self._options and name not in arguments:
+                self._refuse(f"{cls.__name__} is built on another store, which a URL cannot name; StoreFactory can")
+        values = {name: self._text(value) if isinstance(value, str) else value for name, value in arguments.items()}
+        for name, texts in self.query.items():
+            found = [self._text(text) for text in texts]
+            many = name in constructor.parameters and constructor.parameters[name].kind.repeatable
+            if name in values or (len(found) > 1 and not many):
+                self._refuse(f"the parameter {name!r} is given twice")
+            values[name] = found if many else found[0]
+        secrets = [self._text(part) for part in {self.password, self._written_password, self.address} if part]
+        return make(cls, values, where=self._where, building=self, given=self._options, secrets=secrets)
+
+    def make_at_path(self, cls: type[ObjectStore[Any, Any]]) -> ObjectStore[Any, Any]:
+        """
+        Return a store of a class whose first parameter is the path; all that a class without ``_from_url`` needs.
+
+        Args:
+            cls: the class.
+
+        Raises:
+            ConfigError: there is a host too, or the class takes no path.
+        """
+        if self.host.lower() not in ("", "localhost") or self.user or self.port is not None:
+            self._refuse(f"it has no host: write {self.scheme}:relative/path or {self.scheme}:///absolute/path")
+        if not self.path:
+            return self.make(cls)
+        first = next((name for name, each in Constructor(cls).parameters.items() if not each.kind.holds), None)
+        if first is None:
+            self._refuse(f"{cls.__name__} takes no path")
+        return self.make(cls, **{first: self.path})
+
+    def store(self, value: object) -> NoReturn:
+        """Refuse to look for another store."""
+        raise MismatchError("a URL cannot name another store; StoreFactory can")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.scheme}:...)"
+
+    def _decoded(self, text: str) -> str:
+        try:
+            return unquote(text, errors="strict")
+        except UnicodeDecodeError:
+            self._refuse("what is written in percent is not UTF-8")
+
+    def _text(self, text: str) -> Expanded:
+        return Expanded(text, "what the URL says")
+
+    def _refuse(self, message: str) -> NoReturn:
+        raise ConfigError(f"{self._where}: {message}")

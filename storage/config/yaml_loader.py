@@ -1,0 +1,70 @@
+"""YAML for configurations: PyYAML's safe types, every key once, and no more values than a document should have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+__all__ = ["from_yaml"]
+
+#: Values of a document, each alias counted as what it stands for: a dozen lines of aliases can stand for billions.
+MAX_VALUES = 50_000
+
+
+def from_yaml(text: str) -> object:
+    """
+    Return the document in *text*.
+
+    Raises:
+        ValueError: it is none; no part of the text is in the error's but for keys and tags.
+    """
+    try:
+        return yaml.load(text, _Loader)  # a safe loader, made stricter
+    except yaml.MarkedYAMLError as error:
+        place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"not YAML: {error.problem}{place}") from None
+    except yaml.YAMLError:
+        raise ValueError("not YAML: it has characters that YAML does not take") from None
+    except (ValueError, OverflowError):  # of numbers and dates that look like some and are none
+        raise ValueError("not YAML: a number or a date that is none; put it in quotes if it is text") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which by itself takes any number of values and lets a later key replace an earlier one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._sizes: dict[yaml.Node, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            anchored: Any = self.anchors.get(event.anchor)
+            if anchored is not None and anchored not in self._sizes:
+                raise self._wrong("an alias within what it stands for", event.start_mark)
+            return super().compose_node(parent, index)
+
+        node: Any = super().compose_node(parent, index)
+        if isinstance(node, yaml.MappingNode):
+            self._check_keys(node)
+            size = 1 + sum(self._sizes[part] for pair in node.value for part in pair)
+        elif isinstance(node, yaml.SequenceNode):
+            size = 1 + sum(self._sizes[part] for part in node.value)
+        else:
+            size = 1
+        if size > MAX_VALUES:
+            raise self._wrong(f"more than {MAX_VALUES} values, aliases included", node.start_mark)
+        self._sizes[node] = size
+        return node
+
+    def _check_keys(self, node: yaml.MappingNode) -> None:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if (key.tag, key.value) in seen:
+                    raise self._wrong(f"the key {key.value!r} is there twice", key.start_mark)
+                seen.add((key.tag, key.value))
+
+    def _wrong(self, problem: str, mark: Any) -> yaml.MarkedYAMLError:
+        return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)

@@ -5,15 +5,61 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+from storage.base import ObjectStore
 from storage.decorators.base import StoreDecorator
+from storage.decorators.streams import Around, WatchedStream, is_one_shot, size_of, takes_bytes
 from storage.reader import ObjectReader
 from storage.types import Attributes, ByteRange, In, ObjectInfo, Out
 
-__all__ = ["Interceptor"]
+__all__ = ["Call", "Interceptor"]
 
 T = TypeVar("T")
+
+
+class Call(Generic[T]):
+    """
+    A call to the store below, which begins when this is called.
+
+    Attributes:
+        size: the bytes that it puts, where that is known beforehand; else 0.
+    """
+
+    def __init__(self, begin: Callable[[], Awaitable[T]]) -> None:
+        self._begin = begin
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def __call__(self, around: Around | None = None) -> Awaitable[T]:
+        """
+        Begin the call; what is returned is to be awaited. It can be begun again, but for a put of a stream.
+
+        Args:
+            around: for a put of a stream, awaited for each piece in place of the function that it is given, which asks
+                the caller's iterable for the next one and returns it, or None behind the last.
+        """
+        return self._begin()
+
+
+class _Put(Call[str]):
+    """A call of `put`, with the data that it passes on."""
+
+    def __init__(self, begin: Callable[[Any], Awaitable[str]], data: Any, watched: bool) -> None:
+        self._put = begin
+        self._data = data
+        self._watched = watched
+
+    @property
+    def size(self) -> int:
+        return (size_of(self._data) or 0) if self._watched else 0
+
+    def __call__(self, around: Around | None = None) -> Awaitable[str]:
+        if around is not None and self._watched and is_one_shot(self._data):
+            return self._put(WatchedStream(self._data, around))
+        return self._put(self._data)
 
 
 class Interceptor(StoreDecorator[In, Out]):
@@ -26,19 +72,24 @@ class Interceptor(StoreDecorator[In, Out]):
 
     _steppable = True
 
-    async def intercept(self, action: str, key: str | None, call: Callable[[], Awaitable[T]]) -> T:
+    def __init__(self, base: ObjectStore[In, Out]) -> None:
+        super().__init__(base)
+        self._watches = takes_bytes(base)
+
+    async def intercept(self, action: str, key: str | None, call: Call[T]) -> T:
         """
-        Await what *call* returns, and return it; a subclass does what it is about before, after or instead.
+        Await ``call()``, and return what it returns; a subclass does what it is about before, after or instead.
 
         Args:
-            action: the method's name; ``"read"`` for a read of an open object.
-            key: the object, or None for a step of a listing.
-            call: begins the call below. It can be called again, but for the data of a `put` that is a stream.
+            action: the method's name; ``"read"`` for each read of an open object, ``"next"`` for each step of a listing
+                but its first.
+            key: the object, or None for a step of a listing; of a copy or rename the source.
+            call: begins the call below.
         """
         return await call()
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
-        return await self.intercept("get", key, partial(self.base.get, key, byte_range=byte_range))
+        return await self.intercept("get", key, Call(partial(self.base.get, key, byte_range=byte_range)))
 
     async def put(
         self,
@@ -49,25 +100,27 @@ class Interceptor(StoreDecorator[In, Out]):
         if_match: str | None = None,
         attributes: Attributes | None = None,
     ) -> str:
-        call = partial(self.base.put, key, data, if_absent=if_absent, if_match=if_match, attributes=attributes)
-        return await self.intercept("put", key, call)
+        begin = partial(self.base.put, key, if_absent=if_absent, if_match=if_match, attributes=attributes)
+        return await self.intercept("put", key, _Put(begin, data, self._watches))
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        await self.intercept("delete", key, partial(self.base.delete, key, if_match=if_match))
+        await self.intercept("delete", key, Call(partial(self.base.delete, key, if_match=if_match)))
 
     async def exists(self, key: str) -> bool:
-        return await self.intercept("exists", key, partial(self.base.exists, key))
+        return await self.intercept("exists", key, Call(partial(self.base.exists, key)))
 
     async def head(self, key: str) -> ObjectInfo:
-        return await self.intercept("head", key, partial(self.base.head, key))
+        return await self.intercept("head", key, Call(partial(self.base.head, key)))
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         async with AsyncExitStack() as opened:
-            reader = await self.intercept(
-                "open", key, lambda: opened.enter_async_context(self.base.open(key, byte_range=byte_range))
-            )
-            yield _InterceptedReader(reader, self.intercept)
+
+            def begin() -> Awaitable[ObjectReader]:
+                return opened.enter_async_context(self.base.open(key, byte_range=byte_range))
+
+            reader = await self.intercept("open", key, Call(begin))
+            yield _InterceptedReader(reader, self)
 
     def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         return self._steps("keys", self.base.keys(prefix, start_after=start_after))
@@ -79,10 +132,11 @@ class Interceptor(StoreDecorator[In, Out]):
         return self._steps("children", self.base.children(prefix, delimiter))
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        return await self.intercept("copy", source, partial(self.base.copy, source, target, if_absent=if_absent))
+        return await self.intercept("copy", source, Call(partial(self.base.copy, source, target, if_absent=if_absent)))
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        return await self.intercept("rename", source, partial(self.base.rename, source, target, if_absent=if_absent))
+        begin = partial(self.base.rename, source, target, if_absent=if_absent)
+        return await self.intercept("rename", source, Call(begin))
 
     async def _steps(self, action: str, items: AsyncIterator[T]) -> AsyncIterator[T]:
         """Yield *items*, each step a call."""
@@ -90,8 +144,10 @@ class Interceptor(StoreDecorator[In, Out]):
         async def step() -> T:
             return await anext(items, _END)
 
-        while (item := await self.intercept(action, None, step)) is not _END:
+        call = Call(step)
+        while (item := await self.intercept(action, None, call)) is not _END:
             yield item
+            action = "next"
 
 
 _END: Any = object()
@@ -100,13 +156,13 @@ _END: Any = object()
 class _InterceptedReader(ObjectReader):
     """A reader whose every read is a call."""
 
-    def __init__(self, reader: ObjectReader, intercept: Callable[..., Awaitable[bytes]]) -> None:
+    def __init__(self, reader: ObjectReader, interceptor: Interceptor[Any, Any]) -> None:
         super().__init__(reader.info)
         self._reader = reader
-        self._intercept = intercept
+        self._interceptor = interceptor
 
     async def read(self, size: int = -1, /) -> bytes:
-        return await self._intercept("read", self.info.key, partial(self._reader.read, size))
+        return await self._interceptor.intercept("read", self.info.key, Call(partial(self._reader.read, size)))
 
     def seekable(self) -> bool:
         return self._reader.seekable()

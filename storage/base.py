@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from typing import Any, ClassVar, Generic
 
 from storage import defaults
 from storage.errors import StorageError
 from storage.inheritance import settle
-from storage.lifecycle import Lifecycle
+from storage.lifecycle import Lifecycle, enter_all
 from storage.reader import ObjectReader
 from storage.store_registry import define
 from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
@@ -43,6 +43,9 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     #: `get`; both found by `storage.inheritance.settle`.
     _losses: ClassVar[frozenset[str]] = frozenset()
     _described_by: ClassVar[Callable[[Any, str], Awaitable[ObjectInfo]] | None] = None
+
+    #: The stores of `_parts`, while they are entered.
+    _entered: AsyncExitStack | None = None
 
     #: Words for what a store does to objects or calls, by which `storage.decorators.order` finds stacks that cannot be
     #: right.
@@ -240,6 +243,14 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
         """Return the stores that this one is made of, by the names of its parameters; entering it enters them."""
         return {}
+
+    async def _open(self) -> None:
+        self._entered = await enter_all(list(self._parts().values()))
+
+    async def _close(self) -> None:
+        entered, self._entered = self._entered, None
+        if entered is not None:
+            await entered.aclose()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

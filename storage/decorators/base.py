@@ -9,13 +9,12 @@ something happens derives from `StoreDecorator` itself and overrides what it is 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from storage.base import ObjectStore
 from storage.decorators.order import check_order
 from storage.errors import StorageError
-from storage.lifecycle import enter_all
 from storage.reader import ObjectReader
 from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
 
@@ -40,7 +39,6 @@ class StoreDecorator(ObjectStore[In, Out]):
     def __init__(self, base: ObjectStore[In, Out]) -> None:
         check_order(self, base)
         self.base = base
-        self._entered: AsyncExitStack | None = None
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
         return await self.base.get(key, byte_range=byte_range)
@@ -108,14 +106,6 @@ class StoreDecorator(ObjectStore[In, Out]):
 
     def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
         return {"base": self.base}
-
-    async def _open(self) -> None:
-        self._entered = await enter_all(list(self._parts().values()))
-
-    async def _close(self) -> None:
-        entered, self._entered = self._entered, None
-        if entered is not None:
-            await entered.aclose()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base!r})"

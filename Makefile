@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 ACTIVE = PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint types fresh test bench smoke docs sync demo vet check clean
+.PHONY: help install format lint types fresh test bench smoke docs sync schema demo vet check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +39,12 @@ types: $(VENV)/.dev  ## check the types, the public ones for being complete
 sync: $(VENV)/.dev  ## write storage/sync.py anew
 	$(BIN)/python -m storage._tools.generate
 
-fresh: $(VENV)/.dev  ## see whether storage/sync.py is what `make sync` would write
+schema: $(VENV)/.dev  ## write storage/config/schema.json anew
+	$(BIN)/python -m storage._tools.schema
+
+fresh: $(VENV)/.dev  ## see whether storage/sync.py and the schema are what `make sync schema` would write
 	$(BIN)/python -m storage._tools.generate --check
+	$(BIN)/python -m storage._tools.schema --check
 
 bench: $(VENV)/.bench  ## measure, beside doing without and beside peers
 	$(BIN)/python -m benchmarks

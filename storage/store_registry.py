@@ -296,7 +296,8 @@ def _is_made(name: str) -> bool:
     return name.endswith("Store") and name != "ObjectStore"
 
 
+#: The stores of this package, and the modules that they are in.
+HOMES = {name: home for name, home in _HOMES.items() if _is_made(name)}
+
 #: Every store there is, by name: of this package, of installed packages, and of the program.
-registry = Registry(
-    {name: home for name, home in _HOMES.items() if _is_made(name)}, short_names=SHORT_NAMES, group="storage.stores"
-)
+registry = Registry(HOMES, short_names=SHORT_NAMES, group="storage.stores")

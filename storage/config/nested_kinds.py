@@ -56,7 +56,7 @@ class Fixed(Kind):
 
     def schema(self) -> Schema:
         parts = [part.schema() for part in self._parts]
-        return {"type": "array", "prefixItems": parts, "minItems": len(parts), "maxItems": len(parts)}
+        return {"type": "array", "items": parts, "minItems": len(parts), "maxItems": len(parts)}
 
 
 class Named(Kind):
@@ -98,7 +98,7 @@ class Store(Kind):
         return store
 
     def schema(self) -> Schema:
-        return {"$ref": "#/$defs/store"}
+        return {"$ref": "#/definitions/below"}
 
 
 class Handed(Kind):

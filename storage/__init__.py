@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from storage.errors import KeyConflictError as KeyConflictError
     from storage.errors import KeyExistsError as KeyExistsError
     from storage.errors import KeyNotFoundError as KeyNotFoundError
+    from storage.errors import MirrorError as MirrorError
+    from storage.errors import OutcomeUnknownError as OutcomeUnknownError
     from storage.errors import PermissionDeniedError as PermissionDeniedError
     from storage.errors import PreconditionFailedError as PreconditionFailedError
     from storage.errors import RangeNotSatisfiableError as RangeNotSatisfiableError
@@ -90,9 +92,11 @@ _HOMES = {
     "KeyExistsError": "storage.errors",
     "KeyNotFoundError": "storage.errors",
     "KeyTransform": "storage.decorators.key_transform",
+    "MirrorError": "storage.errors",
     "ObjectInfo": "storage.types",
     "ObjectReader": "storage.reader",
     "ObjectStore": "storage.base",
+    "OutcomeUnknownError": "storage.errors",
     "PermissionDeniedError": "storage.errors",
     "PreconditionFailedError": "storage.errors",
     "PrefixStore": "storage.decorators.prefix",

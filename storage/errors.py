@@ -15,16 +15,18 @@ Every error of every store, in one tree.
     ├── StoreClosedError                  also a RuntimeError
     ├── StoreUnavailableError             retryable
     ├── StoreTimeoutError                 retryable, also a TimeoutError
+    ├── OutcomeUnknownError
     ├── ConfigError                       also a ValueError
-    └── BulkError                         .results
+    ├── BulkError                         .results
+    └── MirrorError                       .succeeded  .failed
 
 ``except StorageError`` catches all of them. A back end's own exception is kept as ``__cause__``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 __all__ = [
     "BulkError",
@@ -34,6 +36,7 @@ __all__ = [
     "KeyConflictError",
     "KeyExistsError",
     "KeyNotFoundError",
+    "MirrorError",
     "PermissionDeniedError",
     "PreconditionFailedError",
     "RangeNotSatisfiableError",
@@ -57,7 +60,7 @@ class StorageError(Exception):
         retryable: whether the same call may succeed when it is made again.
     """
 
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(
         self, message: str = "", *, key: str | None = None, store: object = None, request_id: str | None = None
@@ -160,6 +163,10 @@ class StoreTimeoutError(StorageError, TimeoutError):
     retryable = True
 
 
+class OutcomeUnknownError(StorageError):
+    """The call may have taken effect or not, and the store cannot tell: look before you make it again."""
+
+
 class ConfigError(StorageError, ValueError):
     """A store cannot be built as it was asked for; the message says what would be right."""
 
@@ -177,6 +184,30 @@ class BulkError(StorageError):
         shown = ", ".join(repr(key) for key in failed[:3]) + (", ..." if len(failed) > 3 else "")
         super().__init__(f"{len(failed)} of {len(results)} items failed ({shown}); see .results", store=store)
         self.results = results
+
+
+class MirrorError(StorageError):
+    """
+    Fewer children of a mirror did what was asked than it requires; each was tried, or none was changed.
+
+    Attributes:
+        succeeded: the children that did it, by their numbers: of a `put`, those that hold the new version.
+        failed: what each child raised that did not.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        key: str | None = None,
+        store: object = None,
+        succeeded: Iterable[int] = (),
+        failed: Mapping[int, StorageError] | None = None,
+    ) -> None:
+        super().__init__(message, key=key, store=store)
+        self.succeeded = tuple(succeeded)
+        self.failed = dict(failed or {})
+        self.retryable = bool(self.failed) and all(error.retryable for error in self.failed.values())
 
 
 def _restore(kind: type[StorageError], args: tuple[Any, ...], state: dict[str, Any]) -> StorageError:

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from storage import BulkError, KeyNotFoundError, StorageError, errors
+from storage import (
+    BulkError,
+    KeyNotFoundError,
+    MirrorError,
+    PermissionDeniedError,
+    StorageError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    errors,
+)
 
 ALL = {name: getattr(errors, name) for name in errors.__all__}
 
@@ -24,6 +33,7 @@ ALSO = {
     "PermissionDeniedError": PermissionError,
     "StoreClosedError": RuntimeError,
     "StoreTimeoutError": TimeoutError,
+    "ConfigError": ValueError,
 }
 
 
@@ -60,6 +70,18 @@ def test_bulk_results_survive_pickling() -> None:
     assert b"1" == copied.results["a"]
     assert isinstance(copied.results["b"], KeyNotFoundError)
     assert "b" == copied.results["b"].key
+
+
+def test_mirror_error_is_retryable_when_every_failure_is() -> None:
+    """One child that will never take the object makes trying again useless; and all of it survives pickling."""
+    passing = {0: StoreUnavailableError("busy"), 2: StoreTimeoutError("late")}
+    error = MirrorError("put failed", key="k", succeeded=[1], failed=passing)
+
+    copied = pickle.loads(pickle.dumps(error))
+
+    assert [True, True] == [error.retryable, copied.retryable]
+    assert ((1,), ["busy", "late"]) == (copied.succeeded, [str(each) for each in copied.failed.values()])
+    assert not MirrorError("put failed", failed={**passing, 3: PermissionDeniedError("no")}).retryable
 
 
 def test_errors_fit_the_built_in_ones_they_resemble() -> None:

@@ -5,17 +5,34 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import replace
 
+from storage.base import ObjectStore
 from storage.decorators.base import StoreDecorator
-from storage.errors import StorageError, UnsupportedOperationError
+from storage.errors import ConfigError, StorageError, UnsupportedOperationError
 from storage.types import Attributes, Capabilities, In, Out
 
 __all__ = ["ReadonlyStore"]
 
 
 class ReadonlyStore(StoreDecorator[In, Out]):
-    """Objects can be read; every method that would change one raises `UnsupportedOperationError`."""
+    """
+    Objects can be read; every method that would change one raises `UnsupportedOperationError`.
+
+    Args:
+        base: the store below.
+
+    Raises:
+        ConfigError: *base* cannot be read.
+    """
 
     _steppable = True
+
+    def __init__(self, base: ObjectStore[In, Out]) -> None:
+        super().__init__(base)
+        if not base.capabilities.readable:
+            raise ConfigError(
+                f"{type(self).__name__} over {type(base).__name__}, which cannot be read: together they could do "
+                "nothing at all; leave one of them out"
+            )
 
     async def put(
         self,

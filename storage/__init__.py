@@ -21,13 +21,21 @@ if TYPE_CHECKING:
     from storage.decorators.base64 import Base64Store as Base64Store
     from storage.decorators.data_transform import Coder as Coder
     from storage.decorators.data_transform import DataTransform as DataTransform
+    from storage.decorators.extension_filter import ExtensionFilterStore as ExtensionFilterStore
     from storage.decorators.gzip import GzipStore as GzipStore
+    from storage.decorators.hash_prefix import HashPrefixStore as HashPrefixStore
     from storage.decorators.interceptor import Interceptor as Interceptor
     from storage.decorators.key_transform import KeyTransform as KeyTransform
+    from storage.decorators.key_validating import KeyValidatingStore as KeyValidatingStore
     from storage.decorators.order import StackWarning as StackWarning
     from storage.decorators.prefix import PrefixStore as PrefixStore
     from storage.decorators.readonly import ReadonlyStore as ReadonlyStore
+    from storage.decorators.regex_validating import RegexValidatingStore as RegexValidatingStore
+    from storage.decorators.routing import RoutingStore as RoutingStore
+    from storage.decorators.url_encoding import UrlEncodingStore as UrlEncodingStore
+    from storage.decorators.url_validating import UrlValidatingStore as UrlValidatingStore
     from storage.decorators.value_transform import ValueTransform as ValueTransform
+    from storage.decorators.writeonly import WriteonlyStore as WriteonlyStore
     from storage.describe import describe as describe
     from storage.errors import BulkError as BulkError
     from storage.errors import ConfigError as ConfigError
@@ -83,8 +91,10 @@ _HOMES = {
     "Data": "storage.types",
     "DataTransform": "storage.decorators.data_transform",
     "DictStore": "storage.stores.dict",
+    "ExtensionFilterStore": "storage.decorators.extension_filter",
     "FilesystemStore": "storage.stores.filesystem",
     "GzipStore": "storage.decorators.gzip",
+    "HashPrefixStore": "storage.decorators.hash_prefix",
     "HashdirStore": "storage.stores.hashdir",
     "Interceptor": "storage.decorators.interceptor",
     "InvalidKeyError": "storage.errors",
@@ -92,6 +102,7 @@ _HOMES = {
     "KeyExistsError": "storage.errors",
     "KeyNotFoundError": "storage.errors",
     "KeyTransform": "storage.decorators.key_transform",
+    "KeyValidatingStore": "storage.decorators.key_validating",
     "MirrorError": "storage.errors",
     "ObjectInfo": "storage.types",
     "ObjectReader": "storage.reader",
@@ -103,7 +114,9 @@ _HOMES = {
     "Progress": "storage.copying",
     "RangeNotSatisfiableError": "storage.errors",
     "ReadonlyStore": "storage.decorators.readonly",
+    "RegexValidatingStore": "storage.decorators.regex_validating",
     "Registry": "storage.store_registry",
+    "RoutingStore": "storage.decorators.routing",
     "SafeFilesystemStore": "storage.stores.safe_filesystem",
     "SqliteStore": "storage.stores.sqlite",
     "StackWarning": "storage.decorators.order",
@@ -116,7 +129,10 @@ _HOMES = {
     "StoreUnavailableError": "storage.errors",
     "StoreUrl": "storage.config.urls",
     "UnsupportedOperationError": "storage.errors",
+    "UrlEncodingStore": "storage.decorators.url_encoding",
+    "UrlValidatingStore": "storage.decorators.url_validating",
     "ValueTransform": "storage.decorators.value_transform",
+    "WriteonlyStore": "storage.decorators.writeonly",
     "ZipStore": "storage.stores.zip",
     "clear_store": "storage.utils",
     "copy_store": "storage.copying",

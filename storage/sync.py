@@ -17,6 +17,7 @@ from storage.types import Out
 
 if TYPE_CHECKING:
     import os
+    import re
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Literal
 
@@ -31,16 +32,24 @@ __all__ = [
     "Base64Store",
     "Data",
     "DictStore",
+    "ExtensionFilterStore",
     "FilesystemStore",
     "GzipStore",
+    "HashPrefixStore",
     "HashdirStore",
+    "KeyValidatingStore",
     "ObjectFile",
     "ObjectStore",
     "PrefixStore",
     "ReadonlyStore",
+    "RegexValidatingStore",
+    "RoutingStore",
     "SafeFilesystemStore",
     "SqliteStore",
     "StoreFactory",
+    "UrlEncodingStore",
+    "UrlValidatingStore",
+    "WriteonlyStore",
     "ZipStore",
     "clear_store",
     "copy_store",
@@ -260,6 +269,31 @@ class DictStore(ObjectStore):
         def async_store(self) -> storage.DictStore: ...
 
 
+class ExtensionFilterStore(ObjectStore[In, Out]):
+    """
+    Every method refuses keys that do not end in one of *extensions* with `InvalidKeyError`. Listings skip them, and log
+    each at INFO to the logger ``storage``.
+
+    Something comes before the extension in a name: ``"a/.tif"`` has none.
+
+    Args:
+        base: the store below.
+        extensions: such as ``{".tif", ".roi.zip"}``, each with its dot.
+        ignore_case: whether ``.TIF`` is ``.tif``.
+
+    Raises:
+        ValueError: *extensions* is empty, or one has no dot before it, nothing behind that, or a slash.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], extensions: Iterable[str], *, ignore_case: bool = False) -> None:
+        super().__init__(storage.ExtensionFilterStore(below(base), extensions, ignore_case=ignore_case))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.ExtensionFilterStore[Any, Out]: ...
+
+
 class FilesystemStore(ObjectStore):
     """
     Objects are plain files, and keys their paths below *root*.
@@ -297,6 +331,32 @@ class GzipStore(ObjectStore):
         def async_store(self) -> storage.GzipStore: ...
 
 
+class HashPrefixStore(ObjectStore[In, Out]):
+    """
+    Every key has the start of its own sha-256, in hex, before it in the store below: ``"a.csv"`` is
+    ``"32f29f33/a.csv"`` there.
+
+    Back ends that share the work out by the starts of keys get an even share each, and directories stay small. Objects
+    below whose keys do not begin with their hash are neither seen nor touched. A listing collects all keys and sorts.
+
+    Args:
+        base: the store below.
+        hash_length: digits of the hash, 1 to 64.
+        separator: between the hash and the key.
+
+    Raises:
+        ValueError: *hash_length* is none of these.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], *, hash_length: int = 8, separator: str = "/") -> None:
+        super().__init__(storage.HashPrefixStore(below(base), hash_length=hash_length, separator=separator))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.HashPrefixStore[Any, Out]: ...
+
+
 class HashdirStore(ObjectStore):
     """
     An object is the file ``aa/bb/cc/rest`` of its key's sha-256 in hex, which holds exactly the object's bytes.
@@ -322,6 +382,28 @@ class HashdirStore(ObjectStore):
 
         @property
         def async_store(self) -> storage.HashdirStore: ...
+
+
+class KeyValidatingStore(ObjectStore[In, Out]):
+    """
+    Every method refuses keys that *validator* does not take with `InvalidKeyError`, and does not list them.
+
+    Args:
+        base: the store below.
+        validator: a pure function from a key to whether it is taken. It may raise a ``ValueError`` instead, whose
+            message the caller gets then; whatever else it raises passes unchanged.
+
+    Raises:
+        TypeError: *validator* cannot be called.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], validator: Callable[[str], object]) -> None:
+        super().__init__(storage.KeyValidatingStore(below(base), validator))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.KeyValidatingStore[Any, Out]: ...
 
 
 class PrefixStore(ObjectStore[In, Out]):
@@ -360,6 +442,70 @@ class ReadonlyStore(ObjectStore[In, Out]):
 
         @property
         def async_store(self) -> storage.ReadonlyStore[Any, Out]: ...
+
+
+class RegexValidatingStore(ObjectStore[In, Out]):
+    """
+    Every method refuses keys that *pattern* does not match as a whole with `InvalidKeyError`, and does not list them.
+
+    Args:
+        base: the store below.
+        pattern: a regular expression of Python's `re`, as text or compiled.
+
+    Raises:
+        ConfigError: *pattern* is no regular expression.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], pattern: str | re.Pattern[str]) -> None:
+        super().__init__(storage.RegexValidatingStore(below(base), pattern))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.RegexValidatingStore[Any, Out]: ...
+
+
+class RoutingStore(ObjectStore[In, Out]):
+    """
+    Several stores as one: the key of an object says which of them has it.
+
+    That is the store of the first pattern which matches the whole key; else that of the longest of *routes* with which
+    it starts; else *default*. A key that no route takes is refused by every method with `InvalidKeyError`. What a store
+    holds under keys that are another's is neither seen nor touched.
+
+    An object that is copied or renamed from one store to another is streamed; a rename is then a copy and a delete.
+
+    Args:
+        routes: the store of each prefix, also several prefixes of one store.
+        patterns: the store of each regular expression of Python's `re`, in the order in which they are tried.
+        default: the store of all other keys.
+        strip_prefix: cut the prefix off the keys in the stores of *routes*. A store has one route only then.
+
+    Raises:
+        ConfigError: there is no store at all, a pattern is no regular expression, or the route ``""`` leaves nothing
+            for the default; or with *strip_prefix* two keys would be one object.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str, ObjectStore[In, Out]],
+        *,
+        patterns: Mapping[str, ObjectStore[In, Out]] | None = None,
+        default: ObjectStore[In, Out] | None = None,
+        strip_prefix: bool = False,
+    ) -> None:
+        work = storage.RoutingStore(
+            {name: below(store) for name, store in routes.items()},
+            patterns=None if patterns is None else {name: below(store) for name, store in patterns.items()},
+            default=None if default is None else below(default),
+            strip_prefix=strip_prefix,
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.RoutingStore[Any, Out]: ...
 
 
 class SafeFilesystemStore(ObjectStore):
@@ -401,6 +547,75 @@ class SqliteStore(ObjectStore):
 
         @property
         def async_store(self) -> storage.SqliteStore: ...
+
+
+class UrlEncodingStore(ObjectStore[In, Out]):
+    """
+    Keys are percent-encoded in the store below, segment by segment, so that the hierarchy stays:
+    ``"reports/50 % off"`` is ``"reports/50%20%25%20off"`` there.
+
+    Only ``A-Z a-z 0-9 - . _ ~`` and the slashes between segments are left as they are, and segments that are ``.`` or
+    ``..`` are encoded too. Every key comes back as it was. Objects below whose keys are not encoded in this very way
+    are neither seen nor touched. A listing collects all keys below its prefix and sorts.
+
+    Args:
+        base: the store below.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out]) -> None:
+        super().__init__(storage.UrlEncodingStore(below(base)))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.UrlEncodingStore[Any, Out]: ...
+
+
+class UrlValidatingStore(ObjectStore[In, Out]):
+    """
+    Keys are absolute URLs, with a scheme and a host: ``"https://example.org/a?b=c"``. Every method refuses others with
+    `InvalidKeyError`, and does not list them.
+
+    A URL is taken or refused as it is, never normalised: two spellings of one address are two keys.
+
+    Args:
+        base: the store below; one that can hold keys with ``//``, which directories cannot.
+        schemes: those that are taken, in lower case; in a key the case does not matter.
+
+    Raises:
+        ValueError: *schemes* is empty, or one of them is no scheme.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], *, schemes: Iterable[str] = ("http", "https")) -> None:
+        super().__init__(storage.UrlValidatingStore(below(base), schemes=schemes))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.UrlValidatingStore[Any, Out]: ...
+
+
+class WriteonlyStore(ObjectStore[In, Out]):
+    """
+    Objects can be put, deleted and cleared; every method that would read or list one raises
+    `UnsupportedOperationError`, and so do `exists`, and `copy` and `rename`, which read what they write.
+
+    The conditions of `put` and `delete` hold as they do below, and so they still tell whether there is an object.
+
+    Args:
+        base: the store below.
+
+    Raises:
+        ConfigError: *base* cannot be written to.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out]) -> None:
+        super().__init__(storage.WriteonlyStore(below(base)))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.WriteonlyStore[Any, Out]: ...
 
 
 class ZipStore(ObjectStore):

@@ -117,7 +117,7 @@ class KeyTransform(StoreDecorator[In, Out]):
             except StorageError as error:
                 _rename(error, {inner: key})
                 raise
-            yield _RenamedReader(reader, key)
+            yield reader if inner == key else _RenamedReader(reader, key)
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         if self.keeps_order:

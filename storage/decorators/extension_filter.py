@@ -1,0 +1,57 @@
+"""`ExtensionFilterStore`: only keys with certain extensions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from storage.base import ObjectStore
+from storage.decorators.key_filter import KeyFilter
+from storage.types import In, Out
+
+__all__ = ["ExtensionFilterStore"]
+
+_log = logging.getLogger("storage")
+
+
+class ExtensionFilterStore(KeyFilter[In, Out]):
+    """
+    Every method refuses keys that do not end in one of *extensions* with `InvalidKeyError`. Listings skip them, and log
+    each at INFO to the logger ``storage``.
+
+    Something comes before the extension in a name: ``"a/.tif"`` has none.
+
+    Args:
+        base: the store below.
+        extensions: such as ``{".tif", ".roi.zip"}``, each with its dot.
+        ignore_case: whether ``.TIF`` is ``.tif``.
+
+    Raises:
+        ValueError: *extensions* is empty, or one has no dot before it, nothing behind that, or a slash.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], extensions: Iterable[str], *, ignore_case: bool = False) -> None:
+        super().__init__(base)
+        given = [extensions] if isinstance(extensions, str) else list(extensions)
+        self.extensions = frozenset(map(str.lower, given) if ignore_case else given)
+        self.ignore_case = ignore_case
+        if not given or any(len(each) < 2 or each[0] != "." or "/" in each for each in given):
+            raise ValueError(f"extensions have a dot before them, {{'.tif', '.roi.zip'}}; not {extensions!r}")
+        self._endings = tuple(sorted(self.extensions))
+
+    def objection(self, key: str) -> str | None:
+        name = key.rpartition("/")[2]
+        if (name.lower() if self.ignore_case else name).endswith(self._endings, 1):
+            return None
+        return f"a key here ends in {' or '.join(self._endings)}"
+
+    def decode(self, inner: str) -> str | None:
+        reason = self.objection(inner)
+        if reason is not None:
+            _log.info("skipped %r in %r: %s", inner, self.base, reason)
+            return None
+        return inner
+
+    def __repr__(self) -> str:
+        case = ", ignore_case=True" if self.ignore_case else ""
+        return f"{type(self).__name__}({self.base!r}, {sorted(self.extensions)}{case})"

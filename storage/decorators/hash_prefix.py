@@ -1,0 +1,49 @@
+"""`HashPrefixStore`: keys spread evenly, by a hash before each."""
+
+from __future__ import annotations
+
+import hashlib
+
+from storage.base import ObjectStore
+from storage.decorators.key_transform import KeyTransform
+from storage.types import In, Out
+
+__all__ = ["HashPrefixStore"]
+
+#: Hexadecimal digits of a sha-256.
+_DIGITS = 64
+
+
+class HashPrefixStore(KeyTransform[In, Out]):
+    """
+    Every key has the start of its own sha-256, in hex, before it in the store below: ``"a.csv"`` is
+    ``"32f29f33/a.csv"`` there.
+
+    Back ends that share the work out by the starts of keys get an even share each, and directories stay small. Objects
+    below whose keys do not begin with their hash are neither seen nor touched. A listing collects all keys and sorts.
+
+    Args:
+        base: the store below.
+        hash_length: digits of the hash, 1 to 64.
+        separator: between the hash and the key.
+
+    Raises:
+        ValueError: *hash_length* is none of these.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], *, hash_length: int = 8, separator: str = "/") -> None:
+        if not 1 <= hash_length <= _DIGITS:
+            raise ValueError(f"hash_length is 1 to {_DIGITS}, the digits of a sha-256; not {hash_length}")
+        super().__init__(base)
+        self.hash_length = hash_length
+        self.separator = separator
+
+    def encode(self, key: str) -> str:
+        return hashlib.sha256(key.encode()).hexdigest()[: self.hash_length] + self.separator + key
+
+    def decode(self, inner: str) -> str | None:
+        key = inner[self.hash_length + len(self.separator) :]
+        return key if key and self.encode(key) == inner else None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base!r}, hash_length={self.hash_length!r}, separator={self.separator!r})"

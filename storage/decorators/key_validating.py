@@ -1,0 +1,47 @@
+"""`KeyValidatingStore`: only keys that a function of yours takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from storage.base import ObjectStore
+from storage.decorators.key_filter import KeyFilter
+from storage.errors import StorageError
+from storage.types import In, Out
+
+__all__ = ["KeyValidatingStore"]
+
+
+class KeyValidatingStore(KeyFilter[In, Out]):
+    """
+    Every method refuses keys that *validator* does not take with `InvalidKeyError`, and does not list them.
+
+    Args:
+        base: the store below.
+        validator: a pure function from a key to whether it is taken. It may raise a ``ValueError`` instead, whose
+            message the caller gets then; whatever else it raises passes unchanged.
+
+    Raises:
+        TypeError: *validator* cannot be called.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], validator: Callable[[str], object]) -> None:
+        if not callable(validator):
+            raise TypeError(f"a validator is a function from a key to a bool, not {validator!r}")
+        super().__init__(base)
+        self.validator = validator
+
+    def objection(self, key: str) -> str | None:
+        told = ""
+        try:
+            if self.validator(key):
+                return None
+        except ValueError as error:
+            told = error.message if isinstance(error, StorageError) else str(error)
+        return told or f"the validator {self._name()} does not take it"
+
+    def _name(self) -> str:
+        return str(getattr(self.validator, "__name__", repr(self.validator)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base!r}, {self._name()})"

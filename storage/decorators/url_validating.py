@@ -1,0 +1,62 @@
+"""`UrlValidatingStore`: only keys that are URLs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from storage.base import ObjectStore
+from storage.decorators.key_filter import KeyFilter
+from storage.types import In, Out
+
+__all__ = ["UrlValidatingStore"]
+
+#: What no URL holds: white space and control characters. `urlsplit` would drop some of them without a word.
+_BLANK = re.compile(r"[\s\x00-\x20\x7f-\x9f]")
+
+#: What a scheme may be (RFC 3986).
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+
+#: A host: a name, also an international or an escaped one, or an address; `urlsplit` has taken brackets away.
+_HOST = re.compile(r"[\w.~%:-]+")
+
+
+class UrlValidatingStore(KeyFilter[In, Out]):
+    """
+    Keys are absolute URLs, with a scheme and a host: ``"https://example.org/a?b=c"``. Every method refuses others with
+    `InvalidKeyError`, and does not list them.
+
+    A URL is taken or refused as it is, never normalised: two spellings of one address are two keys.
+
+    Args:
+        base: the store below; one that can hold keys with ``//``, which directories cannot.
+        schemes: those that are taken, in lower case; in a key the case does not matter.
+
+    Raises:
+        ValueError: *schemes* is empty, or one of them is no scheme.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], *, schemes: Iterable[str] = ("http", "https")) -> None:
+        super().__init__(base)
+        self.schemes = frozenset([schemes] if isinstance(schemes, str) else schemes)
+        if not self.schemes or not all(map(_SCHEME.fullmatch, self.schemes)):
+            raise ValueError(f"schemes are words in lower case, at least one: {{'http', 'https'}}; not {schemes!r}")
+
+    def objection(self, key: str) -> str | None:
+        if self._is_url(key):
+            return None
+        return f"a key here is an absolute URL without blanks, {' or '.join(sorted(self.schemes))}"
+
+    def _is_url(self, key: str) -> bool:
+        if _BLANK.search(key):
+            return False
+        try:
+            url = urlsplit(key)
+            _ = url.port
+        except ValueError:  # brackets without an address in them, or a port that is no number of one
+            return False
+        return url.scheme in self.schemes and _HOST.fullmatch(url.hostname or "") is not None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base!r}, schemes={sorted(self.schemes)})"

@@ -1,0 +1,89 @@
+"""`WriteonlyStore`: put it in, do not look."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from storage.base import ObjectStore
+from storage.decorators.base import StoreDecorator
+from storage.errors import ConfigError, StorageError, UnsupportedOperationError
+from storage.reader import ObjectReader
+from storage.types import ByteRange, Capabilities, In, ObjectInfo, Out
+
+__all__ = ["WriteonlyStore"]
+
+
+class WriteonlyStore(StoreDecorator[In, Out]):
+    """
+    Objects can be put, deleted and cleared; every method that would read or list one raises
+    `UnsupportedOperationError`, and so do `exists`, and `copy` and `rename`, which read what they write.
+
+    The conditions of `put` and `delete` hold as they do below, and so they still tell whether there is an object.
+
+    Args:
+        base: the store below.
+
+    Raises:
+        ConfigError: *base* cannot be written to.
+    """
+
+    _steppable = True
+
+    def __init__(self, base: ObjectStore[In, Out]) -> None:
+        super().__init__(base)
+        if not base.capabilities.writable:
+            raise ConfigError(
+                f"{type(self).__name__} over {type(base).__name__}, which cannot be written to: together they could do "
+                "nothing at all; leave one of them out"
+            )
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
+        raise self._refusal("get", key)
+
+    async def exists(self, key: str) -> bool:
+        raise self._refusal("exists", key)
+
+    async def head(self, key: str) -> ObjectInfo:
+        raise self._refusal("head", key)
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        raise self._refusal("open", key)
+        yield  # pragma: no cover
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+        raise self._refusal("get_many")
+
+    def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        return self._refused("keys")
+
+    def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        return self._refused("scan")
+
+    def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        return self._refused("children")
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        raise self._refusal("copy", source)
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        raise self._refusal("rename", source)
+
+    async def clear(self, prefix: str = "") -> None:
+        await self.base.clear(prefix)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        below = self.base.capabilities
+        return self._capable(replace(below, readable=False, ranges=False, bounded_listing=False, cheap_head=False))
+
+    async def _refused(self, operation: str) -> AsyncIterator[Any]:
+        """Return a listing that is refused when it begins, like every other call that is awaited."""
+        raise self._refusal(operation)
+        yield  # pragma: no cover
+
+    def _refusal(self, operation: str, key: str | None = None) -> UnsupportedOperationError:
+        return UnsupportedOperationError(f"{operation} on a write-only store", key=key, store=self)

@@ -23,7 +23,7 @@ def from_yaml(text: str) -> object:
         return yaml.load(text, _Loader)  # a safe loader, made stricter
     except yaml.MarkedYAMLError as error:
         place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"not YAML: {error.problem}{place}") from None
+        raise ValueError(f"not YAML: {' '.join(filter(None, [error.context, error.problem]))}{place}") from None
     except yaml.YAMLError:
         raise ValueError("not YAML: it has characters that YAML does not take") from None
     except (ValueError, OverflowError):  # of numbers and dates that look like some and are none

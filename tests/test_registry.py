@@ -1,0 +1,402 @@
+"""The registry: every class of store by its name."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import types
+import weakref
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import storage
+from storage import ConfigError, DictStore, ObjectStore, Registry, StorageError, StoreClosedError, registry
+from storage.store_registry import HOMES, SHORT_NAMES
+
+
+def shelf(module: str = "shelves", **options: Any) -> type[DictStore]:
+    """Return a new class ``ShelfStore``, as if the module defined it."""
+    body = {"__module__": module, "__qualname__": "ShelfStore"}
+    return types.new_class("ShelfStore", (DictStore,), options, lambda namespace: namespace.update(body))
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    """No class of one test is there in the next."""
+    yield
+    gc.collect()
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_public_store_is_known_by_its_name() -> None:
+    """The names are found without importing anything; that they are those of the stores is looked up here."""
+    public = {name: getattr(storage, name) for name in storage.__all__}
+    bases = {"DataTransform", "Interceptor", "KeyTransform", "ObjectStore", "StoreDecorator", "ValueTransform"}
+    stores = {name for name, value in public.items() if isinstance(value, type) and issubclass(value, ObjectStore)}
+
+    assert stores - bases == set(HOMES)
+    assert [public[name] for name in HOMES] == [registry[name] for name in HOMES]
+    assert set(SHORT_NAMES.values()) <= set(HOMES)
+
+
+def test_iteration_is_of_sorted_class_names() -> None:
+    """What there is, each once, and how many."""
+    names = list(Registry(HOMES, short_names=SHORT_NAMES))
+
+    assert sorted(HOMES) == names
+    assert len(names) == len(Registry(HOMES, short_names=SHORT_NAMES))
+    assert set(names) <= set(registry)
+
+
+def test_async_before_a_name_changes_nothing() -> None:
+    """Users of other libraries know the stores by these names."""
+    assert DictStore is registry["AsyncDictStore"]
+    assert "AsyncGzipStore" in registry
+    assert "AsyncNothing" not in registry
+
+
+@pytest.mark.parametrize("name", SHORT_NAMES)
+def test_short_names_are_other_names_of_the_same_classes(name: str) -> None:
+    """`memory` in a configuration is as good as `DictStore`."""
+    assert registry[SHORT_NAMES[name]] is registry[name]
+    assert SHORT_NAMES[name] == registry.short_names()[name]
+
+
+def test_unknown_name_suggests_the_nearest_and_lists_all() -> None:
+    """The message is all one needs to correct a typo."""
+    with pytest.raises(ConfigError, match=r"'GzpStore': did you mean 'GzipStore'\? There are: .*DictStore") as caught:
+        registry["GzpStore"]
+
+    assert isinstance(caught.value, StorageError)
+    assert isinstance(caught.value, ValueError)
+    assert "GzpStore" not in registry
+    assert 3 not in registry
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("gzip", "GzipStore"), ("Sqlite_Store", "SqliteStore"), ("hash-dir", "HashdirStore")]
+)
+def test_what_people_write_differently_is_near(wrong: str, right: str) -> None:
+    """Letter case, hyphens and the word Store do not count as mistakes."""
+    with pytest.raises(ConfigError) as caught:
+        registry[wrong]
+
+    assert "did you mean" in str(caught.value)
+    assert registry[str(caught.value).split("did you mean '")[1].split("'")[0]] is registry[right]
+
+
+def test_looking_up_imports_one_store_and_importing_none() -> None:
+    """The registry costs nothing until it is asked, and then only what it is asked for."""
+    code = (
+        "import sys, storage; from storage import registry; names = list(registry); 'SqliteStore' in registry\n"
+        "assert not {'aiosqlite', 'sqlite3', 'storage.stores.zip'} & set(sys.modules), 'imported'\n"
+        "registry['zip']; print(*({'storage.stores.zip', 'storage.stores.sqlite'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+
+    assert "storage.stores.zip\n" == result.stdout, result.stderr
+
+
+# -- classes of the program ------------------------------------------------------------------------------------------
+
+
+def test_deriving_registers() -> None:
+    """Nothing else is to be done, and nothing is to be imported again."""
+    made = shelf(name="shelf")
+
+    assert made is registry["ShelfStore"]
+    assert made is registry["shelf"]
+    assert made is registry["AsyncShelfStore"]
+    assert "ShelfStore" in set(registry)
+    assert "ShelfStore" == registry.short_names()["shelf"]
+
+
+def test_a_class_may_have_several_short_names() -> None:
+    """As `http` and `https` are one store."""
+    made = shelf(name=("shelf", "shelves"))
+
+    assert [made, made] == [registry["shelf"], registry["shelves"]]
+
+
+def test_bases_and_private_classes_are_not_listed() -> None:
+    """What no store is made of is no answer to which stores there are."""
+
+    class UnfinishedStore(ObjectStore):
+        """A base."""
+
+    class _OwnStore(DictStore):
+        """A store for its own module."""
+
+    assert not {"UnfinishedStore", "_OwnStore", "FileStore", "StoreDecorator", "ObjectStore"} & set(registry)
+    assert [UnfinishedStore, _OwnStore] == [registry["UnfinishedStore"], registry["_OwnStore"]]
+
+
+def test_subclass_has_a_name_of_its_own() -> None:
+    """A short name is not inherited: it would be that of two classes."""
+    made = shelf(name="shelf")
+    derived = types.new_class("BoxStore", (made,))
+
+    assert made is registry["shelf"]
+    assert derived is registry["BoxStore"]
+
+
+def test_defined_anew_in_the_same_place_replaces() -> None:
+    """A notebook's cell is run again and again, and the last class is meant."""
+    first = shelf(name="shelf")
+    second = shelf(name="shelf")
+
+    assert second is registry["ShelfStore"]
+    assert second is registry["shelf"]
+    assert first is not second
+
+
+def test_defined_anew_without_its_short_name_gives_it_up() -> None:
+    """What the source no longer says is no longer so."""
+    first = shelf(name="shelf")
+    second = shelf()
+
+    assert second is registry["ShelfStore"]
+    assert "shelf" not in registry
+    assert first is not second
+
+
+def test_two_classes_of_one_name_are_an_error_when_looked_up() -> None:
+    """To define them is none: not everybody looks stores up by name."""
+    classes = [shelf("upstairs"), shelf("downstairs", name="cellar")]
+
+    with pytest.raises(ConfigError, match=r"ambiguous: downstairs\.ShelfStore and upstairs\.ShelfStore.*name="):
+        registry["ShelfStore"]
+    assert "ShelfStore" in registry
+    assert classes[1] is registry["cellar"]
+
+
+def test_a_class_of_the_name_of_ours_is_ambiguous_too() -> None:
+    """Neither silently takes the other's place, whichever was imported first."""
+
+    class GzipStore(DictStore):
+        """Somebody else's."""
+
+    with pytest.raises(ConfigError, match=r"ambiguous: storage\.decorators\.gzip\.GzipStore and test_registry\."):
+        registry["GzipStore"]
+    assert GzipStore.__name__ in registry
+
+
+def test_short_names_clash_at_once() -> None:
+    """A name that was chosen was meant, and two who choose the same have to talk."""
+    first = shelf("upstairs", name="shelf")
+
+    with pytest.raises(ConfigError, match=r"downstairs\.ShelfStore: the short name 'shelf' is taken by upstairs\."):
+        shelf("downstairs", name="shelf")
+    with pytest.raises(ConfigError, match=r"'sqlite' is taken by storage\.stores\.sqlite\.SqliteStore"):
+        shelf("downstairs", name="sqlite")
+    assert first is registry["shelf"]
+    assert first is registry["ShelfStore"]
+
+
+@pytest.mark.parametrize("name", ["", "S", "Shelf", "my_shelf", "1a", "a b", "ä"])
+def test_short_name_is_a_word_that_a_url_can_begin_with(name: str) -> None:
+    """A name that no URL can use would be one by half."""
+    with pytest.raises(ConfigError, match="a short name is lower case"):
+        shelf(name=name)
+
+
+def test_classes_are_not_kept_alive() -> None:
+    """A class that is gone is not in anybody's way; one that waits for its collection is not either."""
+    gone = weakref.ref(shelf("upstairs", name="shelf"))
+
+    kept = shelf("downstairs", name="shelf")
+
+    assert gone() is None
+    assert kept is registry["shelf"]
+    assert kept is registry["ShelfStore"]
+
+
+def test_a_registry_of_ones_own_knows_what_it_was_given() -> None:
+    """For configurations that may name some stores only."""
+    few = Registry()
+    few.register(DictStore, "ram")
+
+    assert ["DictStore"] == list(few)
+    assert DictStore is few["ram"]
+    assert "GzipStore" not in few
+
+
+# -- made together, closed together ----------------------------------------------------------------------------------
+
+
+async def test_stores_of_a_session_are_closed_together(tmp_path: Path) -> None:
+    """They are open as long as the session is."""
+    async with registry.session() as session:
+        first = await session.open("SqliteStore", path=tmp_path / "a.sqlite")
+        second = await session.open("sqlite", tmp_path / "b.sqlite")
+        await first.put("k", b"1")
+        await second.put("k", b"2")
+
+    for store in (first, second):
+        with pytest.raises(StoreClosedError):
+            await store.get("k")
+
+
+async def test_session_closes_what_it_opened_when_one_cannot_be(tmp_path: Path) -> None:
+    """An error on the way leaves nothing open."""
+    opened = []
+
+    async def open_both() -> None:
+        async with registry.session() as session:
+            opened.append(await session.open("SqliteStore", path=tmp_path / "a.sqlite"))
+            await session.open("SqliteStore", path=tmp_path / "missing" / "b.sqlite")
+
+    with pytest.raises(StorageError):
+        await open_both()
+    [first] = opened
+    with pytest.raises(StoreClosedError):
+        await first.get("k")
+
+
+# -- entry points ----------------------------------------------------------------------------------------------------
+
+
+def install(target: Path, name: str, entries: dict[str, str], modules: dict[str, str]) -> None:
+    """Make a wheel of a package and have pip install it into a directory."""
+    info = f"{name}-1.0.dist-info"
+    wheel = target.parent / f"{name}-1.0-py3-none-any.whl"
+    points = "".join(f"{point} = {value}\n" for point, value in entries.items())
+    files = {
+        **modules,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[storage.stores]\n{points}",
+    }
+    record = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in {**files, f"{info}/RECORD": record}.items():
+            archive.writestr(path, text)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--disable-pip-version-check",
+        "--upgrade",
+    ]
+    subprocess.run([*pip, "--target", str(target), str(wheel)], check=True, timeout=60)
+
+
+def run(target: Path, code: str) -> str:
+    """Run a program where the packages in a directory are installed, and return what it prints."""
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(target)!r})\n{code}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=target)
+    assert 0 == result.returncode, result.stderr
+    return result.stdout
+
+
+CRATE = """
+from storage import DictStore
+
+class CrateStore(DictStore):
+    def __init__(self, size: int = 1) -> None:
+        super().__init__()
+        self.size = size
+"""
+
+
+def test_installed_package_adds_its_stores(tmp_path: Path) -> None:
+    """By the entry point's name and by the class's; imported when one of them is looked up, and not before."""
+    target = tmp_path / "site"
+    install(target, "crates", {"crate": "crates:CrateStore"}, {"crates.py": CRATE})
+
+    printed = run(
+        target,
+        "from storage import ConfigError, StoreFactory, open_store, registry\n"
+        "print('CrateStore' in registry, 'crate' in registry, 'CrateStore' in [*registry], 'crates' in sys.modules)\n"
+        "print(open_store('crate:?size=3').size, registry['AsyncCrateStore'] is registry['crate'])\n"
+        "print(StoreFactory({'stores': {'a': {'type': 'crate', 'config': {'size': 4}}}}).build('a').size)\n"
+        "try: registry['Crate']\n"
+        "except ConfigError as error: print(error)",
+    ).splitlines()
+
+    assert ["True True True False", "3 True", "4"] == printed[:3]
+    assert "did you mean 'CrateStore'?" in printed[3]
+
+
+def test_broken_entry_point_names_its_package(tmp_path: Path) -> None:
+    """Whoever installed it learns which package it was; the other stores are not touched by it."""
+    target = tmp_path / "site"
+    entries = {"absent": "crates:Nothing", "failing": "failing:CrateStore", "number": "crates:NUMBER"}
+    modules = {"crates.py": "NUMBER = 1", "failing.py": "raise RuntimeError('no licence')"}
+    install(target, "crates", entries, modules)
+
+    printed = run(
+        target,
+        "from storage import ConfigError, registry\n"
+        "for name in ['absent', 'failing', 'number']:\n"
+        "    try: registry[name]\n"
+        "    except ConfigError as error: print(error)\n"
+        "print(registry['GzipStore'].__name__, 'failing' in registry)",
+    ).splitlines()
+
+    assert all("of the package crates" in line for line in printed[:3]), printed
+    assert "AttributeError" in printed[0]
+    assert "RuntimeError: no licence" in printed[1]
+    assert "is not a class that derives from ObjectStore" in printed[2]
+    assert "GzipStore True" == printed[3]
+
+
+#: Looks a name up, and one of ours.
+LOOK_UP = """
+from storage import ConfigError, registry
+try: print(registry[{0!r}])
+except ConfigError as error: print(error)
+print(registry['sqlite'].__name__)
+"""
+
+
+def test_entry_points_of_one_name_clash(tmp_path: Path) -> None:
+    """Both packages are named, and what is ours is found all the same."""
+    target = tmp_path / "site"
+    install(target, "crates", {"crate": "crates:CrateStore"}, {"crates.py": CRATE})
+    install(target, "boxes", {"crate": "boxes:CrateStore"}, {"boxes.py": CRATE})
+
+    clash, ours = run(target, LOOK_UP.format("crate")).splitlines()
+
+    assert "'crate'" in clash
+    assert "crates:CrateStore of the package crates" in clash
+    assert "boxes:CrateStore of the package boxes" in clash
+    assert "SqliteStore" == ours
+
+
+def test_entry_point_cannot_take_a_name_of_ours(tmp_path: Path) -> None:
+    """Else what a configuration means would depend on what is installed beside."""
+    target = tmp_path / "site"
+    install(target, "crates", {"sqlite": "crates:CrateStore"}, {"crates.py": CRATE})
+
+    clash, ours = run(target, LOOK_UP.format("crate")).splitlines()
+
+    assert "'sqlite' of crates:CrateStore of the package crates has the name of our SqliteStore" in clash
+    assert "SqliteStore" == ours
+
+
+def test_entry_point_is_not_hidden_by_a_class_of_its_name(tmp_path: Path) -> None:
+    """The program's own `crate` and an installed one are two; one class with both names is one."""
+    target = tmp_path / "site"
+    install(target, "crates", {"crate": "crates:CrateStore"}, {"crates.py": CRATE})
+    own = "from storage import DictStore\nclass MyStore(DictStore, name='crate'): pass\n"
+
+    clash, _ = run(target, own + LOOK_UP.format("crate")).splitlines()
+    assert "ambiguous: __main__.MyStore and crates.CrateStore" in clash
+
+    named = CRATE.replace("(DictStore)", "(DictStore, name='crate')")
+    install(target, "crates", {"crate": "crates:CrateStore"}, {"crates.py": named})
+
+    assert "<class 'crates.CrateStore'>" == run(target, LOOK_UP.format("crate")).splitlines()[0]
+    assert "'crate' is taken by __main__.MyStore" in run(target, own + LOOK_UP.format("crate"))

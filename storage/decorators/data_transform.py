@@ -52,7 +52,8 @@ class DataTransform(StoreDecorator):
     Sizes, ranges and descriptions are those of the decoded data. The decoded size is kept beside an object that is put
     as one buffer, where the store below has attributes; otherwise `head` and `open` decode the object to know it.
 
-    A subclass that can work piece by piece gives an `encoder` and a `decoder` too; else streams are collected.
+    A subclass that can work piece by piece gives an `encoder` and a `decoder` too; else streams are collected. One that
+    can tell the decoded size from the encoded one says so in `decoded_size`; then none is kept and none measured.
 
     Attributes:
         offload_above: bytes above which the codec works in a worker thread; None where it is too quick to matter.
@@ -81,6 +82,10 @@ class DataTransform(StoreDecorator):
 
     def decoder(self) -> Coder | None:
         """Return a new coder for one object's way out, or None where only `decode` works."""
+        return None
+
+    def decoded_size(self, size: int) -> int | None:
+        """Return the decoded size of an object that has *size* bytes below, or None where only decoding tells."""
         return None
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
@@ -112,7 +117,7 @@ class DataTransform(StoreDecorator):
         return await self.base.put(key, encoded, if_absent=if_absent, if_match=if_match, attributes=attributes)
 
     async def head(self, key: str) -> ObjectInfo:
-        info = _pop(await self.base.head(key))
+        info = self._described(await self.base.head(key))
         if info is not None:
             return info
         async with DataTransform.open(self, key) as reader:  # a subclass's own open may be what asks for the head
@@ -123,7 +128,7 @@ class DataTransform(StoreDecorator):
         measured: ObjectInfo | None = None
         for _ in range(defaults.ATTEMPTS):
             async with self.base.open(key) as source:
-                info = measured if measured and measured.etag == source.info.etag else _pop(source.info)
+                info = measured if measured and measured.etag == source.info.etag else self._described(source.info)
                 async with aclosing(self._decoded(key, source)) as pieces:
                     if info is not None:
                         start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
@@ -132,7 +137,10 @@ class DataTransform(StoreDecorator):
                     size = 0
                     async for piece in pieces:
                         size += len(piece)
-                    measured = replace(source.info, size=size, attributes=_outer(source.info.attributes)[0])
+                    attributes = source.info.attributes
+                    if not self._tells_sizes:
+                        attributes, _ = _outer(attributes)
+                    measured = replace(source.info, size=size, attributes=attributes)
         raise StoreUnavailableError("the object changed each time it was measured; try again", key=key, store=self)
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
@@ -152,7 +160,7 @@ class DataTransform(StoreDecorator):
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         async for below in self.base.scan(prefix, start_after=start_after):
-            info = _pop(below)
+            info = self._described(below)
             if info is None:
                 try:
                     info = await self.head(below.key)
@@ -170,11 +178,23 @@ class DataTransform(StoreDecorator):
     def capabilities(self) -> Capabilities:
         below = self.base.capabilities
         streaming = below.streaming and self.encoder() is not None and self.decoder() is not None
-        return self._capable(replace(below, ranges=False, cheap_head=False, streaming=streaming))
+        cheap_head = below.cheap_head and self._tells_sizes
+        return self._capable(replace(below, ranges=False, cheap_head=cheap_head, streaming=streaming))
 
     @cached_property
     def _keeps_sizes(self) -> bool:
-        return self.base.capabilities.attributes
+        return self.base.capabilities.attributes and not self._tells_sizes
+
+    @cached_property
+    def _tells_sizes(self) -> bool:
+        return type(self).decoded_size is not DataTransform.decoded_size
+
+    def _described(self, below: ObjectInfo) -> ObjectInfo | None:
+        """Return the description of the decoded object, or None where it must be decoded for its size."""
+        if not self._tells_sizes:
+            return _pop(below)
+        size = self.decoded_size(below.size)
+        return None if size is None else replace(below, size=size)
 
     async def _run(self, size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do a piece of the codec's work on *size* bytes, in a worker thread where that is worth its hop."""

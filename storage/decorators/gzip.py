@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
-from typing import ClassVar
 
 from storage.base import ObjectStore
 from storage.data import CHUNK
-from storage.decorators.data_transform import Coder, DataTransform
+from storage.decorators.compressor import Compressor
+from storage.decorators.data_transform import Coder
 from storage.errors import CorruptObjectError
 
 __all__ = ["GzipStore"]
@@ -22,7 +22,7 @@ GZIP = 31
 SLICE = 64 << 10
 
 
-class GzipStore(DataTransform):
+class GzipStore(Compressor):
     """
     Objects are gzip files (RFC 1952) in the store below, which any other program can read.
 
@@ -32,33 +32,14 @@ class GzipStore(DataTransform):
         max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
     """
 
-    _traits = frozenset({"transforms", "compresses"})
-
-    # 64 KiB take about 2 ms to compress at level 6: longer than the loop's other tasks should wait.
-    offload_above: ClassVar[int | None] = 64 << 10
-
     def __init__(self, base: ObjectStore, *, level: int = 6, max_size: int = 1 << 30) -> None:
         if not 0 <= level <= 9:
             raise ValueError(f"a gzip level is 0 to 9, not {level}")
-        super().__init__(base)
+        super().__init__(base, max_size=max_size)
         self.level = level
-        self.max_size = max_size
 
     def encode(self, data: bytes) -> bytes:
         return gzip.compress(data, self.level, mtime=0)  # without a time, equal bytes give equal files
-
-    def decode(self, data: bytes) -> bytes:
-        decoder = _Decoder()
-        pieces, size = [], 0
-        for piece in decoder.feed(data):
-            pieces.append(piece)
-            size += len(piece)
-            if size > self.max_size:
-                raise CorruptObjectError(
-                    f"decompresses to more than max_size={self.max_size} bytes; raise it, or read in pieces with open()"
-                )
-        pieces.append(decoder.finish())
-        return b"".join(pieces)
 
     def encoder(self) -> Coder:
         return _Encoder(self.level)

@@ -128,7 +128,7 @@ class Capabilities:
     What a store, through all its decorators, really does. The conformance suite selects its tests by this record.
 
     Attributes:
-        readable: objects can be read.
+        readable: objects can be read, and it can be told which there are.
         writable: objects can be put and deleted.
         conditional_put: ``if_absent`` and ``if_match`` of `put` hold, else they raise `UnsupportedOperationError`.
         conditional_delete: ``if_match`` of `delete` holds, likewise.

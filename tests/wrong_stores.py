@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 import wrong_keys
 import wrong_objects
+import wrong_sinks
 from wrong_keys import Wrong
 
 from storage import DictStore, ObjectStore
@@ -18,7 +19,7 @@ __all__ = ["WRONG"]
 
 WRONG: dict[str, type[Wrong]] = {
     name: kind
-    for name, kind in {**vars(wrong_keys), **vars(wrong_objects)}.items()
+    for name, kind in {**vars(wrong_keys), **vars(wrong_objects), **vars(wrong_sinks)}.items()
     if isinstance(kind, type) and hasattr(kind, "found_by")
 }
 

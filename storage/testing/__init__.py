@@ -44,6 +44,7 @@ _EXPLAINED = [
         "naming",
         "reading",
         "sharing",
+        "sinks",
         "streams",
         "writing",
     )

@@ -13,6 +13,7 @@ from storage.testing.moving import Moving
 from storage.testing.naming import Naming
 from storage.testing.reading import Reading
 from storage.testing.sharing import Sharing
+from storage.testing.sinks import Sinks
 from storage.testing.streams import Streams
 from storage.testing.writing import Writing
 
@@ -21,7 +22,7 @@ __all__ = ["StoreConformance"]
 
 @pytest.mark.asyncio
 class StoreConformance(
-    Reading, Writing, Streams, Conditions, Attributed, Listing, Moving, Bulk, Naming, Sharing, Cancellation
+    Reading, Writing, Streams, Conditions, Attributed, Listing, Moving, Bulk, Naming, Sharing, Cancellation, Sinks
 ):
     """
     What every store does, as tests: derive a class and give it a fixture `store` that yields an open, empty one.

@@ -49,7 +49,8 @@ class Harness:
         """
         Return the object's bytes, None where there is no object.
 
-        Override it to read past the store (its file, its row), so that a wrong put cannot hide behind a wrong get.
+        Override it to read past the store (its file, its row), so that a wrong put cannot hide behind a wrong get; for
+        a store that cannot be read there is no other way.
         """
         try:
             return await store.get(key)

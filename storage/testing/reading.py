@@ -81,7 +81,7 @@ class Reading(Harness):
         assert isinstance(caught.value, StorageError)
         assert not caught.value.retryable
 
-    @needs(readable=None, writable=None)
+    @needs(writable=None)
     async def test_exists_tells(self, store: ObjectStore) -> None:
         """What is there exists; a part of its name, or a longer one, does not."""
         await self.fill(store, {"some/key": b"x"})
@@ -275,17 +275,6 @@ class Reading(Harness):
             await fail()
 
         assert TEXT == await store.get("k")
-
-    @needs(readable=False)
-    async def test_reading_is_unsupported(self, store: ObjectStore) -> None:
-        """A store that cannot be read says so."""
-        await store.put("k", b"v")
-
-        with pytest.raises(NotImplementedError):
-            await store.get("k")
-        with pytest.raises(NotImplementedError):
-            async with store.open("k"):
-                pass  # pragma: no cover
 
 
 @cache

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from storage import CorruptObjectError, DataTransform, KeyNotFoundError, KeyTransform, ObjectStore
 
-__all__ = ["BackwardsStore", "MinimalStore", "SaltedStore"]
+__all__ = ["BackwardsStore", "EndingStore", "MinimalStore", "SaltedStore"]
 
 
 class MinimalStore(ObjectStore):
@@ -42,6 +42,16 @@ class BackwardsStore(KeyTransform):
 
     def decode(self, inner: str) -> str | None:
         return inner[::-1]
+
+
+class EndingStore(KeyTransform):
+    """Keys have an extension below."""
+
+    def encode(self, key: str) -> str:
+        return f"{key}.tif"
+
+    def decode(self, inner: str) -> str | None:
+        return inner.removesuffix(".tif") if inner.endswith(".tif") else None
 
 
 class SaltedStore(DataTransform):

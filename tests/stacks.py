@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import re
 import sqlite3
 import zipfile
 from collections.abc import Callable
@@ -17,23 +18,40 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
-from examples import BackwardsStore, MinimalStore, SaltedStore
+from examples import BackwardsStore, EndingStore, MinimalStore, SaltedStore
+from values import buffers, documents, in_document, texts
+from zstds import zstd
 
 from storage import (
     Base64Store,
+    BufferStore,
     Capabilities,
+    ChecksumStore,
     DictStore,
+    EncryptingStore,
+    ExtensionFilterStore,
     FilesystemStore,
     GzipStore,
     HashdirStore,
+    HashPrefixStore,
+    JsonStore,
+    KeyValidatingStore,
     ObjectStore,
     PrefixStore,
     ReadonlyStore,
+    RegexValidatingStore,
+    RoutingStore,
     SafeFilesystemStore,
     SqliteStore,
     StoreDecorator,
+    TextEncodingStore,
+    UrlEncodingStore,
+    UrlValidatingStore,
+    WriteonlyStore,
     ZipStore,
+    ZstdStore,
 )
 
 __all__ = ["DECORATORS", "DEEP", "STACKS", "STORES", "Over", "Stack", "over"]
@@ -204,8 +222,48 @@ def in_zip(store: ObjectStore, root: Path, key: str) -> bytes | None:
 DATABASE = "objects.db"
 ARCHIVE = "objects.zip"
 
+SITE = "https://example.org/"
+
+#: A key for encryption.
+SECRET = bytes(range(32))
+
 #: Bytes before and behind an object in the store of examples.py.
 SALT = 4
+
+
+def url_encoded(key: str) -> str:
+    return "/".join({".": "%2E", "..": "%2E%2E"}.get(each, quote(each, safe="")) for each in key.split("/"))
+
+
+def routed(base: ObjectStore) -> ObjectStore:
+    """Return three parts of one store behind routes of both kinds."""
+    return RoutingStore(
+        {"a": PrefixStore(base, "of-a/"), "a/": PrefixStore(base, "below-a/")},
+        patterns={r".*\d": PrefixStore(base, "numbered/")},
+        default=PrefixStore(base, "rest/"),
+    )
+
+
+def routed_name(key: str) -> str:
+    if re.fullmatch(r".*\d", key):
+        return f"numbered/{key}"
+    return f"below-a/{key}" if key.startswith("a/") else f"of-a/{key}" if key.startswith("a") else f"rest/{key}"
+
+
+def stripped(base: ObjectStore) -> ObjectStore:
+    """Return three parts of one store behind routes whose prefixes are cut off."""
+    return RoutingStore(
+        {"a/": PrefixStore(base, "below-a/"), "a/c/": PrefixStore(base, "below-c/")},
+        default=PrefixStore(base, "rest/"),
+        strip_prefix=True,
+    )
+
+
+def stripped_name(key: str) -> str:
+    if key.startswith("a/c/"):
+        return f"below-c/{key[4:]}"
+    return f"below-a/{key[2:]}" if key.startswith("a/") else f"rest/{key}"
+
 
 STORES: dict[str, Stack] = {
     "dict": Stack(make=lambda root: DictStore(), raw=in_dict),
@@ -226,7 +284,31 @@ DECORATORS: dict[str, Over] = {
     "prefix": Over(make=lambda base: PrefixStore(base, "a/"), name="a/".__add__),
     "gzip": Over(make=GzipStore, code=gzip.decompress),
     "base64": Over(make=Base64Store, code=base64.b64decode),
+    "zstd": Over(make=ZstdStore, code=zstd.decompress),
+    "checksum": Over(make=ChecksumStore, code=lambda data: data[:-32]),
+    "encrypting": Over(
+        make=lambda base: EncryptingStore(base, {"old": SECRET[::-1], "new": SECRET}, active="new"), code=None
+    ),
+    "text": Over(make=lambda base: TextEncodingStore(base, "latin-1"), wrap=texts),
+    "json": Over(make=JsonStore, code=in_document, wrap=documents),
+    "buffer": Over(make=BufferStore, wrap=buffers),
     "readonly": Over(make=ReadonlyStore, writable=False),
+    "hash-prefix": Over(make=HashPrefixStore, name=lambda key: f"{hashlib.sha256(key.encode()).hexdigest()[:8]}/{key}"),
+    "url-encoding": Over(make=UrlEncodingStore, name=url_encoded),
+    "key-validating": Over(make=lambda base: KeyValidatingStore(base, lambda key: "\0" not in key)),
+    "regex-validating": Over(make=lambda base: RegexValidatingStore(base, r"[^\0]+")),
+    "url-validating": Over(
+        make=UrlValidatingStore,
+        name=SITE.__add__,
+        wrap=lambda store: PrefixStore(store, SITE),
+        bases=("dict", "safe-filesystem", "sqlite"),  # no plain path has the two slashes
+    ),
+    "extension-filter": Over(
+        make=lambda base: ExtensionFilterStore(base, {".tif"}), name=lambda key: f"{key}.tif", wrap=EndingStore
+    ),
+    "routing": Over(make=routed, name=routed_name, below=attrgetter("default.base")),
+    "routing-stripped": Over(make=stripped, name=stripped_name, below=attrgetter("default.base")),
+    "writeonly": Over(make=WriteonlyStore),
     "prefix-p": Over(make=lambda base: PrefixStore(base, "p"), name="p".__add__, bases=()),
     "backwards": Over(make=BackwardsStore, name=lambda key: key[::-1], bases=("dict",)),
     "salted": Over(make=SaltedStore, code=lambda data: data[SALT:-SALT], bases=("dict",)),

@@ -9,7 +9,7 @@ from storage.data import CHUNK
 from storage.errors import UnsupportedOperationError
 from storage.types import ByteRange, ObjectInfo
 
-__all__ = ["BytesReader", "ObjectReader", "SeekableReader"]
+__all__ = ["BytesReader", "ObjectReader", "ReaderDecorator", "SeekableReader"]
 
 
 class ObjectReader(ABC):
@@ -48,6 +48,28 @@ class ObjectReader(ABC):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while piece := await self.read(CHUNK):
             yield piece
+
+
+class ReaderDecorator(ObjectReader):
+    """
+    A reader that passes every call on to another one, and has a description of its own.
+
+    Attributes:
+        reader: the reader below.
+    """
+
+    def __init__(self, reader: ObjectReader, info: ObjectInfo | None = None) -> None:
+        super().__init__(reader.info if info is None else info)
+        self.reader = reader
+
+    async def read(self, size: int = -1, /) -> bytes:
+        return await self.reader.read(size)
+
+    def seekable(self) -> bool:
+        return self.reader.seekable()
+
+    async def seek(self, offset: int, /) -> None:
+        await self.reader.seek(offset)
 
 
 class SeekableReader(ObjectReader):

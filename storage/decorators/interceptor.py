@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from storage.base import ObjectStore
 from storage.decorators.base import StoreDecorator
 from storage.decorators.streams import Around, WatchedStream, is_one_shot, size_of, takes_bytes
-from storage.reader import ObjectReader
+from storage.reader import ObjectReader, ReaderDecorator
 from storage.types import Attributes, ByteRange, In, ObjectInfo, Out
 
 __all__ = ["Call", "Interceptor"]
@@ -153,19 +153,12 @@ class Interceptor(StoreDecorator[In, Out]):
 _END: Any = object()
 
 
-class _InterceptedReader(ObjectReader):
+class _InterceptedReader(ReaderDecorator):
     """A reader whose every read is a call."""
 
     def __init__(self, reader: ObjectReader, interceptor: Interceptor[Any, Any]) -> None:
-        super().__init__(reader.info)
-        self._reader = reader
+        super().__init__(reader)
         self._interceptor = interceptor
 
     async def read(self, size: int = -1, /) -> bytes:
-        return await self._interceptor.intercept("read", self.info.key, Call(partial(self._reader.read, size)))
-
-    def seekable(self) -> bool:
-        return self._reader.seekable()
-
-    async def seek(self, offset: int, /) -> None:
-        await self._reader.seek(offset)
+        return await self._interceptor.intercept("read", self.info.key, Call(partial(self.reader.read, size)))

@@ -13,7 +13,7 @@ from storage.concurrency import stream
 from storage.decorators.base import StoreDecorator
 from storage.errors import StorageError
 from storage.keys import check_key
-from storage.reader import ObjectReader
+from storage.reader import ObjectReader, ReaderDecorator
 from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
 
 __all__ = ["KeyTransform"]
@@ -235,22 +235,15 @@ def _renamed(results: dict[str, T], names: dict[str, str]) -> dict[str, T]:
     return {names[inner]: result for inner, result in results.items()}
 
 
-class _RenamedReader(ObjectReader):
+class _RenamedReader(ReaderDecorator):
     """A reader whose description and errors carry the caller's key."""
 
     def __init__(self, reader: ObjectReader, key: str) -> None:
-        super().__init__(replace(reader.info, key=key))
-        self._reader = reader
+        super().__init__(reader, replace(reader.info, key=key))
 
     async def read(self, size: int = -1, /) -> bytes:
         try:
-            return await self._reader.read(size)
+            return await super().read(size)
         except StorageError as error:
-            _rename(error, {self._reader.info.key: self.info.key})
+            _rename(error, {self.reader.info.key: self.info.key})
             raise
-
-    def seekable(self) -> bool:
-        return self._reader.seekable()
-
-    async def seek(self, offset: int, /) -> None:
-        await self._reader.seek(offset)

@@ -37,6 +37,7 @@ __all__ = [
     "KeyExistsError",
     "KeyNotFoundError",
     "MirrorError",
+    "OutcomeUnknownError",
     "PermissionDeniedError",
     "PreconditionFailedError",
     "RangeNotSatisfiableError",
@@ -117,6 +118,10 @@ class PreconditionFailedError(StorageError):
 
     def __init__(self, key: str, *, store: object = None, message: str = "") -> None:
         super().__init__(message, key=key, store=store)
+
+
+#: What a store answers when all is well with it: the object is not there, or is there, or is another version.
+ANSWERS = KeyNotFoundError, KeyExistsError, PreconditionFailedError
 
 
 class InvalidKeyError(StorageError, ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import collections.abc
 import datetime
+import inspect
 import logging
 import os
 import pathlib
@@ -81,6 +82,8 @@ class _Missing(dict[str, Any]):
 
 def kind_of(annotation: Any) -> Kind:
     """Return the kind of what is annotated so."""
+    if annotation in (Any, object, inspect.Parameter.empty):
+        return Anything()
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return kind_of(arguments[0])
@@ -98,7 +101,7 @@ def kind_of(annotation: Any) -> Kind:
     if annotation is None:
         return Nothing()
     cls = origin or annotation
-    return _kind_of_class(cls, arguments) if isinstance(cls, type) and cls is not object else Anything()
+    return _kind_of_class(cls, arguments) if isinstance(cls, type) else Anything()
 
 
 def _kind_of_class(cls: type, arguments: tuple[Any, ...]) -> Kind:

@@ -32,12 +32,12 @@ class Constructor:
     """
     The parameters of a class of stores.
 
-    A constructor that takes any options (``**options``) has also the parameters of the constructors that it hands them
-    on to.
+    A constructor that takes any options (``**options``) may hand them on to those of its bases: their parameters are
+    known, and may be left out.
 
     Attributes:
         parameters: each by its name, in order.
-        others: the kind of options of any name, None where there are none.
+        others: the kind of options of any other name, None where there are none.
     """
 
     def __init__(self, cls: type[ObjectStore[Any, Any]]) -> None:
@@ -46,18 +46,18 @@ class Constructor:
         self.parameters: dict[str, Parameter] = {}
         self.others: Kind | None = None
         for function in _constructors(cls):
-            self.others = None
             declared = list(inspect.signature(function).parameters.values())[1:]
             self._declared = self._declared or declared
             for each in declared:
                 kind = kind_of(annotation_of(each.annotation, function))
                 if each.kind is Declared.VAR_KEYWORD:
-                    self.others = kind
+                    self.others = self.others or kind
                 elif each.kind is Declared.VAR_POSITIONAL:
                     self.parameters.setdefault(each.name, Parameter(each.name, Several(kind), ()))
-                else:
-                    self.parameters.setdefault(each.name, Parameter(each.name, kind, each.default))
-            if self.others is None:
+                else:  # what is behind ``**options`` may be given by the class itself
+                    default = each.default if self.others is None or declared is self._declared else None
+                    self.parameters.setdefault(each.name, Parameter(each.name, kind, default))
+            if not any(each.kind is Declared.VAR_KEYWORD for each in declared):
                 break
 
     @property

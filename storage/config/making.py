@@ -68,6 +68,9 @@ def make(
         return constructor.call(arguments)
     except Exception as cause:  # whatever a constructor raises, it is the values that it does not take
         text = str(cause) or type(cause).__name__
+        unknown = [name for name in values if name not in constructor.parameters]
+        if unknown and isinstance(cause, TypeError):
+            text += f"; {among(unknown[0], constructor.parameters)}"
         hidden = _hide(text, [values, *secrets])
         raise ConfigError(f"{where}: {cls.__name__}: {hidden}") from (cause if hidden == text else None)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from storage.base import ObjectStore
 from storage.config.interpolation import Expanded
 from storage.config.kind import Anything, Building, Holds, Kind, MismatchError, Schema, plain
-from storage.config.plain_kinds import FilePath, Nothing, Text
+from storage.config.plain_kinds import Binary, FilePath, Nothing, Number, Seconds, Text
 
 __all__ = ["Either", "Fixed", "Handed", "Log", "Named", "Several", "Store"]
 
@@ -122,33 +123,35 @@ class Handed(Kind):
 
 
 class Either(Kind):
-    """The first of several kinds that takes the value; text is taken as text only by none of the others."""
+    """The first of several kinds that takes the value; text is taken as text, but for what only text can name."""
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         paths = any(isinstance(kind, FilePath) for kind in kinds)
+        times = any(isinstance(kind, Seconds) for kind in kinds)
         kept = [kind for kind in kinds if not (paths and isinstance(kind, Text))]
-        self._kinds = sorted(kept, key=lambda kind: isinstance(kind, Text))
-        self._real = [kind for kind in self._kinds if not isinstance(kind, Nothing)]
-        self.expects = " or ".join(kind.expects for kind in [*self._real, *(set(self._kinds) - set(self._real))])
+        ranked = sorted(kept, key=lambda kind: (isinstance(kind, Text | Binary), isinstance(kind, Binary)))
+        self._real = [kind for kind in ranked if not isinstance(kind, Nothing)]
+        self._optional = len(self._real) < len(ranked)
+        said = [kind.expects for kind in self._real if not (times and isinstance(kind, Number))]
+        self.expects = " or ".join([*dict.fromkeys(said), *(["nothing"] if self._optional else [])])
         self.holds = next((kind.holds for kind in kinds if kind.holds), None)
         self.repeatable = any(kind.repeatable for kind in kinds)
 
     def convert(self, value: Any, building: Building) -> object:
-        textual = any(isinstance(kind, Text | FilePath) for kind in self._kinds)
-        for kind in self._kinds:
-            if isinstance(kind, Nothing) and textual and value is not None:
-                continue  # empty text is text where text is taken
-            if len(self._real) == 1 and kind is self._real[0] and value is not None:
-                return kind.convert(value, building)  # whose error says more than ours
-            try:
+        textual = any(isinstance(kind, Text | FilePath) for kind in self._real)
+        if self._optional and (value is None or not textual):  # empty text is text where text is taken
+            with suppress(MismatchError):
+                return Nothing().convert(value, building)
+        if len(self._real) == 1:
+            return self._real[0].convert(value, building)  # whose error says more than ours
+        for kind in self._real:
+            with suppress(MismatchError):
                 return kind.convert(value, building)
-            except MismatchError:
-                continue
         raise self._wrong(value)
 
     def schema(self) -> Schema:
         found: list[Schema] = []
-        for kind in self._real + [kind for kind in self._kinds if kind not in self._real]:
+        for kind in [*self._real, *([Nothing()] if self._optional else [])]:
             each = kind.schema()
             found += [part for part in each.get("anyOf", [each]) if part not in found]
         return found[0] if len(found) == 1 else {"anyOf": found}

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from storage.decorators.url_validating import UrlValidatingStore as UrlValidatingStore
     from storage.decorators.value_transform import ValueTransform as ValueTransform
     from storage.decorators.writeonly import WriteonlyStore as WriteonlyStore
+    from storage.decorators.zstd import ZstdStore as ZstdStore
     from storage.describe import describe as describe
     from storage.errors import BulkError as BulkError
     from storage.errors import ConfigError as ConfigError
@@ -134,6 +135,7 @@ _HOMES = {
     "ValueTransform": "storage.decorators.value_transform",
     "WriteonlyStore": "storage.decorators.writeonly",
     "ZipStore": "storage.stores.zip",
+    "ZstdStore": "storage.decorators.zstd",
     "clear_store": "storage.utils",
     "copy_store": "storage.copying",
     "describe": "storage.describe",

@@ -51,6 +51,7 @@ __all__ = [
     "UrlValidatingStore",
     "WriteonlyStore",
     "ZipStore",
+    "ZstdStore",
     "clear_store",
     "copy_store",
     "get_or",
@@ -663,6 +664,27 @@ class ZipStore(ObjectStore):
             StoreFullError: there is no room for both.
         """
         self._run(self.async_store.compact())
+
+
+class ZstdStore(ObjectStore):
+    """
+    Objects are Zstandard files (RFC 8878) in the store below, which any other program can read.
+
+    Needs ``pip install 'stackstore[zstd]'`` before Python 3.14.
+
+    Args:
+        base: the store below.
+        level: 1 (fastest) to 22 (smallest, slowest; over 19 it takes much memory).
+        max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
+    """
+
+    def __init__(self, base: ObjectStore, *, level: int = 3, max_size: int = 1 << 30) -> None:
+        super().__init__(storage.ZstdStore(below(base), level=level, max_size=max_size))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.ZstdStore: ...
 
 
 def clear_store(store: ObjectStore, prefix: str = "") -> None:

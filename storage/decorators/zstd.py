@@ -1,0 +1,42 @@
+"""`ZstdStore`: smaller objects, for little of the processor's time."""
+
+from __future__ import annotations
+
+from storage.base import ObjectStore
+from storage.decorators.compressor import Compressor
+from storage.decorators.data_transform import Coder
+
+__all__ = ["ZstdStore"]
+
+
+class ZstdStore(Compressor):
+    """
+    Objects are Zstandard files (RFC 8878) in the store below, which any other program can read.
+
+    Needs ``pip install 'stackstore[zstd]'`` before Python 3.14.
+
+    Args:
+        base: the store below.
+        level: 1 (fastest) to 22 (smallest, slowest; over 19 it takes much memory).
+        max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
+    """
+
+    def __init__(self, base: ObjectStore, *, level: int = 3, max_size: int = 1 << 30) -> None:
+        if not 1 <= level <= 22:
+            raise ValueError(f"a zstd level is 1 to 22, not {level}")
+        try:
+            from storage.decorators import zstd_coder
+        except ImportError as cause:
+            raise ImportError("ZstdStore needs backports.zstd: pip install 'stackstore[zstd]'") from cause
+        super().__init__(base, max_size=max_size)
+        self.level = level
+        self._zstd = zstd_coder
+
+    def encode(self, data: bytes) -> bytes:
+        return self._zstd.compressed(data, self.level)
+
+    def encoder(self) -> Coder:
+        return self._zstd.ZstdEncoder(self.level)
+
+    def decoder(self) -> Coder:
+        return self._zstd.ZstdDecoder()

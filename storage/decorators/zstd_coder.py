@@ -1,0 +1,77 @@
+"""Zstandard frames, piece by piece: of Python's own `compression.zstd`, before 3.14 of its backport."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+
+from storage.data import CHUNK
+from storage.errors import CorruptObjectError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+__all__ = ["ZstdDecoder", "ZstdEncoder", "compressed"]
+
+#: Compressed bytes that a decoder is handed at once: after each frame it copies those that it leaves.
+SLICE = 64 << 10
+
+#: The largest window of a frame, 128 MiB: all levels stay within it, and so does the `zstd` program without ``--long``.
+#: A frame says itself how much memory it takes to decompress, however small it is.
+WINDOW: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
+
+
+def _parameters(level: int) -> Mapping[int, int]:
+    """Return what to compress with: as the `zstd` program does, with a checksum behind the data."""
+    return {zstd.CompressionParameter.compression_level: level, zstd.CompressionParameter.checksum_flag: 1}
+
+
+def compressed(data: bytes, level: int) -> bytes:
+    """Return *data* as one frame, which says how large it is."""
+    return zstd.compress(data, options=_parameters(level))
+
+
+class ZstdEncoder:
+    """The pieces of one object become one frame."""
+
+    def __init__(self, level: int) -> None:
+        self._frame = zstd.ZstdCompressor(options=_parameters(level))
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield what zstd gives for *piece*, if anything yet."""
+        if out := self._frame.compress(piece):
+            yield out
+
+    def finish(self) -> bytes:
+        """Return the end of the frame."""
+        return self._frame.flush()
+
+
+class ZstdDecoder:
+    """The frames of one object, one behind the other, become its pieces."""
+
+    def __init__(self) -> None:
+        self._frame = zstd.ZstdDecompressor(options=WINDOW)
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the decompressed data in pieces of at most 1 MiB."""
+        for start in range(0, len(piece), SLICE):
+            rest = piece[start : start + SLICE]
+            while rest or not (self._frame.eof or self._frame.needs_input):
+                if self._frame.eof:
+                    self._frame = zstd.ZstdDecompressor(options=WINDOW)
+                try:
+                    out = self._frame.decompress(rest, CHUNK)
+                except zstd.ZstdError as cause:
+                    raise CorruptObjectError(f"not zstd data: {cause}") from cause
+                rest = self._frame.unused_data if self._frame.eof else b""
+                if out:
+                    yield out
+
+    def finish(self) -> bytes:
+        """Return nothing, once the last frame is whole and its checksum was found right."""
+        if not self._frame.eof:
+            raise CorruptObjectError("zstd data that ends too early")
+        return b""

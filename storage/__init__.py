@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from storage.copying import copy_store as copy_store
     from storage.decorators.base import StoreDecorator as StoreDecorator
     from storage.decorators.base64 import Base64Store as Base64Store
+    from storage.decorators.checksum import ChecksumStore as ChecksumStore
     from storage.decorators.data_transform import Coder as Coder
     from storage.decorators.data_transform import DataTransform as DataTransform
     from storage.decorators.extension_filter import ExtensionFilterStore as ExtensionFilterStore
@@ -86,6 +87,7 @@ _HOMES = {
     "BytesReader": "storage.reader",
     "Capabilities": "storage.types",
     "Change": "storage.syncing",
+    "ChecksumStore": "storage.decorators.checksum",
     "Coder": "storage.decorators.data_transform",
     "ConfigError": "storage.errors",
     "CorruptObjectError": "storage.errors",

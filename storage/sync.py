@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Base64Store",
+    "ChecksumStore",
     "Data",
     "DictStore",
     "ExtensionFilterStore",
@@ -252,6 +253,28 @@ class Base64Store(ObjectStore):
 
         @property
         def async_store(self) -> storage.Base64Store: ...
+
+
+class ChecksumStore(ObjectStore):
+    """
+    Objects end in a checksum of their bytes in the store below, and are verified each time they are read.
+
+    It finds damage by disks and programs; against people who can write below, use `EncryptingStore`. A reader of the
+    whole object verifies it before it gives the last bytes. What `open` reads of a range is not verified, `get` of a
+    range reads and verifies the whole.
+
+    Args:
+        base: the store below.
+        algorithm: the name of a hash that `hashlib` knows; the checksum's length is that of its digest.
+    """
+
+    def __init__(self, base: ObjectStore, *, algorithm: str = "sha256") -> None:
+        super().__init__(storage.ChecksumStore(below(base), algorithm=algorithm))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.ChecksumStore: ...
 
 
 class DictStore(ObjectStore):

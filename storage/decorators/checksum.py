@@ -1,0 +1,112 @@
+"""`ChecksumStore`: objects that were damaged below are found out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import ClassVar, TypeAlias
+
+from storage.base import ObjectStore
+from storage.decorators.data_transform import Coder, DataTransform
+from storage.errors import CorruptObjectError
+
+__all__ = ["ChecksumStore"]
+
+Hash: TypeAlias = "hashlib._Hash"
+
+
+class ChecksumStore(DataTransform):
+    """
+    Objects end in a checksum of their bytes in the store below, and are verified each time they are read.
+
+    It finds damage by disks and programs; against people who can write below, use `EncryptingStore`. A reader of the
+    whole object verifies it before it gives the last bytes. What `open` reads of a range is not verified, `get` of a
+    range reads and verifies the whole.
+
+    Args:
+        base: the store below.
+        algorithm: the name of a hash that `hashlib` knows; the checksum's length is that of its digest.
+    """
+
+    # SHA-256 takes 0.3 ms for 512 KiB, without the interpreter's lock; a thread's hop takes 0.05 ms.
+    offload_above: ClassVar[int | None] = (1 << 19) - 1
+
+    def __init__(self, base: ObjectStore, *, algorithm: str = "sha256") -> None:
+        super().__init__(base)
+        self.algorithm = algorithm
+        self._length = _length(algorithm)
+        if not self._length:
+            known = ", ".join(sorted(filter(_length, hashlib.algorithms_guaranteed)))
+            raise ValueError(f"there is no checksum {algorithm!r}; there are {known}")
+
+    def encode(self, data: bytes) -> bytes:
+        return data + _new(self.algorithm, data).digest()
+
+    def decode(self, data: bytes) -> bytes:
+        content = data[: -self._length]
+        _check(_new(self.algorithm, content), data[-self._length :])
+        return content
+
+    def encoder(self) -> Coder:
+        return _Summing(self.algorithm)
+
+    def decoder(self) -> Coder:
+        return _Verifying(self.algorithm, self._length)
+
+    def decoded_size(self, size: int) -> int | None:
+        return size - self._length if size >= self._length else None
+
+
+def _new(algorithm: str, data: bytes = b"") -> Hash:
+    return hashlib.new(algorithm, data, usedforsecurity=False)
+
+
+def _length(algorithm: str) -> int:
+    """Return the bytes of a checksum, 0 where there is no such hash or its length is not fixed."""
+    try:
+        return _new(algorithm).digest_size
+    except ValueError:
+        return 0
+
+
+def _check(hashed: Hash, expected: bytes) -> None:
+    if hashed.digest() != expected:
+        raise CorruptObjectError(f"the {hashed.name} checksum is not that of the data")
+
+
+class _Summing:
+    """Passes the pieces on and adds their checksum behind them."""
+
+    def __init__(self, algorithm: str) -> None:
+        self._hash = _new(algorithm)
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the piece itself."""
+        self._hash.update(piece)
+        yield piece
+
+    def finish(self) -> bytes:
+        """Return the checksum."""
+        return self._hash.digest()
+
+
+class _Verifying:
+    """Passes on all but the last *length* bytes, which have to be the checksum of the rest."""
+
+    def __init__(self, algorithm: str, length: int) -> None:
+        self._hash = _new(algorithm)
+        self._length = length
+        self._held = b""
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield what is certainly no part of the checksum."""
+        piece = self._held + piece
+        self._held = piece[-self._length :]
+        if content := piece[: -self._length]:
+            self._hash.update(content)
+            yield content
+
+    def finish(self) -> bytes:
+        """Return nothing, once the checksum was found right."""
+        _check(self._hash, self._held)
+        return b""

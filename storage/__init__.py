@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from storage.decorators.checksum import ChecksumStore as ChecksumStore
     from storage.decorators.data_transform import Coder as Coder
     from storage.decorators.data_transform import DataTransform as DataTransform
+    from storage.decorators.encrypting import EncryptingStore as EncryptingStore
     from storage.decorators.extension_filter import ExtensionFilterStore as ExtensionFilterStore
     from storage.decorators.gzip import GzipStore as GzipStore
     from storage.decorators.hash_prefix import HashPrefixStore as HashPrefixStore
@@ -94,6 +95,7 @@ _HOMES = {
     "Data": "storage.types",
     "DataTransform": "storage.decorators.data_transform",
     "DictStore": "storage.stores.dict",
+    "EncryptingStore": "storage.decorators.encrypting",
     "ExtensionFilterStore": "storage.decorators.extension_filter",
     "FilesystemStore": "storage.stores.filesystem",
     "GzipStore": "storage.decorators.gzip",

@@ -33,6 +33,7 @@ __all__ = [
     "ChecksumStore",
     "Data",
     "DictStore",
+    "EncryptingStore",
     "ExtensionFilterStore",
     "FilesystemStore",
     "GzipStore",
@@ -291,6 +292,44 @@ class DictStore(ObjectStore):
 
         @property
         def async_store(self) -> storage.DictStore: ...
+
+
+class EncryptingStore(ObjectStore):
+    """
+    Objects are encrypted and authenticated with AES-256-GCM in the store below, and bound to their keys there.
+
+    Whoever can write below can delete an object or put back an older version of it, but not change it, cut it, or give
+    it out as another one: that is a `CorruptObjectError`, and no byte is given that was not verified. Keys, attributes
+    and times are not encrypted; sizes show. `copy` and `rename` decrypt and encrypt anew. Needs
+    ``pip install 'stackstore[crypto]'``.
+
+    Args:
+        base: the store below.
+        keys: the keys for encryption, each by an id of up to 32 bytes, which is kept with every object: 32 bytes, as
+            such or as text in hex or base64. All of them decrypt.
+        active: the id of the one that encrypts; can be left out where there is only one.
+    """
+
+    def __init__(self, base: ObjectStore, keys: Mapping[str, bytes | str], *, active: str | None = None) -> None:
+        super().__init__(storage.EncryptingStore(below(base), keys, active=active))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.EncryptingStore: ...
+
+    def reencrypt(self, key: str) -> bool:
+        """
+        Encrypt an object anew with the active key, unless it is, and say whether that was to be done.
+
+        An object that somebody else puts meanwhile is left as it is put; over a store without conditional puts, nobody
+        else may write. The object keeps its attributes.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+            CorruptObjectError: it is not encrypted with any of the keys.
+        """
+        return self._run(self.async_store.reencrypt(key))
 
 
 class ExtensionFilterStore(ObjectStore[In, Out]):

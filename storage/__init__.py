@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from storage.copying import copy_store as copy_store
     from storage.decorators.base import StoreDecorator as StoreDecorator
     from storage.decorators.base64 import Base64Store as Base64Store
+    from storage.decorators.buffer import BinaryFile as BinaryFile
+    from storage.decorators.buffer import BufferStore as BufferStore
     from storage.decorators.checksum import ChecksumStore as ChecksumStore
     from storage.decorators.data_transform import Coder as Coder
     from storage.decorators.data_transform import DataTransform as DataTransform
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from storage.decorators.gzip import GzipStore as GzipStore
     from storage.decorators.hash_prefix import HashPrefixStore as HashPrefixStore
     from storage.decorators.interceptor import Interceptor as Interceptor
+    from storage.decorators.json import Json as Json
+    from storage.decorators.json import JsonLike as JsonLike
+    from storage.decorators.json import JsonStore as JsonStore
     from storage.decorators.key_transform import KeyTransform as KeyTransform
     from storage.decorators.key_validating import KeyValidatingStore as KeyValidatingStore
     from storage.decorators.order import StackWarning as StackWarning
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from storage.decorators.readonly import ReadonlyStore as ReadonlyStore
     from storage.decorators.regex_validating import RegexValidatingStore as RegexValidatingStore
     from storage.decorators.routing import RoutingStore as RoutingStore
+    from storage.decorators.text_encoding import TextEncodingStore as TextEncodingStore
     from storage.decorators.url_encoding import UrlEncodingStore as UrlEncodingStore
     from storage.decorators.url_validating import UrlValidatingStore as UrlValidatingStore
     from storage.decorators.value_transform import ValueTransform as ValueTransform
@@ -83,6 +89,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Attributes": "storage.types",
     "Base64Store": "storage.decorators.base64",
+    "BinaryFile": "storage.decorators.buffer",
+    "BufferStore": "storage.decorators.buffer",
     "BulkError": "storage.errors",
     "ByteRange": "storage.types",
     "BytesReader": "storage.reader",
@@ -103,6 +111,9 @@ _HOMES = {
     "HashdirStore": "storage.stores.hashdir",
     "Interceptor": "storage.decorators.interceptor",
     "InvalidKeyError": "storage.errors",
+    "Json": "storage.decorators.json",
+    "JsonLike": "storage.decorators.json",
+    "JsonStore": "storage.decorators.json",
     "KeyConflictError": "storage.errors",
     "KeyExistsError": "storage.errors",
     "KeyNotFoundError": "storage.errors",
@@ -133,6 +144,7 @@ _HOMES = {
     "StoreTimeoutError": "storage.errors",
     "StoreUnavailableError": "storage.errors",
     "StoreUrl": "storage.config.urls",
+    "TextEncodingStore": "storage.decorators.text_encoding",
     "UnsupportedOperationError": "storage.errors",
     "UrlEncodingStore": "storage.decorators.url_encoding",
     "UrlValidatingStore": "storage.decorators.url_validating",

@@ -16,12 +16,15 @@ from storage.file import ObjectFile, open_file
 from storage.types import Out
 
 if TYPE_CHECKING:
+    import io
     import os
     import re
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Literal
 
     from storage.copying import Progress
+    from storage.decorators.buffer import BinaryFile
+    from storage.decorators.json import Json, JsonLike
     from storage.errors import StorageError
     from storage.stores.files import Durability
     from storage.syncing import Change
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Base64Store",
+    "BufferStore",
     "ChecksumStore",
     "Data",
     "DictStore",
@@ -39,6 +43,7 @@ __all__ = [
     "GzipStore",
     "HashPrefixStore",
     "HashdirStore",
+    "JsonStore",
     "KeyValidatingStore",
     "ObjectFile",
     "ObjectStore",
@@ -49,6 +54,7 @@ __all__ = [
     "SafeFilesystemStore",
     "SqliteStore",
     "StoreFactory",
+    "TextEncodingStore",
     "UrlEncodingStore",
     "UrlValidatingStore",
     "WriteonlyStore",
@@ -256,6 +262,23 @@ class Base64Store(ObjectStore):
         def async_store(self) -> storage.Base64Store: ...
 
 
+class BufferStore(ObjectStore["BinaryFile | Data", "io.BytesIO"]):
+    """
+    `put` takes a binary file, `get` gives an ``io.BytesIO`` at its start.
+
+    A file is read from where it stands to its end, in worker threads and in bounded memory, and left open. What other
+    stores take will do as well. `open` reads an object in pieces.
+    """
+
+    def __init__(self, base: ObjectStore) -> None:
+        super().__init__(storage.BufferStore(below(base)))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.BufferStore: ...
+
+
 class ChecksumStore(ObjectStore):
     """
     Objects end in a checksum of their bytes in the store below, and are verified each time they are read.
@@ -447,6 +470,31 @@ class HashdirStore(ObjectStore):
         def async_store(self) -> storage.HashdirStore: ...
 
 
+class JsonStore(ObjectStore["JsonLike", "Json"]):
+    """
+    `put` takes what JSON has (dicts with text for keys, lists, text, numbers, booleans, None), and `get` gives it.
+
+    The store below keeps UTF-8 text (RFC 8259), without spaces unless it is indented. Numbers that are not finite are
+    refused with a ``ValueError``, like what is nested too deeply; what JSON has no form for with a ``TypeError``. Text
+    below that is no JSON is a `CorruptObjectError`.
+
+    With orjson installed (``pip install 'stackstore[json]'``) it is faster; what it takes and gives stays the same.
+
+    Args:
+        base: the store below.
+        indent: spaces to indent by, for people to read; None for one line.
+        sort_keys: whether the keys of dicts are sorted, so that equal values give equal bytes.
+    """
+
+    def __init__(self, base: ObjectStore, *, indent: int | None = None, sort_keys: bool = False) -> None:
+        super().__init__(storage.JsonStore(below(base), indent=indent, sort_keys=sort_keys))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.JsonStore: ...
+
+
 class KeyValidatingStore(ObjectStore[In, Out]):
     """
     Every method refuses keys that *validator* does not take with `InvalidKeyError`, and does not list them.
@@ -610,6 +658,29 @@ class SqliteStore(ObjectStore):
 
         @property
         def async_store(self) -> storage.SqliteStore: ...
+
+
+class TextEncodingStore(ObjectStore["str", "str"]):
+    """
+    `put` takes text and `get` gives text; the store below keeps it encoded.
+
+    Text that the encoding does not have is refused with a `UnicodeEncodeError`, a ``ValueError``; bytes below that are
+    not in it are a `CorruptObjectError`.
+
+    Args:
+        base: the store below.
+        encoding: the name of an encoding of Python.
+        errors: what to do about what does not encode or decode, a name that ``str.encode`` takes: ``"strict"`` raises,
+            others change the text.
+    """
+
+    def __init__(self, base: ObjectStore, encoding: str = "utf-8", *, errors: str = "strict") -> None:
+        super().__init__(storage.TextEncodingStore(below(base), encoding, errors=errors))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.TextEncodingStore: ...
 
 
 class UrlEncodingStore(ObjectStore[In, Out]):

@@ -1,0 +1,48 @@
+"""`BufferStore`: objects that go in and come out as files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Protocol, runtime_checkable
+
+from storage.data import CHUNK
+from storage.decorators.value_transform import ValueTransform
+from storage.offload import offload
+from storage.types import Data
+
+__all__ = ["BinaryFile", "BufferStore"]
+
+
+@runtime_checkable
+class BinaryFile(Protocol):
+    """What can be read: an open file, a socket's file, an ``io.BytesIO``, a response of ``urllib``."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to *size* bytes, ``b""`` at the end."""
+        ...
+
+
+class BufferStore(ValueTransform[BinaryFile | Data, io.BytesIO]):
+    """
+    `put` takes a binary file, `get` gives an ``io.BytesIO`` at its start.
+
+    A file is read from where it stands to its end, in worker threads and in bounded memory, and left open. What other
+    stores take will do as well. `open` reads an object in pieces.
+    """
+
+    def encode(self, value: BinaryFile | Data) -> Data:
+        if isinstance(value, io.BytesIO):  # in memory already: no thread, and its size is known
+            return value.read()
+        if isinstance(value, BinaryFile) and not isinstance(value, AsyncIterable):
+            return _read(value)
+        return value
+
+    def decode(self, data: bytes) -> io.BytesIO:
+        return io.BytesIO(data)
+
+
+async def _read(file: BinaryFile) -> AsyncIterator[bytes]:
+    """Yield what a file has; all that is no bytes is for the store below to refuse, text and None included."""
+    while (piece := await offload(file.read, CHUNK)) != b"":
+        yield piece

@@ -1,0 +1,112 @@
+"""`JsonStore`: objects that are JSON documents, in and out as dicts, lists, text and numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+from types import ModuleType
+from typing import Any, NoReturn, TypeAlias, cast
+from uuid import UUID
+
+from storage.base import ObjectStore
+from storage.decorators.value_transform import ValueTransform
+from storage.errors import CorruptObjectError
+
+__all__ = ["Json", "JsonLike", "JsonStore"]
+
+Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+"""What a `JsonStore` gives."""
+
+JsonLike: TypeAlias = Mapping[str, "JsonLike"] | list[Any] | tuple["JsonLike", ...] | str | int | float | bool | None
+"""What a `JsonStore` takes: what it gives, other mappings for dicts, and tuples for lists."""
+
+#: Where orjson would round integers: those that may not fit into 64 bits have 19 digits or more in a row.
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_MANY_DIGITS = b"0" * 19
+
+
+class JsonStore(ValueTransform[JsonLike, Json]):
+    """
+    `put` takes what JSON has (dicts with text for keys, lists, text, numbers, booleans, None), and `get` gives it.
+
+    The store below keeps UTF-8 text (RFC 8259), without spaces unless it is indented. Numbers that are not finite are
+    refused with a ``ValueError``, like what is nested too deeply; what JSON has no form for with a ``TypeError``. Text
+    below that is no JSON is a `CorruptObjectError`.
+
+    With orjson installed (``pip install 'stackstore[json]'``) it is faster; what it takes and gives stays the same.
+
+    Args:
+        base: the store below.
+        indent: spaces to indent by, for people to read; None for one line.
+        sort_keys: whether the keys of dicts are sorted, so that equal values give equal bytes.
+    """
+
+    def __init__(self, base: ObjectStore, *, indent: int | None = None, sort_keys: bool = False) -> None:
+        super().__init__(base)
+        self.indent = indent
+        self.sort_keys = sort_keys
+        self._encoder = json.JSONEncoder(
+            ensure_ascii=False,
+            allow_nan=False,
+            indent=indent,
+            separators=(",", ":" if indent is None else ": "),
+            sort_keys=sort_keys,
+            default=_plain,
+        )
+        self._decoder = json.JSONDecoder(parse_constant=_refuse)
+        self._orjson = _orjson() if indent is None else None
+        self._options = 0 if self._orjson is None else _strictly(self._orjson, sort_keys)
+
+    def encode(self, value: JsonLike) -> bytes:
+        if self._orjson is not None:
+            try:
+                quick: bytes = self._orjson.dumps(value, option=self._options)
+                if b"null" not in quick:  # a null may be a number that is not finite
+                    return quick
+            except TypeError:  # larger integers, subclasses, keys that are no text: json may know them
+                pass
+        try:
+            return self._encoder.encode(value).encode()
+        except RecursionError as cause:
+            raise ValueError("nested too deeply for JSON") from cause
+
+    def decode(self, data: bytes) -> Json:
+        if self._orjson is not None and _MANY_DIGITS not in data.translate(_DIGITS):
+            try:
+                return cast(Json, self._orjson.loads(data))
+            except ValueError:
+                pass
+        try:
+            return cast(Json, self._decoder.decode(data.decode()))
+        except (ValueError, RecursionError) as cause:
+            raise CorruptObjectError(f"not JSON: {cause}") from cause
+
+
+def _orjson() -> ModuleType | None:
+    try:
+        import orjson
+    except ImportError:
+        return None
+    return orjson
+
+
+def _strictly(orjson: ModuleType, sort_keys: bool) -> int:
+    """Return the options with which orjson takes little more than json does: enums and UUIDs."""
+    options = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+    return int(options | (orjson.OPT_SORT_KEYS if sort_keys else 0))
+
+
+def _plain(value: object) -> object:
+    """Return what stands in JSON for what json does not know: for enums and UUIDs as orjson does."""
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[object, object]", value))
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"JSON has nothing for {type(value).__name__}")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number of JSON")

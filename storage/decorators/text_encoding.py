@@ -1,0 +1,47 @@
+"""`TextEncodingStore`: objects that are text."""
+
+from __future__ import annotations
+
+import codecs
+
+from storage.base import ObjectStore
+from storage.decorators.value_transform import ValueTransform
+from storage.errors import CorruptObjectError
+
+__all__ = ["TextEncodingStore"]
+
+
+class TextEncodingStore(ValueTransform[str, str]):
+    """
+    `put` takes text and `get` gives text; the store below keeps it encoded.
+
+    Text that the encoding does not have is refused with a `UnicodeEncodeError`, a ``ValueError``; bytes below that are
+    not in it are a `CorruptObjectError`.
+
+    Args:
+        base: the store below.
+        encoding: the name of an encoding of Python.
+        errors: what to do about what does not encode or decode, a name that ``str.encode`` takes: ``"strict"`` raises,
+            others change the text.
+    """
+
+    def __init__(self, base: ObjectStore, encoding: str = "utf-8", *, errors: str = "strict") -> None:
+        super().__init__(base)
+        try:
+            codecs.lookup_error(errors)
+            "a".encode(encoding)
+        except LookupError as cause:
+            raise ValueError(f"{cause}: encoding is one of text, such as 'utf-8', errors such as 'strict'") from cause
+        self.encoding = encoding
+        self.errors = errors
+
+    def encode(self, value: str) -> bytes:
+        if not isinstance(value, str):
+            raise TypeError(f"{type(self).__name__} takes text, not {type(value).__name__}")
+        return value.encode(self.encoding, self.errors)
+
+    def decode(self, data: bytes) -> str:
+        try:
+            return data.decode(self.encoding, self.errors)
+        except (UnicodeError, TypeError) as cause:  # handlers such as "xmlcharrefreplace" know only how to encode
+            raise CorruptObjectError(f"not {self.encoding} text") from cause

@@ -51,6 +51,9 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     #: right.
     _traits: frozenset[str] = frozenset()
 
+    #: Those of `_parts` that hold copies only, of what other parts have.
+    _copies_in: frozenset[str] = frozenset()
+
     def __init_subclass__(cls, *, name: str | tuple[str, ...] = (), **options: Any) -> None:
         """
         Make *cls* a whole store, and known to `storage.registry`.

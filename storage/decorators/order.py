@@ -40,6 +40,7 @@ _RULES = [
     _Rule("compresses", "compresses", "what is compressed already does not get smaller; leave one of them out"),
     _Rule("expands", "compresses", "it is larger, and slower, to compress text made of bytes than the bytes"),
     _Rule("caches", "expires", "a cache serves objects past their time"),
+    _Rule("caches", "values", "{below} gives values, not the bytes that {above} keeps copies of", refused=True),
     _Rule("retries", "retries", "their attempts multiply; leave one of them out"),
     _Rule("retries", "swallows", "errors that are swallowed below are never tried again", refused=True),
     _Rule("limits", "retries", "a call keeps its place while it waits to try again"),
@@ -51,6 +52,14 @@ def stack(store: ObjectStore[Any, Any]) -> Iterator[ObjectStore[Any, Any]]:
     yield store
     for part in store._parts().values():
         yield from stack(part)
+
+
+def _holders(store: ObjectStore[Any, Any]) -> Iterator[ObjectStore[Any, Any]]:
+    """Yield like `stack`, but not the stores of mere copies: what is done to those is not done to the objects."""
+    yield store
+    for name, part in store._parts().items():
+        if name not in store._copies_in:
+            yield from _holders(part)
 
 
 def check_order(decorator: ObjectStore[Any, Any], base: ObjectStore[Any, Any]) -> None:
@@ -67,7 +76,7 @@ def check_order(decorator: ObjectStore[Any, Any], base: ObjectStore[Any, Any]) -
     for rule in _RULES:
         if rule.above not in decorator._traits:
             continue
-        for store in stack(base):
+        for store in _holders(base):
             if rule.below in store._traits:
                 below = type(store).__name__
                 text = f"{above} over {below}: {rule.why.format(above=above, below=below)}"

@@ -142,9 +142,8 @@ def _described(cls: type) -> dict[str, str]:
     """Return what the docstrings of a class, and of those that it derives from, say of parameters."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        section = re.search(
-            r"^Args:\n((?:    .*\n?|\n)+)", inspect.cleandoc(vars(base).get("__doc__") or ""), re.MULTILINE
-        )
-        for name, text in re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section[1] if section else "", re.MULTILINE):
-            found[name] = " ".join(text.split())
+        text = inspect.cleandoc(vars(base).get("__doc__") or "")
+        for section in re.findall(r"^(?:Args|Attributes):\n((?:    .*\n?|\n)+)", text, re.MULTILINE):
+            for name, words in re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section, re.MULTILINE):
+                found[name] = " ".join(words.split())
     return found

@@ -65,7 +65,7 @@ $(BIN)/python:
 	%d.%d; choose one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(VENV)/.demo: EXTRAS = all
+$(VENV)/.demo: EXTRAS = sqlite,cli
 $(VENV)/.dev: EXTRAS = dev
 $(VENV)/.bench: EXTRAS = all,bench
 $(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: pyproject.toml | $(BIN)/python

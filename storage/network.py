@@ -1,0 +1,80 @@
+"""What the stores behind a network share: their timeouts, and how long they try again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+from storage.backoff import full_jitter, pause
+from storage.durations import seconds
+from storage.errors import StorageError
+
+__all__ = ["Patience", "Progressing"]
+
+T = TypeVar("T")
+
+#: Seconds that the first wait before another attempt takes at most, and any wait; the wait itself is random.
+FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
+
+
+class Patience:
+    """
+    How long to wait for a server.
+
+    Args:
+        connect_timeout: seconds, or a timedelta, until a connection must be there.
+        read_timeout: seconds without any progress, in either direction, until an attempt is given up.
+        retry_timeout: seconds within which attempts are begun, all those of one call together.
+    """
+
+    def __init__(
+        self,
+        connect_timeout: float | timedelta = 5,
+        read_timeout: float | timedelta = 20,
+        retry_timeout: float | timedelta = 60,
+    ) -> None:
+        self.connect = seconds("connect_timeout", connect_timeout)
+        self.read = seconds("read_timeout", read_timeout)
+        self.retry = seconds("retry_timeout", retry_timeout, or_none_at_all=True)
+
+    async def persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """
+        Return what *attempt* returns, once it raises no error that is ``retryable``, or the time is over.
+
+        The waits between attempts grow, and are random: `storage.backoff.full_jitter`.
+        """
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        number = 0
+        while True:
+            try:
+                return await attempt()
+            except StorageError as error:
+                wait = full_jitter(number, FIRST_WAIT, LONGEST_WAIT)
+                if not error.retryable or clock() - begun + wait >= self.retry:
+                    raise
+            await pause(wait)
+            number += 1
+
+
+class Progressing:
+    """A time limit that begins anew with every step of progress: ``async with Progressing.within(20) as progress:``."""
+
+    def __init__(self, limit: asyncio.Timeout, seconds: float) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+
+    @classmethod
+    @asynccontextmanager
+    async def within(cls, seconds: float) -> AsyncIterator[Progressing]:
+        """Raise `TimeoutError` out of the block *seconds* after the last `step`."""
+        async with asyncio.timeout(seconds) as limit:
+            yield cls(limit, seconds)
+
+    def step(self) -> None:
+        """Say that something has moved."""
+        self._limit.reschedule(self._loop.time() + self._seconds)

@@ -1,0 +1,366 @@
+"""`BucketStore`: objects in a bucket of S3, or of a server that speaks like it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from copy import copy
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Literal
+
+from storage import defaults
+from storage.base import ObjectStore
+from storage.concurrency import stream
+from storage.conditions import check_conditions
+from storage.errors import (
+    ConfigError,
+    InvalidKeyError,
+    KeyNotFoundError,
+    OutcomeUnknownError,
+    PreconditionFailedError,
+    RangeNotSatisfiableError,
+    StorageError,
+    StoreClosedError,
+    UnsupportedOperationError,
+)
+from storage.keys import check_key
+from storage.network import Patience
+from storage.reader import ObjectReader
+from storage.stores.s3_attributes import describe, headers_for
+from storage.stores.s3_client import Body, ClientBucket, Listed, Page
+from storage.stores.s3_conditions import Claim, honours_conditions
+from storage.stores.s3_reader import BucketReader, range_header
+from storage.stores.s3_session import Account, Session
+from storage.stores.s3_upload import COPY_LIMIT, copy_in_parts, parts_of, upload_in_parts
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+
+__all__ = ["BucketStore"]
+
+#: Bytes of a key in UTF-8 that S3 takes at most, and keys that one request deletes.
+LONGEST_KEY, PAGE = 1024, 1000
+
+
+class BucketStore(ObjectStore):
+    """
+    Objects in a bucket of Amazon S3, or of a server that speaks like it (Ceph, MinIO, R2, ...).
+
+    Use it inside ``async with``; entering asks the network for nothing. One store belongs to one event loop.
+
+    Args:
+        bucket_name: the bucket.
+        endpoint_url: where the server is; None for Amazon's own.
+        s3_access_key: whose requests they are; None to let aiobotocore find credentials (environment, profile, role).
+        s3_secret_key: the secret that belongs to it.
+        session_token: for credentials that expire.
+        region: where the bucket is; None for what the environment says.
+        prefix: put before every key, as it is.
+        client: an S3 client of aiobotocore's to use for everything; it stays open, and yours.
+        path_style: whether the bucket stands in the URL's path, not in its host; None: with an *endpoint_url* it does.
+        conditions: ``"auto"`` tries, once, before the first write on a condition, whether the server keeps conditions;
+            ``"trust"`` takes it for granted, ``"off"`` refuses them.
+        connect_timeout: seconds, or a timedelta, until a connection must be there.
+        read_timeout: seconds without any progress until an attempt is given up, uploads included.
+        retry_timeout: seconds within which attempts are begun, all those of one call together.
+    """
+
+    def __init__(
+        self,
+        bucket_name: str,
+        *,
+        endpoint_url: str | None = None,
+        s3_access_key: str | None = None,
+        s3_secret_key: str | None = None,
+        session_token: str | None = None,
+        region: str | None = None,
+        prefix: str = "",
+        client: Any = None,
+        path_style: bool | None = None,
+        conditions: Literal["auto", "trust", "off"] = "auto",
+        connect_timeout: float | timedelta = 5,
+        read_timeout: float | timedelta = 20,
+        retry_timeout: float | timedelta = 60,
+    ) -> None:
+        if conditions not in ("auto", "trust", "off"):
+            raise ValueError(f"conditions is 'auto', 'trust' or 'off', not {conditions!r}")
+        if (s3_access_key is None) != (s3_secret_key is None):
+            raise ConfigError("s3_access_key and s3_secret_key belong together: give both, or neither")
+        self.bucket_name = bucket_name
+        self.endpoint_url = endpoint_url
+        self.prefix = prefix
+        self.conditions = conditions
+        self._account = Account(
+            bucket_name, endpoint_url, s3_access_key, s3_secret_key, session_token, region, path_style
+        )
+        self._client = client
+        self._patience = Patience(connect_timeout, read_timeout, retry_timeout)
+        self._keeps_conditions: bool | None = {"auto": None, "trust": True, "off": False}[conditions]
+        self._session: Session | None = None
+
+    # -- life cycle --------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        self._session = Session(self._account, self._patience, self._client, repr(self))
+
+    async def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _bucket(self) -> ClientBucket:
+        session = self._session
+        if session is None:
+            raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
+        if session.pid != os.getpid():
+            raise StoreClosedError("the store was opened before a fork: make another in the child", store=self)
+        if session.loop is not asyncio.get_running_loop():
+            raise StoreClosedError(
+                "the store is open under another event loop: close it there, or make one store per loop", store=self
+            )
+        return await session.bucket()
+
+    def _inner(self, key: str) -> str:
+        inner = self.prefix + check_key(key, self)
+        if len(inner) * 4 > LONGEST_KEY and len(inner.encode()) > LONGEST_KEY:
+            raise InvalidKeyError(f"a key in a bucket has at most {LONGEST_KEY} bytes in UTF-8", key=key, store=self)
+        return inner
+
+    # -- one object --------------------------------------------------------------------------------------------------
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        bucket, inner = await self._bucket(), self._inner(key)
+        if byte_range is not None:
+            async with self.open(key, byte_range=byte_range) as reader:
+                return await reader.read()
+        with _about(inner, key):
+            _, data = await self._patience.persist(lambda: bucket.get_bytes(inner, {}))
+        return data
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        bucket, inner = await self._bucket(), self._inner(key)
+        check_conditions(if_absent, if_match)
+        headers = headers_for(check_attributes(attributes), key)
+        conditional = if_absent or if_match is not None
+        if conditional:
+            await self._need_conditions(bucket, key)
+        claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
+        parts = parts_of(data)
+        with _about(inner, key):
+            first = await anext(parts)
+            second = await anext(parts, None)
+            if second is not None:
+                joined = _before([first, second], parts)
+                return await upload_in_parts(bucket, self._patience, inner, joined, headers, claim)
+            if conditional:
+                return await claim.make(lambda: bucket.put(inner, first, headers | claim.mark | claim.condition))
+            return await self._patience.persist(lambda: bucket.put(inner, first, headers))
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        bucket, inner = await self._bucket(), self._inner(key)
+        with _about(inner, key):
+            if if_match is None:
+                await self._patience.persist(lambda: bucket.delete(inner, None))
+            else:
+                await self._need_conditions(bucket, key)
+                await self._delete_version(bucket, inner, key, if_match)
+
+    async def exists(self, key: str) -> bool:
+        try:
+            await self.head(key)
+        except KeyNotFoundError:
+            return False
+        return True
+
+    async def head(self, key: str) -> ObjectInfo:
+        bucket, inner = await self._bucket(), self._inner(key)
+        with _about(inner, key):
+            return describe(await self._patience.persist(lambda: bucket.head(inner)), key)
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        bucket, inner = await self._bucket(), self._inner(key)
+        async with AsyncExitStack() as opened:
+            with _about(inner, key):
+                info, body = await self._begin(bucket, inner, key, byte_range, opened)
+                start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
+            yield BucketReader(info, bucket, inner, self._patience, opened, start, stop, body)
+
+    async def _begin(
+        self, bucket: ClientBucket, inner: str, key: str, byte_range: ByteRange | None, opened: AsyncExitStack
+    ) -> tuple[ObjectInfo, Body | None]:
+        """Return the description of an object, and its body where the range has any bytes."""
+        nothing = byte_range is not None and (byte_range.last == 0 or byte_range.stop == byte_range.start)
+        if not nothing:
+            headers = {} if byte_range is None else {"range": range_header(byte_range)}
+            try:
+                answered, body = await self._patience.persist(
+                    lambda: opened.enter_async_context(bucket.get(inner, headers))
+                )
+            except RangeNotSatisfiableError:
+                pass  # the range has no bytes: it starts at the end, or behind it, and the description says which
+            else:
+                return describe(answered, key), body
+        return describe(await self._patience.persist(lambda: bucket.head(inner)), key), None
+
+    # -- many objects ------------------------------------------------------------------------------------------------
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        async for listed in self._listed(prefix, start_after):
+            yield listed.key
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        async for info in defaults.scan(self, prefix, start_after):  # a listing does not know of attributes
+            yield info
+
+    async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        if not delimiter:
+            raise ValueError("a delimiter is not empty")
+        bucket, cut = await self._bucket(), len(self.prefix)
+        after, more = "", True
+        while more:
+            page = await self._page(bucket, self.prefix + prefix, after, delimiter)
+            found = sorted([each.key for each in page.objects] + page.prefixes)
+            for child in found:
+                if child != after.removesuffix(_LAST):
+                    yield child[cut:]
+            more = page.more and bool(found)
+            if found:  # behind a common prefix the listing goes on behind all that it stands for
+                after = found[-1] + (_LAST if found[-1] in page.prefixes else "")
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        bucket = await self._bucket()
+        results: dict[str, None | StorageError] = {}
+
+        async def wanted() -> AsyncIterator[tuple[str, str]]:
+            async for key in stream(keys):
+                try:
+                    yield self._inner(key), key
+                except InvalidKeyError as error:
+                    results[key] = error
+
+        async for page in defaults.pages(wanted(), PAGE):
+            names = dict(page)
+            results.update(dict.fromkeys(names.values()))
+            try:
+                errors = await self._patience.persist(lambda names=names: bucket.delete_many(names))  # type: ignore[misc]
+            except StorageError as failed:
+                errors = dict.fromkeys(names, failed)
+            results.update({names[inner]: copy(error).about(names[inner]) for inner, error in errors.items()})
+        return defaults.checked(results, self, raise_errors)
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        if if_absent or source == target:
+            return await defaults.copy(self, source, target, if_absent=if_absent)
+        bucket, inner = await self._bucket(), self._inner(target)
+        origin = self._inner(source)
+        with _about(origin, source):
+            found = await self._patience.persist(lambda: bucket.head(origin))
+            info = describe(found, source)
+            if info.size <= COPY_LIMIT:
+                return await self._patience.persist(lambda: bucket.copy(origin, inner, {}))
+            claim = Claim(bucket, self._patience, inner, target, False, None)
+            headers = headers_for(info.attributes, target)
+            return await copy_in_parts(bucket, self._patience, origin, inner, info.size, headers, claim)
+
+    async def _listed(self, prefix: str, start_after: str) -> AsyncIterator[Listed]:
+        """Yield what a listing says, a page at a time, under the caller's keys."""
+        bucket, cut = await self._bucket(), len(self.prefix)
+        after = start_after and self.prefix + start_after
+        more = True
+        while more:
+            page = await self._page(bucket, self.prefix + prefix, after)
+            for listed in page.objects:
+                yield listed._replace(key=listed.key[cut:])
+            more = page.more and bool(page.objects)
+            if page.objects:
+                after = page.objects[-1].key
+
+    async def _page(self, bucket: ClientBucket, prefix: str, after: str, delimiter: str = "") -> Page:
+        return await self._patience.persist(lambda: bucket.page(prefix, after, delimiter))
+
+    # -- conditions --------------------------------------------------------------------------------------------------
+
+    async def probe(self) -> bool:
+        """
+        Ask the server, on an object of our own, whether it keeps conditions; `capabilities` knows it then.
+
+        With ``conditions="auto"`` it is done before the first write on a condition, if not earlier.
+        """
+        bucket = await self._bucket()
+        if self._keeps_conditions is None:
+            self._keeps_conditions = await honours_conditions(bucket, self._patience, self.prefix)
+        return self._keeps_conditions
+
+    async def _need_conditions(self, bucket: ClientBucket, key: str) -> None:
+        if not await self.probe():
+            why = "conditions='off'" if self.conditions == "off" else "this server ignores or refuses them"
+            raise UnsupportedOperationError(f"writes on a condition: {why}", key=key, store=self)
+
+    async def _delete_version(self, bucket: ClientBucket, inner: str, key: str, if_match: str) -> None:
+        lost = False
+
+        async def attempt() -> None:
+            nonlocal lost
+            try:
+                if describe(await bucket.head(inner), key).etag != if_match:
+                    raise PreconditionFailedError(key, store=self)
+                await bucket.delete(inner, if_match)
+            except StorageError as error:
+                if lost and isinstance(error, KeyNotFoundError | PreconditionFailedError):
+                    raise OutcomeUnknownError(
+                        "the answer was lost, and the object is gone or another version now", key=key, store=self
+                    ) from error
+                lost = lost or error.retryable
+                raise
+
+        try:
+            await self._patience.persist(attempt)
+        except KeyNotFoundError as error:
+            raise PreconditionFailedError(key, store=self) from error
+
+    # -- about itself ------------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        keeps = self._keeps_conditions is not False
+        return self._capable(
+            replace(Capabilities.all_but("etags", "steppable"), conditional_put=keeps, conditional_delete=keeps)
+        )
+
+    def __repr__(self) -> str:
+        where = "" if self.endpoint_url is None else f", endpoint_url={self.endpoint_url!r}"
+        return f"{type(self).__name__}({self.bucket_name!r}{where}{self.prefix and f', prefix={self.prefix!r}'})"
+
+
+#: Behind every key that starts with what it is put behind: no character is greater.
+_LAST = chr(0x10FFFF)
+
+
+@contextmanager
+def _about(inner: str, key: str) -> Iterator[None]:
+    """Let errors about a key of the bucket speak of the caller's; any other, of his own stream say, stays as it is."""
+    try:
+        yield
+    except StorageError as error:
+        if error.key == inner:
+            error.about(key)
+        raise
+
+
+async def _before(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while first:
+        yield first.pop(0)  # let go of each part when the next is asked for
+    async for part in rest:
+        yield part

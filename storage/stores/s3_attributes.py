@@ -1,0 +1,75 @@
+"""Attributes as the headers and user metadata of an S3 object, and an object's description from its headers."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote, unquote
+
+from storage.types import Attributes, ObjectInfo
+
+__all__ = ["NONCE", "attributes_of", "describe", "guessed_type", "headers_for"]
+
+#: Attributes that are headers of their own; every other one is user metadata.
+HEADERS = ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
+
+META = "x-amz-meta-"
+
+#: The metadata by which a writer knows its own object when the answer to a put was lost.
+NONCE = "put-nonce"
+
+#: What a server says of an object whose type nobody gave.
+_NO_TYPE = ("", "application/octet-stream", "binary/octet-stream")
+
+#: A value that every server and proxy hands on as it is; what is not is sent percent-encoded, behind a mark.
+_PLAIN = re.compile(r"[!-~]([ -~]*[!-~])?")
+_MARK = "utf-8''"
+
+
+def guessed_type(key: str) -> str:
+    """Return the content type that the key's extension stands for, ``""`` for none."""
+    return mimetypes.guess_type(key, strict=False)[0] or ""
+
+
+def headers_for(attributes: Attributes, key: str) -> dict[str, str]:
+    """Return the headers of a put: those that the attributes are, and the guessed content type where none is given."""
+    headers: dict[str, str] = {}
+    for name, value in attributes.items():
+        plain = _PLAIN.fullmatch(value) is not None and not value.startswith(_MARK)
+        if name in HEADERS and plain:
+            headers[name] = value
+            if name == "content-type":  # told apart from a guess by standing in the metadata too
+                headers[META + name] = value
+        else:
+            headers[META + name] = value if plain else _MARK + quote(value, safe="")
+    if "content-type" not in headers:
+        headers["content-type"] = guessed_type(key) or "application/octet-stream"
+    return headers
+
+
+def attributes_of(headers: Mapping[str, str], key: str) -> dict[str, str]:
+    """Return the attributes that an object's headers, with names in lower case, stand for."""
+    found = {name: headers[name] for name in HEADERS if name in headers}
+    if found.get("content-type", "") in (*_NO_TYPE, guessed_type(key)):
+        found.pop("content-type", None)
+    for name, value in headers.items():
+        if name.startswith(META):
+            found[name[len(META) :]] = unquote(value[len(_MARK) :]) if value.startswith(_MARK) else value
+    found.pop(NONCE, None)
+    return dict(sorted(found.items()))
+
+
+def describe(headers: Mapping[str, str], key: str) -> ObjectInfo:
+    """Return an object's description from the headers of a GET or HEAD of it, or of a range of it."""
+    _, _, whole = headers.get("content-range", "").rpartition("/")
+    size = int(whole) if whole.isdigit() else int(headers.get("content-length", "0"))
+    modified = headers.get("last-modified")
+    return ObjectInfo(
+        key,
+        size,
+        headers.get("etag", "").strip('"'),
+        parsedate_to_datetime(modified) if modified else None,
+        attributes_of(headers, key),
+    )

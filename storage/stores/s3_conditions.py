@@ -1,0 +1,120 @@
+"""Writes on a condition: whether the server keeps it, and what became of one whose answer was lost."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+
+from storage.errors import (
+    KeyExistsError,
+    KeyNotFoundError,
+    OutcomeUnknownError,
+    PreconditionFailedError,
+    StorageError,
+)
+from storage.network import Patience
+from storage.stores.s3_attributes import META, NONCE
+from storage.stores.s3_client import ClientBucket
+
+__all__ = ["Claim", "honours_conditions"]
+
+
+async def honours_conditions(bucket: ClientBucket, patience: Patience, prefix: str) -> bool:
+    """
+    Try on an object of our own whether the server refuses what it has to: it is created twice, and replaced wrongly.
+
+    Whether two creators at once are kept apart cannot be tried.
+    """
+    key = f"{prefix}.conditions-{uuid.uuid4().hex}"
+    try:
+        await patience.persist(lambda: bucket.put(key, b"", {}))
+        for headers in ({"if-none-match": "*"}, {"if-match": f'"{uuid.uuid4().hex}"'}):
+            try:
+                await patience.persist(lambda headers=headers: bucket.put(key, b"", headers))  # type: ignore[misc]
+            except PreconditionFailedError:
+                continue
+            except StorageError as error:
+                if error.retryable:
+                    raise
+                return False
+            return False
+        return True
+    finally:
+        await patience.persist(lambda: bucket.delete(key, None))
+
+
+class Claim:
+    """
+    A write that must not be made twice, or made without being told: one on a condition, or the end of an upload.
+
+    It carries a word of its own in the object's metadata, so that after a lost answer a look at the object says whether
+    it was this write that took effect.
+    """
+
+    def __init__(
+        self, bucket: ClientBucket, patience: Patience, inner: str, key: str, if_absent: bool, if_match: str | None
+    ) -> None:
+        self._bucket = bucket
+        self._patience = patience
+        self._inner = inner
+        self._key = key
+        self._if_absent = if_absent
+        self._if_match = if_match
+        self._nonce = uuid.uuid4().hex
+        self.mark = {META + NONCE: self._nonce}
+        self.condition: dict[str, str] = {}
+        if if_absent:
+            self.condition = {"if-none-match": "*"}
+        elif if_match is not None:
+            self.condition = {"if-match": f'"{if_match}"'}
+
+    async def make(self, write: Callable[[], Awaitable[str]]) -> str:
+        """
+        Make one attempt after another at *write*, and return the object's etag.
+
+        Raises:
+            KeyExistsError: it was to create, and there is an object which is not ours.
+            PreconditionFailedError: it was to replace, and the object is another version or missing.
+            OutcomeUnknownError: an answer was lost, and since then somebody else has written or deleted.
+        """
+        lost: StorageError | None = None
+
+        async def attempt() -> str:
+            nonlocal lost
+            try:
+                return await write()
+            except StorageError as error:
+                if error.retryable:
+                    lost = error
+                elif lost is not None and isinstance(error, PreconditionFailedError | KeyNotFoundError):
+                    return await self._settled(lost, error)
+                raise
+
+        try:
+            return await self._patience.persist(attempt)
+        except PreconditionFailedError as error:
+            if self._if_absent:
+                raise KeyExistsError(self._key, store=error.store) from error
+            raise
+        except KeyNotFoundError as error:
+            if self._if_match is not None:  # what some servers say to If-Match where there is no object
+                raise PreconditionFailedError(self._key, store=error.store) from error
+            raise
+        except StorageError as error:
+            if error is not lost:
+                raise
+            return await self._settled(lost, error)
+
+    async def _settled(self, lost: StorageError, error: StorageError) -> str:
+        """Return the etag when the object is ours; else raise *error*, or say that nobody can know."""
+        try:
+            headers = await self._patience.persist(lambda: self._bucket.head(self._inner))
+        except KeyNotFoundError:
+            raise error from lost
+        if headers.get(META + NONCE) == self._nonce:
+            return headers["etag"].strip('"')
+        if self._if_match is not None and headers["etag"].strip('"') != self._if_match:
+            raise OutcomeUnknownError(
+                "the answer was lost, and the object is another version now", key=self._key, store=error.store
+            ) from lost
+        raise error from lost

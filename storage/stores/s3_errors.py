@@ -1,0 +1,110 @@
+"""The one place where answers of an S3 server become our errors."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeAlias
+
+from storage.errors import (
+    ConfigError,
+    KeyNotFoundError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    RangeNotSatisfiableError,
+    StorageError,
+    StoreFullError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    UnsupportedOperationError,
+)
+
+__all__ = ["Refusal", "error_of", "parse_refusal"]
+
+Kind: TypeAlias = "type[StorageError]"
+
+#: By the server's own word for it (Amazon S3 API reference, "Error responses"), before the status is looked at.
+_BY_CODE: dict[str, Kind] = {
+    "BadDigest": StoreUnavailableError,  # what arrived is not what was sent: send it again
+    "ConditionalRequestConflict": StoreUnavailableError,
+    "InternalError": StoreUnavailableError,
+    "InvalidAccessKeyId": PermissionDeniedError,
+    "NoSuchBucket": ConfigError,
+    "NoSuchKey": KeyNotFoundError,
+    "NotImplemented": UnsupportedOperationError,
+    "OperationAborted": StoreUnavailableError,
+    "PreconditionFailed": PreconditionFailedError,
+    "QuotaExceeded": StoreFullError,
+    "RequestTimeout": StoreTimeoutError,
+    "ServiceUnavailable": StoreUnavailableError,
+    "SignatureDoesNotMatch": PermissionDeniedError,
+    "SlowDown": StoreUnavailableError,
+}
+
+_BY_STATUS: dict[int, Kind] = {
+    401: PermissionDeniedError,
+    403: PermissionDeniedError,
+    404: KeyNotFoundError,
+    405: UnsupportedOperationError,
+    408: StoreTimeoutError,
+    409: StoreUnavailableError,
+    412: PreconditionFailedError,
+    416: RangeNotSatisfiableError,
+    429: StoreUnavailableError,
+    501: UnsupportedOperationError,
+    507: StoreFullError,
+}
+
+
+class Refusal(Exception):  # noqa: N818  # it is an answer, and becomes an error of ours
+    """
+    A server's answer that is an error, as it came.
+
+    Attributes:
+        status: of HTTP.
+        code: the server's word, ``""`` where the answer had no body.
+        message: its sentence.
+        request_id: by which its logs know the request.
+        headers: the answer's, names in lower case.
+    """
+
+    def __init__(
+        self, status: int, code: str = "", message: str = "", request_id: str | None = None, **headers: str
+    ) -> None:
+        super().__init__(f"{status} {code} {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.request_id = request_id
+        self.headers = headers
+
+
+def parse_refusal(status: int, body: bytes) -> tuple[str, str]:
+    """Return code and message of an error's XML; both empty where it is none."""
+
+    def first(tag: bytes) -> str:
+        found = re.search(rb"<%s>([^<]*)</%s>" % (tag, tag), body)
+        return found[1].decode("utf-8", "replace").strip() if found else ""
+
+    return first(b"Code"), first(b"Message")
+
+
+def error_of(refusal: Refusal, key: str | None, store: object) -> StorageError:
+    """Return the error that *refusal* is to the caller, about *key*."""
+    kind = _BY_CODE.get(refusal.code) or _BY_STATUS.get(refusal.status)
+    if kind is None:
+        kind = StoreUnavailableError if refusal.status >= 500 else StorageError
+    said = refusal.message or refusal.code or f"HTTP status {refusal.status}"
+    error: StorageError
+    if kind in (KeyNotFoundError, PreconditionFailedError):
+        if key is None:
+            error = StorageError(said, store=store)
+        else:
+            error = (
+                KeyNotFoundError(key, store=store)
+                if kind is KeyNotFoundError
+                else PreconditionFailedError(key, store=store)
+            )
+    else:
+        error = kind(f"the server says: {said}", key=key, store=store)
+    error.request_id = refusal.request_id
+    return error

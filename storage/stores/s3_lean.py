@@ -1,0 +1,239 @@
+"""
+A bucket over requests that we sign and send ourselves, for the calls that are made often.
+
+Measured (2 cores, CPython 3.11, 4 KiB objects): a get through aiobotocore takes some 800 us of processor time, most of
+it in botocore's models and events; a request signed here and sent over aiohttp takes about 100.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from storage.errors import ConfigError, CorruptObjectError, StoreTimeoutError, StoreUnavailableError
+from storage.network import Patience, Progressing
+from storage.stores.s3_client import Body, ClientBucket
+from storage.stores.s3_errors import Refusal, error_of, parse_refusal
+from storage.stores.s3_signing import UNSIGNED, Credentials, quoted, sha256_hex, signed_headers
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["LeanBucket"]
+
+#: Bytes that are written to a connection at once, so that progress is noticed.
+SLICE = 128 << 10
+
+
+class LeanBucket(ClientBucket):
+    """
+    One bucket, whose small operations go straight over HTTP; the rest, and the credentials, are the client's.
+
+    Args:
+        client: of aiobotocore.
+        credentials: aiobotocore's, which refresh themselves; None for requests that are not signed.
+        session: of aiohttp.
+        name: the bucket's.
+        origin: scheme, host and port, and for path style the bucket's path: ``https://host/bucket``.
+        region: what requests are signed for.
+        patience: how long to wait.
+        store: what errors say they come from.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        credentials: Any,
+        session: aiohttp.ClientSession,
+        name: str,
+        origin: str,
+        region: str,
+        patience: Patience,
+        store: str,
+    ) -> None:
+        super().__init__(client, name, patience, store)
+        self._provider = credentials
+        self._session = session
+        parts = urlsplit(origin)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._root = parts.path.rstrip("/")
+        self._host = parts.netloc
+        self._encrypted = parts.scheme == "https"
+        self._region = region
+        self._skew = timedelta()
+
+    @asynccontextmanager
+    async def get(self, key: str, headers: Mapping[str, str]) -> AsyncIterator[tuple[Mapping[str, str], Body]]:
+        response = await self._send("GET", key, headers)
+        try:
+            yield _lower(response.headers), _Streamed(response, key, self._store)
+        finally:
+            response.close()  # a body that was not read to its end cannot be followed by another answer
+
+    async def get_bytes(self, key: str, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
+        response = await self._send("GET", key, headers)
+        async with response:
+            answered, data = _lower(response.headers), await _Streamed(response, key, self._store).read()
+        _verify(answered, data, key, self._store)
+        return answered, data
+
+    async def head(self, key: str) -> Mapping[str, str]:
+        async with await self._send("HEAD", key, {}) as response:
+            return _lower(response.headers)
+
+    async def put(self, key: str, data: bytes, headers: Mapping[str, str]) -> str:
+        async with await self._send("PUT", key, headers, data=data) as response:
+            return response.headers["ETag"].strip('"')
+
+    async def delete(self, key: str, if_match: str | None) -> None:
+        async with await self._send("DELETE", key, {} if if_match is None else {"if-match": f'"{if_match}"'}):
+            pass
+
+    async def upload_part(self, key: str, upload: str, number: int, data: bytes) -> str:
+        query = {"partNumber": str(number), "uploadId": upload}
+        async with await self._send("PUT", key, {}, query=query, data=data) as response:
+            return response.headers["ETag"].strip('"')
+
+    def path(self, key: str) -> str:
+        """Return the path of an object's URL, as it is sent and signed."""
+        return f"{self._root}/{quote(key, safe='/-_.~')}"
+
+    async def credentials(self) -> Credentials | None:
+        """Return what to sign with now; they may have been refreshed."""
+        if self._provider is None:
+            return None
+        frozen = await self._provider.get_frozen_credentials()
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+    def now(self) -> datetime:
+        """Return the time by the server's clock, as far as we know it."""
+        return datetime.now(UTC) + self._skew
+
+    async def _send(
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        *,
+        query: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> aiohttp.ClientResponse:
+        """
+        Send one request and return its answer, whose body is yet to be read.
+
+        Raises:
+            StorageError: the server refused it, or there was no answer.
+        """
+        try:
+            return await self._attempt(method, key, headers, query or {}, data)
+        except Refusal as refusal:
+            if refusal.code != "RequestTimeTooSkewed" or "date" not in refusal.headers:
+                raise self._error(refusal, key) from refusal
+            self._skew = parsedate_to_datetime(refusal.headers["date"]) - datetime.now(UTC)
+        try:
+            return await self._attempt(method, key, headers, query or {}, data)
+        except Refusal as refusal:
+            raise self._error(refusal, key) from refusal
+
+    async def _attempt(
+        self, method: str, key: str, headers: Mapping[str, str], query: Mapping[str, str], data: bytes | None
+    ) -> aiohttp.ClientResponse:
+        import aiohttp
+        from yarl import URL
+
+        path = self.path(key)
+        sent = {**headers, "host": self._host}
+        payload = UNSIGNED
+        if data is not None:
+            sent["x-amz-checksum-crc32"] = _crc32(data)
+            if not self._encrypted:
+                payload = sha256_hex(data)
+        credentials = await self.credentials()
+        if credentials is not None:
+            sent = signed_headers(
+                credentials, method, path, query, sent, region=self._region, now=self.now(), payload=payload
+            )
+        text = "&".join(f"{quoted(name)}={quoted(value)}" for name, value in query.items())
+        url = URL(f"{self._origin}{path}?{text}" if text else f"{self._origin}{path}", encoded=True)
+        try:
+            if data is None:
+                response = await self._session.request(method, url, headers=sent, allow_redirects=False)
+            else:
+                async with Progressing.within(self._patience.connect + self._patience.read) as progress:
+                    body = data if len(data) <= SLICE else _slices(data, progress)
+                    sent["content-length"] = str(len(data))
+                    response = await self._session.request(method, url, headers=sent, data=body, allow_redirects=False)
+        except (TimeoutError, aiohttp.ServerTimeoutError) as cause:
+            raise StoreTimeoutError("the server did not answer in time", key=key, store=self._store) from cause
+        except (aiohttp.ClientError, OSError) as cause:
+            raise StoreUnavailableError(f"no answer: {type(cause).__name__}", key=key, store=self._store) from cause
+        if response.status < 300:
+            return response
+        raise await self._refusal(response, key)
+
+    async def _refusal(self, response: aiohttp.ClientResponse, key: str) -> Refusal:
+        async with response:
+            body = await _Streamed(response, key, self._store).read(1 << 16)
+        code, message = parse_refusal(response.status, body)
+        refusal = Refusal(response.status, code, message, response.headers.get("x-amz-request-id"))
+        refusal.headers = _lower(response.headers)
+        return refusal
+
+    def _error(self, refusal: Refusal, key: str) -> Exception:
+        if 300 <= refusal.status < 400:
+            region = refusal.headers.get("x-amz-bucket-region")
+            where = f"region {region!r}: give it as region=" if region else "another place"
+            return ConfigError(f"the bucket is in {where}", key=key, store=self._store)
+        return error_of(refusal, key, self._store)
+
+
+class _Streamed:
+    """The body of an answer of aiohttp's, with our errors."""
+
+    def __init__(self, response: aiohttp.ClientResponse, key: str, store: str) -> None:
+        self._response = response
+        self._key = key
+        self._store = store
+
+    async def read(self, size: int = -1, /) -> bytes:
+        import aiohttp
+
+        try:
+            if size < 0:
+                return await self._response.read()
+            return await self._response.content.read(size)
+        except (TimeoutError, aiohttp.ServerTimeoutError) as cause:
+            raise StoreTimeoutError("the server stopped sending", key=self._key, store=self._store) from cause
+        except (aiohttp.ClientError, OSError) as cause:
+            raise StoreUnavailableError(
+                f"the object was cut short: {type(cause).__name__}", key=self._key, store=self._store
+            ) from cause
+
+
+async def _slices(data: bytes, progress: Progressing) -> AsyncIterator[bytes]:
+    """Yield *data* in pieces; each one that is asked for is progress."""
+    view = memoryview(data)
+    for begin in range(0, len(data), SLICE):
+        yield bytes(view[begin : begin + SLICE])
+        progress.step()
+
+
+def _crc32(data: bytes) -> str:
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+
+
+def _verify(headers: Mapping[str, str], data: bytes, key: str, store: str) -> None:
+    """Hold a whole object against the checksum that came with it, if one did."""
+    said = headers.get("x-amz-checksum-crc32")
+    if said and "content-range" not in headers and "-" not in said and said != _crc32(data):
+        raise CorruptObjectError("the bytes are not those of the checksum that came with them", key=key, store=store)
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

@@ -1,0 +1,152 @@
+"""
+Signatures of requests to S3 and its kin: AWS Signature Version 4, and nothing but arithmetic.
+
+Written from the "Authenticating Requests: Using the Authorization Header" and "Using Query Parameters" chapters of the
+Amazon S3 API reference. The tests hold it against botocore's signer, request for request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import quote
+
+__all__ = ["UNSIGNED", "Credentials", "presigned_query", "quoted", "sha256_hex", "signed_headers"]
+
+#: Stands for the hash of a body that is not signed.
+UNSIGNED = "UNSIGNED-PAYLOAD"
+
+#: Seconds for which a presigned URL can be valid at most.
+LONGEST_EXPIRY = 7 * 24 * 3600
+
+
+class Credentials(NamedTuple):
+    """What a request is signed with; its text shows no secret."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key!r}, ...)"
+
+
+def quoted(text: str) -> str:
+    """Return *text* as it stands in a signed query: everything but the unreserved characters in ``%XX``."""
+    return quote(text, safe="-_.~")
+
+
+def sha256_hex(data: bytes) -> str:
+    """Return what stands for a body that is signed."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def signed_headers(
+    credentials: Credentials,
+    method: str,
+    path: str,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    *,
+    region: str,
+    now: datetime,
+    payload: str = UNSIGNED,
+) -> dict[str, str]:
+    """
+    Return *headers* and those that sign the request, names in lower case.
+
+    Args:
+        credentials: whose request it is.
+        method: ``"GET"`` and so on.
+        path: the URL's path as it is sent, quoted.
+        query: its parameters, not quoted; sent as ``quoted(name)=quoted(value)``.
+        headers: those to be signed; ``host`` must be among them.
+        region: the bucket's region.
+        now: the time in UTC, as the server's clock shows it.
+        payload: the body's `sha256_hex`, or `UNSIGNED`.
+    """
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
+    signed["x-amz-date"] = stamp
+    signed["x-amz-content-sha256"] = payload
+    if credentials.token is not None:
+        signed["x-amz-security-token"] = credentials.token
+    names, signature = _signature(credentials, method, path, _canonical(query), signed, region, stamp, payload)
+    scope = f"{credentials.access_key}/{stamp[:8]}/{region}/s3/aws4_request"
+    signed["authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={signature}"
+    return signed
+
+
+def presigned_query(
+    credentials: Credentials,
+    method: str,
+    path: str,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    *,
+    region: str,
+    now: datetime,
+    expires: int,
+) -> str:
+    """
+    Return the quoted query of a URL that anybody may use for *expires* seconds, with the same *headers*.
+
+    Raises:
+        ValueError: *expires* is not between a second and a week.
+    """
+    if not 1 <= expires <= LONGEST_EXPIRY:
+        raise ValueError(f"a presigned URL is valid for 1 to {LONGEST_EXPIRY} seconds, not {expires}")
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
+    parameters = {
+        **query,
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": f"{credentials.access_key}/{stamp[:8]}/{region}/s3/aws4_request",
+        "X-Amz-Date": stamp,
+        "X-Amz-Expires": str(expires),
+        "X-Amz-SignedHeaders": ";".join(sorted(signed)),
+    }
+    if credentials.token is not None:
+        parameters["X-Amz-Security-Token"] = credentials.token
+    canonical = _canonical(parameters)
+    _, signature = _signature(credentials, method, path, canonical, signed, region, stamp, UNSIGNED)
+    return f"{canonical}&X-Amz-Signature={signature}"
+
+
+def _canonical(query: Mapping[str, str]) -> str:
+    if not query:
+        return ""
+    return "&".join(f"{name}={value}" for name, value in sorted((quoted(n), quoted(v)) for n, v in query.items()))
+
+
+def _signature(
+    credentials: Credentials,
+    method: str,
+    path: str,
+    query: str,
+    headers: Mapping[str, str],
+    region: str,
+    stamp: str,
+    payload: str,
+) -> tuple[str, str]:
+    """Return the names of the signed headers, and the signature."""
+    ordered = sorted(headers.items())
+    names = ";".join(name for name, _ in ordered)
+    lines = "".join(f"{name}:{value}\n" for name, value in ordered)
+    request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}"
+    scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    key = _signing_key(credentials.secret_key, stamp[:8], region)
+    return names, hmac.digest(key, text.encode(), "sha256").hex()
+
+
+@lru_cache(maxsize=64)  # one for each day, region and secret; four of the five hashes of a signature
+def _signing_key(secret: str, day: str, region: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for word in (day, region, "s3", "aws4_request"):
+        key = hmac.digest(key, word.encode(), "sha256")
+    return key

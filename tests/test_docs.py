@@ -2,7 +2,8 @@
 The README and the pages of docs/ are true: every ``python`` block runs, and prints what the block behind it says.
 
 The blocks of a page are run in order, in one namespace and an empty directory, with ``await`` at the top level as in
-``python -m asyncio``. A block marked ``output`` is what the one before it prints.
+``python -m asyncio``. A block marked ``output`` is what the one before it prints. One marked ``yaml``, whose
+first line is a comment with a file's name, is that file.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?:\n*^```output\n(?P<output>.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
+_FILE = re.compile(r"^```ya?ml\n(?P<text># (?P<name>\S+\.yaml)\n.*?)^```\n", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -68,6 +70,8 @@ def test_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.
     """Warnings are errors, also those of what is left open."""
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
+    for file in _FILE.finditer(page.read_text()):
+        (tmp_path / file["name"]).write_text(file["text"])
 
     with asyncio.Runner() as runner:
         for block in blocks(page):

@@ -87,16 +87,16 @@ class Attributed(Harness):
         assert {"color": "red"} == (await store.head("k")).attributes
 
     @needs(attributes=True)
-    @pytest.mark.parametrize("name", ["", "Upper", "under_score", "spa ce", "é", "-first", "dot.ted", "new\nline"])
-    async def test_bad_name_is_a_value_error(self, store: ObjectStore, name: str) -> None:
+    async def test_bad_name_is_a_value_error(self, store: ObjectStore) -> None:
         """Names are of a-z, 0-9 and '-'; with another one nothing is put."""
         await store.put("k", b"old", attributes={"good": "1"})
 
-        with pytest.raises(ValueError, match="name"):
-            await store.put("k", b"new", attributes={name: "value"})
+        for name in ("", "Upper", "under_score", "spa ce", "é", "-first", "dot.ted", "new\nline"):
+            with pytest.raises(ValueError, match="name"):
+                await store.put("k", b"new", attributes={name: "value"})
 
-        assert b"old" == await self.raw(store, "k")
-        assert {"good": "1"} == (await store.head("k")).attributes
+            assert b"old" == await self.raw(store, "k"), name
+            assert {"good": "1"} == (await store.head("k")).attributes, name
 
     @needs(attributes=True)
     async def test_value_that_is_not_text_is_a_type_error(self, store: ObjectStore) -> None:

@@ -15,7 +15,7 @@ __all__ = ["Conditions", "count_up", "winners"]
 #: Creators of one key at once, of which one wins; workers, and the steps of each, that count by compare-and-swap.
 CREATORS = 50
 WORKERS = 5
-STEPS = 10
+STEPS = 5
 
 
 async def winners(stores: list[ObjectStore], key: str) -> list[bytes]:
@@ -165,7 +165,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=True)
     async def test_no_increment_is_lost(self, store: ObjectStore) -> None:
-        """5 workers that each count up 10 times by compare-and-swap count to 50."""
+        """5 workers that each count up 5 times by compare-and-swap count to 25."""
         await store.put("k", b"0")
 
         await asyncio.gather(*(count_up(store, "k", STEPS) for _ in range(WORKERS)))

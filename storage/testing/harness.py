@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import pytest
 
 from storage.base import ObjectStore
-from storage.errors import InvalidKeyError, KeyConflictError, KeyNotFoundError
+from storage.errors import BulkError, InvalidKeyError, KeyConflictError, KeyNotFoundError, StorageError
+from storage.types import Capabilities
 
-__all__ = ["Harness", "listed", "needs"]
+__all__ = ["Harness", "each", "listed", "needs", "unfit"]
 
+K = TypeVar("K")
 T = TypeVar("T")
+
+#: Calls that a test makes at once where they do not depend on each other.
+AT_ONCE = 50
 
 
 def needs(**capabilities: bool | None) -> Callable[[T], T]:
@@ -28,6 +34,14 @@ def needs(**capabilities: bool | None) -> Callable[[T], T]:
         return test
 
     return select
+
+
+def unfit(test: Callable[..., object], able: Capabilities) -> str | None:
+    """Return why *test* is not for a store that is able to do this; None where it is."""
+    for name, wanted in {"readable": True, "writable": True, **getattr(test, "needs", {})}.items():
+        if wanted is not None and getattr(able, name) is not wanted:
+            return f"the store's capability {name!r} is {'off' if wanted else 'on'}"
+    return None
 
 
 class Harness:
@@ -58,7 +72,12 @@ class Harness:
             return None
 
     async def fill(self, store: ObjectStore, objects: Mapping[str, bytes]) -> None:
-        """Put the objects that a test finds there; override it where they cannot be put through the store itself."""
+        """
+        Put the objects that a test finds there; override it where they cannot be put through the store itself.
+
+        Raises:
+            BulkError: some of them the store cannot hold; the others are put.
+        """
         await store.put_many(objects)
 
     def another(self, store: ObjectStore) -> AbstractAsyncContextManager[ObjectStore] | None:
@@ -67,27 +86,31 @@ class Harness:
 
     @pytest.fixture(autouse=True)
     def _selected(self, request: pytest.FixtureRequest, store: ObjectStore) -> None:
-        able = store.capabilities
-        for name, wanted in {"readable": True, "writable": True, **getattr(request.function, "needs", {})}.items():
-            if wanted is not None and getattr(able, name) is not wanted:
-                pytest.skip(f"the store's capability {name!r} is {'off' if wanted else 'on'}")
+        if (reason := unfit(request.function, store.capabilities)) is not None:
+            pytest.skip(reason)
 
     async def fill_some(self, store: ObjectStore, keys: Mapping[str, bytes] | list[str]) -> dict[str, bytes]:
-        """Fill in the objects one by one, each holding its key if nothing else, and return those the store can hold."""
+        """Fill in the objects, each holding its key if nothing else, and return those that the store can hold."""
         wanted = keys if isinstance(keys, Mapping) else {key: key.encode() for key in keys}
-        held: dict[str, bytes] = {}
-        for key, data in wanted.items():
-            try:
-                await self.fill(store, {key: data})
-            except Exception as error:
-                results = getattr(error, "results", {key: error})
-                if not isinstance(results[key], InvalidKeyError | KeyConflictError):
-                    raise
-            else:
-                held[key] = data
-        return held
+        try:
+            await self.fill(store, wanted)
+        except BulkError as error:
+            refused = {key: result for key, result in error.results.items() if isinstance(result, StorageError)}
+            if not all(isinstance(result, InvalidKeyError | KeyConflictError) for result in refused.values()):
+                raise
+            return {key: data for key, data in wanted.items() if key not in refused}
+        return dict(wanted)
 
 
 async def listed(items: AsyncIterator[T]) -> list[T]:
     """Return all items."""
     return [item async for item in items]
+
+
+async def each(call: Callable[[K], Awaitable[T]], arguments: Iterable[K]) -> dict[K, T]:
+    """Return what *call* gives for each argument, made for many at once."""
+    waiting, results = list(arguments), dict[K, T]()
+    while some := waiting[:AT_ONCE]:
+        results.update(zip(some, await asyncio.gather(*map(call, some)), strict=True))
+        del waiting[:AT_ONCE]
+    return results

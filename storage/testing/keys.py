@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import string
+
 __all__ = ["NASTY_KEYS"]
 
 #: By what is nasty about it, a key that a store must give back as it is or refuse; it may do no third thing.
 NASTY_KEYS: dict[str, str] = {
-    **{f"ASCII {code}": chr(code) for code in range(128)},
-    **{f"ASCII {code} inside": f"x{chr(code)}y" for code in range(128)},
+    **{f"ASCII {code}": chr(code) for code in range(128) if not chr(code).isalnum()},
+    **{f"ASCII {code} inside": f"x{chr(code)}y" for code in range(128) if not chr(code).isalnum()},
+    **{f"letter or digit {char}": char for char in "azAZ09"},
+    "letters and digits": string.ascii_letters + string.digits,
     "empty": "",
     "climbs": "../../etc/passwd",
     "climbs from below": "a1/../../b",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from itertools import product
+from typing import cast
 
 import pytest
 
 from storage.base import ObjectStore
 from storage.errors import InvalidKeyError, KeyConflictError, KeyNotFoundError, StorageError
-from storage.testing.harness import Harness, listed
+from storage.testing.harness import Harness, each, listed
 from storage.testing.keys import NASTY_KEYS
 
 __all__ = ["Naming"]
@@ -65,24 +66,22 @@ class Naming(Harness):
             outcomes[name] = await _outcome(store.put(key, name.encode()))
         taken = {name: key for name, key in NASTY_KEYS.items() if isinstance(outcomes[name], str)}
 
+        def of(method: str) -> Callable[[str], Awaitable[object]]:
+            return lambda name: _outcome(METHODS[method](store, NASTY_KEYS[name]))
+
         refused = {name: outcome for name, outcome in outcomes.items() if name not in taken}
         assert set(refused.values()) <= {InvalidKeyError, KeyConflictError}
-        assert {name: outcome is InvalidKeyError for name, outcome in refused.items()} == {
-            name: await _outcome(store.exists(NASTY_KEYS[name])) is InvalidKeyError for name in refused
-        }
-        assert {name: name.encode() for name in taken} == {
-            name: await _outcome(store.get(key)) for name, key in taken.items()
-        }
-        assert {name: name.encode() for name in taken} == {
-            name: await self.raw(store, key) for name, key in taken.items()
-        }
-        assert taken == {name: (await store.head(key)).key for name, key in taken.items()}
+        invalid = {name: outcome is InvalidKeyError and outcome for name, outcome in refused.items()}
+        assert invalid == await each(of("exists"), refused)
+        own = {name: name.encode() for name in taken}
+        assert own == await each(of("get"), taken)
+        assert own == await each(lambda name: self.raw(store, taken[name]), taken)
+        assert taken == {name: info.key for name, info in (await each(lambda n: store.head(taken[n]), taken)).items()}
         assert sorted(set(taken.values())) == await listed(store.keys())
-        assert [] == [name for name, key in taken.items() if not await store.exists(key)]
+        assert dict.fromkeys(taken, True) == await each(of("exists"), taken)
 
-        for name, key in taken.items():
-            await store.delete(key)
-            assert not await store.exists(key), name
+        assert dict.fromkeys(taken) == await each(of("delete"), taken)
+        assert dict.fromkeys(taken, False) == await each(of("exists"), taken)
         assert [] == await listed(store.keys())
 
     async def test_plain_keys_are_taken(self, store: ObjectStore) -> None:
@@ -101,10 +100,9 @@ class Naming(Harness):
         One that it takes is refused by none: where there is no object it is just missing.
         """
         await self.fill(store, {"source": b"v"})
-        wrong: dict[str, dict[str, object]] = {}
-        for name, key in NASTY_KEYS.items():
-            if name.endswith("inside"):
-                continue  # as good as alone, and 128 of them
+
+        async def wrong(name: str) -> dict[str, object]:
+            key, outcomes = NASTY_KEYS[name], {}
             valid = await _outcome(store.exists(key)) is not InvalidKeyError
             for method, expected in MISSING.items() if valid else dict.fromkeys(METHODS, key).items():
                 try:
@@ -114,28 +112,29 @@ class Naming(Harness):
                 except StorageError as error:
                     found = type(error)
                 if expected != found:
-                    wrong.setdefault(name, {})[method] = found
+                    outcomes[method] = found
+            return outcomes
 
-        assert {} == wrong
+        names = [name for name in NASTY_KEYS if not name.endswith("inside")]  # a character inside is as good as alone
+        assert {name: {} for name in names} == await each(wrong, names)
         assert ["source"] == await listed(store.keys())
 
-    @pytest.mark.parametrize("key", ["", "\ud800", "x\udfff"])
-    async def test_no_store_takes_what_is_not_a_key(self, store: ObjectStore, key: str) -> None:
+    async def test_no_store_takes_what_is_not_a_key(self, store: ObjectStore) -> None:
         """The empty key and lone surrogates, which no encoding has, are invalid in every store and method."""
         await self.fill(store, {"source": b"v"})
+        calls = list(product(("", "\ud800", "x\udfff"), METHODS))
 
-        assert dict.fromkeys(METHODS, InvalidKeyError) == {
-            method: await _outcome(call(store, key)) for method, call in METHODS.items()
+        assert dict.fromkeys(calls, InvalidKeyError) == {
+            (key, method): await _outcome(METHODS[method](store, key)) for key, method in calls
         }
 
-    @pytest.mark.parametrize("key", [None, 5, b"bytes", ("k",)])
-    async def test_key_that_is_no_text_is_a_type_error(self, store: ObjectStore, key: Any) -> None:
+    async def test_key_that_is_no_text_is_a_type_error(self, store: ObjectStore) -> None:
         """Another type than str is the caller's mistake in every method."""
         await self.fill(store, {"source": b"v"})
         wrong = {}
-        for method, call in METHODS.items():
+        for key, method in product((None, 5, b"bytes", ("k",)), METHODS):
             try:
-                wrong[method] = await call(store, cast(str, key))
+                wrong[key, method] = await METHODS[method](store, cast(str, key))
             except TypeError:
                 continue
 

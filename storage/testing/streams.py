@@ -51,17 +51,15 @@ class Streams(Harness):
         assert 11 == (await store.head("k")).size
 
     @_both_kinds
-    @pytest.mark.parametrize("pieces", [[], [b""], [b"", b""]], ids=["none", "an empty one", "empty ones"])
-    async def test_stream_of_nothing_is_an_empty_object(
-        self, store: ObjectStore, stream: _Streamed, pieces: list[bytes]
-    ) -> None:
-        """A stream that ends at once is a value like any other, and replaces the old one."""
-        await store.put("k", b"old")
+    async def test_stream_of_nothing_is_an_empty_object(self, store: ObjectStore, stream: _Streamed) -> None:
+        """A stream of no pieces, or of empty ones, is a value like any other, and replaces the old one."""
+        for pieces in ([], [b""], [b"", b""]):
+            await store.put("k", b"old")
 
-        await store.put("k", stream(pieces))
+            await store.put("k", stream(pieces))
 
-        assert b"" == await self.raw(store, "k")
-        assert b"" == await store.get("k")
+            assert b"" == await self.raw(store, "k")
+            assert b"" == await store.get("k")
 
     async def test_list_and_tuple_are_streams(self, store: ObjectStore) -> None:
         """Any iterable will do, also one that is there at once."""
@@ -76,13 +74,13 @@ class Streams(Harness):
 
         def pieces() -> Iterator[bytes]:
             buffer = bytearray(4)
-            for number in range(1000):
+            for number in range(100):
                 buffer[:] = b"%04d" % number
                 yield cast(bytes, buffer)
 
         await store.put("k", stream(pieces()))
 
-        assert b"".join(b"%04d" % number for number in range(1000)) == await self.raw(store, "k")
+        assert b"".join(b"%04d" % number for number in range(100)) == await self.raw(store, "k")
 
     @_both_kinds
     async def test_pieces_may_be_views(self, store: ObjectStore, stream: _Streamed) -> None:
@@ -144,18 +142,17 @@ class Streams(Harness):
         assert ["k"] == await listed(store.keys())
 
     @_both_kinds
-    @pytest.mark.parametrize("wrong", ["text", 5, None])
-    async def test_piece_that_is_not_bytes_is_a_type_error(
-        self, store: ObjectStore, stream: _Streamed, wrong: Any
-    ) -> None:
+    async def test_piece_that_is_not_bytes_is_a_type_error(self, store: ObjectStore, stream: _Streamed) -> None:
         """Text inside a stream is refused, though bytes came before it; the old object stays."""
         await store.put("k", b"old")
 
-        with pytest.raises(TypeError, match="bytes"):
-            await store.put("k", stream([b"good", wrong]))
+        wrong: Any
+        for wrong in ("text", 5, None):
+            with pytest.raises(TypeError, match="bytes"):
+                await store.put("k", stream([b"good", wrong]))
 
-        assert b"old" == await self.raw(store, "k")
-        assert ["k"] == await listed(store.keys())
+            assert b"old" == await self.raw(store, "k")
+            assert ["k"] == await listed(store.keys())
 
     async def test_storage_error_of_the_producer_passes_as_it_is(self, store: ObjectStore) -> None:
         """A stream that reads from this very store and finds nothing there names the key that it read."""

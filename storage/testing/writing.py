@@ -80,18 +80,18 @@ class Writing(Harness):
         assert b"before" == await store.get("k")
         assert b"before" == await store.get("view")
 
-    @pytest.mark.parametrize("data", ["text", "", 5, None, object(), 1.5])
-    async def test_put_refuses_what_is_not_bytes(self, store: ObjectStore, data: object) -> None:
+    async def test_put_refuses_what_is_not_bytes(self, store: ObjectStore) -> None:
         """Text and other things are a TypeError, and the old object stays."""
         await store.put("k", b"old")
 
-        with pytest.raises(TypeError, match="bytes"):
-            await store.put("k", cast(bytes, data))
-        with pytest.raises(TypeError):
-            await store.put("new", cast(bytes, data))
+        for data in ("text", "", 5, None, object(), 1.5):
+            with pytest.raises(TypeError, match="bytes"):
+                await store.put("k", cast(bytes, data))
+            with pytest.raises(TypeError):
+                await store.put("new", cast(bytes, data))
 
-        assert b"old" == await self.raw(store, "k")
-        assert ["k"] == await listed(store.keys())
+            assert b"old" == await self.raw(store, "k")
+            assert ["k"] == await listed(store.keys())
 
     async def test_large_object_round_trips(self, store: ObjectStore) -> None:
         """A few million bytes are no different."""

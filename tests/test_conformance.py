@@ -2,50 +2,84 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from itertools import count
 from pathlib import Path
 
 import pytest
-from stacks import STACKS, Stack
+from stacks import STACKS, STORES, Stack
 from views import View
 
 import storage.sync
-from storage import ObjectStore
+from storage import Capabilities, FilesystemStore, ObjectStore
+from storage.offload import step
 from storage.testing import StoreConformance
+from storage.testing.harness import unfit
+
+#: The file system in memory, where there is one. The stores themselves are on a disk when they are awaited; what
+#: decorators and the synchronous face do with their files in memory they do on a disk, only later.
+MEMORY = Path("/dev/shm")
 
 
-def _viewed(view: str, store: ObjectStore) -> ObjectStore:
-    return store if view == "awaited" else View(storage.sync.ObjectStore(store, stepped=view == "stepped"))
+def _views(stack: Stack, able: Capabilities) -> list[str]:
+    """Return how the stack is used: one that cannot step is on the loop by itself, and once."""
+    by_itself = "stepped" if able.steppable else "on-loop"
+    return list(dict.fromkeys(by_itself if view == "sync" else view for view in stack.views))
 
 
-def _combinations() -> Iterator[object]:
-    for name, stack in STACKS.items():
-        by_itself = "stepped" if stack.capabilities.steppable else "on-loop"
-        # a stack that cannot step is on the loop by itself, once
-        for view in dict.fromkeys(by_itself if view == "sync" else view for view in stack.views):
-            yield pytest.param((stack, view), id=f"{name}-{view}")
+ABLE = {name: stack.capabilities for name, stack in STACKS.items()}
+COMBINATIONS = [(name, view) for name, stack in STACKS.items() for view in _views(stack, ABLE[name])]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test on the stacks that are able to do what it is about; a skipped one would cost as much as another."""
+    chosen = [(name, view) for name, view in COMBINATIONS if unfit(metafunc.function, ABLE[name]) is None]
+    metafunc.parametrize("store", chosen, ids=map("-".join, chosen), indirect=True)
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stacks")
+
+
+@pytest.fixture(scope="module")
+def memory(disk: Path) -> Iterator[Path]:
+    """Give a directory in memory, or on the disk where what is in memory has not all that files there have."""
+    if MEMORY.is_dir() and FilesystemStore(MEMORY).capabilities == FilesystemStore(disk).capabilities:
+        with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
+            yield Path(directory)
+    else:
+        yield disk
 
 
 class TestConformance(StoreConformance):
     """The shipped suite, on all of ours."""
 
+    numbers = count()
     stack: Stack
     view: str
     root: Path
     inner: ObjectStore
 
-    @pytest.fixture(params=_combinations())
-    async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
-        self.stack, self.view = request.param
-        self.root = tmp_path
-        self.inner = self.stack.make(tmp_path)
+    @pytest.fixture
+    async def store(self, request: pytest.FixtureRequest, disk: Path, memory: Path) -> AsyncIterator[ObjectStore]:
+        name, self.view = request.param
+        self.stack = STACKS[name]
+        self.root = (disk if name in STORES and self.view == "awaited" else memory) / str(next(self.numbers))
+        self.root.mkdir()
+        self.inner = self.stack.make(self.root)
         async with self._seen(self.inner) as store:
             yield store
+        shutil.rmtree(self.root)
 
     def _seen(self, store: ObjectStore) -> ObjectStore:
         """Return a store of the stack's kind as the suite sees it."""
-        return self.stack.wrap(_viewed(self.view, store))
+        if self.view != "awaited":
+            store = View(storage.sync.ObjectStore(store, stepped=self.view == "stepped"))
+        return self.stack.wrap(store)
 
     async def raw(self, store: ObjectStore, key: str) -> bytes | None:
         if self.stack.raw is None:
@@ -53,8 +87,12 @@ class TestConformance(StoreConformance):
         return self.stack.read(self.inner, self.root, key)
 
     async def fill(self, store: ObjectStore, objects: Mapping[str, bytes]) -> None:
-        writable = self.stack.writable(self.inner)
-        await super().fill(store if writable is self.inner else self._seen(writable), objects)
+        below = self.stack.writable(self.inner)
+        steppable = self.stack.wrap(below)
+        if steppable.capabilities.steppable:
+            step(super().fill(steppable, objects))
+        else:
+            await super().fill(store if below is self.inner else self._seen(below), objects)
 
     def another(self, store: ObjectStore) -> AbstractAsyncContextManager[ObjectStore]:
         return self._seen(self.stack.make(self.root))

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, I
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain, islice, repeat
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 #: More threads than any test makes calls at once: a call that waits for another one must not wait for its thread.
 THREADS = 64
+
+#: Doublings of the steps through an iterator that are made in one thread, so that long ones do not take for ever.
+STEPS = 6
 
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="view")
 _END: Any = object()
@@ -110,10 +114,20 @@ def _plain_items(
 
 
 async def _awaited(begin: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
-    """Walk through a synchronous iterator, each step in some thread."""
-    iterator = await _in_thread(begin)
-    while (item := await _in_thread(next, iterator, _END)) is not _END:
-        yield item
+    """Walk through a synchronous iterator: one step in some thread, then two in another one, then four, ..."""
+    iterator: Iterator[T] | None = None
+
+    def steps(count: int) -> list[T]:
+        nonlocal iterator
+        iterator = iterator or begin()
+        return list(islice(iterator, count))
+
+    for count in map((1).__lshift__, chain(range(STEPS), repeat(STEPS))):
+        items = await _in_thread(steps, count)
+        for item in items:
+            yield item
+        if len(items) < count:
+            return
 
 
 class View(ObjectStore):

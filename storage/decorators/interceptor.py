@@ -64,7 +64,7 @@ class _Put(Call[str]):
 
 class Interceptor(StoreDecorator[In, Out]):
     """
-    A decorator that is one method, `intercept`, around every call to the store below.
+    A decorator that is one method, `_intercept`, around every call to the store below.
 
     Each object of a bulk call is a call of its own, unless a subclass overrides the bulk method too. A listing is a
     call for each step, an open object one to open it and one for each read: nothing is held between them.
@@ -76,7 +76,7 @@ class Interceptor(StoreDecorator[In, Out]):
         super().__init__(base)
         self._watches = takes_bytes(base)
 
-    async def intercept(self, action: str, key: str | None, call: Call[T]) -> T:
+    async def _intercept(self, action: str, key: str | None, call: Call[T]) -> T:
         """
         Await ``call()``, and return what it returns; a subclass does what it is about before, after or instead.
 
@@ -89,7 +89,7 @@ class Interceptor(StoreDecorator[In, Out]):
         return await call()
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
-        return await self.intercept("get", key, Call(partial(self.base.get, key, byte_range=byte_range)))
+        return await self._intercept("get", key, Call(partial(self.base.get, key, byte_range=byte_range)))
 
     async def put(
         self,
@@ -101,16 +101,16 @@ class Interceptor(StoreDecorator[In, Out]):
         attributes: Attributes | None = None,
     ) -> str:
         begin = partial(self.base.put, key, if_absent=if_absent, if_match=if_match, attributes=attributes)
-        return await self.intercept("put", key, _Put(begin, data, self._watches))
+        return await self._intercept("put", key, _Put(begin, data, self._watches))
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        await self.intercept("delete", key, Call(partial(self.base.delete, key, if_match=if_match)))
+        await self._intercept("delete", key, Call(partial(self.base.delete, key, if_match=if_match)))
 
     async def exists(self, key: str) -> bool:
-        return await self.intercept("exists", key, Call(partial(self.base.exists, key)))
+        return await self._intercept("exists", key, Call(partial(self.base.exists, key)))
 
     async def head(self, key: str) -> ObjectInfo:
-        return await self.intercept("head", key, Call(partial(self.base.head, key)))
+        return await self._intercept("head", key, Call(partial(self.base.head, key)))
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
@@ -119,7 +119,7 @@ class Interceptor(StoreDecorator[In, Out]):
             def begin() -> Awaitable[ObjectReader]:
                 return opened.enter_async_context(self.base.open(key, byte_range=byte_range))
 
-            reader = await self.intercept("open", key, Call(begin))
+            reader = await self._intercept("open", key, Call(begin))
             yield _InterceptedReader(reader, self)
 
     def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
@@ -132,11 +132,11 @@ class Interceptor(StoreDecorator[In, Out]):
         return self._steps("children", self.base.children(prefix, delimiter))
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        return await self.intercept("copy", source, Call(partial(self.base.copy, source, target, if_absent=if_absent)))
+        return await self._intercept("copy", source, Call(partial(self.base.copy, source, target, if_absent=if_absent)))
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         begin = partial(self.base.rename, source, target, if_absent=if_absent)
-        return await self.intercept("rename", source, Call(begin))
+        return await self._intercept("rename", source, Call(begin))
 
     async def _steps(self, action: str, items: AsyncIterator[T]) -> AsyncIterator[T]:
         """Yield *items*, each step a call."""
@@ -145,7 +145,7 @@ class Interceptor(StoreDecorator[In, Out]):
             return await anext(items, _END)
 
         call = Call(step)
-        while (item := await self.intercept(action, None, call)) is not _END:
+        while (item := await self._intercept(action, None, call)) is not _END:
             yield item
             action = "next"
 
@@ -161,4 +161,4 @@ class _InterceptedReader(ReaderDecorator):
         self._interceptor = interceptor
 
     async def read(self, size: int = -1, /) -> bytes:
-        return await self._interceptor.intercept("read", self.info.key, Call(partial(self.reader.read, size)))
+        return await self._interceptor._intercept("read", self.info.key, Call(partial(self.reader.read, size)))

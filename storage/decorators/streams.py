@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias, cast
 
 from storage.base import ObjectStore
+from storage.concurrency import stream
 from storage.data import as_bytes
 from storage.decorators.order import stack
+from storage.defaults import items_of
+from storage.types import In
 
-__all__ = ["Around", "Pull", "WatchedStream", "is_one_shot", "size_of", "takes_bytes"]
+__all__ = ["Around", "Pull", "WatchedStream", "changed_items", "is_one_shot", "noted_keys", "size_of", "takes_bytes"]
 
 #: Gives the next piece of a stream, None behind its end.
 Pull: TypeAlias = Callable[[], Awaitable[bytes | None]]
@@ -70,3 +73,32 @@ class WatchedStream:
         else:
             piece = next(self._iterator, _END)
         return None if piece is _END else as_bytes(piece)
+
+
+def changed_items(
+    items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+    change: Callable[[str, In], In],
+) -> Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]]:
+    """Return what `put_many` takes with ``change(key, data)`` for each item's data; a collection stays one."""
+    if isinstance(items, Collection):
+        return [(key, change(key, data)) for key, data in cast("Iterable[tuple[str, In]]", items_of(items))]
+
+    async def changed() -> AsyncIterator[tuple[str, In]]:
+        async for key, data in stream(items_of(items)):
+            yield key, change(key, data)
+
+    return changed()
+
+
+def noted_keys(keys: Iterable[str] | AsyncIterable[str], noted: list[str]) -> Iterable[str] | AsyncIterable[str]:
+    """Return *keys*, those that have been taken of them being *noted*; a collection stays one."""
+    if isinstance(keys, Collection):
+        noted.extend(keys)
+        return keys
+
+    async def passed() -> AsyncIterator[str]:
+        async for key in stream(keys):
+            noted.append(key)
+            yield key
+
+    return passed()

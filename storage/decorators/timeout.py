@@ -1,0 +1,57 @@
+"""`TimeoutStore`: no call takes for ever."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TypeVar
+
+import anyio
+
+from storage.base import ObjectStore
+from storage.decorators.interceptor import Call, Interceptor
+from storage.decorators.streams import Pull
+from storage.durations import seconds
+from storage.errors import StoreTimeoutError
+from storage.types import In, Out
+
+__all__ = ["TimeoutStore"]
+
+T = TypeVar("T")
+
+
+class TimeoutStore(Interceptor[In, Out]):
+    """
+    A call that takes too long is cancelled, and `StoreTimeoutError` raised.
+
+    Each object of a bulk call, each step of a listing and each read of an open object is a call of its own. The time
+    in which the caller's own stream gives its next piece does not count, and with each piece the time begins anew.
+
+    A write that timed out may have taken effect, as any that was cancelled. Of the local stores it is raised when that
+    is settled: what is there then is there to stay.
+
+    Args:
+        base: the store below.
+        timeout: seconds that each call has.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], timeout: float | timedelta) -> None:
+        self.timeout = seconds("timeout", timeout)
+        super().__init__(base)
+
+    async def _intercept(self, action: str, key: str | None, call: Call[T]) -> T:
+        with anyio.move_on_after(self.timeout) as scope:
+
+            async def pulled(pull: Pull) -> bytes | None:
+                scope.deadline = math.inf
+                try:
+                    return await pull()
+                finally:
+                    scope.deadline = anyio.current_time() + self.timeout
+
+            return await call(pulled)
+        what = "a step of a listing" if key is None else action
+        raise StoreTimeoutError(f"{what} took longer than {self.timeout:g} s", key=key, store=self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base!r}, {self.timeout:g})"

@@ -1,0 +1,70 @@
+"""`ConcurrencyLimitStore`: not too many calls at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import anyio
+
+from storage.base import ObjectStore
+from storage.decorators.interceptor import Call, Interceptor
+from storage.decorators.streams import Pull
+from storage.types import In, Out
+
+__all__ = ["ConcurrencyLimitStore"]
+
+T = TypeVar("T")
+
+
+class ConcurrencyLimitStore(Interceptor[In, Out]):
+    """
+    At most *limit* calls are in the store below at once; the others wait, and go in the order in which they came.
+
+    Each object of a bulk call, each step of a listing and each read of an open object is a call of its own, and nothing
+    is held between them. A put lets another call in while it waits for the caller's own stream, which may well be read
+    from the same store.
+
+    Args:
+        base: the store below.
+        limit: how many calls, one or more.
+    """
+
+    _traits = frozenset({"limits"})
+
+    def __init__(self, base: ObjectStore[In, Out], limit: int) -> None:
+        if limit < 1:
+            raise ValueError(f"limit is 1 or more, not {limit}")
+        super().__init__(base)
+        self.limit = limit
+        self._places: tuple[asyncio.AbstractEventLoop, anyio.Semaphore] | None = None
+
+    async def _intercept(self, action: str, key: str | None, call: Call[T]) -> T:
+        places = self._free_places()
+        await places.acquire()
+        held = True
+
+        async def pulled(pull: Pull) -> bytes | None:
+            nonlocal held
+            places.release()
+            held = False
+            piece = await pull()
+            await places.acquire()
+            held = True
+            return piece
+
+        try:
+            return await call(pulled)
+        finally:
+            if held:
+                places.release()
+
+    def _free_places(self) -> anyio.Semaphore:
+        """Return the running loop's places: a program may run one loop after another."""
+        loop = asyncio.get_running_loop()
+        if self._places is None or self._places[0] is not loop:
+            self._places = loop, anyio.Semaphore(self.limit, fast_acquire=True)
+        return self._places[1]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base!r}, {self.limit})"

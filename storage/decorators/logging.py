@@ -1,0 +1,103 @@
+"""`LoggingStore`: a line in the log for every operation."""
+
+from __future__ import annotations
+
+import logging
+from asyncio import CancelledError
+from collections.abc import Iterator
+
+from storage.base import ObjectStore
+from storage.decorators.observer import Observer, Operation
+from storage.errors import ANSWERS, StorageError
+from storage.types import In, Out
+
+__all__ = ["LoggingStore"]
+
+
+class LoggingStore(Observer[In, Out]):
+    """
+    Every operation is a line in the log when it has come to its end: what was done, with which key, how much, how long.
+
+    A key stands there as Python writes it, so that none forges a line. Neither data nor attributes are logged.
+
+    What failed is logged as a warning; as an error when what was raised is no `StorageError`, but a mistake in a
+    program. A key that was missing, or there, or of another version is an answer, and logged like a success.
+
+    Args:
+        base: the store below.
+        logger: where to log, or its name.
+        level: of what succeeded.
+        store_name: what the lines call the store; they begin with the action if it is not given.
+    """
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        *,
+        logger: logging.Logger | str = "storage",
+        level: int | str = "DEBUG",
+        store_name: str | None = None,
+    ) -> None:
+        super().__init__(base)
+        self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
+        self.level = level_of(level)
+        self.store_name = store_name
+
+    def _ended(self, operation: Operation) -> None:
+        level = self._level_for(operation)
+        if self.logger.isEnabledFor(level):
+            line = f"{_words(operation)}: {', '.join(_facts(operation))}"
+            self.logger.log(level, "%s", line if self.store_name is None else f"{self.store_name}: {line}")
+
+    def _level_for(self, operation: Operation) -> int:
+        if operation.error is None:
+            failures = [each for each in operation.failures if not isinstance(each, ANSWERS)]
+            return max(self.level, logging.WARNING) if failures else self.level
+        if isinstance(operation.error, ANSWERS) or not isinstance(operation.error, Exception):
+            return self.level
+        return max(self.level, logging.WARNING if isinstance(operation.error, StorageError) else logging.ERROR)
+
+
+def level_of(level: int | str) -> int:
+    """
+    Return a level of logging by its number or its name.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if isinstance(level, int):
+        return level
+    levels = logging.getLevelNamesMapping()
+    if level.upper() not in levels:
+        raise ValueError(f"level is a number or one of {', '.join(levels)}, not {level!r}")
+    return levels[level.upper()]
+
+
+def _words(operation: Operation) -> str:
+    """Return what was done with which object."""
+    words = [operation.action]
+    if operation.key is not None:
+        words.append(repr(operation.key))
+    if operation.target is not None:
+        words.append(f"to {operation.target!r}")
+    return " ".join(words)
+
+
+def _facts(operation: Operation) -> Iterator[str]:
+    """Yield how it went, how much it was and how long it took."""
+    if isinstance(operation.error, CancelledError):
+        yield "cancelled"
+    elif isinstance(operation.error, StorageError):
+        message = repr(operation.error.message)[1:-1]  # it may have the back end's words, line ends and all
+        yield f"{type(operation.error).__name__}: {message}" if message else type(operation.error).__name__
+    elif operation.error is not None:
+        yield type(operation.error).__name__  # its text may be anything, data included
+    if operation.items is not None:
+        yield f"{operation.items} items"
+    if operation.failures:
+        yield f"{len(operation.failures)} of them failed"
+    if operation.sent is not None:
+        yield f"{operation.sent} bytes sent"
+    if operation.received is not None:
+        yield f"{operation.received} bytes received"
+    yield f"{operation.seconds * 1000:.3g} ms"

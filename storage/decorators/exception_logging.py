@@ -1,0 +1,153 @@
+"""`ExceptionLoggingStore`: what goes wrong is in the log, whoever catches it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from storage import defaults
+from storage.base import ObjectStore
+from storage.decorators.interceptor import Call, Interceptor
+from storage.decorators.logging import level_of
+from storage.decorators.streams import changed_items, noted_keys
+from storage.errors import ANSWERS, StorageError
+from storage.types import Attributes, In, Out
+
+__all__ = ["ExceptionLoggingStore"]
+
+T = TypeVar("T")
+
+
+class ExceptionLoggingStore(Interceptor[In, Out]):
+    """
+    What a call raises is logged with its traceback, and raised as it is.
+
+    A key that was missing, or there, or of another version is an answer, not a failure: it is logged only if *answers*
+    says so. A cancellation is neither.
+
+    With *swallow*, who writes and deletes is not told of failures: a put, copy or rename that failed with a
+    `StorageError` returns ``""``, which is the etag of no object, a delete or `clear` None, and a bulk call its results
+    instead of a `BulkError`. Reads raise all the same, because there is nothing honest to return; so do answers,
+    whatever has a condition, and what is no `StorageError`.
+
+    Args:
+        base: the store below.
+        logger: where to log, or its name.
+        level: of what is logged.
+        answers: whether answers are logged as well.
+        swallow: whether failed writes and deletes are logged only.
+    """
+
+    _steppable = True
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        *,
+        logger: logging.Logger | str = "storage",
+        level: int | str = "ERROR",
+        answers: bool = False,
+        swallow: bool = False,
+    ) -> None:
+        if swallow:
+            self._traits = frozenset({"swallows"})
+        super().__init__(base)
+        self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
+        self.level = level_of(level)
+        self.answers = answers
+        self.swallow = swallow
+
+    async def _intercept(self, action: str, key: str | None, call: Call[T]) -> T:
+        try:
+            return await call()
+        except Exception as error:
+            self._log(action, key, error)
+            raise
+
+    async def put(
+        self,
+        key: str,
+        data: In,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        put = super().put(key, data, if_absent=if_absent, if_match=if_match, attributes=attributes)
+        return await (put if if_absent or if_match is not None else self._forgiven(put, ""))
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        delete = super().delete(key, if_match=if_match)
+        await (delete if if_match is not None else self._forgiven(delete, None))
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        copy = super().copy(source, target, if_absent=if_absent)
+        return await (copy if if_absent else self._forgiven(copy, ""))
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        rename = super().rename(source, target, if_absent=if_absent)
+        return await (rename if if_absent else self._forgiven(rename, ""))
+
+    async def clear(self, prefix: str = "") -> None:
+        await self._forgiven(self._intercept("clear", None, Call(partial(self.base.clear, prefix))), None)
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+        results = await self._intercept("get_many", None, Call(partial(self.base.get_many, keys)))
+        self._log_failed("get_many", results)
+        return results
+
+    async def put_many(
+        self,
+        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        keys: list[str] = []
+
+        def note(key: str, data: In) -> In:
+            keys.append(key)
+            return data
+
+        call = partial(self.base.put_many, changed_items(items, note), raise_errors=False)
+        return await self._bulk("put_many", call, keys, raise_errors)
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        noted: list[str] = []
+        call = partial(self.base.delete_many, noted_keys(keys, noted), raise_errors=False)
+        return await self._bulk("delete_many", call, noted, raise_errors)
+
+    async def _bulk(
+        self, action: str, call: Callable[[], Awaitable[dict[str, Any]]], keys: list[str], raise_errors: bool
+    ) -> dict[str, Any]:
+        """Return the results of a bulk call that changes objects; *keys* are those that it has been given."""
+        try:
+            results = await self._intercept(action, None, Call(call))
+        except StorageError as error:
+            if not self.swallow:
+                raise
+            return dict.fromkeys(keys, error)
+        self._log_failed(action, results)
+        return defaults.checked(results, self, raise_errors and not self.swallow)
+
+    async def _forgiven(self, write: Awaitable[T], instead: T) -> T:
+        """Return what *write* gives, or something else where it failed and failures are swallowed."""
+        try:
+            return await write
+        except StorageError as error:
+            if not self.swallow or isinstance(error, ANSWERS):
+                raise
+            return instead
+
+    def _log_failed(self, action: str, results: Mapping[str, object]) -> None:
+        for key, result in results.items():
+            if isinstance(result, StorageError):
+                self._log(action, key, result)
+
+    def _log(self, action: str, key: str | None, error: Exception) -> None:
+        if self.answers or not isinstance(error, ANSWERS):
+            what = action if key is None else f"{action} of {key!r}"
+            self.logger.log(self.level, "%s failed: %s", what, type(error).__name__, exc_info=error)

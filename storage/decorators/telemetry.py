@@ -1,0 +1,142 @@
+"""`TelemetryStore`: a span and some numbers for every operation, for whatever speaks OpenTelemetry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+from storage.base import ObjectStore
+from storage.decorators.observer import Observer, Operation
+from storage.errors import ANSWERS
+from storage.types import In, Out
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import Span, TracerProvider
+
+__all__ = ["TelemetryStore"]
+
+T = TypeVar("T")
+
+#: Upper bounds, in seconds, of the histogram's buckets: those that OpenTelemetry names for databases, and two for local
+#: stores below them.
+BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+
+
+class TelemetryStore(Observer[In, Out]):
+    """
+    Every operation is a span, called ``storage.get`` and so on, and is counted in metrics.
+
+    An open object is one span with all that is read of it, a listing one with all its steps, and a bulk call one. The
+    span is the current one only while the store below is at work, so that the spans of its own requests are within it,
+    but not those of what the caller does between two items.
+
+    Metrics are ``storage.operation.duration`` (a histogram in seconds, of the time that the store below was at it),
+    ``storage.io`` (bytes, by ``network.io.direction``) and ``storage.operation.errors`` (by ``error.type``). They bear
+    the names of the operation and the store, never a key.
+
+    Without providers, here or set for the program, all of it does nothing. Needs ``pip install
+    'stackstore[telemetry]'``.
+
+    Args:
+        base: the store below.
+        tracer_provider: where spans go; None for the program's.
+        meter_provider: where metrics go, likewise.
+        store_name: what spans and metrics call the store.
+        record_keys: whether spans tell keys, and the texts of errors, which may do so. There can be many of them, and
+            they may be nobody else's business.
+    """
+
+    _steppable = True
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        store_name: str | None = None,
+        record_keys: bool = False,
+    ) -> None:
+        try:
+            from opentelemetry import context, metrics, trace
+        except ImportError as cause:
+            raise ImportError("TelemetryStore needs opentelemetry-api: pip install 'stackstore[telemetry]'") from cause
+        super().__init__(base)
+        self.store_name = store_name
+        self.record_keys = record_keys
+        self._tracer = trace.get_tracer("storage", tracer_provider=tracer_provider)
+        self._attach: Callable[[Span], object] = lambda span: context.attach(trace.set_span_in_context(span))
+        self._detach: Callable[..., None] = context.detach
+        self._failed = trace.StatusCode.ERROR
+        meter = metrics.get_meter("storage", meter_provider=meter_provider)
+        self._duration = meter.create_histogram(
+            "storage.operation.duration",
+            unit="s",
+            description="How long the store was at an operation.",
+            explicit_bucket_boundaries_advisory=BUCKETS,
+        )
+        self._io = meter.create_counter("storage.io", unit="By", description="Bytes put and read.")
+        self._errors = meter.create_counter(
+            "storage.operation.errors", unit="{error}", description="Errors of operations and of their single objects."
+        )
+
+    def _begun(self, operation: Operation) -> None:
+        attributes = self._named(operation)
+        if self.record_keys and operation.key is not None:
+            attributes["storage.key"] = operation.key
+        if self.record_keys and operation.target is not None:
+            attributes["storage.target"] = operation.target
+        operation.span = self._tracer.start_span(f"storage.{operation.action}", attributes=attributes)
+
+    async def _at_work(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
+        token = self._attach(operation.span)
+        try:
+            return await call()
+        finally:
+            self._detach(token)
+
+    def _ended(self, operation: Operation) -> None:
+        self._measure(operation)
+        span: Span = operation.span
+        numbers = {
+            "storage.sent": operation.sent,
+            "storage.received": operation.received,
+            "storage.items": operation.items,
+            "storage.failures": len(operation.failures) or None,
+        }
+        span.set_attributes({name: number for name, number in numbers.items() if number is not None})
+        if operation.error is not None:
+            span.set_attribute("error.type", type(operation.error).__qualname__)
+            if self.record_keys and isinstance(operation.error, Exception):
+                span.record_exception(operation.error)
+        if any(isinstance(error, Exception) and not isinstance(error, ANSWERS) for error in _errors_of(operation)):
+            span.set_status(self._failed)
+        span.end()
+
+    def _measure(self, operation: Operation) -> None:
+        """Add an operation to the metrics."""
+        named = self._named(operation)
+        failed = {} if operation.error is None else {"error.type": type(operation.error).__qualname__}
+        self._duration.record(operation.seconds, {**named, **failed})
+        if operation.sent:
+            self._io.add(operation.sent, {**named, "network.io.direction": "transmit"})
+        if operation.received:
+            self._io.add(operation.received, {**named, "network.io.direction": "receive"})
+        for name, count in Counter(type(error).__qualname__ for error in _errors_of(operation)).items():
+            self._errors.add(count, {**named, "error.type": name})
+
+    def _named(self, operation: Operation) -> dict[str, str]:
+        """Return the attributes that spans and metrics share."""
+        named = {"storage.operation": operation.action}
+        if self.store_name is not None:
+            named["storage.store"] = self.store_name
+        return named
+
+
+def _errors_of(operation: Operation) -> Iterator[BaseException]:
+    """Yield what an operation, and what single objects of a bulk call, failed with."""
+    if operation.error is not None:
+        yield operation.error
+    yield from operation.failures

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from storage.decorators.buffer import BinaryFile as BinaryFile
     from storage.decorators.buffer import BufferStore as BufferStore
     from storage.decorators.checksum import ChecksumStore as ChecksumStore
+    from storage.decorators.concurrency_limit import ConcurrencyLimitStore as ConcurrencyLimitStore
     from storage.decorators.data_transform import Coder as Coder
     from storage.decorators.data_transform import DataTransform as DataTransform
     from storage.decorators.encrypting import EncryptingStore as EncryptingStore
+    from storage.decorators.exception_logging import ExceptionLoggingStore as ExceptionLoggingStore
     from storage.decorators.extension_filter import ExtensionFilterStore as ExtensionFilterStore
     from storage.decorators.gzip import GzipStore as GzipStore
     from storage.decorators.hash_prefix import HashPrefixStore as HashPrefixStore
@@ -34,12 +36,19 @@ if TYPE_CHECKING:
     from storage.decorators.json import JsonStore as JsonStore
     from storage.decorators.key_transform import KeyTransform as KeyTransform
     from storage.decorators.key_validating import KeyValidatingStore as KeyValidatingStore
+    from storage.decorators.logging import LoggingStore as LoggingStore
+    from storage.decorators.notifying import Event as Event
+    from storage.decorators.notifying import NotifyingStore as NotifyingStore
     from storage.decorators.order import StackWarning as StackWarning
     from storage.decorators.prefix import PrefixStore as PrefixStore
     from storage.decorators.readonly import ReadonlyStore as ReadonlyStore
     from storage.decorators.regex_validating import RegexValidatingStore as RegexValidatingStore
+    from storage.decorators.retrying import RetryingStore as RetryingStore
     from storage.decorators.routing import RoutingStore as RoutingStore
+    from storage.decorators.telemetry import TelemetryStore as TelemetryStore
     from storage.decorators.text_encoding import TextEncodingStore as TextEncodingStore
+    from storage.decorators.throttling import ThrottlingStore as ThrottlingStore
+    from storage.decorators.timeout import TimeoutStore as TimeoutStore
     from storage.decorators.url_encoding import UrlEncodingStore as UrlEncodingStore
     from storage.decorators.url_validating import UrlValidatingStore as UrlValidatingStore
     from storage.decorators.value_transform import ValueTransform as ValueTransform
@@ -98,12 +107,15 @@ _HOMES = {
     "Change": "storage.syncing",
     "ChecksumStore": "storage.decorators.checksum",
     "Coder": "storage.decorators.data_transform",
+    "ConcurrencyLimitStore": "storage.decorators.concurrency_limit",
     "ConfigError": "storage.errors",
     "CorruptObjectError": "storage.errors",
     "Data": "storage.types",
     "DataTransform": "storage.decorators.data_transform",
     "DictStore": "storage.stores.dict",
     "EncryptingStore": "storage.decorators.encrypting",
+    "Event": "storage.decorators.notifying",
+    "ExceptionLoggingStore": "storage.decorators.exception_logging",
     "ExtensionFilterStore": "storage.decorators.extension_filter",
     "FilesystemStore": "storage.stores.filesystem",
     "GzipStore": "storage.decorators.gzip",
@@ -119,7 +131,9 @@ _HOMES = {
     "KeyNotFoundError": "storage.errors",
     "KeyTransform": "storage.decorators.key_transform",
     "KeyValidatingStore": "storage.decorators.key_validating",
+    "LoggingStore": "storage.decorators.logging",
     "MirrorError": "storage.errors",
+    "NotifyingStore": "storage.decorators.notifying",
     "ObjectInfo": "storage.types",
     "ObjectReader": "storage.reader",
     "ObjectStore": "storage.base",
@@ -132,6 +146,7 @@ _HOMES = {
     "ReadonlyStore": "storage.decorators.readonly",
     "RegexValidatingStore": "storage.decorators.regex_validating",
     "Registry": "storage.store_registry",
+    "RetryingStore": "storage.decorators.retrying",
     "RoutingStore": "storage.decorators.routing",
     "SafeFilesystemStore": "storage.stores.safe_filesystem",
     "SqliteStore": "storage.stores.sqlite",
@@ -144,7 +159,10 @@ _HOMES = {
     "StoreTimeoutError": "storage.errors",
     "StoreUnavailableError": "storage.errors",
     "StoreUrl": "storage.config.urls",
+    "TelemetryStore": "storage.decorators.telemetry",
     "TextEncodingStore": "storage.decorators.text_encoding",
+    "ThrottlingStore": "storage.decorators.throttling",
+    "TimeoutStore": "storage.decorators.timeout",
     "UnsupportedOperationError": "storage.errors",
     "UrlEncodingStore": "storage.decorators.url_encoding",
     "UrlValidatingStore": "storage.decorators.url_validating",

@@ -17,14 +17,21 @@ from storage.types import Out
 
 if TYPE_CHECKING:
     import io
+    import logging
     import os
     import re
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
     from typing import Literal
 
     from storage.copying import Progress
     from storage.decorators.buffer import BinaryFile
     from storage.decorators.json import Json, JsonLike
+    from storage.decorators.mirroring import Require
+    from storage.decorators.mirroring_verify import Difference
+    from storage.decorators.notifying import Event
     from storage.errors import StorageError
     from storage.stores.files import Durability
     from storage.syncing import Change
@@ -35,9 +42,12 @@ __all__ = [
     "Base64Store",
     "BufferStore",
     "ChecksumStore",
+    "ConcurrencyLimitStore",
     "Data",
     "DictStore",
     "EncryptingStore",
+    "ExceptionLoggingStore",
+    "ExpiringStore",
     "ExtensionFilterStore",
     "FilesystemStore",
     "GzipStore",
@@ -45,16 +55,24 @@ __all__ = [
     "HashdirStore",
     "JsonStore",
     "KeyValidatingStore",
+    "LoggingStore",
+    "MirroringStore",
+    "NotifyingStore",
     "ObjectFile",
     "ObjectStore",
     "PrefixStore",
     "ReadonlyStore",
     "RegexValidatingStore",
+    "RetryingStore",
     "RoutingStore",
     "SafeFilesystemStore",
     "SqliteStore",
     "StoreFactory",
+    "TelemetryStore",
     "TextEncodingStore",
+    "ThrottlingStore",
+    "TieredStore",
+    "TimeoutStore",
     "UrlEncodingStore",
     "UrlValidatingStore",
     "WriteonlyStore",
@@ -301,6 +319,28 @@ class ChecksumStore(ObjectStore):
         def async_store(self) -> storage.ChecksumStore: ...
 
 
+class ConcurrencyLimitStore(ObjectStore[In, Out]):
+    """
+    At most *limit* calls are in the store below at once; the others wait, and go in the order in which they came.
+
+    Each object of a bulk call, each step of a listing and each read of an open object is a call of its own, and nothing
+    is held between them. A put lets another call in while it waits for the caller's own stream, which may well be read
+    from the same store.
+
+    Args:
+        base: the store below.
+        limit: how many calls, one or more.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], limit: int) -> None:
+        super().__init__(storage.ConcurrencyLimitStore(below(base), limit))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.ConcurrencyLimitStore[Any, Out]: ...
+
+
 class DictStore(ObjectStore):
     """
     Objects in a dict: for tests, as a cache, and as the plainest example of a whole store.
@@ -353,6 +393,124 @@ class EncryptingStore(ObjectStore):
             CorruptObjectError: it is not encrypted with any of the keys.
         """
         return self._run(self.async_store.reencrypt(key))
+
+
+class ExceptionLoggingStore(ObjectStore[In, Out]):
+    """
+    What a call raises is logged with its traceback, and raised as it is.
+
+    A key that was missing, or there, or of another version is an answer, not a failure: it is logged only if *answers*
+    says so. A cancellation is neither.
+
+    With *swallow*, who writes and deletes is not told of failures: a put, copy or rename that failed with a
+    `StorageError` returns ``""``, which is the etag of no object, a delete or `clear` None, and a bulk call its results
+    instead of a `BulkError`. Reads raise all the same, because there is nothing honest to return; so do answers,
+    whatever has a condition, and what is no `StorageError`.
+
+    Args:
+        base: the store below.
+        logger: where to log, or its name.
+        level: of what is logged.
+        answers: whether answers are logged as well.
+        swallow: whether failed writes and deletes are logged only.
+    """
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        *,
+        logger: logging.Logger | str = "storage",
+        level: int | str = "ERROR",
+        answers: bool = False,
+        swallow: bool = False,
+    ) -> None:
+        work = storage.ExceptionLoggingStore(below(base), logger=logger, level=level, answers=answers, swallow=swallow)
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.ExceptionLoggingStore[Any, Out]: ...
+
+
+class ExpiringStore(ObjectStore[In, Out]):
+    """
+    Objects live for a time, and those that were not used for longest make way when there are too many.
+
+    From the moment that its time is up an object is gone for every method, whether or not its bytes are removed
+    already. They are when it is next asked for, and by a sweep: `sweep`, which inside ``with`` runs by itself.
+
+    A put says how long its object lives by ``ttl=``, or through other decorators by the attribute ``expires-in``
+    (seconds as text); else it is the store's *ttl*. Copies and renamed objects keep the deadline. It is an attribute
+    below, ``expires-at``, which callers do not see; objects put there past this store have none and live for ever.
+
+    Args:
+        base: the store below; for a *ttl* it needs the capability ``attributes``.
+        ttl: seconds or a timedelta that an object lives, counted from the beginning of its put; None for ever.
+        max_count: objects to hold at most. The least recently used go first; to read or put one is to use it.
+        max_bytes: bytes to hold at most, likewise; a larger object is a `StoreFullError`.
+        sweep_interval: seconds or a timedelta between sweeps; None for none. A sweep lists the whole store.
+
+    Raises:
+        ConfigError: the store below cannot do what is needed of it.
+        ValueError: an option is not more than 0.
+    """
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        ttl: float | timedelta | None = None,
+        *,
+        max_count: int | None = None,
+        max_bytes: int | None = None,
+        sweep_interval: float | timedelta | None = 300.0,
+    ) -> None:
+        work = storage.ExpiringStore(
+            below(base), ttl, max_count=max_count, max_bytes=max_bytes, sweep_interval=sweep_interval
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.ExpiringStore[Any, Out]: ...
+
+    def expires(self, key: str) -> datetime | None:
+        """
+        Return the moment from which the object is gone, or None when it lives for ever.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+        """
+        return self._run(self.async_store.expires(key))
+
+    def touch(self, key: str, *, ttl: float | timedelta | None = None) -> str:
+        """
+        Let the object live as long as if it were put now, and return its new etag.
+
+        It is read and written again for that, as stores keep attributes together with the bytes.
+
+        Args:
+            key: the object.
+            ttl: as that of `put`.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+        """
+        return self._run(self.async_store.touch(key, ttl=ttl))
+
+    def sweep(self, prefix: str = "") -> int:
+        """
+        Remove all objects whose time is up, a page at a time, and return how many that were.
+
+        Args:
+            prefix: only those whose keys start with this.
+
+        Raises:
+            StorageError: some could not be removed, all were tried; it is the first one's error.
+            UnsupportedOperationError: the store below cannot delete one version of an object and no other.
+        """
+        return self._run(self.async_store.sweep(prefix))
 
 
 class ExtensionFilterStore(ObjectStore[In, Out]):
@@ -517,6 +675,144 @@ class KeyValidatingStore(ObjectStore[In, Out]):
         def async_store(self) -> storage.KeyValidatingStore[Any, Out]: ...
 
 
+class LoggingStore(ObjectStore[In, Out]):
+    """
+    Every operation is a line in the log when it has come to its end: what was done, with which key, how much, how long.
+
+    A key stands there as Python writes it, so that none forges a line. Neither data nor attributes are logged.
+
+    What failed is logged as a warning; as an error when what was raised is no `StorageError`, but a mistake in a
+    program. A key that was missing, or there, or of another version is an answer, and logged like a success.
+
+    Args:
+        base: the store below.
+        logger: where to log, or its name.
+        level: of what succeeded.
+        store_name: what the lines call the store; they begin with the action if it is not given.
+    """
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        *,
+        logger: logging.Logger | str = "storage",
+        level: int | str = "DEBUG",
+        store_name: str | None = None,
+    ) -> None:
+        super().__init__(storage.LoggingStore(below(base), logger=logger, level=level, store_name=store_name))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.LoggingStore[Any, Out]: ...
+
+
+class MirroringStore(ObjectStore):
+    """
+    Every object is in every child: writes go to all of them at once, reads to the first that answers.
+
+    *require* says how many children have to do a write. Where that is met, those that failed are logged; else
+    `MirrorError` says which hold the new version. Either way a child that missed a write is *behind* for that key:
+    nothing of it is believed until it has caught up, which the next read or write of the key sees to. A missing key is
+    one that so many children have not that no write which met *require* can be on the others alone.
+
+    A stream is read once, and each child gets a piece when all are ready for it; before its end has reached one of
+    them, nothing is written anywhere. The first child judges conditions, alone and before the others are touched, and
+    so without it nothing is written on a condition. Etags are its etags; others are marked.
+
+    Two writes of one key leave the same on all children, in this process. Others do not know of them: there, and after
+    a restart, children that differ are found by `verify`. Cancelled in the midst of being written, a write goes on to
+    its end on all children, 5 seconds at most.
+
+    Args:
+        children: the stores, one or more. The first one must be readable and all must be writable; those that cannot be
+            read are never asked. All are entered, and one that fails to open stops the mirror, whatever *require* says.
+        require: how many children must do a write: ``"all"``, ``"quorum"`` (more than half) or ``"any"`` (one).
+        repair: whether reads put back what a child lost or missed. Turn it off where other processes delete objects:
+            one that is half deleted looks like one that is half lost.
+        max_behind: for how many keys children may be behind; with more, a child is no longer read at all until
+            ``verify(repair=True)`` has been through. Takes some 200 bytes for each.
+
+    Raises:
+        ConfigError: there is no child, one twice, one that is not writable, or the first one cannot be read.
+    """
+
+    def __init__(
+        self,
+        children: Sequence[ObjectStore],
+        *,
+        require: Require = "all",
+        repair: bool = True,
+        max_behind: int = 100_000,
+    ) -> None:
+        work = storage.MirroringStore(
+            [below(store) for store in children], require=require, repair=repair, max_behind=max_behind
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.MirroringStore: ...
+
+    def verify(self, prefix: str = "", *, repair: bool = False, content: bool = True) -> Iterator[Difference]:
+        """
+        Compare the children, and yield what differs, in the order of keys.
+
+        The version that most children have is right, of equally many that of the first; an object that some have and
+        others lack was lost, unless this mirror deleted it. Children that cannot be read are left out.
+
+        Args:
+            prefix: compare only keys that start with this.
+            repair: put right what differs.
+            content: read all objects and compare their bytes; else only sizes and attributes.
+
+        Raises:
+            StorageError: a child fails, and so cannot be compared.
+        """
+        return self._call().iterate(self.async_store.verify(prefix, repair=repair, content=content))
+
+
+class NotifyingStore(ObjectStore[In, Out]):
+    """
+    Handlers are called after every put and delete of an object, and after every one that failed, with an `Event`.
+
+    Each object of a bulk call and of `clear` is told by itself. A delete is told whether there was an object or not. An
+    operation that is cancelled is not told, though it may have taken effect.
+
+    Handlers are called one after the other before the operation returns, and nothing is held meanwhile: they may use
+    this store as well, and are then told of what they do, or the one below (``event.store.base``), and are not.
+
+    Args:
+        base: the store below.
+        on_put: called when an object was put, or could not be.
+        on_delete: called when one was deleted, or could not be.
+        on_change: called for either, after the other handlers.
+        on_error: what happens when a handler raises. ``"raise"``: it is raised as it is, when all handlers have been
+            called, though the operation has taken effect; unless that failed itself, which is raised then, and the
+            handler's error logged. ``"log"``: it is logged with its traceback. ``"ignore"``: nothing.
+    """
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        *,
+        on_put: Callable[[Event], object] | None = None,
+        on_delete: Callable[[Event], object] | None = None,
+        on_change: Callable[[Event], object] | None = None,
+        on_error: Literal["raise", "log", "ignore"] = "raise",
+    ) -> None:
+        work = storage.NotifyingStore(
+            below(base), on_put=kept(on_put), on_delete=kept(on_delete), on_change=kept(on_change), on_error=on_error
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.NotifyingStore[Any, Out]: ...
+
+
 class PrefixStore(ObjectStore[In, Out]):
     """
     Every key has *prefix* before it in the store below, and objects there without it are neither seen nor touched.
@@ -574,6 +870,45 @@ class RegexValidatingStore(ObjectStore[In, Out]):
 
         @property
         def async_store(self) -> storage.RegexValidatingStore[Any, Out]: ...
+
+
+class RetryingStore(ObjectStore[In, Out]):
+    """
+    A call that failed with an error which says `retryable` is made again, after a pause that is random and grows.
+
+    What must not take effect twice (a put or delete on a condition, a rename) is looked up first: the answer to the
+    failed call may have been lost, not the call. Where that cannot tell, `OutcomeUnknownError` is raised. Objects put
+    on a condition bear a word in an attribute for it, which is not seen from above.
+
+    A stream is put again only if nothing was taken of it. An open object is opened again where reading failed, and read
+    on if it is still the same; a listing goes on behind its last key.
+
+    Args:
+        base: the store below.
+        attempts: how often a call is made at most.
+        budget: seconds after which no other attempt is begun, pauses included; None for no such bound.
+        base_delay: seconds that the first pause takes at most; the next ones take up to twice as long each.
+        max_delay: seconds that any pause takes at most.
+    """
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        *,
+        attempts: int = 5,
+        budget: float | timedelta | None = 60.0,
+        base_delay: float | timedelta = 0.1,
+        max_delay: float | timedelta = 10.0,
+    ) -> None:
+        work = storage.RetryingStore(
+            below(base), attempts=attempts, budget=budget, base_delay=base_delay, max_delay=max_delay
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.RetryingStore[Any, Out]: ...
 
 
 class RoutingStore(ObjectStore[In, Out]):
@@ -660,6 +995,54 @@ class SqliteStore(ObjectStore):
         def async_store(self) -> storage.SqliteStore: ...
 
 
+class TelemetryStore(ObjectStore[In, Out]):
+    """
+    Every operation is a span, called ``storage.get`` and so on, and is counted in metrics.
+
+    An open object is one span with all that is read of it, a listing one with all its steps, and a bulk call one. The
+    span is the current one only while the store below is at work, so that the spans of its own requests are within it,
+    but not those of what the caller does between two items.
+
+    Metrics are ``storage.operation.duration`` (a histogram in seconds, of the time that the store below was at it),
+    ``storage.io`` (bytes, by ``network.io.direction``) and ``storage.operation.errors`` (by ``error.type``). They bear
+    the names of the operation and the store, never a key.
+
+    Without providers, here or set for the program, all of it does nothing. Needs ``pip install
+    'stackstore[telemetry]'``.
+
+    Args:
+        base: the store below.
+        tracer_provider: where spans go; None for the program's.
+        meter_provider: where metrics go, likewise.
+        store_name: what spans and metrics call the store.
+        record_keys: whether spans tell keys, and the texts of errors, which may do so. There can be many of them, and
+            they may be nobody else's business.
+    """
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        store_name: str | None = None,
+        record_keys: bool = False,
+    ) -> None:
+        work = storage.TelemetryStore(
+            below(base),
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+            store_name=store_name,
+            record_keys=record_keys,
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.TelemetryStore[Any, Out]: ...
+
+
 class TextEncodingStore(ObjectStore["str", "str"]):
     """
     `put` takes text and `get` gives text; the store below keeps it encoded.
@@ -681,6 +1064,109 @@ class TextEncodingStore(ObjectStore["str", "str"]):
 
         @property
         def async_store(self) -> storage.TextEncodingStore: ...
+
+
+class ThrottlingStore(ObjectStore[In, Out]):
+    """
+    Calls and bytes go through at no more than a rate; what is too much waits, in the order in which it came.
+
+    Each object of a bulk call is a call of its own; a listing is one, and an open object is one, whatever is read of it.
+    Bytes are those that are put and those that are read. What was read is known when it is there: the next call waits
+    for it.
+
+    Args:
+        base: the store below.
+        rate: calls per second; None for any number.
+        burst: how many calls may come at once after some time without any.
+        bytes_per_second: bytes put and read, of which those of one second may come at once; None for any number.
+    """
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        rate: float | None = None,
+        *,
+        burst: int = 1,
+        bytes_per_second: float | None = None,
+    ) -> None:
+        super().__init__(storage.ThrottlingStore(below(base), rate, burst=burst, bytes_per_second=bytes_per_second))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.ThrottlingStore[Any, Out]: ...
+
+
+class TieredStore(ObjectStore):
+    """
+    Objects are read from the first of *tiers* that has them, and put into all before it on the way.
+
+    It is a stack of `CachingStore`: ``TieredStore([memory, disk, bucket])`` is ``CachingStore(CachingStore(bucket,
+    disk), memory)``, and what holds for that one holds here. The last tier has the objects: listings come from it, writes
+    go to it, and a tier that fails above it fails nobody.
+
+    Args:
+        tiers: the stores, the fastest first; all but the last hold copies, and nothing else.
+        ttl: seconds that each tier but the last keeps an object, in the order of *tiers*, None for ever; one value for
+            all of them, or a list. A tier with a time needs the capability ``attributes``. An object comes into a tier
+            as old as it is in the next one, so that the times add up.
+        write: what becomes of the copies of an object that is put: ``"around"`` deletes them, ``"through"`` replaces
+            them.
+        max_object_size: bytes above which an object is in the last tier only.
+
+    Raises:
+        ConfigError: a tier cannot do what is needed of it.
+        ValueError: there are no tiers, or not as many times as tiers that hold copies.
+
+    Attributes:
+        base: the caches over the last tier.
+    """
+
+    def __init__(
+        self,
+        tiers: Sequence[ObjectStore],
+        *,
+        ttl: float | timedelta | Sequence[float | timedelta | None] | None = None,
+        write: Literal["around", "through"] = "around",
+        max_object_size: int = 8 << 20,
+    ) -> None:
+        work = storage.TieredStore(
+            [below(store) for store in tiers], ttl=ttl, write=write, max_object_size=max_object_size
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.TieredStore: ...
+
+    def forget(self, key: str | None = None) -> None:
+        """Empty all tiers but the last, or forget the copies of one object: see `CachingStore.forget`."""
+        self._run(self.async_store.forget(key))
+
+
+class TimeoutStore(ObjectStore[In, Out]):
+    """
+    A call that takes too long is cancelled, and `StoreTimeoutError` raised.
+
+    Each object of a bulk call, each step of a listing and each read of an open object is a call of its own. The time
+    in which the caller's own stream gives its next piece does not count, and with each piece the time begins anew.
+
+    A write that timed out may have taken effect, as any that was cancelled. Of the local stores it is raised when that
+    is settled: what is there then is there to stay.
+
+    Args:
+        base: the store below.
+        timeout: seconds that each call has.
+    """
+
+    def __init__(self, base: ObjectStore[In, Out], timeout: float | timedelta) -> None:
+        super().__init__(storage.TimeoutStore(below(base), timeout))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.TimeoutStore[Any, Out]: ...
 
 
 class UrlEncodingStore(ObjectStore[In, Out]):

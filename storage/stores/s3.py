@@ -32,6 +32,7 @@ from storage.reader import ObjectReader
 from storage.stores.s3_attributes import describe, headers_for
 from storage.stores.s3_client import Body, ClientBucket, Listed, Page
 from storage.stores.s3_conditions import Claim, honours_conditions
+from storage.stores.s3_publishing import Publishing
 from storage.stores.s3_reader import BucketReader, range_header
 from storage.stores.s3_session import Account, Session
 from storage.stores.s3_upload import COPY_LIMIT, copy_in_parts, parts_of, upload_in_parts
@@ -43,7 +44,7 @@ __all__ = ["BucketStore"]
 LONGEST_KEY, PAGE = 1024, 1000
 
 
-class BucketStore(ObjectStore):
+class BucketStore(Publishing, ObjectStore):
     """
     Objects in a bucket of Amazon S3, or of a server that speaks like it (Ceph, MinIO, R2, ...).
 

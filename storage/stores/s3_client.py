@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
+from urllib.parse import quote
 
 from storage.errors import PermissionDeniedError, StorageError, StoreTimeoutError, StoreUnavailableError
 from storage.network import Patience
@@ -152,6 +153,23 @@ class ClientBucket:
     async def abort_upload(self, key: str, upload: str) -> None:
         """Give up an upload, so that its parts take no room."""
         await self.call("abort_multipart_upload", key, Key=key, UploadId=upload)
+
+    async def presign(self, method: Literal["GET", "PUT"], key: str, expires: int, content_type: str | None) -> str:
+        """Return a URL by which anybody can get or put the object for *expires* seconds."""
+        operation = {"GET": "get_object", "PUT": "put_object"}[method]
+        parameters = {"Bucket": self._name, "Key": key}
+        if content_type is not None:
+            parameters["ContentType"] = content_type
+        url: str = await self._client.generate_presigned_url(operation, Params=parameters, ExpiresIn=expires)
+        return url
+
+    def url(self, key: str) -> str:
+        """Return the object's plain URL."""
+        return f"{self._client.meta.endpoint_url}/{self._name}/{quote(key, safe='/-_.~')}"
+
+    async def set_acl(self, key: str, acl: Literal["public-read", "private"]) -> None:
+        """Say who may read an object."""
+        await self.call("put_object_acl", key, Key=key, ACL=acl)
 
     async def call(self, operation: str, key: str | None, **parameters: Any) -> Any:
         """

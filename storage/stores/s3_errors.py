@@ -24,6 +24,7 @@ Kind: TypeAlias = "type[StorageError]"
 
 #: By the server's own word for it (Amazon S3 API reference, "Error responses"), before the status is looked at.
 _BY_CODE: dict[str, Kind] = {
+    "AccessControlListNotSupported": UnsupportedOperationError,
     "BadDigest": StoreUnavailableError,  # what arrived is not what was sent: send it again
     "ConditionalRequestConflict": StoreUnavailableError,
     "InternalError": StoreUnavailableError,

@@ -13,14 +13,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlsplit
 
-from storage.errors import ConfigError, CorruptObjectError, StoreTimeoutError, StoreUnavailableError
+from storage.errors import (
+    ConfigError,
+    CorruptObjectError,
+    PermissionDeniedError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
 from storage.network import Patience, Progressing
 from storage.stores.s3_client import Body, ClientBucket
 from storage.stores.s3_errors import Refusal, error_of, parse_refusal
-from storage.stores.s3_signing import UNSIGNED, Credentials, quoted, sha256_hex, signed_headers
+from storage.stores.s3_signing import UNSIGNED, Credentials, presigned_query, quoted, sha256_hex, signed_headers
 
 if TYPE_CHECKING:
     import aiohttp
@@ -103,6 +109,20 @@ class LeanBucket(ClientBucket):
     def path(self, key: str) -> str:
         """Return the path of an object's URL, as it is sent and signed."""
         return f"{self._root}/{quote(key, safe='/-_.~')}"
+
+    async def presign(self, method: Literal["GET", "PUT"], key: str, expires: int, content_type: str | None) -> str:
+        credentials = await self.credentials()
+        if credentials is None:
+            raise PermissionDeniedError("only who has credentials can sign a URL", key=key, store=self._store)
+        headers = {"host": self._host} | ({} if content_type is None else {"content-type": content_type})
+        path = self.path(key)
+        query = presigned_query(
+            credentials, method, path, {}, headers, region=self._region, now=self.now(), expires=expires
+        )
+        return f"{self._origin}{path}?{query}"
+
+    def url(self, key: str) -> str:
+        return f"{self._origin}{self.path(key)}"
 
     async def credentials(self) -> Credentials | None:
         """Return what to sign with now; they may have been refreshed."""

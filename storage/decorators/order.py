@@ -44,6 +44,8 @@ _RULES = [
     _Rule("retries", "retries", "their attempts multiply; leave one of them out"),
     _Rule("retries", "swallows", "errors that are swallowed below are never tried again", refused=True),
     _Rule("limits", "retries", "a call keeps its place while it waits to try again"),
+    _Rule("limits", "notifies", "a handler that uses {above} waits for the place which its own call keeps"),
+    _Rule("throttles", "retries", "calls that are made again are not counted"),
 ]
 
 

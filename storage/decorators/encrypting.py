@@ -109,7 +109,7 @@ class EncryptingStore(StoreDecorator):
         async for info in self.base.scan(prefix, start_after=start_after):
             yield self._described(info)
 
-    # copy and rename are the contract's defaults again, as always where get and put are overridden: what is bound to its
+    # copy and rename are the contract's defaults again, as always where get and put are overridden: what is bound to a
     # key is moved by reading and writing it.
 
     async def reencrypt(self, key: str) -> bool:

@@ -239,7 +239,7 @@ def test_parameters_behind_options_are_those_of_the_base() -> None:
 
     assert SmallStore is type(made())
     assert 9 == made(level="${LEVEL}").level
-    with pytest.raises(ConfigError, match="unexpected keyword argument 'lvel'; did you mean 'level'"):
+    with pytest.raises(ConfigError, match="SmallStore: has no parameter 'lvel': did you mean 'level'"):
         made(lvel=1)
 
 

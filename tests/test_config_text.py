@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -205,6 +206,10 @@ BAD = {
     "a key that is a list": ("? [a]\n: b", "not YAML: .*unhashable"),
     "no date": ("stores: 2024-13-45", "a date that is none"),
     "a number of 5000 digits": ("stores: " + "9" * 5000, "a number or a date that is none"),
+    "no number": ("stores: !!int ''", "a number or a date that is none"),
+    "no truth": ("stores: !!bool maybe", "not YAML: "),
+    "no time": ("stores: !!timestamp soon", "not YAML: "),
+    "no bytes": ("stores: !!binary ä", "not YAML: "),
     "a bomb of lists": (bomb(12), "more than 50000 values"),
     "a bomb of mappings": (bomb(12, "{<<: [", "]}", "{a: b}"), "more than 50000 values"),
     "too large": ("#" * MAX_SIZE + "\n", "more than 262144 bytes"),
@@ -223,6 +228,44 @@ def test_bad_file_is_an_error_that_names_it(content: str | bytes, message: str, 
 
     assert str(caught.value).startswith(f"{path}: ")
     assert time.process_time() - begin < 20
+
+
+WORDS = [
+    "a",
+    "&a ",
+    "*a",
+    "<<",
+    ": ",
+    ":\n",
+    "\n",
+    "  ",
+    "- ",
+    "? ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    "'",
+    '"',
+    "|",
+    "#",
+    "\t",
+    "~",
+]
+TAGS = [
+    f"!!{tag} " for tag in ("int", "float", "bool", "binary", "timestamp", "set", "omap", "pairs", "map", "seq", "null")
+]
+SCALARS = ["1", "1e9", "0x", "1:2", "2024-01-01", "2024-13-01T00:00:00+99:99", "yes", ".inf", ".", "-", "="]
+
+
+@given(st.lists(st.sampled_from([*WORDS, *TAGS, *SCALARS, "--- ", "%YAML 9\n", "!x "]), max_size=15).map("".join))
+def test_any_yaml_is_a_document_or_an_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    """PyYAML has errors of many kinds for wrong values; one is enough."""
+    path = saved(tmp_path_factory.getbasetemp() / "any.yaml", text)
+
+    with contextlib.suppress(ConfigError):
+        load(path)
 
 
 BAD_JSON = {

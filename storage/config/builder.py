@@ -155,8 +155,8 @@ class Builder:
         if isinstance(base, Mapping) and "type" not in base:
             for name in base:
                 if name not in stores:
-                    self._refuse(f"{cls} has no store {_shown(name)} below it: {among(name, stores)}")
-            return dict(base)
+                    self._refuse(f"{cls} has no store {_shown(name)} below it: {among(str(name), stores)}")
+            return {plain(name): value for name, value in base.items()}
         wanted = "several" if isinstance(base, list) else "one"
         found = [each for each in stores.values() if each.kind.holds == wanted]
         needed = [each for each in found if each.required] or found
@@ -180,6 +180,6 @@ def _form(constructor: Constructor) -> str:
     return f"base: {{{', '.join(f'{name}: {form}' for name, form in forms.items())}}}"
 
 
-def _shown(value: str) -> str:
+def _shown(value: object) -> str:
     """Return a name as an error may show it."""
     return value.source if isinstance(value, Expanded) else repr(value)

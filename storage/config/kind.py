@@ -35,9 +35,11 @@ class Building(Protocol):
     @property
     def objects(self) -> Mapping[str, object]:
         """What the program handed over, by name."""
+        ...
 
     def store(self, value: object) -> ObjectStore[Any, Any]:
         """Return the store of this name or definition; `MismatchError` if *value* is neither."""
+        ...
 
 
 class Kind(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ __all__ = ["make"]
 
 #: Text from outside that is this short is shown: hiding every ``1`` would make an error unreadable, and no secret safe.
 SHORT = 4
+
+_UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 def make(
@@ -68,9 +71,8 @@ def make(
         return constructor.call(arguments)
     except Exception as cause:  # whatever a constructor raises, it is the values that it does not take
         text = str(cause) or type(cause).__name__
-        unknown = [name for name in values if name not in constructor.parameters]
-        if unknown and isinstance(cause, TypeError):
-            text += f"; {among(unknown[0], constructor.parameters)}"
+        if isinstance(cause, TypeError) and (unknown := _UNKNOWN.search(text)):  # by what it hands its options on to
+            text = f"has no parameter {unknown[1]!r}: {among(unknown[1], constructor.parameters)}"
         hidden = _hide(text, [values, *secrets])
         raise ConfigError(f"{where}: {cls.__name__}: {hidden}") from (cause if hidden == text else None)
 

@@ -6,6 +6,7 @@ import base64
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -42,7 +43,10 @@ class FilePath(Kind):
     def convert(self, value: Any, building: Building) -> object:
         if not isinstance(value, str):
             raise self._wrong(value)
-        return self._make(os.path.expanduser(plain(value)))
+        text = plain(value)
+        with suppress(ValueError):  # no user has such a name
+            text = os.path.expanduser(text)
+        return self._make(text)
 
     def schema(self) -> Schema:
         return {"type": "string"}

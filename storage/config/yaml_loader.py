@@ -26,7 +26,7 @@ def from_yaml(text: str) -> object:
         raise ValueError(f"not YAML: {' '.join(filter(None, [error.context, error.problem]))}{place}") from None
     except yaml.YAMLError:
         raise ValueError("not YAML: it has characters that YAML does not take") from None
-    except (ValueError, OverflowError):  # of numbers and dates that look like some and are none
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError):  # all of which PyYAML raises for them
         raise ValueError("not YAML: a number or a date that is none; put it in quotes if it is text") from None
 
 

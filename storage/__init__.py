@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from storage.decorators.encrypting import EncryptingStore as EncryptingStore
     from storage.decorators.exception_logging import ExceptionLoggingStore as ExceptionLoggingStore
     from storage.decorators.extension_filter import ExtensionFilterStore as ExtensionFilterStore
+    from storage.decorators.fallback import FallbackStore as FallbackStore
     from storage.decorators.gzip import GzipStore as GzipStore
     from storage.decorators.hash_prefix import HashPrefixStore as HashPrefixStore
     from storage.decorators.interceptor import Interceptor as Interceptor
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from storage.decorators.key_transform import KeyTransform as KeyTransform
     from storage.decorators.key_validating import KeyValidatingStore as KeyValidatingStore
     from storage.decorators.logging import LoggingStore as LoggingStore
+    from storage.decorators.mirroring import MirroringStore as MirroringStore
+    from storage.decorators.mirroring_verify import Difference as Difference
     from storage.decorators.notifying import Event as Event
     from storage.decorators.notifying import NotifyingStore as NotifyingStore
     from storage.decorators.order import StackWarning as StackWarning
@@ -113,10 +116,12 @@ _HOMES = {
     "Data": "storage.types",
     "DataTransform": "storage.decorators.data_transform",
     "DictStore": "storage.stores.dict",
+    "Difference": "storage.decorators.mirroring_verify",
     "EncryptingStore": "storage.decorators.encrypting",
     "Event": "storage.decorators.notifying",
     "ExceptionLoggingStore": "storage.decorators.exception_logging",
     "ExtensionFilterStore": "storage.decorators.extension_filter",
+    "FallbackStore": "storage.decorators.fallback",
     "FilesystemStore": "storage.stores.filesystem",
     "GzipStore": "storage.decorators.gzip",
     "HashPrefixStore": "storage.decorators.hash_prefix",
@@ -133,6 +138,7 @@ _HOMES = {
     "KeyValidatingStore": "storage.decorators.key_validating",
     "LoggingStore": "storage.decorators.logging",
     "MirrorError": "storage.errors",
+    "MirroringStore": "storage.decorators.mirroring",
     "NotifyingStore": "storage.decorators.notifying",
     "ObjectInfo": "storage.types",
     "ObjectReader": "storage.reader",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import TypeVar
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 import anyio
 
-from storage.offload import is_stepping
+from storage.offload import is_stepping, settled
 
-__all__ = ["CONCURRENCY", "each", "stream"]
+__all__ = ["CONCURRENCY", "each", "stream", "uninterrupted"]
 
 T = TypeVar("T")
 
@@ -63,3 +64,20 @@ async def each(
             group.cancel_scope.cancel()
     if errors:
         raise errors[0]
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T], grace: float) -> T:
+    """
+    Await *work* and return its result. A cancellation waits for its end, but no longer than *grace* seconds.
+
+    What has not ended by then is cancelled too. Either way it is over when the cancellation leaves.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        enough = loop.call_later(grace, task.cancel)
+        await settled(task)
+        enough.cancel()
+        raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic
 
 import storage
-from storage.bridge import Data, In
+from storage.bridge import Data, In, kept
 from storage.config.face import StoreFactory, open_store
 from storage.face import Face, below, calling
 from storage.file import ObjectFile, open_file
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     import re
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
     from typing import Literal
@@ -47,8 +47,8 @@ __all__ = [
     "DictStore",
     "EncryptingStore",
     "ExceptionLoggingStore",
-    "ExpiringStore",
     "ExtensionFilterStore",
+    "FallbackStore",
     "FilesystemStore",
     "GzipStore",
     "HashPrefixStore",
@@ -71,7 +71,6 @@ __all__ = [
     "TelemetryStore",
     "TextEncodingStore",
     "ThrottlingStore",
-    "TieredStore",
     "TimeoutStore",
     "UrlEncodingStore",
     "UrlValidatingStore",
@@ -433,86 +432,6 @@ class ExceptionLoggingStore(ObjectStore[In, Out]):
         def async_store(self) -> storage.ExceptionLoggingStore[Any, Out]: ...
 
 
-class ExpiringStore(ObjectStore[In, Out]):
-    """
-    Objects live for a time, and those that were not used for longest make way when there are too many.
-
-    From the moment that its time is up an object is gone for every method, whether or not its bytes are removed
-    already. They are when it is next asked for, and by a sweep: `sweep`, which inside ``with`` runs by itself.
-
-    A put says how long its object lives by ``ttl=``, or through other decorators by the attribute ``expires-in``
-    (seconds as text); else it is the store's *ttl*. Copies and renamed objects keep the deadline. It is an attribute
-    below, ``expires-at``, which callers do not see; objects put there past this store have none and live for ever.
-
-    Args:
-        base: the store below; for a *ttl* it needs the capability ``attributes``.
-        ttl: seconds or a timedelta that an object lives, counted from the beginning of its put; None for ever.
-        max_count: objects to hold at most. The least recently used go first; to read or put one is to use it.
-        max_bytes: bytes to hold at most, likewise; a larger object is a `StoreFullError`.
-        sweep_interval: seconds or a timedelta between sweeps; None for none. A sweep lists the whole store.
-
-    Raises:
-        ConfigError: the store below cannot do what is needed of it.
-        ValueError: an option is not more than 0.
-    """
-
-    def __init__(
-        self,
-        base: ObjectStore[In, Out],
-        ttl: float | timedelta | None = None,
-        *,
-        max_count: int | None = None,
-        max_bytes: int | None = None,
-        sweep_interval: float | timedelta | None = 300.0,
-    ) -> None:
-        work = storage.ExpiringStore(
-            below(base), ttl, max_count=max_count, max_bytes=max_bytes, sweep_interval=sweep_interval
-        )
-        super().__init__(work)
-
-    if TYPE_CHECKING:
-
-        @property
-        def async_store(self) -> storage.ExpiringStore[Any, Out]: ...
-
-    def expires(self, key: str) -> datetime | None:
-        """
-        Return the moment from which the object is gone, or None when it lives for ever.
-
-        Raises:
-            KeyNotFoundError: there is no such object.
-        """
-        return self._run(self.async_store.expires(key))
-
-    def touch(self, key: str, *, ttl: float | timedelta | None = None) -> str:
-        """
-        Let the object live as long as if it were put now, and return its new etag.
-
-        It is read and written again for that, as stores keep attributes together with the bytes.
-
-        Args:
-            key: the object.
-            ttl: as that of `put`.
-
-        Raises:
-            KeyNotFoundError: there is no such object.
-        """
-        return self._run(self.async_store.touch(key, ttl=ttl))
-
-    def sweep(self, prefix: str = "") -> int:
-        """
-        Remove all objects whose time is up, a page at a time, and return how many that were.
-
-        Args:
-            prefix: only those whose keys start with this.
-
-        Raises:
-            StorageError: some could not be removed, all were tried; it is the first one's error.
-            UnsupportedOperationError: the store below cannot delete one version of an object and no other.
-        """
-        return self._run(self.async_store.sweep(prefix))
-
-
 class ExtensionFilterStore(ObjectStore[In, Out]):
     """
     Every method refuses keys that do not end in one of *extensions* with `InvalidKeyError`. Listings skip them, and log
@@ -536,6 +455,33 @@ class ExtensionFilterStore(ObjectStore[In, Out]):
 
         @property
         def async_store(self) -> storage.ExtensionFilterStore[Any, Out]: ...
+
+
+class FallbackStore(ObjectStore[In, Out]):
+    """
+    Objects are read from the first child that has them, and written to the first one only: a new store before an old
+    archive, say, which is never changed.
+
+    A child that fails is passed over like one that has no such object; but where no other has it either, its error is
+    raised, for the object may be there. A listing is that of all children together, and fails when one does.
+
+    An object of the other children can be replaced, which hides it, but not deleted or renamed: it would come to light
+    again. That is refused with `UnsupportedOperationError`. Conditions see all children.
+
+    Args:
+        children: the stores, one or more, the one to write to first; all must be readable.
+
+    Raises:
+        ConfigError: there is no child, one twice, or one that cannot be read.
+    """
+
+    def __init__(self, children: Sequence[ObjectStore[In, Out]]) -> None:
+        super().__init__(storage.FallbackStore([below(store) for store in children]))
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.FallbackStore[Any, Out]: ...
 
 
 class FilesystemStore(ObjectStore):
@@ -1095,54 +1041,6 @@ class ThrottlingStore(ObjectStore[In, Out]):
 
         @property
         def async_store(self) -> storage.ThrottlingStore[Any, Out]: ...
-
-
-class TieredStore(ObjectStore):
-    """
-    Objects are read from the first of *tiers* that has them, and put into all before it on the way.
-
-    It is a stack of `CachingStore`: ``TieredStore([memory, disk, bucket])`` is ``CachingStore(CachingStore(bucket,
-    disk), memory)``, and what holds for that one holds here. The last tier has the objects: listings come from it, writes
-    go to it, and a tier that fails above it fails nobody.
-
-    Args:
-        tiers: the stores, the fastest first; all but the last hold copies, and nothing else.
-        ttl: seconds that each tier but the last keeps an object, in the order of *tiers*, None for ever; one value for
-            all of them, or a list. A tier with a time needs the capability ``attributes``. An object comes into a tier
-            as old as it is in the next one, so that the times add up.
-        write: what becomes of the copies of an object that is put: ``"around"`` deletes them, ``"through"`` replaces
-            them.
-        max_object_size: bytes above which an object is in the last tier only.
-
-    Raises:
-        ConfigError: a tier cannot do what is needed of it.
-        ValueError: there are no tiers, or not as many times as tiers that hold copies.
-
-    Attributes:
-        base: the caches over the last tier.
-    """
-
-    def __init__(
-        self,
-        tiers: Sequence[ObjectStore],
-        *,
-        ttl: float | timedelta | Sequence[float | timedelta | None] | None = None,
-        write: Literal["around", "through"] = "around",
-        max_object_size: int = 8 << 20,
-    ) -> None:
-        work = storage.TieredStore(
-            [below(store) for store in tiers], ttl=ttl, write=write, max_object_size=max_object_size
-        )
-        super().__init__(work)
-
-    if TYPE_CHECKING:
-
-        @property
-        def async_store(self) -> storage.TieredStore: ...
-
-    def forget(self, key: str | None = None) -> None:
-        """Empty all tiers but the last, or forget the copies of one object: see `CachingStore.forget`."""
-        self._run(self.async_store.forget(key))
 
 
 class TimeoutStore(ObjectStore[In, Out]):

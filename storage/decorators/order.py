@@ -43,6 +43,8 @@ _RULES = [
     _Rule("caches", "values", "{below} gives values, not the bytes that {above} keeps copies of", refused=True),
     _Rule("retries", "retries", "their attempts multiply; leave one of them out"),
     _Rule("retries", "swallows", "errors that are swallowed below are never tried again", refused=True),
+    _Rule("mirrors", "swallows", "a write whose error is swallowed below looks like one that was done", refused=True),
+    _Rule("mirrors", "values", "{above} hands one object's bytes to all, and {below} takes values", refused=True),
     _Rule("limits", "retries", "a call keeps its place while it waits to try again"),
     _Rule("limits", "notifies", "a handler that uses {above} waits for the place which its own call keeps"),
     _Rule("throttles", "retries", "calls that are made again are not counted"),

@@ -1,0 +1,151 @@
+"""`FallbackStore`: new objects in one store, old ones in those behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from storage import defaults
+from storage.base import ObjectStore
+from storage.conditions import check_conditions
+from storage.decorators.several import SeveralStores, marked
+from storage.decorators.streams import takes_bytes
+from storage.errors import (
+    ConfigError,
+    InvalidKeyError,
+    KeyExistsError,
+    KeyNotFoundError,
+    PreconditionFailedError,
+    StorageError,
+    UnsupportedOperationError,
+)
+from storage.types import Attributes, Capabilities, In, Out
+
+__all__ = ["FallbackStore"]
+
+
+class FallbackStore(SeveralStores[In, Out]):
+    """
+    Objects are read from the first child that has them, and written to the first one only: a new store before an old
+    archive, say, which is never changed.
+
+    A child that fails is passed over like one that has no such object; but where no other has it either, its error is
+    raised, for the object may be there. A listing is that of all children together, and fails when one does.
+
+    An object of the other children can be replaced, which hides it, but not deleted or renamed: it would come to light
+    again. That is refused with `UnsupportedOperationError`. Conditions see all children.
+
+    Args:
+        children: the stores, one or more, the one to write to first; all must be readable.
+
+    Raises:
+        ConfigError: there is no child, one twice, or one that cannot be read.
+    """
+
+    _steppable = True
+
+    def __init__(self, children: Sequence[ObjectStore[In, Out]]) -> None:
+        super().__init__(children)
+        for number, store in enumerate(self.stores):
+            if not store.capabilities.readable:
+                raise ConfigError(f"{self._name(number)} cannot be read; leave it out, or use a MirroringStore")
+
+    def _verdict(self, key: str, errors: Mapping[int, StorageError]) -> StorageError:
+        failed = [error for error in errors.values() if not isinstance(error, KeyNotFoundError | InvalidKeyError)]
+        return failed[0] if failed else errors[0]
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    async def put(
+        self,
+        key: str,
+        data: In,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        check_conditions(if_absent, if_match)
+        if if_absent:
+            await self._check_absent(key)
+        if if_match is not None and await self._is_older(key, if_match):
+            try:  # the version is that of another child, and current as long as the first one has none
+                return await self.base.put(key, data, if_absent=True, attributes=attributes)
+            except KeyExistsError as error:
+                raise PreconditionFailedError(key, store=self) from error
+        return await self.base.put(key, data, if_absent=if_absent, if_match=if_match, attributes=attributes)
+
+    async def put_many(
+        self,
+        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        return await self.base.put_many(items, raise_errors=raise_errors)
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        await self._check_only_first(key, "delete")
+        await self.base.delete(key, if_match=if_match)
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        if if_absent:
+            await self._check_absent(target)
+        try:
+            return await self.base.copy(source, target, if_absent=if_absent)
+        except KeyNotFoundError:
+            if not takes_bytes(self):
+                raise UnsupportedOperationError(
+                    "copy from one store of values to another: get it and put it", key=source, store=self
+                ) from None
+            return await defaults.copy(self, source, target, if_absent=if_absent)
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        await self._check_only_first(source, "rename")
+        if if_absent:
+            await self._check_absent(target)
+        return await self.base.rename(source, target, if_absent=if_absent)
+
+    async def _older(self, key: str) -> int | None:
+        """Return the number of the first child behind the first one that has the object."""
+        for number, store in enumerate(self.stores[1:], start=1):
+            try:
+                if await store.exists(key):
+                    return number
+            except InvalidKeyError:
+                continue
+        return None
+
+    async def _check_absent(self, key: str) -> None:
+        if await self._older(key) is not None:
+            raise KeyExistsError(key, store=self)
+
+    async def _check_only_first(self, key: str, operation: str) -> None:
+        number = await self._older(key)
+        if number is not None:
+            raise UnsupportedOperationError(
+                f"{operation} of an object that children[{number}] has, which is not written to", key=key, store=self
+            )
+
+    async def _is_older(self, key: str, etag: str) -> bool:
+        """Say whether this is the etag of the object as it shows where the first child has none."""
+        number = await self._older(key)
+        return number is not None and etag == marked((await self.stores[number].head(key)).etag, number)
+
+    # -- about itself --------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        first, *others = [store.capabilities for store in self.stores]
+        every = [first, *others]
+        return self._capable(
+            replace(
+                first,
+                ranges=all(each.ranges for each in every),
+                streaming=all(each.streaming for each in every),
+                bounded_listing=all(each.bounded_listing for each in every),
+                cheap_head=all(each.cheap_head for each in every),
+                etags=all(each.etags for each in every),
+                multi_process=all(each.multi_process for each in every),
+                steppable=all(each.steppable for each in every),
+            )
+        )

@@ -114,10 +114,10 @@ class EncryptingStore(StoreDecorator):
 
     async def reencrypt(self, key: str) -> bool:
         """
-        Encrypt an object anew with the active key, unless it is, and say whether that was to be done.
+        Encrypt an object anew with the active key, unless it names that already, and say whether that was to be done.
 
-        An object that somebody else puts meanwhile is left as it is put; over a store without conditional puts, nobody
-        else may write. The object keeps its attributes.
+        The object keeps its attributes. What somebody else puts meanwhile stays; over a store without conditional puts,
+        nobody else may write.
 
         Raises:
             KeyNotFoundError: there is no such object.

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks import costs, peers
+from benchmarks import costs, decorators, peers
 from benchmarks.harness import Comparison, Plan, Result, measure
 
 #: In the order of the table. Each makes what it measures when it is entered, and takes it away when it is left.
@@ -21,6 +21,8 @@ COMPARISONS: list[Callable[[], AbstractAsyncContextManager[Comparison]]] = [
     costs.sync_get,
     costs.decorated_get,
     costs.sync_file_get,
+    decorators.added_to_get,
+    decorators.added_to_put,
     peers.memory_put,
     peers.memory_get,
     peers.file_put,
@@ -48,7 +50,8 @@ def show(comparison: Comparison, results: list[Result]) -> None:
     print(f"\n{comparison.title:<44}{'each':>14}{'ratio':>10}  {promise(comparison)}".rstrip())
     for result in results:
         verdict = {None: "", True: "  kept", False: "  NOT KEPT"}[result.kept]
-        print(f"  {result.contender:<42}{result.seconds * 1e6:>11.2f} us{result.ratio:>10.2f}{verdict}")
+        added = "" if result.added is None else f"{result.added * 1e6:>+12.2f} us added"
+        print(f"  {result.contender:<42}{result.seconds * 1e6:>11.2f} us{result.ratio:>10.2f}{added}{verdict}")
     if comparison.missing:
         print(f"  not installed: {', '.join(comparison.missing)}")
 

@@ -30,6 +30,7 @@ class Comparison:
         contenders: by name; the first is what the others are held against.
         at_most: how many times the first one's time the second may take, where that is a promise.
         adds_at_most: how many seconds more than the first the others may take, where that is a promise.
+        over: for a contender that is put over another one, that one's name: what it adds is told too.
         missing: peers that are not installed.
     """
 
@@ -37,6 +38,7 @@ class Comparison:
     contenders: Mapping[str, Work]
     at_most: float | None = None
     adds_at_most: float | None = None
+    over: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
 
@@ -57,6 +59,7 @@ class Result:
         contender: its name.
         seconds: for one operation, the median of the rounds.
         ratio: this, by the first contender's.
+        added: seconds more than the contender that it is put over, None where it is over none.
         kept: whether it kept the comparison's promise; None where there is none for it.
         rounds: seconds for one operation, by round.
     """
@@ -64,6 +67,7 @@ class Result:
     contender: str
     seconds: float
     ratio: float
+    added: float | None
     kept: bool | None
     rounds: list[float] = field(repr=False)
 
@@ -80,8 +84,9 @@ async def measure(comparison: Comparison, plan: Plan) -> list[Result]:
 
     medians = {name: statistics.median(taken) for name, taken in rounds.items()}
     base = next(iter(medians.values()))
+    added = {name: medians[name] - medians[below] for name, below in comparison.over.items()}
     return [
-        Result(name, median, median / base, _kept(comparison, name, median, base), rounds[name])
+        Result(name, median, median / base, added.get(name), _kept(comparison, name, median, base), rounds[name])
         for name, median in medians.items()
     ]
 

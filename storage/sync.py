@@ -880,14 +880,14 @@ class RoutingStore(ObjectStore[In, Out]):
 
     def __init__(
         self,
-        routes: Mapping[str, ObjectStore[In, Out]],
+        routes: Mapping[str, ObjectStore[In, Out]] | None = None,
         *,
         patterns: Mapping[str, ObjectStore[In, Out]] | None = None,
         default: ObjectStore[In, Out] | None = None,
         strip_prefix: bool = False,
     ) -> None:
         work = storage.RoutingStore(
-            {name: below(store) for name, store in routes.items()},
+            None if routes is None else {name: below(store) for name, store in routes.items()},
             patterns=None if patterns is None else {name: below(store) for name, store in patterns.items()},
             default=None if default is None else below(default),
             strip_prefix=strip_prefix,

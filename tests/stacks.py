@@ -345,6 +345,8 @@ DEEP = [
     "prefix gzip base64 filesystem",
     "base64 prefix zip",
     "salted backwards hashdir",
+    "gzip routing url-encoding filesystem",
+    "regex-validating hash-prefix gzip sqlite",
 ]
 
 STACKS: dict[str, Stack] = {

@@ -496,9 +496,9 @@ async def test_all_stores_are_open_inside_and_closed_again(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda store: RoutingStore({}), "a route at least, or a default"),
+        (lambda store: RoutingStore(), "a route at least, or a default"),
         (lambda store: RoutingStore({"": store}, default=DictStore()), "takes every key"),
-        (lambda store: RoutingStore({}, patterns={"[": store}), "no regular expression"),
+        (lambda store: RoutingStore(patterns={"[": store}), "no regular expression"),
         (lambda store: RoutingStore({"a/": store, "b/": store}, strip_prefix=True), "put PrefixStores over it"),
         (lambda store: RoutingStore({"a/": store}, default=store, strip_prefix=True), "put PrefixStores over it"),
     ],
@@ -560,7 +560,7 @@ def test_parts_of_files_can_be_elsewhere(tmp_path: Path) -> None:
 
     async def check() -> None:
         store = RoutingStore(
-            {}, patterns={r".*\.tif": FilesystemStore(tmp_path / "images")}, default=FilesystemStore(tmp_path / "rest")
+            patterns={r".*\.tif": FilesystemStore(tmp_path / "images")}, default=FilesystemStore(tmp_path / "rest")
         )
         await store.put_many({"a/1.tif": b"", "a/1.csv": b""})
         await store.copy("a/1.tif", "a/1.bak")

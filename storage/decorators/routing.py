@@ -54,13 +54,13 @@ class RoutingStore(ObjectStore[In, Out]):
 
     def __init__(
         self,
-        routes: Mapping[str, ObjectStore[In, Out]],
+        routes: Mapping[str, ObjectStore[In, Out]] | None = None,
         *,
         patterns: Mapping[str, ObjectStore[In, Out]] | None = None,
         default: ObjectStore[In, Out] | None = None,
         strip_prefix: bool = False,
     ) -> None:
-        self.routes = dict(routes)
+        self.routes = dict(routes or {})
         self.patterns = dict(patterns or {})
         self.default = default
         self.strip_prefix = strip_prefix
@@ -241,9 +241,7 @@ class RoutingStore(ObjectStore[In, Out]):
     @property
     def capabilities(self) -> Capabilities:
         able = [store.capabilities for store in self._parts().values()]
-        return self._capable(
-            Capabilities(**{name: all(getattr(one, name) for one in able) for name in _CAPABILITIES})
-        )
+        return self._capable(Capabilities(**{name: all(getattr(one, name) for one in able) for name in _CAPABILITIES}))
 
     def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
         parts = {f"routes[{prefix!r}]": store for prefix, store in self.routes.items()}

@@ -652,7 +652,7 @@ async def test_one_that_cannot_be_closed_does_not_keep_the_others_open(tmp_path:
 def test_factory_without_await(tmp_path: Path) -> None:
     """The same from `storage.sync`: built once, opened, closed together."""
     with storage.sync.StoreFactory(disks(tmp_path)) as factory:
-        left, right = factory.open(), factory.open("right")
+        left, right = factory.open(), factory.build("right").__enter__()
         left.put("k", b"1")
         right.put("k", b"2")
 
@@ -664,6 +664,7 @@ def test_factory_without_await(tmp_path: Path) -> None:
     for store in (left, right):
         with pytest.raises(StoreClosedError):
             store.get("k")
+    assert [] == left._held  # nothing waits on the loop for what the factory opened to be left
     with left:
         assert b"1" == left.get("k")
     assert "storage.sync.StoreFactory('the configuration')" == repr(factory)

@@ -61,6 +61,17 @@ class RemoteStore(DictStore, name=("remote", "remotes")):
         return PrefixStore(store, url.path[1:]) if url.path[1:] else store
 
 
+class AddressStore(DictStore, name="address"):
+    """A store that takes its URL apart itself, and tells what it found."""
+
+    def __init__(self, address: str) -> None:
+        raise ValueError(f"no luck with {address.partition(':')[2].strip('/').partition('@')[0].partition(':')[2]}")
+
+    @classmethod
+    def _from_url(cls, url: StoreUrl) -> ObjectStore[Any, Any]:
+        return url.make(cls, address=url.address)
+
+
 class NumberedStore(DictStore, name="numbered"):
     """A store whose path is a number."""
 
@@ -158,7 +169,7 @@ WRONG = {
     "/data/objects.sqlite": "begins with a scheme",
     "C:\\data": "begins with a scheme",
     "://host": "begins with a scheme",
-    "sqlit:x": "unknown scheme 'sqlit': did you mean 'sqlite'? There are: dict, file, ",
+    "sqlit:x": "unknown scheme 'sqlit': did you mean 'sqlite'? There are: ",
     "GzipStore:": "unknown scheme 'gzipstore'",
     "memory:x": "memory URL: DictStore takes no path",
     "memory:?size=1": "memory URL: DictStore has no parameter 'size': there are none",
@@ -210,6 +221,8 @@ SECRET = [
     "remote://host:13?password=hunter2",
     "remote://host?port=hunter2",
     "remote://us:hunter%32@host:13",
+    "address://user:hunter2@host",
+    "address://user:hunter%32@host",
     "romote://user:hunter2@host",
     "file://user:hunter2@host/",
     "user:hunter2@host",

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import storage.sync
@@ -232,6 +232,7 @@ async def test_segments_of_other_versions_do_not_fit() -> None:
         await store.get("k")
 
 
+@settings(deadline=None)  # a busy machine is no slow code
 @given(below=st.binary(max_size=300), headed=st.booleans())
 async def test_random_bytes_are_corrupt(below: bytes, headed: bool) -> None:
     """No input makes another error, in no method that reads."""

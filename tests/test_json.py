@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storage import (
@@ -187,6 +187,7 @@ trees = st.recursive(
 )
 
 
+@settings(deadline=None)  # a busy machine is no slow code
 @given(value=trees)
 async def test_orjson_takes_what_json_takes(value: Any) -> None:
     """It makes no other value of it, and refuses nothing and takes nothing else."""
@@ -203,6 +204,7 @@ async def test_orjson_takes_what_json_takes(value: Any) -> None:
 likely = st.text(st.sampled_from('0123456789.eE+-[]{},:" nulltrue\\ud8'), max_size=30)
 
 
+@settings(deadline=None)  # a busy machine is no slow code
 @given(below=st.binary(max_size=20) | likely.map(str.encode))
 @example(b"18446744073709551616")
 @example(b"-1e400")

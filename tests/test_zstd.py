@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from zstds import zstd
 
@@ -116,6 +116,7 @@ async def test_changed_bit_does_no_harm() -> None:
         assert TEXT[:500] == found  # a bit that means nothing
 
 
+@settings(deadline=None)  # a busy machine is no slow code
 @given(below=st.binary(max_size=200), framed=st.booleans())
 async def test_random_bytes_are_corrupt_or_a_file(below: bytes, framed: bool) -> None:
     """No input makes another error."""

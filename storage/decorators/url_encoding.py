@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, unquote
+import re
+from urllib.parse import unquote
 
 from storage.decorators.key_transform import KeyTransform
 from storage.types import In, Out
 
 __all__ = ["UrlEncodingStore"]
 
-#: Names with a meaning in a path, which quoting leaves alone.
-_DOTS = {".": "%2E", "..": "%2E%2E"}
+#: What is encoded: all but the characters that RFC 3986 calls unreserved, and the names with a meaning in a path.
+_ENCODED = re.compile(r"[^A-Za-z0-9._~/-]+|(?<![^/])\.\.?(?![^/])")
 
 
 class UrlEncodingStore(KeyTransform[In, Out]):
@@ -27,13 +28,12 @@ class UrlEncodingStore(KeyTransform[In, Out]):
     """
 
     def encode(self, key: str) -> str:
-        return "/".join(_DOTS.get(segment) or quote(segment, safe="") for segment in key.split("/"))
+        return _ENCODED.sub(_escaped, key)
 
     def encode_prefix(self, prefix: str) -> str:
         directory, slash, name = prefix.rpartition("/")
-        if name in _DOTS:  # a whole segment is "%2E" below, the start of one is "."
-            name = ""
-        return self.encode(directory) + slash + quote(name, safe="", errors="surrogatepass")
+        # a whole segment is "%2E" below, and one that only begins with a dot is "."
+        return self.encode(directory + slash if name in (".", "..") else prefix)
 
     def decode(self, inner: str) -> str | None:
         try:
@@ -41,3 +41,8 @@ class UrlEncodingStore(KeyTransform[In, Out]):
         except UnicodeDecodeError:
             return None
         return key if self.encode(key) == inner else None
+
+
+def _escaped(match: re.Match[str]) -> str:
+    # a prefix may be any text, also such as no key is: it is the prefix of none below, too
+    return "".join(f"%{byte:02X}" for byte in match[0].encode(errors="surrogatepass"))

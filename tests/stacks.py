@@ -27,12 +27,14 @@ from zstds import zstd
 from storage import (
     Base64Store,
     BufferStore,
+    CachingStore,
     Capabilities,
     ChecksumStore,
     ConcurrencyLimitStore,
     DictStore,
     EncryptingStore,
     ExceptionLoggingStore,
+    ExpiringStore,
     ExtensionFilterStore,
     FallbackStore,
     FilesystemStore,
@@ -56,6 +58,7 @@ from storage import (
     TelemetryStore,
     TextEncodingStore,
     ThrottlingStore,
+    TieredStore,
     TimeoutStore,
     UrlEncodingStore,
     UrlValidatingStore,
@@ -311,6 +314,8 @@ DECORATORS: dict[str, Over] = {
     "json": Over(make=JsonStore, code=in_document, wrap=documents),
     "buffer": Over(make=BufferStore, wrap=buffers),
     "readonly": Over(make=ReadonlyStore, writable=False),
+    "expiring": Over(make=lambda base: ExpiringStore(base, 3600)),
+    "expiring-bounded": Over(make=lambda base: ExpiringStore(base, max_count=100_000, max_bytes=1 << 30)),
     "hash-prefix": Over(make=HashPrefixStore, name=lambda key: f"{hashlib.sha256(key.encode()).hexdigest()[:8]}/{key}"),
     "url-encoding": Over(make=UrlEncodingStore, name=url_encoded),
     "key-validating": Over(make=lambda base: KeyValidatingStore(base, lambda key: "\0" not in key)),
@@ -327,6 +332,15 @@ DECORATORS: dict[str, Over] = {
     "routing": Over(make=routed, name=routed_name, below=attrgetter("default.base")),
     "routing-stripped": Over(make=stripped, name=stripped_name, below=attrgetter("default.base")),
     "writeonly": Over(make=WriteonlyStore),
+    "caching": Over(make=lambda base: CachingStore(base, DictStore()), below=attrgetter("main_store")),
+    "caching-all": Over(
+        make=lambda base: CachingStore(base, MinimalStore(), max_count=3, write="through", negative=60, revalidate=0),
+        below=attrgetter("main_store"),
+        bases=("dict",),
+    ),
+    "tiered": Over(
+        make=lambda base: TieredStore([DictStore(), DictStore(), base], ttl=60), below=lambda store: store.tiers[-1]
+    ),
     "mirroring": Over(make=lambda base: MirroringStore([base, DictStore()])),
     "mirrored": Over(
         make=lambda base: MirroringStore([DictStore(), MinimalStore(), base]),
@@ -347,6 +361,12 @@ DEEP = [
     "salted backwards hashdir",
     "gzip routing url-encoding filesystem",
     "regex-validating hash-prefix gzip sqlite",
+    "gzip caching mirroring filesystem",
+    "logging expiring caching gzip encrypting prefix sqlite",
+    "retrying concurrency-limit timeout filesystem",
+    "notifying checksum zstd hash-prefix filesystem",
+    "telemetry tiered retrying sqlite",
+    "json gzip fallback dict",
 ]
 
 STACKS: dict[str, Stack] = {

@@ -72,7 +72,7 @@ class PairStore(StoreDecorator):
         self.size = size
 
 
-class ManyStore(StoreDecorator):
+class RowStore(StoreDecorator):
     """A decorator over a list of stores."""
 
     def __init__(self, children: Sequence[ObjectStore], *, require: Literal["all", "any"] = "all") -> None:
@@ -173,7 +173,7 @@ def test_all_ways_to_write_a_base() -> None:
     stores = {
         "a": {"type": "memory"},
         "b": {"type": "memory"},
-        "list": {"type": "ManyStore", "base": ["a", "b", {"type": "GzipStore", "base": "a"}]},
+        "list": {"type": "RowStore", "base": ["a", "b", {"type": "GzipStore", "base": "a"}]},
         "pair": {"type": "PairStore", "base": {"first": "a", "second": {"type": "dict"}}},
         "first": {"type": "PairStore", "base": "b"},
         "in config": {"type": "PairStore", "config": {"first": "a", "second": "b", "size": 2}},
@@ -470,8 +470,8 @@ WRONG: dict[str, tuple[Any, str]] = {
         "store 'a': GzipStore does not take this as its 'base:', but 'base: NAME'",
     ),
     "one base for a list": (
-        {"stores": {"a": {"type": "ManyStore", "base": "b"}, "b": MEMORY}, "main": "a"},
-        "store 'a': ManyStore does not take this as its 'base:', but 'base: [NAME, ...]'",
+        {"stores": {"a": {"type": "RowStore", "base": "b"}, "b": MEMORY}, "main": "a"},
+        "store 'a': RowStore does not take this as its 'base:', but 'base: [NAME, ...]'",
     ),
     "a base of an unknown name": (
         {"stores": {"a": {"type": "PairStore", "base": {"frist": "b"}}, "b": MEMORY}, "main": "a"},
@@ -506,7 +506,7 @@ WRONG: dict[str, tuple[Any, str]] = {
         "store 'a': parameter 'path': the variable NO_SUCH_VARIABLE is not set",
     ),
     "a missing variable in a list": (
-        {"stores": {"a": {"type": "ManyStore", "base": ["b", "${NO_SUCH_VARIABLE}"]}, "b": MEMORY}, "main": "a"},
+        {"stores": {"a": {"type": "RowStore", "base": ["b", "${NO_SUCH_VARIABLE}"]}, "b": MEMORY}, "main": "a"},
         "store 'a': base: the variable NO_SUCH_VARIABLE is not set",
     ),
     "a reference that is none": (
@@ -680,7 +680,7 @@ TYPES = st.sampled_from(
         "PrefixStore",
         "PlentyStore",
         "PairStore",
-        "ManyStore",
+        "RowStore",
         "SwitchStore",
         "zip",
         "a",

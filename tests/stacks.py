@@ -358,6 +358,8 @@ DEEP = [
     "gzip prefix sqlite",
     "prefix gzip base64 filesystem",
     "base64 prefix zip",
+    "zstd encrypting checksum filesystem",
+    "json gzip encrypting prefix sqlite",
     "salted backwards hashdir",
     "gzip routing url-encoding filesystem",
     "regex-validating hash-prefix gzip sqlite",

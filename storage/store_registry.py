@@ -300,4 +300,4 @@ def _is_made(name: str) -> bool:
 HOMES = {name: home for name, home in _HOMES.items() if _is_made(name)}
 
 #: Every store there is, by name: of this package, of installed packages, and of the program.
-registry = Registry(HOMES, short_names=SHORT_NAMES, group="storage.stores")
+registry: Registry = Registry(HOMES, short_names=SHORT_NAMES, group="storage.stores")

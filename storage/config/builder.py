@@ -62,7 +62,7 @@ class Builder:
     """
 
     def __init__(self, site: Site, place: str = "", names: tuple[str, ...] = ()) -> None:
-        self.objects = site.objects
+        self.objects: Mapping[str, object] = site.objects
         self._site = site
         self._where = f"{site.file}: {place}" if place else site.file
         self._place = place

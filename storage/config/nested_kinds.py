@@ -18,13 +18,13 @@ __all__ = ["Either", "Fixed", "Handed", "Log", "Named", "Several", "Store"]
 class Several(Kind):
     """A list, for any parameter that takes many of something."""
 
-    repeatable = True
+    repeatable: bool = True
 
     def __init__(self, item: Kind, make: Callable[[list[object]], object] = list) -> None:
         self._item = item
         self._make = make
-        self.expects = "a list" if isinstance(item, Anything) else f"a list, each {item.expects}"
-        self.holds = "several" if item.holds else None
+        self.expects: str = "a list" if isinstance(item, Anything) else f"a list, each {item.expects}"
+        self.holds: Holds = "several" if item.holds else None
 
     def convert(self, value: Any, building: Building) -> object:
         if not isinstance(value, list | tuple):
@@ -44,8 +44,8 @@ class Fixed(Kind):
 
     def __init__(self, parts: Sequence[Kind]) -> None:
         self._parts = parts
-        self.expects = f"a list of {len(parts)}: {', '.join(part.expects for part in parts)}"
-        self.holds = next((part.holds for part in parts if part.holds), None)
+        self.expects: str = f"a list of {len(parts)}: {', '.join(part.expects for part in parts)}"
+        self.holds: Holds = next((part.holds for part in parts if part.holds), None)
 
     def convert(self, value: Any, building: Building) -> object:
         if not isinstance(value, list | tuple):
@@ -66,8 +66,8 @@ class Named(Kind):
     def __init__(self, key: Kind, value: Kind) -> None:
         self._key = key
         self._value = value
-        self.expects = "a mapping" if isinstance(value, Anything) else f"a mapping, each value {value.expects}"
-        self.holds = "named" if value.holds else None
+        self.expects: str = "a mapping" if isinstance(value, Anything) else f"a mapping, each value {value.expects}"
+        self.holds: Holds = "named" if value.holds else None
 
     def convert(self, value: Any, building: Building) -> object:
         if not isinstance(value, Mapping):
@@ -86,7 +86,7 @@ class Named(Kind):
 class Store(Kind):
     """A store, by its name in the configuration or as a definition of its own."""
 
-    expects = "the name of a store"
+    expects: str = "the name of a store"
     holds: Holds = "one"
 
     def __init__(self, cls: type[ObjectStore[Any, Any]] = ObjectStore) -> None:
@@ -106,7 +106,7 @@ class Handed(Kind):
     """What no text can say (a function, a client): the name of an object that the program hands over."""
 
     def __init__(self, what: str) -> None:
-        self.expects = f"the name of one of the factory's objects: a {what}"
+        self.expects: str = f"the name of one of the factory's objects: a {what}"
 
     def convert(self, value: Any, building: Building) -> object:
         if not isinstance(value, str):
@@ -133,9 +133,9 @@ class Either(Kind):
         self._real = [kind for kind in ranked if not isinstance(kind, Nothing)]
         self._optional = len(self._real) < len(ranked)
         said = [kind.expects for kind in self._real if not (times and isinstance(kind, Number))]
-        self.expects = " or ".join([*dict.fromkeys(said), *(["nothing"] if self._optional else [])])
-        self.holds = next((kind.holds for kind in kinds if kind.holds), None)
-        self.repeatable = any(kind.repeatable for kind in kinds)
+        self.expects: str = " or ".join([*dict.fromkeys(said), *(["nothing"] if self._optional else [])])
+        self.holds: Holds = next((kind.holds for kind in kinds if kind.holds), None)
+        self.repeatable: bool = any(kind.repeatable for kind in kinds)
 
     def convert(self, value: Any, building: Building) -> object:
         textual = any(isinstance(kind, Text | FilePath) for kind in self._real)
@@ -160,7 +160,7 @@ class Either(Kind):
 class Log(Kind):
     """A logger, by its name."""
 
-    expects = "the name of a logger"
+    expects: str = "the name of a logger"
 
     def convert(self, value: Any, building: Building) -> object:
         if not isinstance(value, str):

@@ -19,7 +19,7 @@ __all__ = ["Binary", "Choice", "FilePath", "Nothing", "Number", "Pattern", "Seco
 class Text(Kind):
     """Text, and not what only looks like it: YAML takes ``2024-01-01`` for a date, and ``no`` for false."""
 
-    expects = "text"
+    expects: str = "text"
 
     def convert(self, value: Any, building: Building) -> object:
         if isinstance(value, str):
@@ -35,7 +35,7 @@ class Text(Kind):
 class FilePath(Kind):
     """A path, in which ``~`` is the user's directory, as people write it in files."""
 
-    expects = "a path"
+    expects: str = "a path"
 
     def __init__(self, make: Callable[[str], object] = str) -> None:
         self._make = make
@@ -55,7 +55,7 @@ class FilePath(Kind):
 class Number(Kind):
     """A number, whole or not."""
 
-    expects = "a number"
+    expects: str = "a number"
     _form: ClassVar[re.Pattern[str]] = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
     def convert(self, value: Any, building: Building) -> object:
@@ -72,7 +72,7 @@ class Number(Kind):
 class Whole(Kind):
     """A whole number."""
 
-    expects = "a whole number"
+    expects: str = "a whole number"
     _form: ClassVar[re.Pattern[str]] = re.compile(r"[+-]?\d{1,1000}", re.ASCII)  # Python refuses 4300 and more
 
     def convert(self, value: Any, building: Building) -> object:
@@ -89,7 +89,7 @@ class Whole(Kind):
 class Truth(Kind):
     """A boolean."""
 
-    expects = "true or false"
+    expects: str = "true or false"
     _words: ClassVar[dict[str, bool]] = {"true": True, "yes": True, "on": True, "1": True} | {
         "false": False, "no": False, "off": False, "0": False
     }  # fmt: skip
@@ -108,7 +108,7 @@ class Truth(Kind):
 class Nothing(Kind):
     """None, which a variable spells as empty text, or as ``null``."""
 
-    expects = "nothing"
+    expects: str = "nothing"
 
     def convert(self, value: Any, building: Building) -> object:
         if value is None or (isinstance(value, Expanded) and value in ("", "null", "~")):
@@ -122,7 +122,7 @@ class Nothing(Kind):
 class Binary(Kind):
     """Bytes, in base64 as YAML's ``!!binary`` has them."""
 
-    expects = "bytes in base64"
+    expects: str = "bytes in base64"
 
     def convert(self, value: Any, building: Building) -> object:
         if isinstance(value, bytes):
@@ -139,7 +139,7 @@ class Binary(Kind):
 class Seconds(Kind):
     """A duration, which is a number of seconds."""
 
-    expects = "a number of seconds"
+    expects: str = "a number of seconds"
 
     def convert(self, value: Any, building: Building) -> object:
         number: Any = Number().convert(value, building)
@@ -155,7 +155,7 @@ class Seconds(Kind):
 class Pattern(Kind):
     """A compiled regular expression."""
 
-    expects = "a regular expression"
+    expects: str = "a regular expression"
 
     def convert(self, value: Any, building: Building) -> object:
         if not isinstance(value, str):
@@ -174,7 +174,7 @@ class Choice(Kind):
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._values = values
-        self.expects = " or ".join(repr(value) for value in values)
+        self.expects: str = " or ".join(repr(value) for value in values)
 
     def convert(self, value: Any, building: Building) -> object:
         for each in self._values:

@@ -76,20 +76,20 @@ class StoreUrl:
         parts = _URL.fullmatch(url)
         if parts is None:
             raise ConfigError("a store's URL begins with a scheme, like 'file:data' or 'sqlite:///data/objects.sqlite'")
-        self.scheme = parts[1].lower()
+        self.scheme: str = parts[1].lower()
         self._where = f"{self.scheme} URL"
         authority = _AUTHORITY.fullmatch(parts[2] or "")
         if authority is None:
             self._refuse("what is between '//' and the path is not user:password@host:port")
         if parts[5] is not None:
             self._refuse("'#' ends a URL; write it %23 in a path or a value")
-        self.user = self._decoded(authority["user"] or "")
+        self.user: str = self._decoded(authority["user"] or "")
         self._written_password: str = authority["password"] or ""
-        self.password = self._decoded(self._written_password)
+        self.password: str = self._decoded(self._written_password)
         self.host: str = authority["host"]
-        self.port = int(authority["port"]) if authority["port"] else None
-        self.path = self._decoded(parts[3])
-        self.address = url.partition("?")[0]
+        self.port: int | None = int(authority["port"]) if authority["port"] else None
+        self.path: str = self._decoded(parts[3])
+        self.address: str = url.partition("?")[0]
         self.query: dict[str, list[str]] = {}
         for pair in parts[4].split("&") if parts[4] else ():
             name, equals, value = pair.partition("=")

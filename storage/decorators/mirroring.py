@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from storage import defaults
 from storage.base import ObjectStore
@@ -16,7 +16,7 @@ from storage.decorators.mirroring_behind import Behind
 from storage.decorators.mirroring_repairs import Repairs
 from storage.decorators.mirroring_verify import Difference, Verification
 from storage.decorators.mirroring_writes import Writes
-from storage.decorators.several import Found, SeveralStores, marked
+from storage.decorators.several import SeveralStores, marked
 from storage.errors import (
     ConfigError,
     InvalidKeyError,
@@ -124,9 +124,9 @@ class MirroringStore(SeveralStores):
             return failed[0]
         return StoreUnavailableError("the children that can be read missed the last write", key=key, store=self)
 
-    async def _served(self, key: str, found: Found[Any]) -> None:
-        if self.repair:
-            await self._repairs.after_read(key, found.errors)
+    async def _served(self, key: str, errors: Mapping[int, StorageError]) -> None:
+        if self.repair and (errors or self._behind):
+            await self._repairs.after_read(key, errors)
 
     async def _find(self, key: str, without: Collection[int]) -> int:
         """Return the first child that has an object, for a repair."""
@@ -201,13 +201,17 @@ class MirroringStore(SeveralStores):
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
     ) -> dict[str, None | StorageError]:
-        results: dict[str, None | StorageError] = {}
-        async for page in defaults.pages(stream(keys)):
-            for key in page:
-                results[key] = None if is_key(key) else await defaults.outcome(self.delete(key))
-            valid = [key for key in dict.fromkeys(page) if is_key(key)]
-            async with self._repairs.alone(*valid):
-                results |= await self._writes.delete_page(valid)
+        results: dict[str, None | StorageError] = dict.fromkeys([key async for key in stream(keys)])
+        valid = []
+        for key in results:
+            if is_key(key):
+                valid.append(key)
+            else:
+                results[key] = await defaults.outcome(self.delete(key))
+        for begin in range(0, len(valid), defaults.PAGE):
+            page = valid[begin : begin + defaults.PAGE]
+            async with self._repairs.alone(*page):
+                results |= await self._writes.delete_page(page)
         return defaults.checked(results, self, raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:

@@ -122,9 +122,7 @@ class Writes:
 
     async def delete_page(self, page: list[str]) -> dict[str, None | StorageError]:
         """Delete these keys, whose locks are held, with one bulk call to each child."""
-        if page:
-            return await uninterrupted(self._delete_page(page), GRACE)
-        return {}
+        return await uninterrupted(self._delete_page(page), GRACE)
 
     async def _ready(self, fan: Fan[str], key: str, conditional: bool) -> None:
         """Wait until the children want more; give up as soon as too few of them can still succeed."""

@@ -93,8 +93,8 @@ class SeveralStores(StoreDecorator[In, Out]):
     def _verdict(self, key: str, errors: Mapping[int, StorageError]) -> StorageError:
         """Return what to raise when no store gave the object, but these *errors*."""
 
-    async def _served(self, key: str, found: Found[Any]) -> None:
-        """Do what is to be done after data of an object were read."""
+    async def _served(self, key: str, errors: Mapping[int, StorageError]) -> None:
+        """Do what is to be done after an object was read, or found missing, which some stores met with *errors*."""
 
     def _is_plain(self, key: str) -> bool:
         """Say whether the first store may answer for this object without more ado."""
@@ -133,8 +133,12 @@ class SeveralStores(StoreDecorator[In, Out]):
     async def _get(
         self, key: str, byte_range: ByteRange | None = None, known: Mapping[int, StorageError] | None = None
     ) -> Out:
-        found = await self._read(key, lambda store: store.get(key, byte_range=byte_range), known)
-        await self._served(key, found)
+        try:
+            found = await self._read(key, lambda store: store.get(key, byte_range=byte_range), known)
+        except KeyNotFoundError:
+            await self._served(key, {})
+            raise
+        await self._served(key, found.errors)
         return found.value
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
@@ -159,13 +163,17 @@ class SeveralStores(StoreDecorator[In, Out]):
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         async with AsyncExitStack() as opened:
-            found = await self._read(
-                key, lambda store: opened.enter_async_context(store.open(key, byte_range=byte_range))
-            )
+            try:
+                found = await self._read(
+                    key, lambda store: opened.enter_async_context(store.open(key, byte_range=byte_range))
+                )
+            except KeyNotFoundError:
+                await self._served(key, {})
+                raise
             reader = found.value
             reader.info = _marked_info(reader.info, found.number)
             yield reader
-        await self._served(key, found)
+        await self._served(key, found.errors)
 
     async def head(self, key: str) -> ObjectInfo:
         found = await self._read(key, lambda store: store.head(key))

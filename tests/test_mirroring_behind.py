@@ -1,0 +1,179 @@
+"""A child of a mirror that missed a write: it is not believed until it has caught up."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, cast
+
+import pytest
+from troubled import TroubledStore, all_of, contents, listed, read, trouble
+
+from storage import (
+    KeyNotFoundError,
+    MirrorError,
+    MirroringStore,
+    StoreFullError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
+
+OLD, NEW = b"old", b"new"
+
+
+async def missed(require: Any = "any", **options: Any) -> tuple[MirroringStore, TroubledStore, TroubledStore]:
+    """Return a mirror whose first child holds the old version and missed the new one."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second], require=require, **options)
+    await store.put("k", OLD)
+    first.fails("put")
+    await store.put("k", NEW)
+    first.works()
+    return store, first, second
+
+
+async def test_old_version_is_never_read_again() -> None:
+    """The first child missed a put and is back; it is not asked, though it is the first."""
+    store, first, _ = await missed(repair=False)
+
+    assert [NEW] * 3 == await read(store, "k")
+    assert OLD == await first.get("k")
+    assert [3] == [info.size async for info in store.scan()]
+
+
+async def test_old_version_is_not_read_even_if_nobody_else_answers() -> None:
+    """Rather an error than a value that was overwritten."""
+    store, first, second = await missed(repair=False)
+    second.fails()
+
+    for reading in (store.get("k"), store.head("k"), store.exists("k"), store.open("k").__aenter__()):
+        with pytest.raises(StoreUnavailableError):
+            await reading
+    assert isinstance((await store.get_many(["k"]))["k"], StoreUnavailableError)
+    for listing in (store.keys(), store.scan(), store.children()):
+        with pytest.raises(StoreUnavailableError):
+            _ = [item async for item in cast(Any, listing)]
+    assert [] == first.asked("get", "head", "open")
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+async def test_deleted_object_is_not_found_on_a_child_that_missed_the_delete(failing: int) -> None:
+    """Not read, not listed, not to be seen as a prefix."""
+    children = trouble(2)
+    store = MirroringStore(children, require="any", repair=False)
+    await store.put("a/k", OLD)
+    children[failing].fails("delete")
+    await store.delete("a/k")
+    children[failing].works()
+
+    assert [None] * 3 == await read(store, "a/k")
+    assert [[], [], []] == await listed(store)
+    assert {"a/k": OLD} == await contents(children[failing])
+
+
+@pytest.mark.parametrize("action", ["get", "open", "get_many"])
+async def test_read_lets_a_child_catch_up(action: str) -> None:
+    """What it missed is copied to it, attributes included, or deleted."""
+    children = trouble(2)
+    store = MirroringStore(children, require="any")
+    await store.put("k", OLD)
+    await store.put("gone", OLD)
+    children[0].fails("put", "delete")
+    await store.put("k", NEW, attributes={"color": "red"})
+    await store.delete("gone")
+    children[0].works()
+
+    for key in ("k", "gone"):
+        with suppress(KeyNotFoundError):
+            if action == "open":
+                async with store.open(key) as reader:
+                    await reader.read()
+            else:
+                await getattr(store, action)([key] if action == "get_many" else key)
+
+    assert [{"k": NEW}] * 2 == await all_of(*children)
+    assert {"color": "red"} == (await children[0].head("k")).attributes
+    assert NEW == await store.get("k")
+
+
+async def test_next_write_lets_a_child_catch_up() -> None:
+    """A child that takes a later write of the key is no longer behind: it is read again, as the first."""
+    store, first, second = await missed(repair=False)
+
+    await store.put("k", b"newest")
+    second.fails()
+
+    assert [b"newest"] * 3 == await read(store, "k")
+    assert {"k": b"newest"} == await contents(first.base)
+
+
+async def test_child_that_cannot_catch_up_does_no_harm_to_the_read() -> None:
+    """A repair that fails is tried again by the next read."""
+    store, first, _ = await missed()
+    first.fails("put", "exists")
+
+    assert NEW == await store.get("k")
+    first.works()
+    assert NEW == await store.get("k")
+
+    assert {"k": NEW} == await contents(first.base)
+
+
+async def test_failed_write_leaves_the_old_version_where_it_surely_is() -> None:
+    """One child had no room, the other's answer was lost and it has the new version: the old one counts everywhere."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await store.put("k", OLD)
+    first.lost["put"] = StoreTimeoutError("no answer")
+    second.fails("put", error=StoreFullError("no room left"))
+    with pytest.raises(MirrorError) as caught:
+        await store.put("k", NEW)
+    first.works()
+    second.works()
+
+    assert () == caught.value.succeeded
+    assert [OLD] * 3 == await read(store, "k")
+    assert [{"k": OLD}] * 2 == await all_of(first, second)
+
+
+async def test_reads_do_not_waver_when_no_outcome_is_known() -> None:
+    """Every answer was lost: whatever the first child has counts from then on."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second], require="any", repair=False)
+    await store.put("k", OLD)
+    first.lost["put"] = StoreTimeoutError("no answer")
+    second.fails("put")
+    with pytest.raises(MirrorError):
+        await store.put("k", NEW)
+    first.works()
+    second.works()
+
+    assert NEW == await store.get("k")
+    first.fails()
+    with pytest.raises(StoreUnavailableError):
+        await store.get("k")
+
+
+async def test_child_with_too_much_to_remember_is_not_read_at_all() -> None:
+    """What is remembered is bounded; beyond that a child is not believed in anything, until it was gone through."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second], require="any", max_behind=2)
+    for key in ("a", "b", "c", "other"):
+        await store.put(key, OLD)
+    first.fails("put")
+    for key in ("a", "b", "c"):
+        await store.put(key, NEW)
+    first.works()
+
+    assert 0 == len(store._behind._keys)
+    assert [[NEW] * 3, [OLD] * 3] == [await read(store, "a"), await read(store, "other")]
+    with pytest.raises(StoreUnavailableError):
+        await listed(store)  # with "any", an object could be on the first child only
+    second.fails()
+    with pytest.raises(StoreUnavailableError):
+        await store.get("other")
+
+    second.works()
+    problems = [(each.key, each.problem, each.repaired) async for each in store.verify(repair=True)]
+    second.fails()
+    assert [("a", "different", True), ("b", "different", True), ("c", "different", True)] == problems
+    assert [[NEW] * 3, [OLD] * 3] == [await read(store, "a"), await read(store, "other")]

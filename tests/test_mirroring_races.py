@@ -1,0 +1,323 @@
+"""A mirror among concurrent writes, reads, repairs and cancellations: the children end alike, nothing is left over."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from troubled import all_of, contents, trouble
+
+from storage import KeyNotFoundError, MirroringStore
+from storage.decorators import mirroring_writes
+from storage.key_locks import KeyLocks
+
+
+def idle(store: MirroringStore) -> bool:
+    """Say whether nothing is kept of what was under way."""
+    return not vars(store._repairs._locks)["_entries"] and not store._repairs._under_way
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait until that has come out of it."""
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+# -- order -------------------------------------------------------------------------------------------------------------
+
+
+async def test_two_puts_of_a_key_end_alike_on_all_children() -> None:
+    """One child is slow with the first put, the other one would be with the second."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    hold = first.hold("put")
+
+    one = asyncio.create_task(store.put("k", b"one"))
+    await hold.reached.wait()
+    two = asyncio.create_task(store.put("k", b"two"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not two.done()
+    hold.released.set()
+    await asyncio.gather(one, two)
+
+    assert [{"k": b"two"}] * 2 == await all_of(first, second)
+    assert idle(store)
+
+
+async def test_puts_of_other_keys_do_not_wait() -> None:
+    """The order is per key."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    hold = first.hold("put")
+
+    slow = asyncio.create_task(store.put("slow", b"v"))
+    await hold.reached.wait()
+    await store.put("k", b"v")
+    await store.delete_many(["l", "m"])
+    hold.released.set()
+    await slow
+
+    assert {"slow": b"v", "k": b"v"} == await contents(second.base)
+
+
+async def test_copy_and_put_of_its_source_end_alike_on_all_children() -> None:
+    """No child copies the version before the put, and another one that behind it."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await store.put("source", b"old")
+    hold = first.hold("copy")
+
+    copying = asyncio.create_task(store.copy("source", "target"))
+    await hold.reached.wait()
+    putting = asyncio.create_task(store.put("source", b"new"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    hold.released.set()
+    await asyncio.gather(copying, putting)
+
+    assert [{"source": b"new", "target": b"old"}] * 2 == await all_of(first, second)
+
+
+async def test_moves_crosswise_do_not_wait_for_each_other_for_ever() -> None:
+    """Who needs two keys takes them in one order."""
+    store = MirroringStore(trouble(2))
+    await store.put_many({"a": b"1", "b": b"2"})
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(store.copy(*pair) for pair in [("a", "b"), ("b", "a")] * 20))
+
+    assert idle(store)
+
+
+async def test_waiting_put_that_is_cancelled_leaves_nothing() -> None:
+    """It never had its turn: nothing was written, and the next one has it."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    hold = first.hold("put")
+    one = asyncio.create_task(store.put("k", b"one"))
+    await hold.reached.wait()
+    two = asyncio.create_task(store.put("k", b"two"))
+    await asyncio.sleep(0)
+
+    await cancelled(two)
+    hold.released.set()
+    await one
+    await store.put("k", b"three")
+
+    assert [b"one", b"three"] == [b"one", await store.get("k")]
+    assert 4 == len(first.asked("put") + second.asked("put"))
+    assert idle(store)
+
+
+async def test_locks_are_kept_of_no_key_that_nobody_uses() -> None:
+    """A million keys later there are as many locks as at the start."""
+    locks = KeyLocks()
+
+    async with locks.hold("k"):
+        assert locks.busy("k")
+        waiting = [asyncio.create_task(locks.hold("k").__aenter__()) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in waiting:
+            await cancelled(task)
+
+    assert not locks.busy("k")
+    assert {} == locks._entries
+
+
+# -- repairs -----------------------------------------------------------------------------------------------------------
+
+
+async def test_read_does_not_put_back_what_is_being_deleted() -> None:
+    """The first child has deleted it, the second is about to: for a reader that is as if the first had lost it."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await store.put("k", b"v")
+    hold = second.hold("delete")
+
+    deleting = asyncio.create_task(store.delete("k"))
+    await hold.reached.wait()
+    assert b"v" == await store.get("k")
+    hold.released.set()
+    await deleting
+
+    assert [{}, {}] == await all_of(first, second)
+
+
+async def test_read_does_not_put_back_what_was_deleted_since() -> None:
+    """The reader saw the object on the second child only, and comes to repair when it is gone from there, too."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await store.put("k", b"v")
+    deleted = second.hold("delete")
+    read = second.hold("get", after=True)
+
+    deleting = asyncio.create_task(store.delete("k"))
+    await deleted.reached.wait()
+    reading = asyncio.create_task(store.get("k"))
+    await read.reached.wait()
+    deleted.released.set()
+    await deleting
+    read.released.set()
+
+    assert b"v" == await reading
+    assert [{}, {}] == await all_of(first, second)
+    with pytest.raises(KeyNotFoundError):
+        await store.get("k")
+
+
+async def test_read_does_not_put_back_what_one_child_failed_to_delete() -> None:
+    """The second child still has the object when the reader comes to repair, but is known to be behind."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second], require="any")
+    await store.put("k", b"v")
+    read = second.hold("get", after=True)
+    await first.base.delete("k")
+
+    reading = asyncio.create_task(store.get("k"))
+    await read.reached.wait()
+    second.fails("delete")
+    await store.delete("k")
+    read.released.set()
+    await reading
+
+    assert {} == await contents(first.base)
+
+
+async def test_repair_does_not_undo_a_put_that_came_since() -> None:
+    """What the reader brings back is older than what was put meanwhile."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await second.base.put("k", b"old")
+    read = second.hold("get", after=True)
+
+    reading = asyncio.create_task(store.get("k"))
+    await read.reached.wait()
+    await store.put("k", b"new")
+    read.released.set()
+    await reading
+
+    assert [{"k": b"new"}] * 2 == await all_of(first, second)
+
+
+async def test_write_does_not_wait_for_a_repair() -> None:
+    """A repair may take long, and the write does its work: it is given up."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await second.base.put("k", b"old")
+    repairing = first.hold("put")
+
+    reading = asyncio.create_task(store.get("k"))
+    await repairing.reached.wait()
+    await store.put("k", b"new")
+
+    assert b"old" == await reading
+    assert [{"k": b"new"}] * 2 == await all_of(first, second)
+    assert idle(store)
+
+
+async def test_readers_do_not_queue_for_a_repair() -> None:
+    """One of them repairs; for the others the answer they have is enough."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await second.base.put("k", b"v")
+    repairing = first.hold("put")
+
+    reading = asyncio.create_task(store.get("k"))
+    await repairing.reached.wait()
+    assert [b"v"] * 5 == await asyncio.gather(*(store.get("k") for _ in range(5)))
+    repairing.released.set()
+    await reading
+
+    assert ["k"] == first.asked("put")
+    assert {"k": b"v"} == await contents(first.base)
+
+
+# -- cancellation ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["put", "delete", "copy", "rename"])
+async def test_cancelled_write_goes_on_to_its_end_on_all_children(action: str) -> None:
+    """One child has done it, so the other one does it, too; then the cancellation comes out."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await store.put("k", b"old")
+    hold = second.hold(action)
+    arguments = {"put": ("k", b"new"), "delete": ("k",), "copy": ("k", "l"), "rename": ("k", "l")}[action]
+
+    task = asyncio.create_task(getattr(store, action)(*arguments))
+    await hold.reached.wait()
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    assert not task.done()
+    hold.released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    one, two = await all_of(first, second)
+    assert one == two
+    assert {"put": {"k": b"new"}, "delete": {}, "copy": {"k": b"old", "l": b"old"}, "rename": {"l": b"old"}}[
+        action
+    ] == one
+    assert idle(store)
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_cancelled_conditional_write_goes_on_to_the_other_children() -> None:
+    """The first child judged and wrote; cancelled there and then, the others would lack it."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    hold = first.hold("put")
+
+    task = asyncio.create_task(store.put("k", b"v", if_absent=True))
+    await hold.reached.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    hold.released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert [{"k": b"v"}] * 2 == await all_of(first, second)
+
+
+@pytest.mark.parametrize("action", ["put", "delete_many"])
+async def test_child_that_hangs_is_cut_off_from_a_cancelled_write_and_is_behind(
+    monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """A cancellation does not wait for ever; what the others wrote counts, and the child that hung catches up."""
+    monkeypatch.setattr(mirroring_writes, "GRACE", 0.01)
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await store.put("k", b"old")
+    hold = first.hold("put" if action == "put" else "delete")
+
+    work: Any = store.put("k", b"new") if action == "put" else store.delete_many(["k"])
+    task = asyncio.create_task(work)
+    await hold.reached.wait()
+    await cancelled(task)
+
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+    assert {"k": b"old"} == await contents(first.base)
+    assert (b"new" if action == "put" else None) == (await store.get("k") if await store.exists("k") else None)
+    await store.get_many(["k"])
+    assert await contents(first.base) == await contents(second.base)
+    assert idle(store)
+
+
+async def test_cancelled_read_leaves_its_repair() -> None:
+    """The lock of the key is free again."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await second.base.put("k", b"v")
+    hold = first.hold("put")
+
+    task = asyncio.create_task(store.get("k"))
+    await hold.reached.wait()
+    await cancelled(task)
+
+    assert idle(store)
+    assert b"v" == await store.get("k")
+    assert {"k": b"v"} == await contents(first.base)

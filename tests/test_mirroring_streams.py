@@ -1,0 +1,287 @@
+"""Streams into a mirror: read once, in bounded memory, and on all children or on none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from troubled import TroubledStore, all_of, contents, pieces, trouble
+
+from storage import (
+    Attributes,
+    ConcurrencyLimitStore,
+    Data,
+    DictStore,
+    KeyExistsError,
+    MirrorError,
+    MirroringStore,
+    PreconditionFailedError,
+    PrefixStore,
+    StoreDecorator,
+    StoreFullError,
+    StoreUnavailableError,
+)
+from storage.decorators import mirroring_writes
+
+#: So large that a stream of it does not fit into the two pieces that are looked at before any child is called.
+PIECE = b"x" * (1 << 20)
+
+
+class Reading(StoreDecorator):
+    """A child that takes a stream piece by piece, and may fail or be held at one of them."""
+
+    def __init__(self, base: DictStore) -> None:
+        super().__init__(base)
+        self.taken: list[bytes] = []
+        self.fails_at: int | None = None
+        self.may_go_on = asyncio.Event()
+        self.held_at: int | None = None
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        assert isinstance(data, AsyncIterator)
+
+        async def watched() -> AsyncIterator[bytes]:
+            async for piece in data:
+                self.taken.append(piece)
+                if len(self.taken) == self.fails_at:
+                    raise StoreFullError("no room left")
+                if len(self.taken) == self.held_at:
+                    await self.may_go_on.wait()
+                yield piece
+
+        return await self.base.put(key, watched(), if_absent=if_absent, if_match=if_match, attributes=attributes)
+
+
+def reading(count: int) -> list[Reading]:
+    return [Reading(DictStore()) for _ in range(count)]
+
+
+class Producer:
+    """A stream that counts what was asked of it."""
+
+    def __init__(self, count: int, error: Exception | None = None) -> None:
+        self.given = 0
+        self._count = count
+        self._error = error
+
+    def __iter__(self) -> Iterator[bytes]:
+        for _ in range(self._count):
+            self.given += 1
+            yield PIECE
+        if self._error is not None:
+            raise self._error
+
+
+async def test_stream_is_read_once_and_handed_to_all() -> None:
+    """All children get the same pieces: the bytes are not copied for each."""
+    children = reading(3)
+    producer = Producer(5)
+
+    etag = await MirroringStore(children).put("k", producer, attributes={"color": "red"})
+
+    assert 5 == producer.given
+    assert [{"k": PIECE * 5}] * 3 == [await contents(child.base) for child in children]
+    assert all(one is two for one, two in zip(children[0].taken, children[2].taken, strict=True))
+    assert etag == (await children[0].head("k")).etag
+    assert {"color": "red"} == (await children[2].head("k")).attributes
+
+
+async def test_slow_child_holds_up_the_others_and_the_producer() -> None:
+    """Memory is bounded: nobody runs ahead of the slowest by more than a piece."""
+    quick, slow = reading(2)
+    slow.held_at = 2
+    producer = Producer(50)
+
+    putting = asyncio.create_task(MirroringStore([quick, slow]).put("k", producer))
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert (2, 2) == (len(quick.taken), len(slow.taken))
+    assert producer.given <= 4  # one that all have, one that waits for them, and what is looked ahead at the start
+    slow.may_go_on.set()
+    await putting
+
+    assert [50, 50] == [len(quick.taken), len(slow.taken)]
+
+
+@pytest.mark.parametrize("require", ["quorum", "any"])
+async def test_child_that_fails_amid_a_stream_does_not_stop_the_others(require: Any) -> None:
+    """As long as enough are left; the one that failed is behind, and catches up."""
+    children = reading(3)
+    children[0].fails_at = 2
+    store = MirroringStore(children, require=require)
+
+    await store.put("k", Producer(5))
+
+    assert [{}, {"k": PIECE * 5}, {"k": PIECE * 5}] == [await contents(child.base) for child in children]
+
+
+async def test_stream_that_too_few_can_take_is_written_nowhere() -> None:
+    """It is given up as soon as that is known: the producer is not drained for nothing, no child has anything."""
+    children = reading(2)
+    children[1].fails_at = 3
+    store = MirroringStore(children)
+    producer = Producer(1000)
+
+    with pytest.raises(MirrorError) as caught:
+        await store.put("k", producer)
+
+    assert producer.given < 10
+    assert ((), [1]) == (caught.value.succeeded, list(caught.value.failed))
+    assert [{}, {}] == [await contents(child.base) for child in children]
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+async def test_error_of_the_producer_is_raised_as_it_is_and_nothing_is_written(count: int) -> None:
+    """No child has seen the end of the stream, however late the error comes."""
+    children = trouble(2)
+    store = MirroringStore(children)
+    await store.put("k", b"old")
+    error = ZeroDivisionError()
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        await store.put("k", Producer(count, error))
+
+    assert error is caught.value
+    assert [{"k": b"old"}] * 2 == await all_of(*children)
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_first_child_judges_a_stream_before_the_others_see_its_end() -> None:
+    """A condition that fails at the very end has written nothing anywhere."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    etag = await store.put("k", b"old")
+
+    async def racing() -> AsyncIterator[bytes]:
+        yield PIECE
+        yield PIECE
+        yield PIECE
+        await store.put("k", b"between")
+
+    with pytest.raises(PreconditionFailedError):
+        await store.put("k", racing(), if_match=etag)
+    with pytest.raises(KeyExistsError):
+        await store.put("k", Producer(3), if_absent=True)
+
+    assert [{"k": b"between"}] * 2 == await all_of(first, second)
+    await store.put("new", Producer(3), if_absent=True)
+    assert PIECE * 3 == await second.get("new")
+
+
+async def test_first_child_that_fell_behind_amid_a_stream_does_not_judge_it() -> None:
+    """While the stream came, the first child missed a put: its etag is an old one."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second], require="any", repair=False)
+    etag = await store.put("k", b"old")
+
+    async def racing() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield PIECE
+        first.fails("put")
+        await store.put("k", b"between")
+        first.works()
+
+    with pytest.raises(StoreUnavailableError):
+        await store.put("k", racing(), if_match=etag)
+
+    assert b"between" == await store.get("k")
+
+
+async def test_two_streams_of_one_key_end_alike_on_all_children() -> None:
+    """Each child gets the end of one stream and then of the other, all in the same order."""
+    for _ in range(10):
+        children = trouble(3)
+        store = MirroringStore(children)
+
+        await asyncio.gather(
+            *(store.put("k", pieces(PIECE, PIECE, PIECE, b"%d" % number)) for number in range(4)),
+            *(store.put("k", b"small %d" % number) for number in range(3)),
+            store.delete("k"),
+        )
+
+        [one, *others] = await all_of(*children)
+        assert [one, one] == others
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_children_may_share_a_limit(limit: int) -> None:
+    """A stream that waits keeps no place: neither another child's write nor another put of the key waits for ever."""
+    base = DictStore()
+    limited = ConcurrencyLimitStore(base, limit)
+    store = MirroringStore([PrefixStore(limited, "a/"), PrefixStore(limited, "b/")])
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(
+            *(store.put("k", pieces(PIECE, PIECE, PIECE, b"%d" % number)) for number in range(3)),
+            *(store.put("k", b"small %d" % number) for number in range(3)),
+        )
+
+    assert await base.get("a/k") == await base.get("b/k")
+
+
+async def test_stream_that_would_wait_for_ever_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child lets one in at a time: the stream is in, the put behind it has the key, and neither could end."""
+
+    class OneAtATime(TroubledStore):
+        lock: asyncio.Lock
+
+        async def put(self, key: str, data: Data, **options: Any) -> str:
+            async with self.lock:
+                return await super().put(key, data, **options)
+
+    monkeypatch.setattr(mirroring_writes, "PATIENCE", 0.05)
+    child = OneAtATime()
+    child.lock = asyncio.Lock()
+    store = MirroringStore([child, DictStore()])
+    begun = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield PIECE
+        begun.set()
+        await go_on.wait()
+
+    streaming = asyncio.create_task(store.put("k", slow()))
+    await begun.wait()
+    putting = asyncio.create_task(store.put("k", b"small"))
+    await asyncio.sleep(0)
+    go_on.set()
+
+    with pytest.raises(StoreUnavailableError, match="nothing was put"):
+        await streaming
+    await putting
+    assert {"k": b"small"} == await contents(child.base)
+
+
+async def test_cancelled_stream_is_abandoned_everywhere() -> None:
+    """Its producer hangs: the cancellation is prompt, and nothing is left behind."""
+    children = trouble(2)
+    store = MirroringStore(children)
+    begun = asyncio.Event()
+
+    async def hanging() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield PIECE
+        begun.set()
+        await asyncio.Event().wait()
+
+    putting = asyncio.create_task(store.put("k", hanging()))
+    await begun.wait()
+    putting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+
+    assert [{}, {}] == await all_of(*children)
+    assert {asyncio.current_task()} == asyncio.all_tasks()

@@ -56,7 +56,7 @@ class EncryptingStore(StoreDecorator):
             raise ImportError("EncryptingStore needs cryptography: pip install 'stackstore[crypto]'") from cause
         super().__init__(base)
         self._keyring = Keyring(keys, active, self)
-        self.active = self._keyring.active
+        self.active: str = self._keyring.active
 
     @staticmethod
     def generate_key() -> str:

@@ -50,9 +50,11 @@ class Harness:
 
     Attributes:
         large: bytes of the objects that are too large to be treated as small ones.
+        many: objects that are too many to be listed or treated at once.
     """
 
     large: int = 2_500_000
+    many: int = 1203
 
     @pytest.fixture
     def store(self) -> Any:

@@ -152,7 +152,7 @@ class Moving(Harness):
 
     async def test_clear_deletes_everything(self, store: ObjectStore) -> None:
         """Without a prefix nothing is left, however much there was; a second time there is nothing to do."""
-        await self.fill(store, {f"d{number % 7}/{number}": b"v" for number in range(1050)})
+        await self.fill(store, {f"d{number % 7}/{number}": b"v" for number in range(self.many)})
 
         await store.clear()
         await store.clear()

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from itertools import chain, islice, repeat
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -30,8 +31,20 @@ THREADS = 64
 #: Doublings of the steps through an iterator that are made in one thread, so that long ones do not take for ever.
 STEPS = 6
 
-_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="view")
+_calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
 _END: Any = object()
+
+
+@cache
+def _start_threads() -> None:
+    """Have threads that take from the queue of calls. An executor does the same in half as much time again."""
+
+    def work() -> None:
+        while True:
+            _calls.get()()
+
+    for number in range(THREADS):
+        threading.Thread(target=work, name=f"view-{number}", daemon=True).start()
 
 
 class _Call(threading.local):
@@ -53,15 +66,17 @@ class _Running:
 
     async def result(self, work: Callable[[], T]) -> T:
         """Return what *work* returns. A cancellation waits for the thread, as the async stores' own does."""
-        running = self._loop.run_in_executor(_threads, self._run, work)
+        _start_threads()
+        ended: asyncio.Future[T] = self._loop.create_future()
+        _calls.put(partial(self._run, work, ended))
         try:
-            return await asyncio.shield(running)
+            return await asyncio.shield(ended)
         except asyncio.CancelledError:
             self._cancelled = True
             if self._pulling is not None:
                 self._pulling.cancel()
-            await asyncio.wait([running])
-            running.exception()
+            await asyncio.wait([ended])
+            ended.exception()
             raise
 
     def pull(self, step: Coroutine[Any, Any, T]) -> T:
@@ -72,10 +87,14 @@ class _Running:
         result: T = self._pulling.result()
         return result
 
-    def _run(self, work: Callable[[], T]) -> T:
+    def _run(self, work: Callable[[], T], ended: asyncio.Future[T]) -> None:
         _call.now = self
         try:
-            return work()
+            result = work()
+        except BaseException as error:
+            self._loop.call_soon_threadsafe(ended.set_exception, error)
+        else:
+            self._loop.call_soon_threadsafe(ended.set_result, result)
         finally:
             _call.now = None
 

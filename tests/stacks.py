@@ -67,10 +67,13 @@ from storage import (
     ZstdStore,
 )
 
-__all__ = ["DECORATORS", "DEEP", "STACKS", "STORES", "Over", "Stack", "over"]
+__all__ = ["ALONE", "DECORATORS", "DEEP", "STACKS", "STORES", "AnyStore", "Over", "Stack", "over"]
 
-#: Makes one store of another: a decorator, or what adapts one for the suite.
-Wrap: TypeAlias = Callable[[ObjectStore], ObjectStore]
+#: A store that takes and gives what it likes; `ObjectStore` is one that takes and gives bytes, as the suite does.
+AnyStore: TypeAlias = ObjectStore[Any, Any]
+
+#: What adapts a store for the suite, or finds one below it.
+Wrap: TypeAlias = Callable[[AnyStore], ObjectStore]
 
 #: Reads an object past the store: from the innermost store and the directory that the stack was made in.
 Raw: TypeAlias = Callable[[ObjectStore, Path, str], bytes | None]
@@ -78,8 +81,11 @@ Raw: TypeAlias = Callable[[ObjectStore, Path, str], bytes | None]
 #: How the suite may use a stack: awaited; through its synchronous face; through that on the loop, though it could step.
 VIEWS = ("awaited", "sync", "on-loop")
 
+#: Keys on a page of stores that are also in another stack, there with pages of the usual size.
+PAGE = 100
 
-def itself(store: ObjectStore) -> ObjectStore:
+
+def itself(store: AnyStore) -> ObjectStore:
     return store
 
 
@@ -97,16 +103,19 @@ class Stack:
         writable: the store to write to, from the stack, of one that cannot be written to itself.
         wrap: adapts the stack for the suite, which knows bytes only and plain keys.
         views: those of `VIEWS` in which the suite runs.
+        page: keys that the stores list at once when the suite runs, None for as many as they do otherwise: with small
+            pages few objects are more than one, and each takes its time on a disk.
     """
 
-    make: Callable[[Path], ObjectStore]
+    make: Callable[[Path], AnyStore]
     raw: Raw | None = None
     code: Callable[[bytes], bytes] = bytes
     name: Callable[[str], str] = str
     inner: Wrap = itself
-    writable: Wrap = itself
+    writable: Callable[[AnyStore], AnyStore] = itself
     wrap: Wrap = itself
     views: tuple[str, ...] = VIEWS
+    page: int | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -117,7 +126,7 @@ class Stack:
         """Return the stack as the suite uses it when it is awaited."""
         return self.wrap(self.make(root))
 
-    def read(self, store: ObjectStore, root: Path, key: str) -> bytes | None:
+    def read(self, store: AnyStore, root: Path, key: str) -> bytes | None:
         """Return the object's bytes, read past the stack; None where there is no object."""
         assert self.raw is not None
         found = self.raw(self.inner(store), root, self.name(key))
@@ -139,7 +148,7 @@ class Over:
         bases: the stores over which the suite runs it alone.
     """
 
-    make: Callable[[ObjectStore], ObjectStore]
+    make: Callable[[ObjectStore], AnyStore]
     code: Callable[[bytes], bytes] | None = bytes
     name: Callable[[str], str] = str
     below: Callable[[Any], ObjectStore] = attrgetter("base")
@@ -152,14 +161,14 @@ def over(store: str, *names: str) -> Stack:
     """Return the stack of decorators, the outermost first, over the store of that name."""
     base, chain = STORES[store], [DECORATORS[name] for name in names]
 
-    def build(store: ObjectStore, chain: list[Over]) -> ObjectStore:
+    def build(store: AnyStore, chain: list[Over]) -> AnyStore:
         for number, each in enumerate(reversed(chain), start=1):
             store = each.make(store)
             if each.wrap is not None and number < len(chain):  # the outermost is adapted where it is used
                 store = each.wrap(store)
         return store
 
-    def inner(store: ObjectStore) -> ObjectStore:
+    def inner(store: AnyStore) -> ObjectStore:
         for number, each in enumerate(chain):
             if each.wrap is not None and number > 0:
                 store = attrgetter("base")(store)
@@ -177,7 +186,7 @@ def over(store: str, *names: str) -> Stack:
             key = each.name(key)
         return key
 
-    def writable(store: ObjectStore) -> ObjectStore:
+    def writable(store: AnyStore) -> AnyStore:
         able = [each for each in chain if each.writable]
         return store if able == chain else build(inner(store), able)
 
@@ -189,7 +198,8 @@ def over(store: str, *names: str) -> Stack:
         inner=inner,
         writable=writable,
         wrap=chain[0].wrap or itself,
-        views=VIEWS if store == "dict" and len(chain) == 1 else ("awaited", "sync"),
+        views=("awaited", "sync"),
+        page=PAGE if len(chain) == 1 and store != "dict" else None,
     )
 
 
@@ -282,7 +292,7 @@ STORES: dict[str, Stack] = {
     "dict": Stack(make=lambda root: DictStore(), raw=in_dict),
     "minimal": Stack(make=lambda root: MinimalStore(), raw=in_minimal),
     "filesystem": Stack(make=FilesystemStore, raw=in_file),
-    "filesystem-fsync": Stack(make=lambda root: FilesystemStore(root, durability="fsync"), raw=in_file),
+    "filesystem-fsync": Stack(make=lambda root: FilesystemStore(root, durability="fsync"), raw=in_file, page=PAGE),
     "safe-filesystem": Stack(make=SafeFilesystemStore),
     "hashdir": Stack(make=HashdirStore, raw=in_hashed_file),
     "sqlite": Stack(make=lambda root: SqliteStore(root / DATABASE), raw=in_sqlite),
@@ -371,8 +381,12 @@ DEEP = [
     "json gzip fallback dict",
 ]
 
+ALONE: dict[str, Stack] = {
+    f"{name}-{base}": over(base, name) for name, each in DECORATORS.items() for base in each.bases
+}
+
 STACKS: dict[str, Stack] = {
     **STORES,
-    **{f"{name}-{base}": over(base, name) for name, each in DECORATORS.items() for base in each.bases},
+    **ALONE,
     **{chain.replace(" ", "-"): over(chain.split()[-1], *chain.split()[:-1]) for chain in DEEP},
 }

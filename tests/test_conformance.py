@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -10,7 +11,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from stacks import STACKS, STORES, Stack
+from processors import share_all, take_turns
+from stacks import ALONE, STACKS, STORES, AnyStore, Stack
 from views import View
 
 import storage.sync
@@ -45,6 +47,13 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("stacks")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _processors() -> Iterator[None]:
+    """Give all processors back in the end."""
+    yield
+    share_all()
+
+
 @pytest.fixture(scope="module")
 def memory(disk: Path) -> Iterator[Path]:
     """Give a directory in memory, or on the disk where what is in memory has not all that files there have."""
@@ -62,20 +71,35 @@ class TestConformance(StoreConformance):
     stack: Stack
     view: str
     root: Path
-    inner: ObjectStore
+    inner: AnyStore
 
     @pytest.fixture
-    async def store(self, request: pytest.FixtureRequest, disk: Path, memory: Path) -> AsyncIterator[ObjectStore]:
+    async def store(
+        self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, disk: Path, memory: Path
+    ) -> AsyncIterator[ObjectStore]:
         name, self.view = request.param
         self.stack = STACKS[name]
         self.root = (disk if name in STORES and self.view == "awaited" else memory) / str(next(self.numbers))
         self.root.mkdir()
+        if name in ALONE:  # how the stores below stand threads that run at once, they show by themselves
+            take_turns()
+        else:
+            share_all()
+        if self.stack.page is not None:
+            self._small_pages(self.stack.page, monkeypatch)
         self.inner = self.stack.make(self.root)
         async with self._seen(self.inner) as store:
             yield store
         shutil.rmtree(self.root)
 
-    def _seen(self, store: ObjectStore) -> ObjectStore:
+    def _small_pages(self, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the stores list so many keys at once, and the suite put more than that."""
+        for name, module in list(sys.modules.items()):
+            if name.startswith("storage.") and hasattr(module, "PAGE"):
+                monkeypatch.setattr(module, "PAGE", page)
+        self.many = page + page // 5
+
+    def _seen(self, store: AnyStore) -> ObjectStore:
         """Return a store of the stack's kind as the suite sees it."""
         if self.view != "awaited":
             store = View(storage.sync.ObjectStore(store, stepped=self.view == "stepped"))

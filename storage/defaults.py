@@ -11,7 +11,13 @@ import anyio
 
 from storage.concurrency import each
 from storage.data import etag_of
-from storage.errors import BulkError, KeyNotFoundError, StorageError, StoreUnavailableError
+from storage.errors import (
+    BulkError,
+    KeyNotFoundError,
+    PreconditionFailedError,
+    StorageError,
+    StoreUnavailableError,
+)
 from storage.reader import BytesReader, ObjectReader
 from storage.types import ByteRange, In, ObjectInfo, Out
 
@@ -116,12 +122,24 @@ async def copy(store: ObjectStore[Any, Any], source: str, target: str, *, if_abs
 
 
 async def rename(store: ObjectStore[Any, Any], source: str, target: str, *, if_absent: bool) -> str:
-    """Copy, then delete."""
+    """Copy, then delete the version that was copied; one that was put meanwhile is moved as well, and not lost."""
     if source == target and not if_absent:
         return (await store.head(source)).etag
-    etag = await store.copy(source, target, if_absent=if_absent)
-    await store.delete(source)
-    return etag
+    conditional = store.capabilities.conditional_delete
+    for _ in range(ATTEMPTS):
+        copied = (await store.head(source)).etag if conditional else None
+        etag = await store.copy(source, target, if_absent=if_absent)
+        try:
+            await store.delete(source, if_match=copied)
+        except PreconditionFailedError:
+            if not await store.exists(source):
+                return etag
+            if_absent = False  # the target is the copy that we have just made
+        else:
+            return etag
+    raise StoreUnavailableError(
+        f"the object changed during each of {ATTEMPTS} attempts to rename it; try again", key=source, store=store
+    )
 
 
 async def clear(store: ObjectStore[Any, Any], prefix: str) -> None:

@@ -17,6 +17,9 @@ __all__ = ["ThrottlingStore"]
 
 T = TypeVar("T")
 
+#: Seconds that are not worth waiting for: what rounding leaves of a wait.
+_INSTANT = 1e-6
+
 
 class ThrottlingStore(Interceptor[In, Out]):
     """
@@ -97,8 +100,8 @@ class _Bucket:
         async with self._line:
             self.owe(tokens)
             try:
-                while self._tokens < 0:
-                    await sleep(-self._tokens / self._rate)
+                while (wait := -self._tokens / self._rate) > _INSTANT:
+                    await sleep(wait)
                     self.owe(0)
             except BaseException:
                 self._tokens += tokens  # cancelled: they are left to the next

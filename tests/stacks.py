@@ -41,6 +41,7 @@ from storage import (
     GzipStore,
     HashdirStore,
     HashPrefixStore,
+    Interceptor,
     JsonStore,
     KeyValidatingStore,
     LoggingStore,
@@ -304,6 +305,7 @@ STORES: dict[str, Stack] = {
 #: Each over DictStore, FilesystemStore and SqliteStore; the last ones are not of the package.
 DECORATORS: dict[str, Over] = {
     "transparent": Over(make=StoreDecorator),
+    "interceptor": Over(make=Interceptor),
     "retrying": Over(make=RetryingStore),
     "timeout": Over(make=lambda base: TimeoutStore(base, 60)),
     "concurrency-limit": Over(make=lambda base: ConcurrencyLimitStore(base, 1)),

@@ -1,76 +1,111 @@
-"""What is special about the codecs: where pieces meet, what is damaged, and what was not written by them."""
+"""What holds for every decorator there is: it forwards the contract, hides nothing, and the suite runs on it."""
 
 from __future__ import annotations
 
-import gzip
-import time
-from collections.abc import Iterator
+import inspect
+from typing import Any, TypeAlias
 
 import pytest
+from stacks import DECORATORS, DEEP, Over
 
-from storage import Base64Store, CorruptObjectError, DictStore, GzipStore, ObjectStore
+import storage
+from storage import DictStore, KeyTransform, ObjectStore, StoreDecorator
+from storage.inheritance import STANDS_FOR
+from storage.lifecycle import Lifecycle
 
+PUBLIC = {name for name in vars(ObjectStore) if not name.startswith("_")}
 
-async def opened(store: ObjectStore, key: str) -> bytes:
-    async with store.open(key) as reader:
-        return await reader.read()
+Kind: TypeAlias = type[ObjectStore[Any, Any]]
 
+#: Every public store and decorator, bases for others included.
+STORES: list[Kind] = [
+    kind
+    for kind in (getattr(storage, name) for name in storage.__all__)
+    if isinstance(kind, type) and issubclass(kind, ObjectStore)
+]
+KINDS = [kind for kind in STORES if kind.__module__.startswith("storage.decorators.")]
 
-async def test_base64_streams_bytes_that_look_like_padding() -> None:
-    """An equals sign where two pieces meet is a byte like any other on the way in."""
-    content = b"=" * (3 << 20)
-
-    def pieces() -> Iterator[bytes]:
-        yield from (content[at : at + 1000] for at in range(0, len(content), 1000))
-
-    store = Base64Store(Base64Store(DictStore()))
-    await store.put("k", pieces())
-
-    assert content == await store.get("k")
-    assert content == await opened(store, "k")
-
-
-@pytest.mark.parametrize(
-    "below",
-    [b"Y", b"YWJ", b"YWJj\n", b"YWJj YWJj", b"YWJj=", b"YWJj====", b"YQ==YWJj", b"YQ==" * 2, b"=YWJ", b"YW-_", b"===="],
-)
-async def test_base64_takes_no_more_than_it_gives(below: bytes) -> None:
-    """Too little, too much or inner padding, line ends and other alphabets are damage, read whole or in pieces."""
-    base = DictStore()
-    await base.put("k", below)
-    store = Base64Store(base)
-
-    for read in (store.get("k"), opened(store, "k")):
-        with pytest.raises(CorruptObjectError) as caught:
-            await read
-        assert "k" == caught.value.key
+every_decorator = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+every_store = pytest.mark.parametrize("kind", STORES, ids=lambda kind: kind.__name__)
 
 
-async def test_gzip_file_of_many_members_takes_no_squared_time() -> None:
-    """Eight MiB of empty members are read in under a second; copied anew after each one they would take 40."""
-    member = gzip.compress(b"", mtime=0)
-    base = DictStore()
-    await base.put("k", member * ((8 << 20) // len(member)))
-    begun = time.perf_counter()
-
-    assert b"" == await GzipStore(base).get("k")
-    assert time.perf_counter() - begun < 10
+def parameters(owner: Any, name: str) -> list[inspect.Parameter]:
+    found = inspect.signature(getattr(owner, name)).parameters.values()
+    return [parameter.replace(annotation=inspect.Parameter.empty) for parameter in found]
 
 
-@pytest.mark.parametrize("own", ["", " ", "x", " x", "x ", "5", "- 7"])
-async def test_callers_attribute_of_the_codecs_name_is_kept(own: str) -> None:
-    """What the codecs keep beside an object hides nothing that the caller put there."""
-    store = GzipStore(Base64Store(DictStore()))
-    await store.put("k", b"abc", attributes={"decoded-sizes": own})
-    info = await store.head("k")
-
-    assert ({"decoded-sizes": own}, 3) == (info.attributes, info.size)
+def test_all_decorators_are_looked_at() -> None:
+    """What the other tests here go through is what there is."""
+    assert {StoreDecorator, KeyTransform, storage.GzipStore, storage.RoutingStore} < set(KINDS)
+    assert not {ObjectStore, DictStore} & set(KINDS)
 
 
-@pytest.mark.parametrize("word", ["", "-", "x", "-5", "٣", "9" * 5000])
-async def test_attribute_that_is_no_size_is_measured_instead(word: str) -> None:
-    """Another program may have used the name."""
-    base = DictStore()
-    await base.put("k", gzip.compress(b"0123456789"), attributes={"decoded-sizes": word})
+def test_decorator_forwards_every_method() -> None:
+    """A method added to ObjectStore and forgotten here would bypass the inner store."""
+    assert set() == PUBLIC - set(vars(StoreDecorator))
 
-    assert 10 == (await GzipStore(base).head("k")).size
+
+@every_decorator
+def test_every_decorator_has_every_method(kind: Kind) -> None:
+    """Each method is defined or forwarded, or a default over one that the decorator changes; none is just missing."""
+    own = {name for base in kind.__mro__[: kind.__mro__.index(ObjectStore)] for name in vars(base)}
+    defaults = {name for name in STANDS_FOR if getattr(kind, name) is getattr(ObjectStore, name)}
+
+    assert set() == PUBLIC - own
+    assert set() == {name for name in defaults if not _changed(kind) & set(STANDS_FOR[name])}
+
+
+def _changed(kind: Kind) -> set[str]:
+    """Return the methods that are not simply forwarded."""
+    return {name for name in PUBLIC if getattr(kind, name) is not getattr(StoreDecorator, name)}
+
+
+@every_decorator
+def test_nothing_that_a_decorator_changes_is_bypassed(kind: Kind) -> None:
+    """A method that is forwarded stands for none that is not: what `put` checks no copy gets past."""
+    changed = _changed(kind)
+
+    assert {} == {
+        name: changed & set(primitives)
+        for name, primitives in STANDS_FOR.items()
+        if name not in changed and changed & set(primitives)
+    }
+
+
+@every_store
+def test_signatures_are_those_of_the_contract(kind: Kind) -> None:
+    """A parameter renamed or left out would fail only for the caller who names it; another one may be left out."""
+    for name in PUBLIC - {"capabilities"}:
+        contract, found = parameters(ObjectStore, name), parameters(kind, name)
+        more = found[len(contract) :]
+
+        assert contract == found[: len(contract)], name
+        assert [] == [
+            parameter for parameter in more if (parameter.kind, parameter.default) != (parameter.KEYWORD_ONLY, None)
+        ]
+
+
+def test_life_cycle_is_the_bases() -> None:
+    """A store or decorator overrides how it opens and closes, never the counting around it."""
+    counted = {"__aenter__", "__aexit__", "aclose"}
+
+    assert [] == [kind for kind in STORES if counted & set(vars(kind))]
+    assert counted <= set(vars(Lifecycle))
+
+
+# -- the suite runs on all of them -----------------------------------------------------------------------------------
+
+
+def test_suite_runs_on_every_decorator() -> None:
+    """Each is in the table of stacks.py, over a store in memory, one on files and SQLite."""
+    over: dict[Kind, set[str]] = {kind: set() for kind in KINDS if not inspect.isabstract(kind)}
+    for each in DECORATORS.values():
+        bases = {base.removeprefix("safe-") for base in each.bases}
+        over.setdefault(type(each.make(DictStore())), set()).update(bases)
+
+    assert [] == [kind.__name__ for kind, bases in over.items() if kind in KINDS and set(Over.bases) - bases]
+
+
+def test_suite_runs_on_deep_stacks() -> None:
+    """Ten and more are of three decorators or more."""
+    assert 10 <= len([chain for chain in DEEP if len(chain.split()) > 3])

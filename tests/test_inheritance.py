@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
@@ -12,14 +11,11 @@ from examples import BackwardsStore, MinimalStore, SaltedStore
 
 from storage import (
     Attributes,
-    Base64Store,
     ByteRange,
     Capabilities,
     Data,
-    DataTransform,
     DictStore,
     GzipStore,
-    KeyTransform,
     ObjectStore,
     PrefixStore,
     ReadonlyStore,
@@ -28,7 +24,6 @@ from storage import (
     UnsupportedOperationError,
 )
 from storage.inheritance import STANDS_FOR
-from storage.lifecycle import Lifecycle
 
 PUBLIC = {name for name in vars(ObjectStore) if not name.startswith("_")}
 
@@ -62,52 +57,11 @@ class WatchedStore(StoreDecorator):
         await super().delete(key, if_match=if_match)
 
 
-# -- decorators forward everything -----------------------------------------------------------------------------------
-
-
-def test_decorator_forwards_every_method() -> None:
-    """A method added to ObjectStore and forgotten here would bypass the inner store."""
-    assert set() == PUBLIC - set(vars(StoreDecorator))
-
-
-@pytest.mark.parametrize("kind", [KeyTransform, DataTransform, PrefixStore, GzipStore, Base64Store, ReadonlyStore])
-def test_every_decorator_has_every_method_from_a_decorator(kind: type[StoreDecorator]) -> None:
-    """Up to StoreDecorator each kind of decorator defines or forwards every method; none is the contract's default."""
-    above = kind.__mro__[: kind.__mro__.index(StoreDecorator) + 1]
-    forwarded = {name for base in above for name in vars(base)}
-    defaults = {name for name in STANDS_FOR if getattr(kind, name) is getattr(ObjectStore, name)}
-
-    assert set() == PUBLIC - forwarded
-    assert set() == defaults
-
-
-@pytest.mark.parametrize("kind", [StoreDecorator, KeyTransform, DataTransform, DictStore])
-@pytest.mark.parametrize("name", sorted(PUBLIC - {"capabilities"}))
-def test_signatures_are_those_of_the_contract(kind: Any, name: str) -> None:
-    """A parameter renamed or left out would fail only for the caller who names it."""
-
-    def parameters(owner: Any) -> list[tuple[str, Any, Any]]:
-        found = inspect.signature(getattr(owner, name)).parameters.values()
-        return [(parameter.name, parameter.kind, parameter.default) for parameter in found]
-
-    assert parameters(ObjectStore) == parameters(kind)
-
-
 def test_every_derived_method_says_what_it_stands_for() -> None:
     """A method with a default that is missing in the table would bypass overrides; one too many would be dead."""
     derived = PUBLIC - ObjectStore.__abstractmethods__ - {"capabilities"}
 
     assert derived == set(STANDS_FOR)
-
-
-def test_life_cycle_is_the_bases() -> None:
-    """A decorator overrides how it opens and closes, never the counting around it."""
-    counted = {"__aenter__", "__aexit__", "aclose"}
-
-    assert [] == [
-        kind for kind in (StoreDecorator, KeyTransform, DataTransform, DictStore) if counted & set(vars(kind))
-    ]
-    assert counted <= set(vars(Lifecycle))
 
 
 def test_repr_shows_the_chain() -> None:

@@ -256,6 +256,7 @@ def kept(callback: Callable[P, T] | None) -> Callable[P, Awaitable[T]] | None:
             return await offload(callback, *args, **kwargs)
         return await caller.ask(callback, *args, **kwargs)
 
+    vars(answer)["_steppable"] = True  # it is async in form only: where there is no loop it is a plain call
     return answer
 
 

@@ -93,7 +93,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
         self._bounds = Bounds(base, max_count, max_bytes, self)
         self._usage = self._bounds.usage
         self._sweeper = (
-            Periodic(f"a sweep of {self!r}", self.sweep, seconds("sweep_interval", sweep_interval))
+            Periodic("sweep", self, self.sweep, seconds("sweep_interval", sweep_interval))
             if sweep_interval is not None
             else None
         )

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from storage.errors import StorageError
 from storage.offload import settled
 
 __all__ = ["Periodic"]
@@ -21,12 +22,14 @@ class Periodic:
 
     Args:
         name: what is being done, for the log.
+        owner: who does it, for the log.
         work: is awaited each time.
         interval: seconds of rest.
     """
 
-    def __init__(self, name: str, work: Callable[[], Awaitable[object]], interval: float) -> None:
+    def __init__(self, name: str, owner: object, work: Callable[[], Awaitable[object]], interval: float) -> None:
         self._name = name
+        self._owner = owner
         self._work = work
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
@@ -48,4 +51,8 @@ class Periodic:
             try:
                 await self._work()
             except Exception as error:
-                _log.warning("%s failed, and is tried again in %g s: %s", self._name, self._interval, error)
+                _log.warning(
+                    "%s of %r failed, and is tried again in %g s: %s",
+                    *(self._name, self._owner, self._interval, error),
+                    exc_info=not isinstance(error, StorageError),
+                )

@@ -52,6 +52,7 @@ class Usage:
         self.bounded = max_count is not None or max_bytes is not None
         self.counted = not self.bounded
         self._entries: OrderedDict[str, Entry] = OrderedDict()  # that of the latest use is the last
+        self._too_large: dict[str, None] = {}  # those that have to go, and for which no other is to make way
         self._bytes = 0
         self._writes: dict[str, _Group] = {}
         self._lock = threading.Lock()
@@ -93,7 +94,7 @@ class Usage:
         taken = []
         with self._lock:
             while self._entries and self._is_over():
-                taken.append(self._take(next(iter(self._entries))))
+                taken.append(self._take(next(iter(self._too_large or self._entries))))
         return taken
 
     def restore(self, entries: Iterable[Entry]) -> None:
@@ -105,6 +106,7 @@ class Usage:
         """Know nothing of the store any more."""
         with self._lock:
             self._entries.clear()
+            self._too_large.clear()
             self._bytes = 0
             self.counted = not self.bounded
 
@@ -121,11 +123,12 @@ class Usage:
         self._entries[entry.key] = entry
         self._bytes += entry.size
         if self.max_bytes is not None and entry.size > self.max_bytes:
-            self._entries.move_to_end(entry.key, last=False)  # it has to go; no other one should make way for it
+            self._too_large[entry.key] = None
 
     def _take(self, key: str) -> Entry:
         entry = self._entries.pop(key, _NONE)
         self._bytes -= entry.size
+        self._too_large.pop(key, None)
         return entry
 
     def _add_oldest(self, entries: Iterable[Entry]) -> None:
@@ -185,15 +188,15 @@ class Write:
 
     def _settle(self, usage: Usage, *, certain: bool) -> None:
         """Count what the write did; where it is not certain, what it may have done."""
-        held = usage._entries.get(self._key)
-        if not self._deletes:
-            least = 0 if certain or held is None else held.size
-            usage._note(Entry(self._key, max(self.size, least), self.etag if certain else None))
-        elif held is not None:
+        if self._deletes:
             if certain:
                 usage._take(self._key)
-            else:
-                usage._entries[self._key] = held._replace(etag=None)
+            return
+        held = usage._entries.get(self._key, _NONE)
+        if certain:
+            usage._note(Entry(self._key, self.size, self.etag))
+        else:
+            usage._note(Entry(self._key, max(self.size, held.size), None))
 
 
 def _in_doubt(error: BaseException) -> bool:

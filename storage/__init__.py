@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from storage.decorators.data_transform import DataTransform as DataTransform
     from storage.decorators.encrypting import EncryptingStore as EncryptingStore
     from storage.decorators.exception_logging import ExceptionLoggingStore as ExceptionLoggingStore
+    from storage.decorators.expiring import ExpiringStore as ExpiringStore
     from storage.decorators.extension_filter import ExtensionFilterStore as ExtensionFilterStore
     from storage.decorators.fallback import FallbackStore as FallbackStore
     from storage.decorators.gzip import GzipStore as GzipStore
@@ -120,6 +121,7 @@ _HOMES = {
     "EncryptingStore": "storage.decorators.encrypting",
     "Event": "storage.decorators.notifying",
     "ExceptionLoggingStore": "storage.decorators.exception_logging",
+    "ExpiringStore": "storage.decorators.expiring",
     "ExtensionFilterStore": "storage.decorators.extension_filter",
     "FallbackStore": "storage.decorators.fallback",
     "FilesystemStore": "storage.stores.filesystem",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     import re
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
     from typing import Literal
@@ -47,6 +47,7 @@ __all__ = [
     "DictStore",
     "EncryptingStore",
     "ExceptionLoggingStore",
+    "ExpiringStore",
     "ExtensionFilterStore",
     "FallbackStore",
     "FilesystemStore",
@@ -430,6 +431,86 @@ class ExceptionLoggingStore(ObjectStore[In, Out]):
 
         @property
         def async_store(self) -> storage.ExceptionLoggingStore[Any, Out]: ...
+
+
+class ExpiringStore(ObjectStore[In, Out]):
+    """
+    Objects live for a time, and those that were not used for longest make way when there are too many.
+
+    From the moment that its time is up an object is gone for every method, whether or not its bytes are removed
+    already. They are when it is next asked for, and by a sweep: `sweep`, which inside ``with`` runs by itself.
+
+    A put says how long its object lives by ``ttl=``, or through other decorators by the attribute ``expires-in``
+    (seconds as text); else it is the store's *ttl*. Copies and renamed objects keep the deadline. It is an attribute
+    below, ``expires-at``, which callers do not see; objects put there past this store have none and live for ever.
+
+    Args:
+        base: the store below; for a *ttl* it needs the capability ``attributes``.
+        ttl: seconds or a timedelta that an object lives, counted from the beginning of its put; None for ever.
+        max_count: objects to hold at most. The least recently used go first; to read or put one is to use it.
+        max_bytes: bytes to hold at most, likewise; a larger object is a `StoreFullError`.
+        sweep_interval: seconds or a timedelta between sweeps; None for none. A sweep lists the whole store.
+
+    Raises:
+        ConfigError: the store below cannot do what is needed of it.
+        ValueError: an option is not more than 0.
+    """
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        ttl: float | timedelta | None = None,
+        *,
+        max_count: int | None = None,
+        max_bytes: int | None = None,
+        sweep_interval: float | timedelta | None = 300.0,
+    ) -> None:
+        work = storage.ExpiringStore(
+            below(base), ttl, max_count=max_count, max_bytes=max_bytes, sweep_interval=sweep_interval
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.ExpiringStore[Any, Out]: ...
+
+    def expires(self, key: str) -> datetime | None:
+        """
+        Return the moment from which the object is gone, or None when it lives for ever.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+        """
+        return self._run(self.async_store.expires(key))
+
+    def touch(self, key: str, *, ttl: float | timedelta | None = None) -> str:
+        """
+        Let the object live as long as if it were put now, and return its new etag.
+
+        It is read and written again for that, as stores keep attributes together with the bytes.
+
+        Args:
+            key: the object.
+            ttl: as that of `put`.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+        """
+        return self._run(self.async_store.touch(key, ttl=ttl))
+
+    def sweep(self, prefix: str = "") -> int:
+        """
+        Remove all objects whose time is up, a page at a time, and return how many that were.
+
+        Args:
+            prefix: only those whose keys start with this.
+
+        Raises:
+            StorageError: some could not be removed, all were tried; it is the first one's error.
+            UnsupportedOperationError: the store below cannot delete one version of an object and no other.
+        """
+        return self._run(self.async_store.sweep(prefix))
 
 
 class ExtensionFilterStore(ObjectStore[In, Out]):

@@ -172,6 +172,14 @@ class Own(_Base):
     def plain(self) -> int:
         """Add."""
 
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    @staticmethod
+    def make_key(bits: int = 256) -> str:
+        """Make a key."""
+
     async def _private(self) -> None: ...
 '''
     module = Module("made.up", text)
@@ -195,6 +203,14 @@ class Own(_Base):
         "    def history(self, key: str) -> Iterator[bytes]:",
         '        """Yield the versions."""',
         "        return self._call().iterate(self.async_store.history(key))",
+        "    @property",
+        "    def size(self) -> int:",
+        '        """Its bytes."""',
+        "        return self.async_store.size",
+        "    @staticmethod",
+        "    def make_key(bits: int = 256) -> str:",
+        '        """Make a key."""',
+        "        return storage.Own.make_key(bits)",
         "    def flush(self) -> None:",
         '        """Write it all."""',
         "        self._run(self.async_store.flush())",

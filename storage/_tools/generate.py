@@ -86,9 +86,13 @@ class Writer:
         done = {each.name for each in methods(_contract().node)}
         for home, base in family:
             for method in methods(base):
-                if _is_async(method) and method.name not in done and method.name[0] != "_":
-                    done.add(method.name)
+                if method.name in done or method.name[0] == "_":
+                    continue
+                done.add(method.name)
+                if _is_async(method):
                     self.method(home, method, "self.async_store")
+                elif kind := _decorated(method) & {"property", "staticmethod"}:
+                    self.plain(home, method, kind.pop(), f"storage.{node.name}")
 
     def _values(self, family: list[tuple[Module, Class]]) -> str:
         """Return the type arguments of a store that takes and gives other things than bytes, or passes them on."""
@@ -118,7 +122,7 @@ class Writer:
                 between = module.lines[before.end_lineno : first - 1]
                 comments = [line for line in between if line.lstrip().startswith("# --")]
                 self.lines += [line for comment in comments for line in ("", comment)]
-                if any(isinstance(each, ast.Name) and each.id == "property" for each in method.decorator_list):
+                if "property" in _decorated(method):
                     signature = self._signature(module, method, bound=True)
                     self.lines += ["", "    @property", f"    def {method.name}(self) -> {signature.returns}:"]
                     self.lines += [*_sync(module.docstring(method)), f"        return self._store.{method.name}"]
@@ -135,6 +139,18 @@ class Writer:
             self._body(2, signature, f"{store}.{node.name}", "caller.run(", "caller.iterate(")
         else:
             self._body(2, signature, f"{store}.{node.name}", "self._run(", "self._call().iterate(")
+
+    def plain(self, module: Module, node: Function, kind: str, async_class: str) -> None:
+        """Write a property or a static method, which the async store has as well."""
+        signature = self._signature(module, node, bound=kind == "property")
+        self.lines += ["", f"    @{kind}"]
+        owner = ["self"] if kind == "property" else []
+        self._spread(1, f"def {node.name}(", [*owner, *signature.declared], f") -> {signature.returns}:")
+        self.lines += _sync(module.docstring(node))
+        if kind == "property":
+            self.lines.append(f"        return self.async_store.{node.name}")
+        else:
+            self._call(2, "return ", f"{async_class}.{node.name}", signature.passed, "")
 
     def function(self, definition: Definition) -> None:
         """Write one function of `storage`."""
@@ -233,6 +249,11 @@ def _is_async(node: Class | Function) -> bool:
     if isinstance(node, ast.FunctionDef):
         return isinstance(node.returns, ast.Subscript) and ast.unparse(node.returns.value) == "AsyncIterator"
     return isinstance(node, ast.AsyncFunctionDef)
+
+
+def _decorated(node: Function) -> set[str]:
+    """Return the plain names among the decorators of a function."""
+    return {each.id for each in node.decorator_list if isinstance(each, ast.Name)}
 
 
 def _sync(lines: list[str]) -> list[str]:

@@ -92,28 +92,27 @@ class ExpiringStore(StoreDecorator[In, Out]):
         self._clock = CLOCK
         self._bounds = Bounds(base, max_count, max_bytes, self)
         self._usage = self._bounds.usage
-        self._sweeper = (
-            Periodic("sweep", self, self.sweep, seconds("sweep_interval", sweep_interval))
-            if sweep_interval is not None
-            else None
-        )
+        self._sweeper: Periodic | None = None
+        if sweep_interval is not None:
+            self._sweeper = Periodic("sweep", self, self.sweep, seconds("sweep_interval", sweep_interval))
 
     def _check(self) -> None:
-        if not (self._able.readable and self._able.writable):
-            raise ConfigError(
-                f"{type(self).__name__} reads and writes what is below it, which {self.base!r} does not let it: "
-                "put what refuses on top"
-            )
-        if self._ttl is not None and not self._able.attributes:
-            raise ConfigError(
-                f"{type(self).__name__} keeps deadlines as attributes, and {self.base!r} has none: "
+        able, name = self._able, type(self).__name__
+        if not (able.readable and able.writable):
+            text = f"{name} reads and writes what is below it, which {self.base!r} refuses: put what refuses on top"
+        elif self._ttl is not None and not able.attributes:
+            text = (
+                f"{name} keeps deadlines as attributes, and {self.base!r} has none: "
                 "use a store whose capabilities have 'attributes', such as SqliteStore"
             )
-        if self.max_bytes is not None and self._has_values:
-            raise ConfigError(
-                f"{type(self).__name__} with max_bytes counts bytes, and {self.base!r} takes values: "
+        elif self.max_bytes is not None and self._has_values:
+            text = (
+                f"{name} with max_bytes counts bytes, and {self.base!r} takes values: "
                 "put it below the store that makes bytes of them"
             )
+        else:
+            return
+        raise ConfigError(text)
 
     # -- of its own ----------------------------------------------------------------------------------------------
 
@@ -167,7 +166,8 @@ class ExpiringStore(StoreDecorator[In, Out]):
         removed = 0
         failure: StorageError | None = None
         async for page in defaults.pages(self._listed(prefix, "", past=True)):
-            for result in await self._remove_all(page):
+            below = {info.key: info for info in page}
+            for result in (await defaults.outcomes(below, partial(self._remove_of, below))).values():
                 if isinstance(result, StorageError):
                     failure = failure or result
                 else:
@@ -331,9 +331,8 @@ class ExpiringStore(StoreDecorator[In, Out]):
         else:
             return self._ttl
         if life is not None and not self._expires:
-            raise UnsupportedOperationError(
-                "put with a ttl: deadlines are kept as attributes, and the store below has none", key=key, store=self
-            )
+            text = "put with a ttl: deadlines are kept as attributes, and the store below has none"
+            raise UnsupportedOperationError(text, key=key, store=self)
         return life
 
     def _is_past(self, below: ObjectInfo) -> bool:
@@ -382,9 +381,8 @@ class ExpiringStore(StoreDecorator[In, Out]):
         if self._is_past(below):
             judge(key, None, False, if_match, self)
             if not self._removes:
-                raise UnsupportedOperationError(
-                    f"if_absent over an expired object: {_CANNOT_REMOVE}; delete it first", key=key, store=self
-                )
+                text = f"if_absent over an expired object: {_CANNOT_REMOVE}; delete it first"
+                raise UnsupportedOperationError(text, key=key, store=self)
             await self._remove(below)
 
     async def _discard(self, below: ObjectInfo) -> None:
@@ -395,6 +393,9 @@ class ExpiringStore(StoreDecorator[In, Out]):
             except StorageError as error:
                 _log.debug("an expired object stays for now: %s", error)
 
+    async def _remove_of(self, page: Mapping[str, ObjectInfo], key: str) -> bool:
+        return await self._remove(page[key])
+
     async def _remove(self, below: ObjectInfo) -> bool:
         """Delete this version, and say whether it was still there: what was put meanwhile stays."""
         try:
@@ -403,14 +404,6 @@ class ExpiringStore(StoreDecorator[In, Out]):
             return False
         self._usage.removed(below.key, below.etag)
         return True
-
-    async def _remove_all(self, page: list[ObjectInfo]) -> Iterable[bool | StorageError]:
-        below = {info.key: info for info in page}
-
-        async def remove(key: str) -> bool:
-            return await self._remove(below[key])
-
-        return (await defaults.outcomes(below, remove)).values()
 
 
 _CANNOT_REMOVE = (

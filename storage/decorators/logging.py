@@ -93,11 +93,15 @@ def _facts(operation: Operation) -> Iterator[str]:
     elif operation.error is not None:
         yield type(operation.error).__name__  # its text may be anything, data included
     if operation.items is not None:
-        yield f"{operation.items} items"
+        yield _number(operation.items, "item")
     if operation.failures:
         yield f"{len(operation.failures)} of them failed"
     if operation.sent is not None:
-        yield f"{operation.sent} bytes sent"
+        yield f"{_number(operation.sent, 'byte')} sent"
     if operation.received is not None:
-        yield f"{operation.received} bytes received"
+        yield f"{_number(operation.received, 'byte')} received"
     yield f"{operation.seconds * 1000:.3g} ms"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

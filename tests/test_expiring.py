@@ -822,3 +822,17 @@ def test_methods_of_its_own_in_the_synchronous_face() -> None:
         assert None is not second
         assert first < second
         assert 0 == store.sweep()
+
+
+def test_time_of_one_object_in_the_synchronous_face() -> None:
+    """A put takes it there as it does when it is awaited."""
+    store = storage.sync.ExpiringStore(storage.sync.DictStore())
+    store.put("long", b"v", ttl=timedelta(hours=2))
+    store.put("short", b"v", ttl=60)
+    store.put("ever", b"v")
+
+    long, short = store.expires("long"), store.expires("short")
+    assert long is not None
+    assert short is not None
+    assert long - short > timedelta(hours=1)
+    assert store.expires("ever") is None

@@ -83,12 +83,15 @@ class Writer:
             *["        @property", f"        def async_store(self) -> storage.{node.name}{generic}: ..."],
         ]
 
-        done = {each.name for each in methods(_contract().node)}
+        inherited = {each.name: _parameters(each) for each in methods(_contract().node)}
+        done: set[str] = set()
         for home, base in family:
             for method in methods(base):
                 if method.name in done or method.name[0] == "_":
                     continue
                 done.add(method.name)
+                if _parameters(method) <= inherited.get(method.name, set()):
+                    continue  # the contract's own, which `ObjectStore` has
                 if _is_async(method):
                     self.method(home, method, "self.async_store")
                 elif kind := _decorated(method) & {"property", "staticmethod"}:
@@ -249,6 +252,11 @@ def _is_async(node: Class | Function) -> bool:
     if isinstance(node, ast.FunctionDef):
         return isinstance(node.returns, ast.Subscript) and ast.unparse(node.returns.value) == "AsyncIterator"
     return isinstance(node, ast.AsyncFunctionDef)
+
+
+def _parameters(node: Function) -> set[str]:
+    """Return a function's name and those of its parameters."""
+    return {node.name, *(each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs))}
 
 
 def _decorated(node: Function) -> set[str]:

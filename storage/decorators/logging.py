@@ -11,7 +11,7 @@ from storage.decorators.observer import Observer, Operation
 from storage.errors import ANSWERS, StorageError
 from storage.types import In, Out
 
-__all__ = ["LoggingStore"]
+__all__ = ["LoggingStore", "level_of"]
 
 
 class LoggingStore(Observer[In, Out]):

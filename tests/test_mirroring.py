@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -27,6 +28,7 @@ from storage import (
     ReadonlyStore,
     SqliteStore,
     StorageError,
+    StoreClosedError,
     StoreFullError,
     StoreTimeoutError,
     StoreUnavailableError,
@@ -157,6 +159,18 @@ async def test_refusal_of_all_children_is_raised_as_it_is() -> None:
         await MirroringStore([first, second]).put("k", b"v")
 
     assert refusal is caught.value
+
+
+async def test_closed_children_and_missing_sources_are_no_failure_of_the_mirror(tmp_path: Path) -> None:
+    """Nothing was done anywhere, and the error says what to do, or what is not there."""
+    store = MirroringStore([SqliteStore(tmp_path / "a"), SqliteStore(tmp_path / "b")])
+
+    with pytest.raises(StoreClosedError, match="async with"):
+        await store.put("k", b"v")
+    async with store:
+        for move in (store.copy, store.rename):
+            with pytest.raises(KeyNotFoundError):
+                await move("missing", "k")
 
 
 async def test_key_that_one_child_cannot_hold_is_held_by_none(tmp_path: Any) -> None:

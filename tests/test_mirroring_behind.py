@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from troubled import TroubledStore, all_of, contents, listed, read, trouble
 
 from storage import (
+    FilesystemStore,
     KeyNotFoundError,
     MirrorError,
     MirroringStore,
@@ -55,6 +57,22 @@ async def test_old_version_is_not_read_even_if_nobody_else_answers() -> None:
     assert [] == first.asked("get", "head", "open")
 
 
+async def test_listing_fails_rather_than_lacking_a_key_that_is_known() -> None:
+    """One child alone took the put; the others could list all that was put on all of them, but not this."""
+    children = trouble(3)
+    store = MirroringStore(children, repair=False)
+    await store.put("a", OLD)
+    for child in children[1:]:
+        child.fails("put")
+    with pytest.raises(MirrorError):
+        await store.put("k", NEW)
+
+    assert ["a", "k"] == [key async for key in store.keys()]
+    children[0].fails()
+    with pytest.raises(StoreUnavailableError):
+        _ = [key async for key in store.keys()]
+
+
 @pytest.mark.parametrize("failing", [0, 1])
 async def test_deleted_object_is_not_found_on_a_child_that_missed_the_delete(failing: int) -> None:
     """Not read, not listed, not to be seen as a prefix."""
@@ -93,6 +111,17 @@ async def test_read_lets_a_child_catch_up(action: str) -> None:
     assert [{"k": NEW}] * 2 == await all_of(*children)
     assert {"color": "red"} == (await children[0].head("k")).attributes
     assert NEW == await store.get("k")
+
+
+async def test_child_that_can_hold_no_such_object_misses_nothing(tmp_path: Path) -> None:
+    """There is nothing old to be read from it, and nothing that it could catch up on: it is left alone."""
+    able, unable = TroubledStore(), TroubledStore(FilesystemStore(tmp_path))
+    store = MirroringStore([able, unable], require="any")
+
+    await store.put("not//a//path", NEW)
+    assert [NEW] * 3 == await read(store, "not//a//path")
+
+    assert ["not//a//path"] == unable.asked("put")
 
 
 async def test_next_write_lets_a_child_catch_up() -> None:

@@ -202,6 +202,22 @@ async def test_repair_does_not_undo_a_put_that_came_since() -> None:
     assert [{"k": b"new"}] * 2 == await all_of(first, second)
 
 
+async def test_repair_does_not_undo_what_another_process_put() -> None:
+    """It looks again before it puts back what was lost."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await second.base.put("k", b"old")
+    read = second.hold("get", after=True)
+
+    reading = asyncio.create_task(store.get("k"))
+    await read.reached.wait()
+    await first.base.put("k", b"from elsewhere")
+    read.released.set()
+    await reading
+
+    assert {"k": b"from elsewhere"} == await contents(first.base)
+
+
 async def test_write_does_not_wait_for_a_repair() -> None:
     """A repair may take long, and the write does its work: it is given up."""
     first, second = trouble(2)

@@ -101,6 +101,18 @@ async def test_damaged_object_is_read_from_the_next_child_and_mended() -> None:
     assert b"v" == await store.stores[0].get("k")
 
 
+async def test_object_that_is_damaged_is_not_copied_onto_itself() -> None:
+    """The child tells its size all the same; what is read is damaged."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second])
+    await second.base.put("k", b"good")
+    await first.base.put("k", b"rotten")
+    first.fails("get", error=CorruptObjectError("rotten"))
+
+    assert b"good" == await store.get("k")
+    assert {"k": b"good"} == await contents(first.base)
+
+
 async def test_without_repair_reads_change_nothing() -> None:
     """Where other processes delete, an object that is half deleted looks like one that is half lost."""
     first, second = trouble(2)
@@ -142,16 +154,18 @@ async def test_key_is_missing_only_if_that_can_be_known(require: Any, children: 
 
 
 async def test_key_that_was_seen_to_be_deleted_is_missing_though_a_child_is_silent() -> None:
-    """The process knows what it did itself, and need not ask."""
-    first, second = trouble(2)
-    store = MirroringStore([first, second], require="any", repair=False)
+    """With "any", the silent child could have an object that the others have not; but this one it has deleted, too."""
+    children = trouble(3)
+    store = MirroringStore(children, require="any", repair=False)
     await store.put("k", OLD)
-    first.fails()
-
+    children[0].fails("delete")
     await store.delete("k")
+    children[1].fails()
 
     with pytest.raises(KeyNotFoundError):
         await store.get("k")
+    with pytest.raises(StoreUnavailableError):
+        await store.get("never")
 
 
 async def test_range_behind_the_end_is_no_reason_to_ask_another_child() -> None:
@@ -246,6 +260,20 @@ async def test_first_child_catches_up_before_it_judges() -> None:
     assert [{"k": NEW, "created": NEW}] * 2 == await all_of(first, second)
     await store.put("k", b"swapped", if_match=(await store.head("k")).etag)
     assert [b"swapped"] * 3 == await read(store, "k")
+
+
+async def test_stream_on_a_condition_waits_until_the_first_child_has_caught_up() -> None:
+    """It missed a delete: for a creator the key is free."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second], require="any", repair=False)
+    await store.put("k", OLD)
+    first.fails("delete")
+    await store.delete("k")
+    first.works()
+
+    await store.put("k", iter([b"x" * 1_500_000] * 2), if_absent=True)
+
+    assert [{"k": b"x" * 3_000_000}] * 2 == await all_of(first, second)
 
 
 async def test_etag_of_another_child_is_not_taken_for_the_first_ones() -> None:

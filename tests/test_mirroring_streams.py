@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from troubled import TroubledStore, all_of, contents, pieces, trouble
+from troubled import Hold, TroubledStore, all_of, contents, pieces, trouble
 
 from storage import (
     Attributes,
@@ -23,6 +23,7 @@ from storage import (
     StoreFullError,
     StoreUnavailableError,
 )
+from storage.data import whole
 from storage.decorators import mirroring_writes
 
 #: So large that a stream of it does not fit into the two pieces that are looked at before any child is called.
@@ -141,6 +142,19 @@ async def test_stream_that_too_few_can_take_is_written_nowhere() -> None:
     assert {asyncio.current_task()} == asyncio.all_tasks()
 
 
+async def test_stream_on_a_condition_ends_when_the_first_child_fails() -> None:
+    """Nobody else can judge, so the rest of the stream is not asked for."""
+    children = reading(2)
+    children[0].fails_at = 2
+    producer = Producer(1000)
+
+    with pytest.raises(StoreFullError):
+        await MirroringStore(children, require="any").put("k", producer, if_absent=True)
+
+    assert producer.given < 10
+    assert {} == await contents(children[1].base)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
 async def test_error_of_the_producer_is_raised_as_it_is_and_nothing_is_written(count: int) -> None:
     """No child has seen the end of the stream, however late the error comes."""
@@ -198,20 +212,41 @@ async def test_first_child_that_fell_behind_amid_a_stream_does_not_judge_it() ->
     assert b"between" == await store.get("k")
 
 
-async def test_two_streams_of_one_key_end_alike_on_all_children() -> None:
-    """Each child gets the end of one stream and then of the other, all in the same order."""
-    for _ in range(10):
-        children = trouble(3)
-        store = MirroringStore(children)
+class Collecting(StoreDecorator):
+    """A child that has the whole stream before it writes, and is held there the first time."""
 
-        await asyncio.gather(
-            *(store.put("k", pieces(PIECE, PIECE, PIECE, b"%d" % number)) for number in range(4)),
-            *(store.put("k", b"small %d" % number) for number in range(3)),
-            store.delete("k"),
-        )
+    def __init__(self, base: DictStore) -> None:
+        super().__init__(base)
+        self.hold: Hold | None = None
 
-        [one, *others] = await all_of(*children)
-        assert [one, one] == others
+    async def put(self, key: str, data: Data, **options: Any) -> str:
+        content = await whole(data)
+        hold, self.hold = self.hold, None
+        if hold is not None:
+            await hold.wait()
+        return await self.base.put(key, content, **options)
+
+
+@pytest.mark.parametrize("other", ["a stream", "bytes", "a delete"])
+async def test_what_comes_after_a_stream_comes_after_it_on_all_children(other: str) -> None:
+    """One child is slow to write a stream that another one has written: the next write of the key waits for it."""
+    first, second = DictStore(), Collecting(DictStore())
+    hold = second.hold = Hold()
+    store = MirroringStore([first, second])
+
+    streaming = asyncio.create_task(store.put("k", Producer(3)))
+    await hold.reached.wait()
+    works = {"a stream": store.put("k", Producer(4)), "bytes": store.put("k", b"v"), "a delete": store.delete("k")}
+    writing = asyncio.create_task(works.pop(other))
+    for work in works.values():
+        work.close()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    hold.released.set()
+    await asyncio.gather(streaming, writing)
+
+    expected = {"a stream": {"k": PIECE * 4}, "bytes": {"k": b"v"}, "a delete": {}}[other]
+    assert [expected] * 2 == [await contents(first), await contents(second)]
 
 
 @pytest.mark.parametrize("limit", [1, 2])

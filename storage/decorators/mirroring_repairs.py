@@ -96,8 +96,6 @@ class Repairs:
 
         The lock is what keeps this from putting back what is just being deleted.
         """
-        if number in self._behind.of(key):  # not lost, as it turned out meanwhile
-            return False
         try:
             source = await self._find(key, [number])
             await self.copy(key, source, number, overwrite=not isinstance(why, KeyNotFoundError))

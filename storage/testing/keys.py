@@ -6,10 +6,13 @@ import string
 
 __all__ = ["NASTY_KEYS"]
 
+#: Punctuation, and of the control characters the first, the last, and those at which lines, words or texts end.
+_CODES = [0, 1, *range(8, 14), *range(26, 48), *range(58, 65), *range(91, 97), *range(123, 128)]
+
 #: By what is nasty about it, a key that a store must give back as it is or refuse; it may do no third thing.
 NASTY_KEYS: dict[str, str] = {
-    **{f"ASCII {code}": chr(code) for code in range(128) if not chr(code).isalnum()},
-    **{f"ASCII {code} inside": f"x{chr(code)}y" for code in range(128) if not chr(code).isalnum()},
+    **{f"ASCII {code}": chr(code) for code in _CODES},
+    **{f"ASCII {code} inside": f"x{chr(code)}y" for code in _CODES},
     **{f"letter or digit {char}": char for char in "azAZ09"},
     "letters and digits": string.ascii_letters + string.digits,
     "empty": "",

@@ -45,13 +45,14 @@ class Writing(Harness):
             assert len(data) == (await store.head("k")).size
         assert ["k"] == await listed(store.keys())
 
-    @pytest.mark.parametrize("kind", [bytearray, memoryview])
-    async def test_put_takes_buffers(self, store: ObjectStore, kind: Any) -> None:
+    async def test_put_takes_buffers(self, store: ObjectStore) -> None:
         """A bytearray and a memoryview are as good as bytes, and what comes back is bytes."""
-        await store.put("k", kind(b"buffer"))
+        buffers: dict[str, bytearray | memoryview] = {"array": bytearray(b"buffer"), "view": memoryview(b"buffer")}
+        for key, buffer in buffers.items():
+            await store.put(key, buffer)
 
-        assert b"buffer" == await self.raw(store, "k")
-        assert bytes is type(await store.get("k"))
+            assert b"buffer" == await self.raw(store, key)
+            assert bytes is type(await store.get(key))
 
     async def test_put_of_a_strided_view_stores_what_it_shows(self, store: ObjectStore) -> None:
         """A memoryview that skips bytes is stored as it reads."""

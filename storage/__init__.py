@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from storage.decorators.base64 import Base64Store as Base64Store
     from storage.decorators.buffer import BinaryFile as BinaryFile
     from storage.decorators.buffer import BufferStore as BufferStore
+    from storage.decorators.caching import CachingStore as CachingStore
+    from storage.decorators.caching_cache import CacheStats as CacheStats
     from storage.decorators.checksum import ChecksumStore as ChecksumStore
     from storage.decorators.concurrency_limit import ConcurrencyLimitStore as ConcurrencyLimitStore
     from storage.decorators.data_transform import Coder as Coder
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from storage.decorators.telemetry import TelemetryStore as TelemetryStore
     from storage.decorators.text_encoding import TextEncodingStore as TextEncodingStore
     from storage.decorators.throttling import ThrottlingStore as ThrottlingStore
+    from storage.decorators.tiered import TieredStore as TieredStore
     from storage.decorators.timeout import TimeoutStore as TimeoutStore
     from storage.decorators.url_encoding import UrlEncodingStore as UrlEncodingStore
     from storage.decorators.url_validating import UrlValidatingStore as UrlValidatingStore
@@ -107,6 +110,8 @@ _HOMES = {
     "BulkError": "storage.errors",
     "ByteRange": "storage.types",
     "BytesReader": "storage.reader",
+    "CacheStats": "storage.decorators.caching_cache",
+    "CachingStore": "storage.decorators.caching",
     "Capabilities": "storage.types",
     "Change": "storage.syncing",
     "ChecksumStore": "storage.decorators.checksum",
@@ -170,6 +175,7 @@ _HOMES = {
     "TelemetryStore": "storage.decorators.telemetry",
     "TextEncodingStore": "storage.decorators.text_encoding",
     "ThrottlingStore": "storage.decorators.throttling",
+    "TieredStore": "storage.decorators.tiered",
     "TimeoutStore": "storage.decorators.timeout",
     "UnsupportedOperationError": "storage.errors",
     "UrlEncodingStore": "storage.decorators.url_encoding",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from storage.copying import Progress
     from storage.decorators.buffer import BinaryFile
+    from storage.decorators.caching_cache import CacheStats
     from storage.decorators.json import Json, JsonLike
     from storage.decorators.mirroring import Require
     from storage.decorators.mirroring_verify import Difference
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Base64Store",
     "BufferStore",
+    "CachingStore",
     "ChecksumStore",
     "ConcurrencyLimitStore",
     "Data",
@@ -72,6 +74,7 @@ __all__ = [
     "TelemetryStore",
     "TextEncodingStore",
     "ThrottlingStore",
+    "TieredStore",
     "TimeoutStore",
     "UrlEncodingStore",
     "UrlValidatingStore",
@@ -297,6 +300,81 @@ class BufferStore(ObjectStore["BinaryFile | Data", "io.BytesIO"]):
         def async_store(self) -> storage.BufferStore: ...
 
 
+class CachingStore(ObjectStore):
+    """
+    Objects of *main_store* that have been read are kept in *cache_store*, and read from there.
+
+    The main store has the truth: listings come from it, writes go to it, and before and after each write the cached
+    object is deleted. What is read through this store is never older than what was last written through it. What other
+    processes write is seen when the object is no longer cached; see *revalidate*.
+
+    A cache that fails never fails a read or a write. That is logged, and counted in `stats`.
+
+    Args:
+        main_store: the store that has the objects.
+        cache_store: holds the copies, and nothing else. Put an `ExpiringStore` over it to drop them after some time.
+        max_object_size: bytes above which an object is not cached, nor held in memory by `open`.
+        max_bytes: bytes that the cached objects may have, each with some 200 for its description; the least recently
+            used are deleted. None for no bound.
+        max_count: how many objects may be cached, likewise.
+        write: what becomes of the cached copy of an object that is put: ``"around"`` deletes it, ``"through"`` replaces
+            it where the data is one buffer, at the cost of a `head` of the main store.
+        negative: seconds for which a key is remembered that the main store does not have; None not to.
+        revalidate: seconds after which a cached object is compared with the main store's by its etag, 0 for each time;
+            None for never.
+        stale_on_error: give the cached object when it cannot be compared because the main store is unavailable (its
+            error is ``retryable``), rather than raise the error.
+
+    Raises:
+        ConfigError: the main store cannot be read, the cache store not read and written, they are the same, or
+            *revalidate* is given for a main store whose `head` reads the object.
+    """
+
+    def __init__(
+        self,
+        main_store: ObjectStore,
+        cache_store: ObjectStore,
+        *,
+        max_object_size: int = 8 << 20,
+        max_bytes: int | None = None,
+        max_count: int | None = None,
+        write: Literal["around", "through"] = "around",
+        negative: float | timedelta | None = None,
+        revalidate: float | timedelta | None = None,
+        stale_on_error: bool = False,
+    ) -> None:
+        work = storage.CachingStore(
+            below(main_store),
+            below(cache_store),
+            max_object_size=max_object_size,
+            max_bytes=max_bytes,
+            max_count=max_count,
+            write=write,
+            negative=negative,
+            revalidate=revalidate,
+            stale_on_error=stale_on_error,
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.CachingStore: ...
+
+    def forget(self, key: str | None = None) -> None:
+        """
+        Empty the cache, or forget what is cached of one object; the objects stay in the main store.
+
+        Reads that begin after it ask the main store, also where the cache failed to delete: then it is logged.
+        """
+        self._run(self.async_store.forget(key))
+
+    @property
+    def stats(self) -> CacheStats:
+        """What the cache has done so far, as it is now."""
+        return self.async_store.stats
+
+
 class ChecksumStore(ObjectStore):
     """
     Objects end in a checksum of their bytes in the store below, and are verified each time they are read.
@@ -380,6 +458,11 @@ class EncryptingStore(ObjectStore):
 
         @property
         def async_store(self) -> storage.EncryptingStore: ...
+
+    @staticmethod
+    def generate_key() -> str:
+        """Return a new random key, as text for a configuration."""
+        return storage.EncryptingStore.generate_key()
 
     def reencrypt(self, key: str) -> bool:
         """
@@ -511,6 +594,37 @@ class ExpiringStore(ObjectStore[In, Out]):
             UnsupportedOperationError: the store below cannot delete one version of an object and no other.
         """
         return self._run(self.async_store.sweep(prefix))
+
+    def put(
+        self,
+        key: str,
+        data: In,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> str:
+        """
+        Store *data* as every store does, for a time.
+
+        Args:
+            key: the name of the object.
+            data: its bytes, or an iterable of them.
+            if_absent: create only; an object whose time is up is not there.
+            if_match: replace only the version of this etag.
+            attributes: text to keep beside the bytes; ``expires-in`` says how long the object lives.
+            ttl: seconds or a timedelta that the object lives, ``math.inf`` for ever; None leaves it to the attribute
+                ``expires-in``, and without that to the store.
+
+        Raises:
+            StoreFullError: the object is larger than *max_bytes*.
+        """
+        caller = self._call()
+        work = self.async_store.put(
+            key, caller.data(data), if_absent=if_absent, if_match=if_match, attributes=attributes, ttl=ttl
+        )
+        return caller.run(work)
 
 
 class ExtensionFilterStore(ObjectStore[In, Out]):
@@ -1122,6 +1236,59 @@ class ThrottlingStore(ObjectStore[In, Out]):
 
         @property
         def async_store(self) -> storage.ThrottlingStore[Any, Out]: ...
+
+
+class TieredStore(ObjectStore):
+    """
+    Objects are read from the first of *tiers* that has them, and put into all before it on the way.
+
+    It is a stack of `CachingStore`: ``TieredStore([memory, disk, bucket])`` is ``CachingStore(CachingStore(bucket,
+    disk), memory)``, and what holds there holds here. The last tier has the objects: listings come from it, writes go
+    to it, and the failure of a tier above it fails nobody.
+
+    Args:
+        tiers: the stores, the fastest first; all but the last hold copies, and nothing else.
+        ttl: seconds that each tier but the last keeps an object, in the order of *tiers*, None for ever; one value for
+            all of them, or a list. A tier with a time needs the capability ``attributes``. An object comes into a tier
+            as old as it is in the next one, so that the times add up.
+        write: what a put does to the copies: ``"around"`` deletes them, ``"through"`` replaces
+            them.
+        max_object_size: bytes above which an object is in the last tier only.
+
+    Raises:
+        ConfigError: a tier cannot do what is needed of it.
+        ValueError: there are no tiers, or not as many times as tiers that hold copies.
+
+    Attributes:
+        base: the caches over the last tier.
+    """
+
+    def __init__(
+        self,
+        tiers: Sequence[ObjectStore],
+        *,
+        ttl: float | timedelta | Sequence[float | timedelta | None] | None = None,
+        write: Literal["around", "through"] = "around",
+        max_object_size: int = 8 << 20,
+    ) -> None:
+        work = storage.TieredStore(
+            [below(store) for store in tiers], ttl=ttl, write=write, max_object_size=max_object_size
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.TieredStore: ...
+
+    def forget(self, key: str | None = None) -> None:
+        """Empty all tiers but the last, or forget the copies of one object: see `CachingStore.forget`."""
+        self._run(self.async_store.forget(key))
+
+    @property
+    def stats(self) -> list[CacheStats]:
+        """What each tier but the last has done so far, as it is now."""
+        return self.async_store.stats
 
 
 class TimeoutStore(ObjectStore[In, Out]):

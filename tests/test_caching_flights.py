@@ -1,0 +1,185 @@
+"""A cache among concurrent reads: many callers, one read of the main store, and nobody in another one's way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+from staged import Cached
+
+from storage import (
+    PrefixStore,
+)
+
+MANY = 50
+
+
+async def _turns(count: int = 10) -> None:
+    """Let the other tasks go on as far as they can."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def cached() -> AsyncIterator[Cached]:
+    """Give a cache whose main store has an object, and see to it that nothing is left under way."""
+    cached = Cached()
+    await cached.below.put("k", b"old")
+    yield cached
+    assert 0 == cached.remembered()
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_many_misses_are_one_read(cached: Cached) -> None:
+    """Fifty that want the same object at the same time, by get or open, ask the main store once."""
+    gate = cached.main.gate("open")
+    gets = [asyncio.create_task(cached.store.get("k")) for _ in range(MANY)]
+    opens = [asyncio.create_task(cached.opened()) for _ in range(MANY)]
+    await gate.reached()
+    gate.open()
+
+    assert [b"old"] * 2 * MANY == await asyncio.gather(*gets, *opens)
+    assert (1, 0) == (cached.main.calls["open"], cached.main.calls["get"])
+    assert 1 == cached.cache.calls["put"]
+
+
+async def test_different_objects_do_not_wait_for_each_other(cached: Cached) -> None:
+    """One slow read holds up nobody who wants something else."""
+    await cached.below.put("other", b"quick")
+    gate = cached.main.gate("open")
+    slow = asyncio.create_task(cached.store.get("k"))
+    await gate.reached()
+
+    assert b"quick" == await cached.store.get("other")
+    gate.open()
+    assert b"old" == await slow
+
+
+@pytest.mark.parametrize("leaving", [[0], [MANY - 1], range(MANY - 1)], ids=["first", "last", "all but one"])
+async def test_cancelled_callers_leave_the_read_to_the_others(cached: Cached, leaving: list[int]) -> None:
+    """Whoever is cancelled, also the one who began it, the others get their answer, from that one read."""
+    gate = cached.main.gate("open")
+    tasks = [asyncio.create_task(cached.store.get("k")) for _ in range(MANY)]
+    await gate.reached()
+    for number in leaving:
+        tasks[number].cancel()
+    await _turns()
+    gate.open()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert set(leaving) == {at for at, result in enumerate(results) if isinstance(result, asyncio.CancelledError)}
+    assert {b"old"} == {result for result in results if isinstance(result, bytes)}
+    assert 1 == cached.main.calls["open"]
+
+
+@pytest.mark.parametrize("held", ["open", "put"])
+async def test_read_that_nobody_waits_for_ends(cached: Cached, held: str) -> None:
+    """When the last caller is cancelled the read is, too, and over before the cancellation leaves; the next works."""
+    gate = (cached.main if held == "open" else cached.cache).gate(held)
+    tasks = [asyncio.create_task(cached.store.get("k")) for _ in range(3)]
+    await gate.reached()
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert {asyncio.CancelledError} == {type(result) for result in results}
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+    assert b"old" == await cached.store.get("k")
+
+
+async def test_cancellation_waits_for_the_end_of_the_read(cached: Cached) -> None:
+    """A main store that takes its time to break off is not left to do that after the call."""
+    held, end = cached.main.gate("open"), cached.main.gate("open", late=True)
+    task = asyncio.create_task(cached.store.get("k"))
+    await held.reached()
+    task.cancel()
+    await end.reached()
+    await _turns()
+
+    assert not task.done()
+    end.open()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_read_in_a_cancelled_scope_ends(cached: Cached) -> None:
+    """A scope that is cancelled again and again does not leave the read behind either."""
+    gate = cached.main.gate("open")
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+            group.start_soon(cached.store.get, "k")
+            await gate.reached()
+            scope.cancel()
+
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_read_of_a_call_that_is_dropped_ends(cached: Cached) -> None:
+    """A coroutine that nobody awaits any more leaves no task behind."""
+    gate = cached.main.gate("open")
+    call = cached.store.get("k")
+    call.send(None)
+    await gate.reached()
+    call.close()
+    await _turns()
+
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_another_loop_reads_for_itself(cached: Cached) -> None:
+    """One store belongs to one loop; who uses it in two does not wait in one for what happens in the other."""
+    gate = cached.main.gate("open")
+    reading = asyncio.create_task(cached.store.get("k"))
+    await gate.reached()
+
+    assert b"old" == await asyncio.to_thread(asyncio.run, cached.store.get("k"))
+    gate.open()
+    assert b"old" == await reading
+
+
+async def test_each_caller_has_an_error_of_his_own(cached: Cached) -> None:
+    """Two views that name the object differently find their own names in the errors of one read."""
+    views = [PrefixStore(cached.store, "a/"), PrefixStore(cached.store, "a"), cached.store]
+    gate = cached.main.gate("open")
+    tasks = [asyncio.create_task(view.get(key)) for view, key in zip(views, ["gone", "/gone", "a/gone"], strict=True)]
+    await gate.reached()
+    gate.open()
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [("gone",), ("/gone",), ("a/gone",)] == [error.args for error in errors if isinstance(error, KeyError)]
+    assert 1 == cached.main.calls["open"]
+
+
+async def test_attributes_of_one_read_are_not_shared() -> None:
+    """What one caller does to the description that he got does not change another's."""
+    cached = Cached()
+    await cached.below.put("k", b"v", attributes={"color": "red"})
+    gate = cached.main.gate("open")
+
+    async def painted(color: str) -> object:
+        async with cached.store.open("k") as reader:
+            attributes: Any = reader.info.attributes
+            found = attributes["color"]
+            attributes["color"] = color
+            return found
+
+    tasks = [asyncio.create_task(painted(color)) for color in ("green", "blue")]
+    await gate.reached()
+    gate.open()
+
+    assert ["red", "red"] == await asyncio.gather(*tasks)
+
+
+async def test_read_that_was_cancelled_from_within_is_made_again(cached: Cached) -> None:
+    """A main store that breaks off a read, for reasons of its own, does not cancel the callers."""
+    gate = cached.main.gate("open")
+    task = asyncio.create_task(cached.store.get("k"))
+    await gate.reached()
+    [flight] = cached.store._reads._flights.values()
+    flight.task.cancel()
+
+    assert b"old" == await task
+    assert 2 == cached.main.calls["open"]

@@ -47,7 +47,7 @@ class Attempts:
 
     def __init__(self, patience: Patience, action: str, key: str | None, begun: float | None = None) -> None:
         self._patience = patience
-        self.action = action
+        self.action: str = action
         self._key = key
         self._begun = monotonic() if begun is None else begun
         self._made = 1

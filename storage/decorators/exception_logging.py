@@ -54,8 +54,8 @@ class ExceptionLoggingStore(Interceptor[In, Out]):
         if swallow:
             self._traits = frozenset({"swallows"})
         super().__init__(base)
-        self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
-        self.level = level_of(level)
+        self.logger: logging.Logger = logging.getLogger(logger) if isinstance(logger, str) else logger
+        self.level: int = level_of(level)
         self.answers = answers
         self.swallow = swallow
 

@@ -39,8 +39,8 @@ class LoggingStore(Observer[In, Out]):
         store_name: str | None = None,
     ) -> None:
         super().__init__(base)
-        self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
-        self.level = level_of(level)
+        self.logger: logging.Logger = logging.getLogger(logger) if isinstance(logger, str) else logger
+        self.level: int = level_of(level)
         self.store_name = store_name
 
     def _ended(self, operation: Operation) -> None:

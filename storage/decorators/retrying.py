@@ -62,9 +62,9 @@ class RetryingStore(StoreDecorator[In, Out]):
         if attempts < 1:
             raise ValueError(f"attempts is 1 or more, not {attempts}")
         self.attempts = attempts
-        self.budget = None if budget is None else seconds("budget", budget)
-        self.base_delay = seconds("base_delay", base_delay, or_none_at_all=True)
-        self.max_delay = seconds("max_delay", max_delay, or_none_at_all=True)
+        self.budget: float | None = None if budget is None else seconds("budget", budget)
+        self.base_delay: float = seconds("base_delay", base_delay, or_none_at_all=True)
+        self.max_delay: float = seconds("max_delay", max_delay, or_none_at_all=True)
         super().__init__(base)
         patience = Patience(attempts, math.inf if self.budget is None else self.budget, self.base_delay, self.max_delay)
         self._attempts = partial(Attempts, patience)

@@ -36,7 +36,7 @@ class TimeoutStore(Interceptor[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out], timeout: float | timedelta) -> None:
-        self.timeout = seconds("timeout", timeout)
+        self.timeout: float = seconds("timeout", timeout)
         super().__init__(base)
 
     async def _intercept(self, action: str, key: str | None, call: Call[T]) -> T:

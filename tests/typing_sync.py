@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, BinaryIO, assert_type
 
 import storage
 import storage.sync
-from storage.sync import DictStore, FilesystemStore, GzipStore, PrefixStore, SqliteStore, ZipStore
+from storage.sync import (
+    DictStore,
+    FilesystemStore,
+    GzipStore,
+    NotifyingStore,
+    PrefixStore,
+    RetryingStore,
+    SqliteStore,
+    ZipStore,
+)
 
 
 def constructors() -> None:
@@ -25,6 +34,16 @@ def constructors() -> None:
         assert_type(store, SqliteStore)
     ZipStore("a.zip", compression="stored").compact()
     ZipStore("a.zip", compression="lzma")  # type: ignore[arg-type]
+
+
+def handlers(tell: Callable[[storage.Event], None], stop: Callable[[str], None]) -> None:
+    NotifyingStore(DictStore(), on_put=tell, on_change=lambda event: print(event.key, event.error))
+    NotifyingStore(DictStore(), on_put=stop)  # type: ignore[arg-type]
+    NotifyingStore(DictStore(), on_error="retry")  # type: ignore[arg-type]
+
+
+def values_pass(retried: RetryingStore[list[int], list[int]]) -> None:
+    assert_type(retried.get("k"), list[int])
 
 
 def methods(store: storage.sync.ObjectStore) -> None:

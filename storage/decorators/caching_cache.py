@@ -11,7 +11,7 @@ from functools import partial
 
 from storage import defaults
 from storage.base import ObjectStore
-from storage.concurrency import CONCURRENCY, each, stream
+from storage.concurrency import each, stream
 from storage.decorators.bounds import Bounds
 from storage.decorators.caching_entry import Entry
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyConflictError, KeyNotFoundError
@@ -95,10 +95,12 @@ class GuardedCache:
     async def delete(self, keys: Collection[str]) -> set[str]:
         """Delete the entries, and return the keys of those that may still be there."""
         undeleted: set[str] = set()
-        async for page in defaults.pages(stream(keys)):
-            if len(page) == 1 or self._usage.bounded:
-                await each(page, partial(self._delete, undeleted), limit=min(len(page), CONCURRENCY))
-            else:
+        if len(keys) == 1:
+            await self._delete(undeleted, *keys)
+        elif self._usage.bounded:
+            await each(keys, partial(self._delete, undeleted))
+        else:
+            async for page in defaults.pages(stream(keys)):
                 await self._delete_many(page, undeleted)
         return undeleted
 

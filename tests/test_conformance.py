@@ -91,6 +91,7 @@ class TestConformance(StoreConformance):
         async with self._seen(self.inner) as store:
             yield store
         shutil.rmtree(self.root)
+        del self.inner  # pytest keeps this object to the end, and with it all that the tests have put
 
     def _small_pages(self, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have the stores list so many keys at once, and the suite put more than that."""

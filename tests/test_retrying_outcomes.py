@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from flaky import Clock, FlakyStore, UnmarkedStore
 import storage.sync
 from storage import (
     DictStore,
+    FilesystemStore,
     KeyExistsError,
     ObjectStore,
     OutcomeUnknownError,
     PreconditionFailedError,
     RetryingStore,
+    SqliteStore,
     StoreTimeoutError,
     StoreUnavailableError,
     update,
@@ -44,6 +47,23 @@ async def test_creator_whose_answer_was_lost_is_told_that_it_won() -> None:
     assert (await base.head("a")).etag == etag
     assert 1 == flaky.count("put")
     assert {"color": "red"} == (await store.head("a")).attributes
+
+
+@pytest.mark.parametrize(
+    "make", [FilesystemStore, lambda root: SqliteStore(root / "objects.db")], ids=["files", "sqlite"]
+)
+async def test_lasting_stores_keep_the_mark(make: Callable[[Path], ObjectStore], tmp_path: Path) -> None:
+    """A creator finds its own object there, of a stream too, and so does who swaps."""
+    async with make(tmp_path) as base:
+        store = RetryingStore(FlakyStore(base, put=["after", "", "after"]), base_delay=0)
+        if not base.capabilities.attributes:
+            pytest.skip("these files have no attributes")
+
+        etags = [await store.put("a", iter([b"one"]), if_absent=True), await store.put("b", b"1", if_absent=True)]
+        etags.append(await store.put("b", iter([b"2"]), if_match=etags[1]))
+
+        assert [etags[0], etags[2]] == [info.etag async for info in base.scan()]
+        assert [{}, {}] == [dict(info.attributes) async for info in store.scan()]
 
 
 async def test_creation_that_did_not_happen_is_made_again() -> None:

@@ -51,7 +51,7 @@ async def test_cancellation_waits_for_the_thread() -> None:
 async def test_cancel_scope_waits_for_the_thread() -> None:
     """The same holds for anyio's cancellation, which is delivered over and over."""
     loop = asyncio.get_running_loop()
-    log = []
+    log: list[str] = []
 
     def work() -> None:
         loop.call_soon_threadsafe(scope.cancel)

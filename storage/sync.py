@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
+    from typing import Literal
+
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
-    from typing import Literal
 
     from storage.copying import Progress
     from storage.decorators.buffer import BinaryFile
@@ -1211,9 +1212,9 @@ class ThrottlingStore(ObjectStore[In, Out]):
     """
     Calls and bytes go through at no more than a rate; what is too much waits, in the order in which it came.
 
-    Each object of a bulk call is a call of its own; a listing is one, and an open object is one, whatever is read of it.
-    Bytes are those that are put and those that are read. What was read is known when it is there: the next call waits
-    for it.
+    Each object of a bulk call is a call of its own; a listing is one, and an open object is one, whatever is read of
+    it. Bytes are those that are put and those that are read. What was read is known when it is there: the next call
+    waits for it.
 
     Args:
         base: the store below.

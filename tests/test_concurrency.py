@@ -28,7 +28,7 @@ async def test_offload_runs_in_another_thread() -> None:
 async def test_cancellation_waits_for_the_thread() -> None:
     """A cancelled call has ended when it says so: nothing that it does can come after what is done next."""
     begun, go_on = threading.Event(), threading.Event()
-    log = []
+    log: list[str] = []
 
     def work() -> None:
         begun.set()
@@ -119,7 +119,7 @@ def test_step_passes_errors() -> None:
 
 def test_step_names_what_suspends() -> None:
     """A coroutine that suspends cannot be stepped, is unwound, and the error says whose fault it is."""
-    log = []
+    log: list[str] = []
 
     async def suspends() -> None:
         try:

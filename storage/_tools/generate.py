@@ -203,10 +203,12 @@ class Writer:
         for name in sorted(set(self.types) - {"Any", "Data", "In", "ObjectFile", "Out", *self.public}, key=_rank):
             homes.setdefault(self.types[name], []).append(name)
         whole = [f"    import {name}" for name in homes.pop("", [])]
-        named = {home: f"    from {home} import {', '.join(names)}" for home, names in sorted(homes.items())}
-        ours = [line for home, line in named.items() if home.startswith("storage.")]
-        theirs = whole + [line for home, line in named.items() if not home.startswith("storage.")]
-        return [*theirs, "", *ours] if theirs and ours else theirs + ours
+        groups: list[list[str]] = [whole, [], []]
+        for home, names in sorted(homes.items()):
+            root = home.partition(".")[0]
+            place = 2 if root == "storage" else 0 if root in sys.stdlib_module_names else 1
+            groups[place].append(f"    from {home} import {', '.join(names)}")
+        return "\n\n".join("\n".join(group) for group in groups if group).split("\n")
 
     def _define(self, depth: int, name: str, parameters: list[str], returns: str) -> None:
         self.lines.append("")

@@ -105,7 +105,7 @@ class Claim:
                 raise
             return await self._settled(lost, error)
 
-    async def _settled(self, lost: StorageError, error: StorageError) -> str:
+    async def _settled(self, lost: StorageError | None, error: StorageError) -> str:
         """Return the etag when the object is ours; else raise *error*, or say that nobody can know."""
         try:
             headers = await self._patience.persist(lambda: self._bucket.head(self._inner))

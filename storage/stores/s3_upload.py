@@ -16,7 +16,7 @@ from storage.stores.s3_client import ClientBucket
 from storage.stores.s3_conditions import Claim
 from storage.types import Data
 
-__all__ = ["COPY_LIMIT", "PART", "copy_in_parts", "part_size", "upload_in_parts"]
+__all__ = ["COPY_LIMIT", "PART", "copy_in_parts", "part_size", "parts_of", "upload_in_parts"]
 
 #: Bytes of the first parts of an upload; S3 takes none under 5 MiB but the last.
 PART = 8 << 20

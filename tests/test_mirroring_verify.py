@@ -140,6 +140,20 @@ async def test_child_that_did_the_write_though_its_answer_was_lost_has_caught_up
     assert b"v" == await store.get("k")
 
 
+async def test_key_that_nobody_has_any_more_is_forgotten() -> None:
+    """One child missed a delete and was then emptied by somebody else: it is alike, and nothing is remembered."""
+    first, second = trouble(2)
+    store = MirroringStore([first, second], require="any", repair=False)
+    await store.put("k", b"v")
+    first.fails("delete")
+    await store.delete("k")
+    first.works()
+    await first.base.delete("k")
+
+    assert [] == await found(store)
+    assert not store._behind
+
+
 async def test_object_that_is_just_being_written_does_not_differ() -> None:
     """One child has the new version already; the comparison waits for the other one."""
     first, second = trouble(2)

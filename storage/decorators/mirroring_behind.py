@@ -47,6 +47,10 @@ class Behind:
         """Return the children that are behind for this key, but for those that are so as a whole."""
         return self._keys.get(key, _NONE)
 
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys for which children are behind by name, in order."""
+        return sorted(key for key in self._keys if key.startswith(prefix))
+
     def written(
         self, key: str, new: AbstractSet[int], unknown: AbstractSet[int] = _NONE, never: AbstractSet[int] = _NONE
     ) -> None:

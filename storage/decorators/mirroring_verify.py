@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 from storage.base import ObjectStore
-from storage.concurrency import CONCURRENCY, each
+from storage.concurrency import CONCURRENCY, each, stream
 from storage.decorators.mirroring_behind import Behind
 from storage.decorators.mirroring_repairs import Repairs
 from storage.defaults import pages
@@ -94,7 +94,8 @@ class Verification:
     async def run(self, prefix: str, repair: bool, content: bool) -> AsyncIterator[Difference]:
         """Compare what is listed below *prefix*, some keys at once, and yield what differs in their order."""
         lost, losses, unrepaired = set(self._behind.whole), self._behind.losses, set()
-        keys = merged([self._stores[number].keys(prefix) for number in self._readable])
+        listings = [self._stores[number].keys(prefix) for number in self._readable]
+        keys = merged([*listings, stream(self._behind.keys(prefix))])
         async for page in pages(keys, CONCURRENCY):
             found: dict[str, list[Difference]] = {}
 

@@ -50,9 +50,9 @@ class MirroringStore(SeveralStores):
     them, nothing is written anywhere. The first child judges conditions, alone and before the others are touched, and
     so without it nothing is written on a condition. Etags are its etags; others are marked.
 
-    Two writes of one key leave the same on all children, in this process. Others do not know of them: there, and after
-    a restart, children that differ are found by `verify`. Cancelled in the midst of being written, a write goes on to
-    its end on all children, 5 seconds at most.
+    Two writes of one key through this store leave the same on all children. Others that write to them know nothing of
+    it, and it forgets with its process: children that differ then are found by `verify`. A write that is cancelled
+    when it has begun on a child goes on to its end on all of them, 5 seconds at most.
 
     Args:
         children: the stores, one or more. The first one must be readable and all must be writable; those that cannot be

@@ -200,7 +200,7 @@ def over(store: str, *names: str) -> Stack:
         writable=writable,
         wrap=chain[0].wrap or itself,
         views=("awaited", "sync"),
-        page=PAGE if len(chain) == 1 and store != "dict" else None,
+        page=None if store in ("dict", "minimal") else PAGE,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from processes import CREATED, SIZES, Killed, content, in_processes, killed
-from stacks import STACKS
+from stacks import ALONE, STACKS
 
 from storage import Capabilities
 
@@ -24,7 +24,12 @@ def _shared(able: Capabilities) -> bool:
     return able.multi_process and able.conditional_put and able.readable and able.writable
 
 
-SHARED = [name for name, stack in STACKS.items() if _shared(stack.capabilities)]
+#: What passes conditions on to files passes them on to SQLite: of those two, decorators alone are over files here.
+SHARED = [
+    name
+    for name, stack in STACKS.items()
+    if _shared(stack.capabilities) and not (name in ALONE and name.endswith("-sqlite"))
+]
 LASTING = ["filesystem", "filesystem-fsync", "safe-filesystem", "hashdir", "sqlite", "zip"]
 
 

@@ -175,11 +175,11 @@ class Bulk(Harness):
 
     async def test_many_small_objects_at_once(self, store: ObjectStore) -> None:
         """Some hundreds in one call come back in one call, and go in one."""
-        objects = {f"d{number % 10}/k{number:03}": b"%d" % number for number in range(300)}
+        objects = {f"d{number % 10}/k{number:03}": b"%d" % number for number in range(self.many // 40 * 10)}
 
         await store.put_many(objects)
 
         assert sorted(objects) == await listed(store.keys())
         assert objects == await store.get_many(objects)
         await store.delete_many(store.keys("d1/"))
-        assert 270 == len(await listed(store.keys()))
+        assert len(objects) * 9 // 10 == len(await listed(store.keys()))

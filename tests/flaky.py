@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 
 from storage import DictStore, Interceptor, ObjectStore, StorageError, StoreUnavailableError
-from storage.decorators import attempts, resuming
+from storage.decorators import retrying_attempts, retrying_reader
 from storage.decorators.interceptor import Call
 from storage.types import Data, In, Out
 
@@ -76,9 +76,9 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         self.waits: list[float] = []
-        monkeypatch.setattr(attempts, "monotonic", self.monotonic)
-        monkeypatch.setattr(attempts, "pause", self.sleep)
-        monkeypatch.setattr(resuming, "monotonic", self.monotonic)
+        monkeypatch.setattr(retrying_attempts, "monotonic", self.monotonic)
+        monkeypatch.setattr(retrying_attempts, "pause", self.sleep)
+        monkeypatch.setattr(retrying_reader, "monotonic", self.monotonic)
 
     def monotonic(self) -> float:
         """Return the time."""

@@ -45,7 +45,7 @@ from storage import (
     WriteonlyStore,
     update,
 )
-from storage.decorators.deadlines import Clock
+from storage.decorators.expiring_deadlines import Clock
 from storage.defaults import PAGE
 from storage.testing.harness import listed
 

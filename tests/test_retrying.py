@@ -21,7 +21,7 @@ from storage import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from storage.decorators import attempts
+from storage.decorators import retrying_attempts
 
 
 @pytest.fixture(autouse=True)
@@ -176,7 +176,7 @@ async def test_cancelled_pause_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
         waiting.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(attempts, "pause", wait)
+    monkeypatch.setattr(retrying_attempts, "pause", wait)
     flaky = FlakyStore(DictStore(), put=["before"])
     task = asyncio.create_task(RetryingStore(flaky).put("a", b""))
     await waiting.wait()

@@ -12,8 +12,8 @@ from functools import partial
 from storage import defaults
 from storage.base import ObjectStore
 from storage.concurrency import each, stream
-from storage.decorators.bounds import Bounds
 from storage.decorators.caching_entry import Entry
+from storage.decorators.expiring_bounds import Bounds
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyConflictError, KeyNotFoundError
 from storage.types import Data
 

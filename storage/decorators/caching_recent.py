@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from storage.decorators.deadlines import CLOCK
+from storage.decorators.expiring_deadlines import CLOCK
 
 __all__ = ["Recent", "now"]
 

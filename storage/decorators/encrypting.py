@@ -13,7 +13,7 @@ from storage import defaults
 from storage.base import ObjectStore
 from storage.data import as_bytes, chunks, is_stream
 from storage.decorators.base import StoreDecorator
-from storage.decorators.sealed import HEADER, SEGMENT, SealedReader, decrypted_size
+from storage.decorators.encrypting_segments import HEADER, SEGMENT, SealedReader, decrypted_size
 from storage.errors import CorruptObjectError, PreconditionFailedError, StorageError
 from storage.keys import check_key
 from storage.offload import offload
@@ -51,7 +51,7 @@ class EncryptingStore(StoreDecorator):
 
     def __init__(self, base: ObjectStore, keys: Mapping[str, bytes | str], *, active: str | None = None) -> None:
         try:
-            from storage.decorators.keyring import Keyring
+            from storage.decorators.encrypting_keys import Keyring
         except ImportError as cause:
             raise ImportError("EncryptingStore needs cryptography: pip install 'stackstore[crypto]'") from cause
         super().__init__(base)

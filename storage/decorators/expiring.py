@@ -13,9 +13,16 @@ from storage import defaults
 from storage.base import ObjectStore
 from storage.conditions import check_conditions, judge
 from storage.decorators.base import StoreDecorator
-from storage.decorators.bounds import Bounds
-from storage.decorators.deadlines import CLOCK, LIFETIME, deadline_of, lifetime, with_deadline, without_deadline
-from storage.decorators.periodic import Periodic
+from storage.decorators.expiring_bounds import Bounds
+from storage.decorators.expiring_deadlines import (
+    CLOCK,
+    LIFETIME,
+    deadline_of,
+    lifetime,
+    with_deadline,
+    without_deadline,
+)
+from storage.decorators.expiring_sweeper import Periodic
 from storage.decorators.streams import takes_bytes
 from storage.durations import seconds
 from storage.errors import (

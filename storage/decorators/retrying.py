@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from storage import defaults
 from storage.base import ObjectStore
 from storage.concurrency import stream
-from storage.decorators.attempts import Attempts, Patience
 from storage.decorators.base import StoreDecorator
-from storage.decorators.nonce import hidden, marked, new_nonce, nonce_of
-from storage.decorators.resuming import ResumingReader, after, resumed
+from storage.decorators.retrying_attempts import Attempts, Patience
+from storage.decorators.retrying_nonce import hidden, marked, new_nonce, nonce_of
+from storage.decorators.retrying_reader import ResumingReader, after, resumed
 from storage.decorators.streams import Pull, WatchedStream, is_one_shot, takes_bytes
 from storage.durations import seconds
 from storage.errors import ANSWERS, KeyExistsError, KeyNotFoundError, OutcomeUnknownError, StorageError

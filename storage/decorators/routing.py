@@ -14,7 +14,7 @@ from storage.base import ObjectStore
 from storage.concurrency import CONCURRENCY, each, stream
 from storage.decorators.order import check_order, stack
 from storage.decorators.regex_validating import compiled
-from storage.decorators.routes import Routes, UnprefixedStore
+from storage.decorators.routing_table import Routes, UnprefixedStore
 from storage.errors import ConfigError, InvalidKeyError, StorageError, UnsupportedOperationError
 from storage.keys import check_key
 from storage.merging import merged

@@ -26,7 +26,7 @@ from storage.reader import ObjectReader, SeekableReader
 from storage.types import ByteRange, ObjectInfo
 
 if TYPE_CHECKING:
-    from storage.decorators.keyring import Seal
+    from storage.decorators.encrypting_keys import Seal
 
 __all__ = ["HEADER", "KEY_ID", "MAGIC", "SALT", "SEALED", "SEGMENT", "SealedReader", "decrypted_size"]
 

@@ -14,8 +14,8 @@ import anyio
 from storage.base import ObjectStore
 from storage.concurrency import CONCURRENCY, each
 from storage.data import is_stream
+from storage.decorators.expiring_usage import Entry, Usage, Write
 from storage.decorators.streams import Pull, WatchedStream, size_of
-from storage.decorators.usage import Entry, Usage, Write
 from storage.errors import KeyNotFoundError, PreconditionFailedError, StorageError, StoreFullError
 from storage.offload import is_stepping
 from storage.types import Data, In

@@ -1,4 +1,4 @@
-"""The keys of an `EncryptingStore`, and what they do to the segments of an object (`storage.decorators.sealed`)."""
+"""The keys of an `EncryptingStore`, and what they do to segments (`storage.decorators.encrypting_segments`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from storage.decorators.sealed import HEADER, KEY_ID, MAGIC, SALT, SEALED, SEGMENT
+from storage.decorators.encrypting_segments import HEADER, KEY_ID, MAGIC, SALT, SEALED, SEGMENT
 from storage.errors import CorruptObjectError
 
 __all__ = ["Keyring", "Seal"]

@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from storage.base import ObjectStore
-from storage.decorators.attempts import Attempts
-from storage.decorators.nonce import hidden
+from storage.decorators.retrying_attempts import Attempts
+from storage.decorators.retrying_nonce import hidden
 from storage.errors import RangeNotSatisfiableError, StorageError, StoreUnavailableError
 from storage.reader import ObjectReader
 from storage.types import ByteRange

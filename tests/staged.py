@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sized
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from storage import (
     StoreDecorator,
 )
 
-__all__ = ["Cached", "Gate", "StagedStore", "or_none"]
+__all__ = ["Cached", "Gate", "StagedStore", "or_none", "under_way"]
 
 T = TypeVar("T")
 
@@ -157,14 +157,11 @@ class Cached:
         """Return how large ``k`` is; None where it does not exist."""
         return (await self.store.head("k")).size if await self.store.exists("k") else None
 
-    def remembered(self) -> int:
-        """Return of how many keys something is kept because of what is under way."""
-        ledger = vars(self.store._coherent.ledger)
-        return sum(
-            len(value)
-            for name, value in ledger.items()
-            if isinstance(value, Sized) and name not in ("_known", "_missing")
-        )
+
+def under_way(store: CachingStore) -> int:
+    """Return of how many keys something is kept because of reads and writes that are under way; when none is, 0."""
+    ledger = store._coherent.ledger
+    return sum(len(kept) for kept in (ledger._readings, ledger._putting, ledger._writing, ledger._clearing))
 
 
 async def or_none(call: Awaitable[T]) -> T | None:

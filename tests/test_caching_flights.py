@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from staged import Cached
+from staged import Cached, under_way
 
 from storage import (
     PrefixStore,
@@ -29,7 +29,7 @@ async def cached() -> AsyncIterator[Cached]:
     cached = Cached()
     await cached.below.put("k", b"old")
     yield cached
-    assert 0 == cached.remembered()
+    assert (0, []) == (under_way(cached.store), cached.store._coherent.ledger.owed())
     assert {asyncio.current_task()} == asyncio.all_tasks()
 
 
@@ -135,7 +135,7 @@ async def test_another_loop_reads_for_itself(cached: Cached) -> None:
     reading = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
 
-    assert b"old" == await asyncio.to_thread(asyncio.run, cached.store.get("k"))
+    assert b"old" == await asyncio.to_thread(asyncio.run, asyncio.wait_for(cached.store.get("k"), 10))
     gate.open()
     assert b"old" == await reading
 

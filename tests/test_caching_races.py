@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from staged import Cached, or_none
+from staged import Cached, or_none, under_way
 
 import storage.sync
 from storage import (
@@ -27,7 +27,7 @@ async def cached() -> AsyncIterator[Cached]:
     cached = Cached()
     await cached.below.put("k", b"old")
     yield cached
-    assert 0 == cached.remembered()
+    assert (0, []) == (under_way(cached.store), cached.store._coherent.ledger.owed())
     assert {asyncio.current_task()} == asyncio.all_tasks()
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import gc
 
+from hypothesis import settings
+
+#: An example may take its time: a machine that is busy is no fault of the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
 
 def pytest_collection_finish() -> None:
     """

@@ -51,10 +51,13 @@ class Harness:
     Attributes:
         large: bytes of the objects that are too large to be treated as small ones.
         many: objects that are too many to be listed or treated at once.
+        late_writes: True for a store behind a network, where a write that was cancelled may be on its way still, and
+            land whole until its time is over. Of the others it is tested that nothing lands late.
     """
 
     large: int = 2_500_000
     many: int = 1203
+    late_writes: bool = False
 
     @pytest.fixture
     def store(self) -> Any:

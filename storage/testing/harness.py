@@ -26,7 +26,7 @@ def needs(**capabilities: bool | None) -> Callable[[T], T]:
     """
     Select a test by the store's capabilities: each named one must be as given; None for one that does not matter.
 
-    A test that says nothing about them needs ``readable`` and ``writable``.
+    A test that says nothing about them needs ``readable``, ``writable`` and ``listable``.
     """
 
     def select(test: T) -> T:
@@ -38,7 +38,8 @@ def needs(**capabilities: bool | None) -> Callable[[T], T]:
 
 def unfit(test: Callable[..., object], able: Capabilities) -> str | None:
     """Return why *test* is not for a store that is able to do this; None where it is."""
-    for name, wanted in {"readable": True, "writable": True, **getattr(test, "needs", {})}.items():
+    usual = {"readable": True, "writable": True, "listable": True}
+    for name, wanted in {**usual, **getattr(test, "needs", {})}.items():
         if wanted is not None and getattr(able, name) is not wanted:
             return f"the store's capability {name!r} is {'off' if wanted else 'on'}"
     return None

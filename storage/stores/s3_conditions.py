@@ -15,6 +15,7 @@ from storage.errors import (
 from storage.network import Patience
 from storage.stores.s3_attributes import META, NONCE
 from storage.stores.s3_client import ClientBucket
+from storage.stores.s3_errors import UploadGoneError
 
 __all__ = ["Claim", "honours_conditions"]
 
@@ -52,7 +53,14 @@ class Claim:
     """
 
     def __init__(
-        self, bucket: ClientBucket, patience: Patience, inner: str, key: str, if_absent: bool, if_match: str | None
+        self,
+        bucket: ClientBucket,
+        patience: Patience,
+        inner: str,
+        key: str,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        nonce: str | None = None,
     ) -> None:
         self._bucket = bucket
         self._patience = patience
@@ -60,7 +68,7 @@ class Claim:
         self._key = key
         self._if_absent = if_absent
         self._if_match = if_match
-        self._nonce = uuid.uuid4().hex
+        self._nonce = nonce or uuid.uuid4().hex
         self.mark = {META + NONCE: self._nonce}
         self.condition: dict[str, str] = {}
         if if_absent:
@@ -86,7 +94,9 @@ class Claim:
             except StorageError as error:
                 if error.retryable:
                     lost = error
-                elif lost is not None and isinstance(error, PreconditionFailedError | KeyNotFoundError):
+                elif lost is not None and isinstance(
+                    error, PreconditionFailedError | KeyNotFoundError | UploadGoneError
+                ):
                     return await self._settled(lost, error)
                 raise
 
@@ -105,6 +115,14 @@ class Claim:
                 raise
             return await self._settled(lost, error)
 
+    async def made(self) -> str | None:
+        """Return the object's etag if it was this write that made it, else None."""
+        try:
+            headers = await self._patience.persist(lambda: self._bucket.head(self._inner))
+        except KeyNotFoundError:
+            return None
+        return headers["etag"].strip('"') if headers.get(META + NONCE) == self._nonce else None
+
     async def _settled(self, lost: StorageError, error: StorageError) -> str:
         """Return the etag when the object is ours; else raise *error*, or say that nobody can know."""
         try:
@@ -113,7 +131,8 @@ class Claim:
             raise error from lost
         if headers.get(META + NONCE) == self._nonce:
             return headers["etag"].strip('"')
-        if self._if_match is not None and headers["etag"].strip('"') != self._if_match:
+        replaced = self._if_match is not None and headers["etag"].strip('"') != self._if_match
+        if replaced or isinstance(error, UploadGoneError):
             raise OutcomeUnknownError(
                 "the answer was lost, and the object is another version now", key=self._key, store=error.store
             ) from lost

@@ -18,9 +18,14 @@ from storage.errors import (
     UnsupportedOperationError,
 )
 
-__all__ = ["Refusal", "error_of", "parse_refusal"]
+__all__ = ["Refusal", "UploadGoneError", "error_of", "parse_refusal"]
 
 Kind: TypeAlias = "type[StorageError]"
+
+
+class UploadGoneError(StorageError):
+    """There is no such upload in parts: it was completed or given up, or the server's rules have ended it."""
+
 
 #: By the server's own word for it (Amazon S3 API reference, "Error responses"), before the status is looked at.
 _BY_CODE: dict[str, Kind] = {
@@ -31,6 +36,7 @@ _BY_CODE: dict[str, Kind] = {
     "InvalidAccessKeyId": PermissionDeniedError,
     "NoSuchBucket": ConfigError,
     "NoSuchKey": KeyNotFoundError,
+    "NoSuchUpload": UploadGoneError,
     "NotImplemented": UnsupportedOperationError,
     "OperationAborted": StoreUnavailableError,
     "PreconditionFailed": PreconditionFailedError,

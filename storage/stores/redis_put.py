@@ -1,0 +1,117 @@
+"""One put into Redis: its command, what the answer means, and how a large object gets there in pieces."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import anyio
+
+from storage.conditions import judge
+from storage.decorators.deadlines import CLOCK, last_deadline
+from storage.errors import StorageError, StoreUnavailableError
+from storage.stores.redis_layout import Space, noted
+from storage.stores.redis_scripts import DRAW_UP, PUBLISH, PUT
+from storage.stores.redis_session import GRACE, Command, Session
+from storage.types import Attributes
+
+__all__ = ["Put", "new_etag"]
+
+#: Milliseconds that a stream which nobody goes on with takes room in the server.
+DRAFT_LIFE = 3_600_000
+
+
+def new_etag() -> str:
+    """Return an etag that no other version has, whoever makes it: so a write finds out whether it was done already."""
+    return secrets.token_hex(12)
+
+
+class Put:
+    """
+    One put, which may be sent again and again: it has its etag from the beginning.
+
+    Attributes:
+        key: of the object.
+        etag: of the version that is put.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        key: str,
+        store: object,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+        life: timedelta | None = None,
+    ) -> None:
+        self.key = key
+        self.etag = new_etag()
+        self._space = space
+        self._store = store
+        self._if_absent = if_absent
+        self._if_match = if_match
+        self._attributes = attributes or {}
+        self._life = life
+
+    def command(self, data: bytes) -> Command:
+        """Return the command that puts *data*, up to 1 MiB, at once."""
+        return PUT, [self._space.object(self.key), self._space.index], [*self._arguments(len(data)), data]
+
+    async def at_once(self, session: Session, data: bytes) -> None:
+        """Make one attempt to put *data*, up to 1 MiB."""
+        self._judge(await session.once(self.command(data), self.key))
+
+    async def in_parts(self, session: Session, parts: AsyncIterator[bytes]) -> None:
+        """Put the *parts*, each of 1 MiB but the last, beside the object, and then in its place."""
+        async with self._drafting(session) as draft:
+            count = size = 0
+            async for part in parts:
+                await session.ask((DRAW_UP, [draft], [count, part, DRAFT_LIFE]), self.key)
+                count, size = count + 1, size + len(part)
+            names = [self._space.object(self.key), self._space.index, draft]
+
+            async def publish() -> bool:
+                answer = await session.once((PUBLISH, names, [*self._arguments(size), count]), self.key)
+                self._judge(answer)
+                return bool(answer[0] == b"lost")
+
+            if await session.tell(publish, self.key):
+                raise StoreUnavailableError(
+                    "the server lost what had been sent to it; put the object again", key=self.key, store=self._store
+                )
+
+    @asynccontextmanager
+    async def _drafting(self, session: Session) -> AsyncIterator[bytes]:
+        """Give the name of a draft, which does not outlive what fails; that of a process which is killed expires."""
+        draft = self._space.draft(self.etag)
+        try:
+            yield draft
+        except BaseException:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GRACE):
+                try:
+                    await session.once(("UNLINK", draft))
+                except StorageError:
+                    pass  # it expires
+            raise
+
+    def _arguments(self, size: int) -> list[str | bytes | int]:
+        condition = "absent" if self._if_absent else "" if self._if_match is None else "match"
+        notes = noted(self._attributes)
+        return [self.key.encode(), self.etag, condition, self._if_match or "", self._milliseconds(), notes, size]
+
+    def _milliseconds(self) -> int | str:
+        """Return for how long Redis keeps the object, ``""`` for ever: until nobody above takes it for alive."""
+        life = self._life
+        if life is None:
+            deadline = last_deadline(self._attributes)
+            life = None if deadline is None else deadline - CLOCK.now()
+        return "" if life is None else max(1, round(life / timedelta(milliseconds=1)))
+
+    def _judge(self, answer: list[bytes | None]) -> None:
+        if answer[0] == b"refused":
+            current = answer[1].decode() if len(answer) > 1 and answer[1] else None
+            judge(self.key, current, self._if_absent, self._if_match, self._store)

@@ -12,7 +12,6 @@ from storage import defaults
 from storage.base import ObjectStore
 from storage.conditions import check_conditions, judge
 from storage.data import CHUNK, chunks
-from storage.decorators.deadlines import lifetime
 from storage.errors import (
     KeyExistsError,
     KeyNotFoundError,
@@ -170,14 +169,14 @@ class RedisStore(ObjectStore):
             if_absent: create only.
             if_match: replace only the version of this etag.
             attributes: text to keep beside the bytes.
-            ttl: seconds or a timedelta after which Redis removes the object; None, or infinity, for never. The deadline
-                of an `ExpiringStore` above needs none.
+            ttl: seconds or a timedelta after which Redis removes the object; None leaves it to the deadline of an
+                `ExpiringStore` above, or the attribute ``expires-in`` (seconds as text), and without those is for ever.
         """
         check_key(key, self)
         session = self._session()
         check_conditions(if_absent, if_match)
-        kept, life = check_attributes(attributes), lifetime("ttl", ttl)
-        put = Put(self._space, key, self, if_absent=if_absent, if_match=if_match, attributes=kept, life=life)
+        kept = check_attributes(attributes)
+        put = Put(self._space, key, self, if_absent=if_absent, if_match=if_match, attributes=kept, ttl=ttl)
         async with aclosing(chunks(data)) as parts:
             first = await anext(parts, b"")
             second = await anext(parts, None)

@@ -10,7 +10,7 @@ from datetime import timedelta
 import anyio
 
 from storage.conditions import judge
-from storage.decorators.deadlines import CLOCK, last_deadline
+from storage.decorators.deadlines import CLOCK, DEADLINE, LIFETIME, last_deadline, lifetime
 from storage.errors import StorageError, StoreUnavailableError
 from storage.stores.redis_layout import Space, noted
 from storage.stores.redis_scripts import DRAW_UP, PUBLISH, PUT
@@ -46,7 +46,7 @@ class Put:
         if_absent: bool = False,
         if_match: str | None = None,
         attributes: Attributes | None = None,
-        life: timedelta | None = None,
+        ttl: float | timedelta | None = None,
     ) -> None:
         self.key = key
         self.etag = new_etag()
@@ -55,7 +55,7 @@ class Put:
         self._if_absent = if_absent
         self._if_match = if_match
         self._attributes = attributes or {}
-        self._life = life
+        self._life = self._given(ttl)
 
     def command(self, data: bytes) -> Command:
         """Return the command that puts *data*, up to 1 MiB, at once."""
@@ -103,12 +103,16 @@ class Put:
         notes = noted(self._attributes)
         return [self.key.encode(), self.etag, condition, self._if_match or "", self._milliseconds(), notes, size]
 
+    def _given(self, ttl: float | timedelta | None) -> timedelta | None:
+        """Return how long the object lives, by the words that an `ExpiringStore` has for it too."""
+        if ttl is None and LIFETIME in self._attributes and DEADLINE not in self._attributes:
+            return lifetime(f"the attribute {LIFETIME!r}", self._attributes[LIFETIME])
+        return lifetime("ttl", ttl)
+
     def _milliseconds(self) -> int | str:
-        """Return for how long Redis keeps the object, ``""`` for ever: until nobody above takes it for alive."""
-        life = self._life
-        if life is None:
-            deadline = last_deadline(self._attributes)
-            life = None if deadline is None else deadline - CLOCK.now()
+        """Return for how long Redis keeps the object, ``""`` for ever: until no store above takes it for alive."""
+        deadline = last_deadline(self._attributes)
+        life = self._life if self._life is not None or deadline is None else deadline - CLOCK.now()
         return "" if life is None else max(1, round(life / timedelta(milliseconds=1)))
 
     def _judge(self, answer: list[bytes | None]) -> None:

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from storage.stores.dict import DictStore as DictStore
     from storage.stores.filesystem import FilesystemStore as FilesystemStore
     from storage.stores.hashdir import HashdirStore as HashdirStore
+    from storage.stores.redis import RedisStore as RedisStore
     from storage.stores.safe_filesystem import SafeFilesystemStore as SafeFilesystemStore
     from storage.stores.sqlite import SqliteStore as SqliteStore
     from storage.stores.zip import ZipStore as ZipStore
@@ -150,6 +151,7 @@ _HOMES = {
     "Progress": "storage.copying",
     "RangeNotSatisfiableError": "storage.errors",
     "ReadonlyStore": "storage.decorators.readonly",
+    "RedisStore": "storage.stores.redis",
     "RegexValidatingStore": "storage.decorators.regex_validating",
     "Registry": "storage.store_registry",
     "RetryingStore": "storage.decorators.retrying",

@@ -37,6 +37,8 @@ SHORT_NAMES = {
     "filesystem": "FilesystemStore",
     "hashdir": "HashdirStore",
     "memory": "DictStore",
+    "redis": "RedisStore",
+    "rediss": "RedisStore",
     "safe": "SafeFilesystemStore",
     "sqlite": "SqliteStore",
     "zip": "ZipStore",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     import re
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
     from typing import Literal
@@ -62,6 +62,7 @@ __all__ = [
     "ObjectStore",
     "PrefixStore",
     "ReadonlyStore",
+    "RedisStore",
     "RegexValidatingStore",
     "RetryingStore",
     "RoutingStore",
@@ -795,6 +796,62 @@ class ReadonlyStore(ObjectStore[In, Out]):
 
         @property
         def async_store(self) -> storage.ReadonlyStore[Any, Out]: ...
+
+
+class RedisStore(ObjectStore):
+    """
+    Objects in the memory of a Redis server (6.2 or later, Valkey), for many processes, and for a time where wanted.
+
+    Use it inside ``with``; entering asks the network for nothing. One store belongs to one event loop.
+
+    An object that is put with a ``ttl=``, or by an `ExpiringStore` above, Redis itself removes when its time is up.
+
+    Args:
+        url: ``redis://user:password@host:port/database``, ``rediss://`` with TLS, or ``unix:///path/to/socket``; a
+            query may have what redis-py takes there.
+        prefix: tells this store's objects from those of others in the same database; text without braces.
+        client: a client of ``redis.asyncio`` to use instead, that of a cluster too; it stays open, and yours.
+        connect_timeout: seconds, or a timedelta, until a connection must be there.
+        read_timeout: seconds that the server may take for an answer, of 1 MiB at most, until an attempt is given up.
+        retry_timeout: seconds within which attempts are begun, all those of one call together.
+
+    Raises:
+        ValueError: the URL is none of Redis, or the prefix has braces.
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://localhost:6379/0",
+        *,
+        prefix: str = "",
+        client: Any = None,
+        connect_timeout: float | timedelta = 5,
+        read_timeout: float | timedelta = 20,
+        retry_timeout: float | timedelta = 60,
+    ) -> None:
+        work = storage.RedisStore(
+            url,
+            prefix=prefix,
+            client=client,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            retry_timeout=retry_timeout,
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.RedisStore: ...
+
+    def expires(self, key: str) -> datetime | None:
+        """
+        Return the moment at which Redis removes the object, or None when it stays.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+        """
+        return self._run(self.async_store.expires(key))
 
 
 class RegexValidatingStore(ObjectStore[In, Out]):

@@ -1,4 +1,4 @@
-"""`HttpStore` by the shipped suite, on nginx."""
+"""`HttpStore` by the shipped suite, on nginx and on a server that keeps conditions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from server_nginx import Nginx, nginx_server
+from server_odd import OddServer, odd_server
 from views import View
 
 import storage.sync
@@ -18,20 +20,17 @@ from storage.stores.http import HttpStore
 from storage.testing import StoreConformance
 from storage.testing.harness import listed, unfit
 
-#: The ways to nginx: with its listing or without, to be written to or not.
-KINDS: dict[str, Callable[[str], HttpStore]] = {
-    "listed": lambda url: HttpStore(url, writable=True, listing="autoindex"),
-    "unlisted": lambda url: HttpStore(url, writable=True),
-    "readonly": lambda url: HttpStore(url, listing="autoindex"),
-}
-VIEWS = {"listed": ("awaited", "sync"), "unlisted": ("awaited",), "readonly": ("awaited",)}
-COMBINATIONS = [(kind, view) for kind in KINDS for view in VIEWS[kind]]
+
+def _seen(store: HttpStore, view: str) -> ObjectStore:
+    return View(storage.sync.ObjectStore(store)) if view == "sync" else store
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test on what is able to do what it is about."""
-    able = {kind: make("http://nowhere").capabilities for kind, make in KINDS.items()}
-    chosen = [(kind, view) for kind, view in COMBINATIONS if unfit(metafunc.function, able[kind]) is None]
+    suite = metafunc.cls
+    assert suite is not None
+    able = {kind: make("http://nowhere").capabilities for kind, make in suite.kinds.items()}
+    chosen = [(kind, view) for kind, view in suite.combinations if unfit(metafunc.function, able[kind]) is None]
     metafunc.parametrize("store", chosen, ids=map("-".join, chosen), indirect=True)
 
 
@@ -42,8 +41,14 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
 
 
 class TestNginx(StoreConformance):
-    """The objects are files, and what cannot be put through the store is written past it."""
+    """On nginx the objects are files, and what cannot be put through the store is written past it."""
 
+    kinds: ClassVar[dict[str, Callable[[str], HttpStore]]] = {
+        "listed": lambda url: HttpStore(url, writable=True, listing="autoindex"),
+        "unlisted": lambda url: HttpStore(url, writable=True),
+        "readonly": lambda url: HttpStore(url, listing="autoindex"),
+    }
+    combinations = (("listed", "awaited"), ("listed", "sync"), ("unlisted", "awaited"), ("readonly", "awaited"))
     late_writes = True
     many = 203
     root: Path
@@ -62,8 +67,7 @@ class TestNginx(StoreConformance):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def another_one(self) -> ObjectStore:
-        made = KINDS[self.kind](self.url)
-        return View(storage.sync.ObjectStore(made)) if self.view == "sync" else made
+        return _seen(self.kinds[self.kind](self.url), self.view)
 
     def another(self, store: ObjectStore) -> AbstractAsyncContextManager[ObjectStore]:
         return self.another_one()
@@ -126,3 +130,31 @@ class TestNginx(StoreConformance):
             else:
                 with pytest.raises(KeyConflictError):
                     await store.put(second, b"2")
+
+
+class TestKeepingConditions(StoreConformance):
+    """On a server over a dict that keeps conditions, and is told to be trusted with them."""
+
+    kinds: ClassVar[dict[str, Callable[[str], HttpStore]]] = {
+        "kept": lambda url: HttpStore(url, writable=True, listing="autoindex", conditions="trust"),
+    }
+    combinations = (("kept", "awaited"), ("kept", "sync"))
+    late_writes = True
+    many = 203
+    server: OddServer
+    view: str
+
+    @pytest.fixture
+    async def store(self, request: pytest.FixtureRequest) -> AsyncIterator[ObjectStore]:
+        kind, self.view = request.param
+        async with odd_server() as self.server:
+            self.make = self.kinds[kind]
+            async with _seen(self.make(self.server.url), self.view) as store:
+                yield store
+
+    def another(self, store: ObjectStore) -> AbstractAsyncContextManager[ObjectStore]:
+        return _seen(self.make(self.server.url), self.view)
+
+    async def raw(self, store: ObjectStore, key: str) -> bytes | None:
+        found = self.server.objects.get(key)
+        return None if found is None else found.data

@@ -34,6 +34,9 @@ class HttpReader(ObjectReader):
     What breaks off is asked for again from there on, of the same version only; where the server says nothing by which
     that is sure, it is an error.
 
+    Attributes:
+        replaced: whether the version that was begun has been found to be no more.
+
     Args:
         found: the object.
         ask: sends a GET with these headers more.
@@ -57,6 +60,7 @@ class HttpReader(ObjectReader):
         store: str,
     ) -> None:
         super().__init__(found.info)
+        self.replaced = False
         self._condition = found.condition
         self._ask = ask
         self._patience = patience
@@ -143,17 +147,13 @@ class HttpReader(ObjectReader):
         answer = await self._ask({"range": f"bytes={self._position}-{self._stop - 1}", **self._condition})
         try:
             if answer.status in (404, 410, 412, 416):
-                raise StorageError(
-                    "the object was replaced while it was read; open it again", key=key, store=self._store
-                )
+                raise self._gone()
             if answer.status not in (200, 206):
                 raise error_of(answer.status, answer.headers, key, self._store)
             begins, size = extent(answer.status, answer.headers, key, self._store)
             found = described(answer.headers, key, size)
             if found is None or (found.info.etag, found.info.size) != (self.info.etag, self.info.size):
-                raise StorageError(
-                    "the object was replaced while it was read; open it again", key=key, store=self._store
-                )
+                raise self._gone()
             if begins > self._position:
                 raise StorageError("the server sends another part than was asked for", key=key, store=self._store)
         except StorageError:
@@ -161,3 +161,10 @@ class HttpReader(ObjectReader):
             raise
         self._answer, self._at = answer, begins
         return answer
+
+    def _gone(self) -> StorageError:
+        """Return the error of an object that is not there any more as it was begun, and go on no more."""
+        self.replaced, self._condition = True, None
+        return StorageError(
+            "the object was replaced while it was read; open it again", key=self.info.key, store=self._store
+        )

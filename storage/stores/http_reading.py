@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from urllib.parse import quote
 
 from storage.data import etag_of
-from storage.errors import InvalidKeyError, RangeNotSatisfiableError, StorageError
+from storage.errors import InvalidKeyError, RangeNotSatisfiableError, StorageError, StoreUnavailableError
 from storage.network import Patience
 from storage.reader import BytesReader, ObjectReader
 from storage.stores.http_answers import Described, attributes_of, described, error_of, extent
@@ -55,8 +55,15 @@ class Reading:
                     reader = await self.begin(key, byte_range, opened)
                 if not isinstance(reader, HttpReader):
                     return await reader.read()
-                while reader.left:
-                    pieces.append(await reader.some(reader.left))
+                try:
+                    while reader.left:
+                        pieces.append(await reader.some(reader.left))
+                except StorageError as error:
+                    if reader.replaced:  # whoever has given no byte away yet may begin anew
+                        raise StoreUnavailableError(
+                            "the object was replaced while it was read", key=key, store=self._store
+                        ) from error
+                    raise
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
             return await self._patience.persist(attempt)

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
 import redis
 
-__all__ = ["COMMAND", "RedisServer", "free_port", "raw_object", "redis_server"]
+__all__ = ["COMMAND", "RedisServer", "raw_object", "redis_cluster", "redis_server"]
 
 COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
 
@@ -23,7 +24,7 @@ COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
 PATIENCE = 30
 
 
-def free_port() -> int:
+def _free_port() -> int:
     """Return a port that nobody listens at."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -45,7 +46,7 @@ class RedisServer:
     """
 
     def __init__(self, *options: str, password: str | None = None) -> None:
-        self.port = free_port()
+        self.port = _free_port()
         self.password = password
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._options = [*options, *(["--requirepass", password] if password else [])]
@@ -105,6 +106,18 @@ def redis_server(*options: str, password: str | None = None) -> Iterator[RedisSe
     if COMMAND is None:
         pytest.skip("redis-server is not installed: make servers")
     with RedisServer(*options, password=password) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def redis_cluster(directory: Path) -> Iterator[RedisServer]:
+    """Give a node that has all slots of a cluster: it refuses commands on keys of several of them."""
+    options = ["--cluster-enabled", "yes", "--cluster-port", str(_free_port()), "--dir", str(directory)]
+    with redis_server(*options) as server:
+        with server.client() as client:
+            client.cluster("ADDSLOTSRANGE", 0, 16383)
+            while client.cluster("INFO")["cluster_state"] != "ok":
+                time.sleep(0.01)
         yield server
 
 

@@ -12,7 +12,7 @@ from typing import cast
 
 import pytest
 import redis.asyncio
-from server_redis import RedisServer, raw_object, redis_server
+from server_redis import RedisServer, raw_object, redis_cluster, redis_server
 
 import storage.sync
 from storage import (
@@ -296,6 +296,25 @@ async def test_given_client_is_used_and_stays_open(server: RedisServer, raw: red
 
     assert await client.ping()
     await client.aclose()
+
+
+async def test_client_of_a_cluster_serves(tmp_path: Path, raw: redis.Redis) -> None:
+    """A cluster's own client may be given: all that a store has is on one slot, and so on one node."""
+    objects = {f"k{number}": b"%d" % number for number in range(50)}
+    with redis_cluster(tmp_path) as node:
+        async with (
+            redis.asyncio.RedisCluster(host="127.0.0.1", port=node.port) as client,
+            RedisStore(client=client, prefix="p") as store,
+        ):
+            await store.put_many({**objects, "large": b"v" * (3 * MIB)})
+            await store.rename("large", "renamed")
+            await store.copy("renamed", "copy")
+
+            assert objects == await store.get_many(objects)
+            assert b"v" * (3 * MIB) == await store.get("copy")
+            assert sorted([*objects, "renamed", "copy"]) == await listed(store.keys())
+            await store.clear()
+            assert [] == await listed(store.keys())
 
 
 async def test_nothing_stays_open(server: RedisServer, raw: redis.Redis) -> None:

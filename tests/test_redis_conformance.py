@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from itertools import count
 
 import pytest
-from server_redis import RedisServer, free_port, raw_object, redis_server
+from server_redis import RedisServer, raw_object, redis_cluster, redis_server
 from views import View
 
 import storage.sync
@@ -25,14 +24,7 @@ def alone() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def clustered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Give a node that has all slots of a cluster: it refuses commands on keys of several of them."""
-    directory = tmp_path_factory.mktemp("cluster")
-    options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--dir", str(directory)]
-    with redis_server(*options) as server:
-        with server.client() as client:
-            client.cluster("ADDSLOTSRANGE", 0, 16383)
-            while client.cluster("INFO")["cluster_state"] != "ok":
-                time.sleep(0.01)
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as server:
         yield server
 
 

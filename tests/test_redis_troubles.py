@@ -139,6 +139,8 @@ async def test_cancellation_does_not_wait_for_a_server_that_stands_still(server:
 async def test_conditional_put_that_was_sent_twice_is_done_once(server: RedisServer) -> None:
     """An attempt that was given up, and executed later all the same, is known again by its etag."""
     async with RedisStore(server.url, read_timeout=0.2) as store:
+        await store.put("k", b"v")  # the server knows the script from now on
+        await store.delete("k")
         server.stall()
         task = asyncio.create_task(store.put("k", b"v", if_absent=True))
         with suppress(TimeoutError):

@@ -22,12 +22,14 @@ def names_of(body: bytes, directory: str, store: object) -> list[str]:
     """
     try:
         entries = json.loads(body.decode("utf-8", "surrogateescape"))
+        if not isinstance(entries, list):
+            raise TypeError("a listing is a list")
         names = [entry["name"] + ("/" if entry["type"] == "directory" else "") for entry in entries]
+        return sorted(name for name in names if is_key(name) and "/" not in name[:-1])
     except (ValueError, TypeError, KeyError) as cause:
         raise StorageError(
             f"the server's answer for the directory {directory!r} is not nginx's 'autoindex_format json'", store=store
         ) from cause
-    return sorted(name for name in names if is_key(name))
 
 
 async def walk(names: Callable[[str], Awaitable[list[str]]], prefix: str, start_after: str) -> AsyncIterator[str]:

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from storage.stores.dict import DictStore as DictStore
     from storage.stores.filesystem import FilesystemStore as FilesystemStore
     from storage.stores.hashdir import HashdirStore as HashdirStore
+    from storage.stores.http import HttpStore as HttpStore
     from storage.stores.redis import RedisStore as RedisStore
     from storage.stores.safe_filesystem import SafeFilesystemStore as SafeFilesystemStore
     from storage.stores.sqlite import SqliteStore as SqliteStore
@@ -127,6 +128,7 @@ _HOMES = {
     "GzipStore": "storage.decorators.gzip",
     "HashPrefixStore": "storage.decorators.hash_prefix",
     "HashdirStore": "storage.stores.hashdir",
+    "HttpStore": "storage.stores.http",
     "Interceptor": "storage.decorators.interceptor",
     "InvalidKeyError": "storage.errors",
     "Json": "storage.decorators.json",

@@ -36,6 +36,8 @@ SHORT_NAMES = {
     "file": "FilesystemStore",
     "filesystem": "FilesystemStore",
     "hashdir": "HashdirStore",
+    "http": "HttpStore",
+    "https": "HttpStore",
     "memory": "DictStore",
     "redis": "RedisStore",
     "rediss": "RedisStore",

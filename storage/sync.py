@@ -53,6 +53,7 @@ __all__ = [
     "GzipStore",
     "HashPrefixStore",
     "HashdirStore",
+    "HttpStore",
     "JsonStore",
     "KeyValidatingStore",
     "LoggingStore",
@@ -573,6 +574,71 @@ class HashdirStore(ObjectStore):
 
         @property
         def async_store(self) -> storage.HashdirStore: ...
+
+
+class HttpStore(ObjectStore):
+    """
+    The objects of a web server: the key ``reports/2024.csv`` is the URL ``base_url/reports/2024.csv``.
+
+    It reads from any web server, and writes to one that takes PUT and DELETE. Use it inside ``with``; entering
+    asks the network for nothing. One store belongs to one event loop.
+
+    Args:
+        base_url: the URL below which all keys are; a ``user:password@`` in it is taken for `username` and `password`.
+        token: sent as ``Authorization: Bearer``.
+        username: sent, with the password, as ``Authorization: Basic``.
+        password: the secret that belongs to it.
+        headers: more headers for every request to this server.
+        redirects: whether reads follow redirects; neither credentials nor *headers* go with them to another host.
+        writable: whether the server takes PUT and DELETE.
+        conditions: ``"trust"`` where the server is known to keep ``If-Match`` and ``If-None-Match`` when it writes;
+            many ignore them, nginx among them, so ``"off"`` refuses conditions.
+        listing: ``"autoindex"`` where the server lists directories as nginx does with ``autoindex_format json``; None
+            where it does not, and `keys` raises `UnsupportedOperationError`.
+        connect_timeout: seconds, or a timedelta, until a connection must be there.
+        read_timeout: seconds without any progress until an attempt is given up, uploads included.
+        retry_timeout: seconds within which attempts are begun, all those of one call together.
+        session: a session of aiohttp's to use; it stays open, and yours.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        redirects: bool = False,
+        writable: bool = False,
+        conditions: Literal["trust", "off"] = "off",
+        listing: Literal["autoindex"] | None = None,
+        connect_timeout: float | timedelta = 5,
+        read_timeout: float | timedelta = 20,
+        retry_timeout: float | timedelta = 60,
+        session: Any = None,
+    ) -> None:
+        work = storage.HttpStore(
+            base_url,
+            token=token,
+            username=username,
+            password=password,
+            headers=headers,
+            redirects=redirects,
+            writable=writable,
+            conditions=conditions,
+            listing=listing,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            retry_timeout=retry_timeout,
+            session=session,
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.HttpStore: ...
 
 
 class JsonStore(ObjectStore["JsonLike", "Json"]):

@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from storage.stores.hashdir import HashdirStore as HashdirStore
     from storage.stores.http import HttpStore as HttpStore
     from storage.stores.redis import RedisStore as RedisStore
+    from storage.stores.s3 import BucketStore as BucketStore
     from storage.stores.safe_filesystem import SafeFilesystemStore as SafeFilesystemStore
     from storage.stores.sqlite import SqliteStore as SqliteStore
     from storage.stores.zip import ZipStore as ZipStore
@@ -104,6 +105,7 @@ _HOMES = {
     "Attributes": "storage.types",
     "Base64Store": "storage.decorators.base64",
     "BinaryFile": "storage.decorators.buffer",
+    "BucketStore": "storage.stores.s3",
     "BufferStore": "storage.decorators.buffer",
     "BulkError": "storage.errors",
     "ByteRange": "storage.types",

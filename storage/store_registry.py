@@ -41,6 +41,7 @@ SHORT_NAMES = {
     "memory": "DictStore",
     "redis": "RedisStore",
     "rediss": "RedisStore",
+    "s3": "BucketStore",
     "safe": "SafeFilesystemStore",
     "sqlite": "SqliteStore",
     "zip": "ZipStore",

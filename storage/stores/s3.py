@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from copy import copy
@@ -153,7 +154,9 @@ class BucketStore(Publishing, Resuming, ObjectStore):
     def _from_url(cls, url: StoreUrl) -> ObjectStore:
         """``s3://bucket/prefix?endpoint_url=...``; the credentials may stand before the bucket: ``s3://key:secret@bucket``."""
         if url.port is not None or not url.host:
-            raise ConfigError("s3 URL: it is s3://bucket/prefix; where the server is says ?endpoint_url=http://host:port")
+            raise ConfigError(
+                "s3 URL: it is s3://bucket/prefix; where the server is says ?endpoint_url=http://host:port"
+            )
         given: dict[str, object] = {"bucket_name": url.host}
         if url.path.strip("/"):
             given["prefix"] = url.path.removeprefix("/")
@@ -168,6 +171,8 @@ class BucketStore(Publishing, Resuming, ObjectStore):
 
     def _inner(self, key: str) -> str:
         inner = self.prefix + check_key(key, self)
+        if "\0" in inner:
+            raise InvalidKeyError("a key in a bucket has no NUL, which no listing could tell", key=key, store=self)
         if len(inner) * 4 > LONGEST_KEY and len(inner.encode()) > LONGEST_KEY:
             raise InvalidKeyError(f"a key in a bucket has at most {LONGEST_KEY} bytes in UTF-8", key=key, store=self)
         return inner
@@ -194,11 +199,10 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         attributes: Attributes | None = None,
     ) -> str:
         bucket, inner = await self._bucket(), self._inner(key)
-        check_conditions(if_absent, if_match)
         headers = self._headers(attributes, key)
         conditional = if_absent or if_match is not None
         if conditional:
-            await self._need_conditions(bucket, key)
+            await self._need_conditions(key, if_absent, if_match)
         claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
         parts = parts_of(data)
         with _about(inner, key):
@@ -219,7 +223,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             if if_match is None:
                 await self._patience.persist(lambda: bucket.delete(inner, None))
             else:
-                await self._need_conditions(bucket, key)
+                await self._need_conditions(key, False, if_match)
                 await self._delete_version(bucket, inner, key, if_match)
 
     async def exists(self, key: str) -> bool:
@@ -284,7 +288,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         if not delimiter:
             raise ValueError("a delimiter is not empty")
         bucket, cut = await self._bucket(), len(self.prefix)
-        after, more = "", True
+        after, more = "", "\0" not in prefix + delimiter
         while more:
             page = await self._page(bucket, self.prefix + prefix, after, delimiter)
             found = sorted([each.key for each in page.objects] + page.prefixes)
@@ -335,11 +339,16 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             headers |= {"x-amz-metadata-directive": "REPLACE", "x-amz-copy-source-if-match": f'"{info.etag}"'}
             return await self._patience.persist(lambda: bucket.copy(origin, inner, headers))
 
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        await self.probe()  # it is a copy and a delete, which is on a condition where that can be
+        return await defaults.rename(self, source, target, if_absent=if_absent)
+
     async def _listed(self, prefix: str, start_after: str) -> AsyncIterator[Listed]:
         """Yield what a listing says, a page at a time, under the caller's keys."""
         bucket, cut = await self._bucket(), len(self.prefix)
-        after = start_after and self.prefix + start_after
-        more = True
+        start = start_after.partition("\0")[0]  # no key has one, and servers stumble over it
+        after = start and self.prefix + start
+        more = "\0" not in prefix
         while more:
             page = await self._page(bucket, self.prefix + prefix, after)
             for listed in page.objects:
@@ -364,10 +373,15 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             self._keeps_conditions = await honours_conditions(bucket, self._patience, self.prefix)
         return self._keeps_conditions
 
-    async def _need_conditions(self, bucket: ClientBucket, key: str) -> None:
+    async def _need_conditions(self, key: str, if_absent: bool, if_match: str | None) -> None:
+        if self._keeps_conditions is None:
+            check_conditions(if_absent, if_match)  # it needs no server to see that they cannot be right
         if not await self.probe():
             why = "conditions='off'" if self.conditions == "off" else "this server ignores or refuses them"
             raise UnsupportedOperationError(f"writes on a condition: {why}", key=key, store=self)
+        check_conditions(if_absent, if_match)
+        if if_match is not None and _ETAG.fullmatch(if_match) is None:
+            raise PreconditionFailedError(key, store=self)  # servers take some of these for a wildcard, or a list
 
     async def _delete_version(self, bucket: ClientBucket, inner: str, key: str, if_match: str) -> None:
         lost = False
@@ -404,6 +418,9 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         where = "" if self.endpoint_url is None else f", endpoint_url={self.endpoint_url!r}"
         return f"{type(self).__name__}({self.bucket_name!r}{where}{self.prefix and f', prefix={self.prefix!r}'})"
 
+
+#: What an etag of a server's can be, without its quotes.
+_ETAG = re.compile(r"[!#-)+\--~]+")
 
 #: Behind every key that starts with what it is put behind: no character is greater.
 _LAST = chr(0x10FFFF)

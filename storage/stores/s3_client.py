@@ -9,9 +9,16 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
-from storage.errors import PermissionDeniedError, StorageError, StoreTimeoutError, StoreUnavailableError
+from storage.errors import (
+    ConfigError,
+    KeyNotFoundError,
+    PermissionDeniedError,
+    StorageError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
 from storage.network import Patience
-from storage.stores.s3_errors import Refusal, error_of
+from storage.stores.s3_errors import Refusal, UploadGoneError, error_of
 
 __all__ = ["Body", "ClientBucket", "Listed", "Page"]
 
@@ -47,6 +54,9 @@ class ClientBucket:
 
     Keys are those of the bucket. Every error is ours: `StorageError` and its kin, with the request id.
     """
+
+    #: Whether a call may have been made several times before it failed: clients do that by themselves.
+    tries_again = True
 
     def __init__(self, client: Any, name: str, patience: Patience, store: str) -> None:
         self._client = client
@@ -114,11 +124,8 @@ class ClientBucket:
         where = {} if region in (None, "us-east-1") else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         try:
             await self.call("create_bucket", None, **where)
-        except StorageError as error:
-            cause = error.__cause__
-            code = getattr(cause, "response", {}).get("Error", {}).get("Code")
-            if code != "BucketAlreadyOwnedByYou":
-                raise
+        except ConfigError:  # there is one: whose it is, not every server says in the same words
+            await self.call("head_bucket", None)
 
     async def parts(self, key: str, upload: str) -> dict[int, tuple[int, str]]:
         """Return size and etag of every part of an upload that the server has, by number."""
@@ -126,7 +133,10 @@ class ClientBucket:
         answer: Any = {"IsTruncated": True, "NextPartNumberMarker": 0}
         while answer.get("IsTruncated"):
             marker = answer["NextPartNumberMarker"]
-            answer = await self.call("list_parts", key, Key=key, UploadId=upload, PartNumberMarker=marker)
+            try:
+                answer = await self.call("list_parts", key, Key=key, UploadId=upload, PartNumberMarker=marker)
+            except KeyNotFoundError as cause:  # what Ceph says
+                raise UploadGoneError("there is no such upload", key=key, store=self._store) from cause
             found.update({each["PartNumber"]: (each["Size"], _etag(each)) for each in answer.get("Parts", ())})
         return found
 

@@ -15,7 +15,7 @@ from storage.errors import (
 from storage.network import Patience
 from storage.stores.s3_attributes import META, NONCE
 from storage.stores.s3_client import ClientBucket
-from storage.stores.s3_errors import UploadGoneError
+from storage.stores.s3_errors import RefusedError, UploadGoneError
 
 __all__ = ["Claim", "honours_conditions"]
 
@@ -92,9 +92,9 @@ class Claim:
             try:
                 return await write()
             except StorageError as error:
-                if error.retryable:
+                if error.retryable and not isinstance(error, RefusedError):
                     lost = error
-                elif lost is not None and isinstance(
+                elif (lost is not None or self._bucket.tries_again) and isinstance(
                     error, PreconditionFailedError | KeyNotFoundError | UploadGoneError
                 ):
                     return await self._settled(lost, error)
@@ -123,17 +123,18 @@ class Claim:
             return None
         return headers["etag"].strip('"') if headers.get(META + NONCE) == self._nonce else None
 
-    async def _settled(self, lost: StorageError, error: StorageError) -> str:
+    async def _settled(self, lost: StorageError | None, error: StorageError) -> str:
         """Return the etag when the object is ours; else raise *error*, or say that nobody can know."""
         try:
             headers = await self._patience.persist(lambda: self._bucket.head(self._inner))
         except KeyNotFoundError:
-            raise error from lost
-        if headers.get(META + NONCE) == self._nonce:
-            return headers["etag"].strip('"')
-        replaced = self._if_match is not None and headers["etag"].strip('"') != self._if_match
-        if replaced or isinstance(error, UploadGoneError):
+            headers = {"etag": ""}
+        etag = headers["etag"].strip('"')
+        if etag and headers.get(META + NONCE) == self._nonce:
+            return etag
+        replaced = self._if_match is not None and etag != self._if_match
+        if lost is not None and (replaced or isinstance(error, UploadGoneError)):
             raise OutcomeUnknownError(
-                "the answer was lost, and the object is another version now", key=self._key, store=error.store
+                "the answer was lost, and the object is another version or gone now", key=self._key, store=error.store
             ) from lost
         raise error from lost

@@ -18,7 +18,7 @@ from storage.errors import (
     UnsupportedOperationError,
 )
 
-__all__ = ["Refusal", "UploadGoneError", "error_of", "parse_refusal"]
+__all__ = ["Refusal", "RefusedError", "UploadGoneError", "error_of", "parse_refusal"]
 
 Kind: TypeAlias = "type[StorageError]"
 
@@ -27,24 +27,31 @@ class UploadGoneError(StorageError):
     """There is no such upload in parts: it was completed or given up, or the server's rules have ended it."""
 
 
+class RefusedError(StoreUnavailableError):
+    """The server would not do it now, and did nothing; the same call may succeed later."""
+
+
 #: By the server's own word for it (Amazon S3 API reference, "Error responses"), before the status is looked at.
 _BY_CODE: dict[str, Kind] = {
     "AccessControlListNotSupported": UnsupportedOperationError,
-    "BadDigest": StoreUnavailableError,  # what arrived is not what was sent: send it again
-    "ConditionalRequestConflict": StoreUnavailableError,
+    "BadDigest": RefusedError,  # what arrived is not what was sent: send it again
+    "BucketAlreadyExists": ConfigError,
+    "BucketAlreadyOwnedByYou": ConfigError,
+    "ConcurrentModification": RefusedError,
+    "ConditionalRequestConflict": RefusedError,
     "InternalError": StoreUnavailableError,
     "InvalidAccessKeyId": PermissionDeniedError,
     "NoSuchBucket": ConfigError,
     "NoSuchKey": KeyNotFoundError,
     "NoSuchUpload": UploadGoneError,
     "NotImplemented": UnsupportedOperationError,
-    "OperationAborted": StoreUnavailableError,
+    "OperationAborted": RefusedError,
     "PreconditionFailed": PreconditionFailedError,
     "QuotaExceeded": StoreFullError,
     "RequestTimeout": StoreTimeoutError,
     "ServiceUnavailable": StoreUnavailableError,
     "SignatureDoesNotMatch": PermissionDeniedError,
-    "SlowDown": StoreUnavailableError,
+    "SlowDown": RefusedError,
 }
 
 _BY_STATUS: dict[int, Kind] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 from storage.network import Patience, Progressing
+from storage.offload import offload
 from storage.stores.s3_client import Body, ClientBucket
 from storage.stores.s3_errors import Refusal, error_of, parse_refusal
 from storage.stores.s3_signing import UNSIGNED, Credentials, presigned_query, quoted, sha256_hex, signed_headers
@@ -36,6 +38,9 @@ __all__ = ["LeanBucket"]
 
 #: Bytes that are written to a connection at once, so that progress is noticed.
 SLICE = 128 << 10
+
+#: Bytes that are hashed in place; more would hold up the event loop.
+QUICK = 256 << 10
 
 #: Requests that are under way at once, one beyond waits; those of readers that are open do not count.
 AT_ONCE = 64
@@ -58,6 +63,8 @@ class LeanBucket(ClientBucket):
         patience: how long to wait.
         store: what errors say they come from.
     """
+
+    tries_again = False
 
     def __init__(
         self,
@@ -119,7 +126,9 @@ class LeanBucket(ClientBucket):
         try:
             return response.headers["ETag"].strip('"')
         except KeyError as cause:
-            raise StoreUnavailableError("the server's answer is no answer to a put", key=key, store=self._store) from cause
+            raise StoreUnavailableError(
+                "the server's answer is no answer to a put", key=key, store=self._store
+            ) from cause
 
     def path(self, key: str) -> str:
         """Return the path of an object's URL, as it is sent and signed."""
@@ -186,9 +195,9 @@ class LeanBucket(ClientBucket):
         sent = {**headers, "host": self._host}
         payload = UNSIGNED
         if data is not None:
-            sent["x-amz-checksum-crc32"] = _crc32(data)
-            if not self._encrypted:
-                payload = sha256_hex(data)
+            about = (data, bool(query), not self._encrypted)
+            checksums, payload = _sealed(*about) if len(data) < QUICK else await offload(_sealed, *about)
+            sent |= checksums
         credentials = await self.credentials()
         if credentials is not None:
             sent = signed_headers(
@@ -257,6 +266,20 @@ async def _slices(data: bytes, progress: Progressing) -> AsyncIterator[bytes]:
     for begin in range(0, len(data), SLICE):
         yield bytes(view[begin : begin + SLICE])
         progress.step()
+
+
+def _sealed(data: bytes, part: bool, signed: bool) -> tuple[dict[str, str], str]:
+    """
+    Return the headers with a body's checksum, and what stands for it in the signature.
+
+    A part of an upload cannot have another checksum than its upload was begun with; any can have an MD5.
+    """
+    payload = sha256_hex(data) if signed else UNSIGNED
+    if part:
+        if signed:  # which is a checksum already
+            return {}, payload
+        return {"content-md5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}, payload
+    return {"x-amz-checksum-crc32": _crc32(data), "x-amz-sdk-checksum-algorithm": "CRC32"}, payload
 
 
 def _crc32(data: bytes) -> str:

@@ -116,6 +116,8 @@ class Session:
                 skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             )
         )
+        # aiohttp would send a PUT again by itself when the connection breaks; whether it may be, only we can tell
+        session._retry_connection = False
         parts = urlsplit(client.meta.endpoint_url)
         origin = (
             f"{parts.scheme}://{parts.netloc}/{account.bucket}"

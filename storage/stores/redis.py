@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from storage import defaults
 from storage.base import ObjectStore
 from storage.conditions import check_conditions, judge
-from storage.data import CHUNK, chunks
+from storage.data import CHUNK, as_bytes, is_stream
 from storage.errors import (
     KeyExistsError,
     KeyNotFoundError,
@@ -177,13 +177,11 @@ class RedisStore(ObjectStore):
         check_conditions(if_absent, if_match)
         kept = check_attributes(attributes)
         put = Put(self._space, key, self, if_absent=if_absent, if_match=if_match, attributes=kept, ttl=ttl)
-        async with aclosing(chunks(data)) as parts:
-            first = await anext(parts, b"")
-            second = await anext(parts, None)
-            if second is None:
-                await session.tell(lambda: put.at_once(session, first), key)
-            else:
-                await put.in_parts(session, _before([first, second], parts))
+        whole = None if is_stream(data) else as_bytes(data)
+        if whole is not None and len(whole) <= CHUNK:
+            await put.at_once(session, whole)
+        else:
+            await put.in_parts(session, data if whole is None else whole)
         return put.etag
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
@@ -284,10 +282,3 @@ class RedisStore(ObjectStore):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r}{self.prefix and f', prefix={self.prefix!r}'})"
-
-
-async def _before(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    while first:
-        yield first.pop(0)  # let go of each part when the next is asked for
-    async for part in rest:
-        yield part

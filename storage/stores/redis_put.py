@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 
 import anyio
 
 from storage.conditions import judge
+from storage.data import chunks
 from storage.decorators.deadlines import CLOCK, DEADLINE, LIFETIME, last_deadline, lifetime
 from storage.errors import StorageError, StoreUnavailableError
 from storage.stores.redis_layout import Space, noted
 from storage.stores.redis_scripts import DRAW_UP, PUBLISH, PUT
 from storage.stores.redis_session import GRACE, Command, Session
-from storage.types import Attributes
+from storage.types import Attributes, Data
 
 __all__ = ["Put", "new_etag"]
 
@@ -62,16 +63,36 @@ class Put:
         return PUT, [self._space.object(self.key), self._space.index], [*self._arguments(len(data)), data]
 
     async def at_once(self, session: Session, data: bytes) -> None:
-        """Make one attempt to put *data*, up to 1 MiB."""
-        self._judge(await session.once(self.command(data), self.key))
+        """Put *data*, up to 1 MiB."""
 
-    async def in_parts(self, session: Session, parts: AsyncIterator[bytes]) -> None:
-        """Put the *parts*, each of 1 MiB but the last, beside the object, and then in its place."""
+        async def attempt() -> None:
+            self._judge(await session.once(self.command(data), self.key))
+
+        await session.tell(attempt, self.key)
+
+    async def in_parts(self, session: Session, data: Data) -> None:
+        """Put *data* beside the object, 1 MiB at a time, and then in its place; if it is no more than that, at once."""
+        async with aclosing(chunks(data)) as parts:
+            first = await anext(parts, b"")
+            second = await anext(parts, None)
+            if second is None:
+                await self.at_once(session, first)
+            else:
+                await self._through_a_draft(session, first, second, parts)
+
+    async def _through_a_draft(self, session: Session, first: bytes, second: bytes, rest: AsyncIterator[bytes]) -> None:
         async with self._drafting(session) as draft:
             count = size = 0
-            async for part in parts:
+
+            async def send(part: bytes) -> None:
+                nonlocal count, size
                 await session.ask((DRAW_UP, [draft], [count, part, DRAFT_LIFE]), self.key)
                 count, size = count + 1, size + len(part)
+
+            await send(first)
+            await send(second)
+            async for part in rest:
+                await send(part)
             names = [self._space.object(self.key), self._space.index, draft]
 
             async def publish() -> bool:

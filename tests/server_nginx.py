@@ -100,7 +100,7 @@ def nginx_server(root: Path) -> Iterator[Nginx]:
         port: int = taken.getsockname()[1]
     for name in ("objects", "incoming", "tmp"):
         (root / name).mkdir(parents=True)
-    (root / "users").write_text("reader:{PLAIN}s3cr:et\n")
+    (root / "users").write_text("reader:{PLAIN}s3cret\n")
     configuration = CONFIGURATION.format(root=root, port=port)
     if os.geteuid() != 0:
         configuration = configuration.replace("user root;\n", "")

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-__all__ = ["OLD", "OddServer", "Version", "odd_server"]
+__all__ = ["OLD", "Handler", "OddServer", "Version", "odd_server"]
 
 #: Long enough ago for an object's time to tell its version.
 OLD = datetime(2020, 1, 1, tzinfo=UTC)
@@ -81,14 +81,14 @@ class OddServer:
     def _usual(self, request: web.BaseRequest, data: bytes) -> web.Response:
         key = unquote(request.raw_path).removeprefix("/")
         if request.method == "PUT":
-            if refusal := self._refusal(request, key):
+            if (refusal := self._refusal(request, key)) is not None:
                 return refusal
             if self._in_the_way(key):
                 return web.Response(status=409)
             self.put(key, data)
             return web.Response(status=201, headers={"ETag": self.objects[key].etag})
         if request.method == "DELETE":
-            if refusal := self._refusal(request, key):
+            if (refusal := self._refusal(request, key)) is not None:
                 return refusal
             return web.Response(status=204 if self.objects.pop(key, None) else 404)
         if request.raw_path.endswith("/"):

@@ -13,12 +13,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
-from server_odd import OddServer, odd_server
+from server_odd import Handler, OddServer, odd_server
 
 import storage.sync
 from storage import (
     ConfigError,
     InvalidKeyError,
+    ObjectStore,
     StorageError,
     StoreClosedError,
     StoreFactory,
@@ -124,7 +125,7 @@ def test_base_url_that_is_none(url: str) -> None:
 # -- redirects -------------------------------------------------------------------------------------------------------
 
 
-def to(location: str, status: int = 302, *, only: str = "/k") -> object:
+def to(location: str, status: int = 302, *, only: str = "/k") -> Handler:
     """Return what redirects one path."""
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse | None:
@@ -136,14 +137,14 @@ def to(location: str, status: int = 302, *, only: str = "/k") -> object:
 async def test_redirect_is_followed_when_wanted(server: OddServer) -> None:
     """By default it is an error, which names the host and not the URL, for that may be signed."""
     server.put("other/k", b"v")
-    server.odd = to(f"{server.url}/other/k?signature={SECRET}")  # type: ignore[assignment]
+    server.odd = to(f"{server.url}/other/k?signature={SECRET}")
     async with HttpStore(server.url) as store:
         for call in (store.get("k"), store.head("k"), store.exists("k")):
             with pytest.raises(UnsupportedOperationError, match="redirects=True") as caught:
                 await call
             assert SECRET not in "".join(traceback.format_exception(caught.value))
 
-    server.odd = to("/other/k")  # type: ignore[assignment]
+    server.odd = to("/other/k")
     async with HttpStore(server.url, redirects=True, token=SECRET) as store:
         assert b"v" == await store.get("k")
         assert 1 == (await store.head("k")).size
@@ -155,7 +156,7 @@ async def test_nothing_secret_follows_to_another_host(server: OddServer, status:
     """Another host, or another port, gets neither the credentials nor the headers that are for the first."""
     async with odd_server() as other:
         other.put("k", b"v")
-        server.odd = to(f"{other.url}/k", status)  # type: ignore[assignment]
+        server.odd = to(f"{other.url}/k", status)
         headers = {"X-Api-Key": SECRET, "Cookie": SECRET}
         async with HttpStore(server.url, redirects=True, token=SECRET, headers=headers) as store:
             assert b"v" == await store.get("k")
@@ -167,7 +168,7 @@ async def test_nothing_secret_follows_to_another_host(server: OddServer, status:
 async def test_headers_of_a_given_session_do_not_follow(server: OddServer) -> None:
     """What an injected session would send to everybody cannot be kept back: so one does not go there."""
     async with odd_server() as other:
-        server.odd = to(f"{other.url}/k")  # type: ignore[assignment]
+        server.odd = to(f"{other.url}/k")
         async with (
             aiohttp.ClientSession(headers={"Authorization": SECRET}) as session,
             HttpStore(server.url, redirects=True, session=session) as store,
@@ -181,7 +182,7 @@ async def test_headers_of_a_given_session_do_not_follow(server: OddServer) -> No
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://host/k", "http://[", "http://", "data:,x"])
 async def test_redirect_to_what_is_no_place(server: OddServer, location: str) -> None:
     """A redirect leads to a web server or nowhere."""
-    server.odd = to(location)  # type: ignore[assignment]
+    server.odd = to(location)
     async with HttpStore(server.url, redirects=True) as store:
         with pytest.raises(StorageError) as caught:
             await store.get("k")
@@ -191,7 +192,7 @@ async def test_redirect_to_what_is_no_place(server: OddServer, location: str) ->
 
 async def test_redirects_end(server: OddServer) -> None:
     """One that leads to itself is followed a few times."""
-    server.odd = to("/k")  # type: ignore[assignment]
+    server.odd = to("/k")
     async with HttpStore(server.url, redirects=True) as store:
         with pytest.raises(StorageError, match="more than"):
             await store.get("k")
@@ -201,7 +202,7 @@ async def test_redirects_end(server: OddServer) -> None:
 
 async def test_writes_follow_no_redirects(server: OddServer) -> None:
     """What was to be written here is not written there."""
-    server.odd = to("/elsewhere", 307)  # type: ignore[assignment]
+    server.odd = to("/elsewhere", 307)
     async with HttpStore(server.url, redirects=True, writable=True) as store:
         for call in (store.put("k", b"v"), store.delete("k")):
             with pytest.raises(UnsupportedOperationError, match="writes"):
@@ -218,7 +219,7 @@ async def test_credentials_are_shown_to_the_server_only(server: OddServer, caplo
     caplog.set_level(logging.DEBUG)
     host = server.url.removeprefix("http://")
     basic = "Basic " + base64.b64encode(f"reader:{SECRET}".encode()).decode()
-    stores = {
+    stores: dict[str, list[ObjectStore]] = {
         f"Bearer {SECRET}": [HttpStore(server.url, token=SECRET)],
         basic: [
             HttpStore(server.url, username="reader", password=SECRET),
@@ -274,7 +275,7 @@ async def test_store_from_a_url(server: OddServer) -> None:
         await store.put("k", b"v")
         assert ["k"] == [key async for key in store.keys()]
     assert b"v" == server.objects["base/k"].data
-    assert "https://host:8080/a%20b" == open_store("https://host:8080/a%20b/").base_url
+    assert "HttpStore('https://host:8080/a%20b')" == repr(open_store("https://host:8080/a%20b/"))
 
 
 async def test_store_from_a_configuration(server: OddServer, tmp_path: Path) -> None:

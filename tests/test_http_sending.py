@@ -185,6 +185,32 @@ async def test_stream_is_sent_as_it_comes(server: OddServer, store: HttpStore) -
     assert "1" == await store.put("k", pieces())
 
 
+async def test_stream_over_a_connection_that_was_closed(server: OddServer, store: HttpStore) -> None:
+    """
+    Its producer is asked once, also when aiohttp sends the request again by itself over a new connection.
+
+    What was left of the stream would then be taken for all of it.
+    """
+    refused: list[str] = []
+
+    async def odd(request: web.BaseRequest) -> web.StreamResponse | None:
+        if request.method == "PUT" and not refused:
+            refused.append(request.raw_path)
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        return None
+
+    server.put("k", b"old")
+    assert b"old" == await store.get("k")
+    server.odd = odd
+
+    with pytest.raises(StoreUnavailableError):
+        await store.put("k", [LARGE])
+
+    assert b"old" == server.objects["k"].data
+
+
 # -- patience ----------------------------------------------------------------------------------------------------------
 
 
@@ -211,8 +237,8 @@ async def mute(reads: bool = True, says: bytes = b"") -> AsyncIterator[str]:
         await asyncio.sleep(0.01)
 
 
-def hasty(url: str, **options: bool) -> HttpStore:
-    return HttpStore(url, writable=True, connect_timeout=0.1, read_timeout=0.1, retry_timeout=0, **options)
+def hasty(url: str) -> HttpStore:
+    return HttpStore(url, writable=True, connect_timeout=0.1, read_timeout=0.1, retry_timeout=0)
 
 
 @pytest.mark.parametrize("name", [*CALLS, *STREAM])

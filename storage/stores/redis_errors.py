@@ -15,8 +15,8 @@ __all__ = ["error_of", "is_lost"]
 #: First words of a server's answer that says "not now"; redis-py has no classes for some of them.
 _BUSY = ("BUSY", "CLUSTERDOWN", "FAILOVER", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "READONLY", "TRYAGAIN")
 
-#: What a server says of a script that does what its caller may not.
-_NOT_ALLOWED = "The user executing the script can't"
+#: What a server says of a script that does what its caller may not, and of a long command by nobody it knows.
+_NOT_ALLOWED = ("The user executing the script can't", "unauthenticated")
 
 #: What redis-py says of a connection that it could not make: "Error 111 connecting to ...", "Timeout connecting ...".
 _NOT_SENT = "connecting to"
@@ -31,7 +31,7 @@ def error_of(cause: Exception, key: str | None, store: str) -> StorageError:
     if (
         isinstance(cause, redis.AuthenticationError | redis.AuthorizationError | redis.NoPermissionError)
         or code in ("NOAUTH", "NOPERM", "WRONGPASS")
-        or _NOT_ALLOWED in said
+        or any(words in said for words in _NOT_ALLOWED)
     ):
         return PermissionDeniedError(f"the server refused the user: {said}", key=key, store=store)
     if isinstance(cause, redis.OutOfMemoryError) or "OOM command not allowed" in said:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -388,6 +389,31 @@ async def test_user_without_permission_is_denied(server: RedisServer, raw: redis
         with pytest.raises(PermissionDeniedError):
             await reader.put("k", b"v")
     raw.acl_deluser("reader")
+
+
+async def test_documented_permissions_are_enough(server: RedisServer, raw: redis.Redis) -> None:
+    """A user who may do what docs/redis.md says, and no more, can use the whole store, and nothing outside it."""
+    said = (Path(__file__).parent.parent / "docs" / "redis.md").read_text().partition("A user of the store needs")[2]
+    commands = [f"+{word.lower()}" for word in re.findall("`([A-Z]+)`", said.partition("One who")[0])]
+    raw.acl_setuser("user", enabled=True, passwords=["+pass"], keys=["{storage:p}*"], commands=commands)
+
+    async with RedisStore(f"redis://user:pass@127.0.0.1:{server.port}/0", prefix="p") as store:
+        await store.put("large", b"v" * (3 * MIB), ttl=60)
+        async with store.open("large") as reader:
+            await store.copy("large", "copy")
+            await store.rename("large", "renamed")
+            assert 3 * MIB == len(await reader.read())
+        await store.put_many({"a": b"1", "b": b"2"})
+        raw.delete(name("b"))
+        assert ["a", "copy", "renamed"] == [info.key async for info in store.scan()]
+        assert [True, False] == [await store.exists("a"), await store.exists("b")]
+        assert None is not await store.expires("copy")
+        await store.delete("a", if_match=(await store.head("a")).etag)
+        await store.clear()
+    async with RedisStore(f"redis://user:pass@127.0.0.1:{server.port}/0") as outside:
+        with pytest.raises(PermissionDeniedError):
+            await outside.get("k")
+    raw.acl_deluser("user")
 
 
 async def test_full_server_is_full_and_keeps_what_it_has(raw: redis.Redis) -> None:

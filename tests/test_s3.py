@@ -457,7 +457,7 @@ async def test_server_that_reads_nothing_is_given_up() -> None:
 
     listening = await asyncio.start_server(ignore, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
-    options = {"connect_timeout": 0.2, "read_timeout": 0.5, "retry_timeout": 0}
+    options: dict[str, Any] = {"connect_timeout": 0.2, "read_timeout": 0.5, "retry_timeout": 0}
     store = BucketStore("b", endpoint_url=f"http://127.0.0.1:{port}", s3_access_key="a", s3_secret_key="b", **options)
     async with store:
         with pytest.raises(StoreTimeoutError):

@@ -55,9 +55,6 @@ class ClientBucket:
     Keys are those of the bucket. Every error is ours: `StorageError` and its kin, with the request id.
     """
 
-    #: Whether a call may have been made several times before it failed: clients do that by themselves.
-    tries_again = True
-
     def __init__(self, client: Any, name: str, patience: Patience, store: str) -> None:
         self._client = client
         self._name = name
@@ -156,7 +153,7 @@ class ClientBucket:
         return _etag(await self.call("upload_part", key, Key=key, UploadId=upload, PartNumber=number, Body=data))
 
     async def copy_part(self, source: str, etag: str, key: str, upload: str, number: int, byte_range: str) -> str:
-        """Make a range of another object, of the version with this etag, a part of an upload; return the part's etag."""
+        """Make a range of an object, of the version with this *etag*, a part of an upload; return the part's etag."""
         answer = await self.call(
             "upload_part_copy",
             source,

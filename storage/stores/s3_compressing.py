@@ -1,4 +1,4 @@
-"""Objects that are kept compressed under ``Content-Encoding: gzip``, as browsers understand it, and read as they were."""
+"""Objects that are kept under ``Content-Encoding: gzip``, as browsers understand it, and read as they were."""
 
 from __future__ import annotations
 

@@ -94,9 +94,8 @@ class Claim:
             except StorageError as error:
                 if error.retryable and not isinstance(error, RefusedError):
                     lost = error
-                elif (lost is not None or self._bucket.tries_again) and isinstance(
-                    error, PreconditionFailedError | KeyNotFoundError | UploadGoneError
-                ):
+                elif isinstance(error, PreconditionFailedError | KeyNotFoundError | UploadGoneError):
+                    # also when no answer was lost to us: proxies and clients of others send again by themselves
                     return await self._settled(lost, error)
                 raise
 

@@ -64,8 +64,6 @@ class LeanBucket(ClientBucket):
         store: what errors say they come from.
     """
 
-    tries_again = False
-
     def __init__(
         self,
         client: Any,

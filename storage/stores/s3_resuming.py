@@ -39,9 +39,9 @@ class Resuming:
     """
     The methods of `BucketStore` for uploads that outlive a process.
 
-    ``begin_upload`` gives a token, which is text to be kept in a safe place; ``resume_upload`` sends what is missing, as
-    often as it is needed. Until it has returned there is no object, only parts that take room: an upload that nobody
-    wants any more is to be given up (`abort_upload`), or ended by a rule of the bucket's life cycle.
+    ``begin_upload`` gives a token, which is text to be kept in a safe place; ``resume_upload`` sends what is missing,
+    as often as it is needed. Until it has returned there is no object, only parts that take room: an upload that
+    nobody wants any more is to be given up (`abort_upload`), or ended by a rule of the bucket's life cycle.
     """
 
     _patience: Patience
@@ -64,9 +64,9 @@ class Resuming:
         """
         Send all of *data* that the server has not got yet, publish the object, and return its etag.
 
-        *data* is the whole object, from its start: parts that the server holds already, byte for byte, are read here and
-        not sent. When it fails, or the process ends, what was sent stays, and the same call goes on from there. Called
-        again after it had succeeded it returns the same.
+        *data* is the whole object, from its start: parts that the server holds already, byte for byte, are read here
+        and not sent. When it fails, or the process ends, what was sent stays, and the same call goes on from there.
+        Called again after it had succeeded it returns the same.
 
         Raises:
             StorageError: the upload was given up, and there is no object of it.
@@ -82,7 +82,8 @@ class Resuming:
         except UploadGoneError as error:
             if (etag := await claim.made()) is not None:
                 return etag
-            raise error.about(begun.key)
+            error.about(begun.key)
+            raise
         except StorageError as error:
             if error.key == inner:
                 error.about(begun.key)

@@ -127,7 +127,8 @@ class Session:
         credentials = client._request_signer._credentials  # nothing public gives those that a client refreshes
         if credentials is None and not account.anonymous:
             raise PermissionDeniedError(
-                "no credentials: give s3_access_key and s3_secret_key, let the environment have some, or say anonymous=True",
+                "no credentials: give s3_access_key and s3_secret_key, let the environment have some, or say "
+                "anonymous=True",
                 store=self._store,
             )
         return LeanBucket(

@@ -36,7 +36,7 @@ class Fault:
     Attributes:
         delay: seconds before anything else.
         times: how often the server gets the request, one after the other; the last answer goes back.
-        cut_request: bytes of the request's body after which the server sees the connection break, and so does the client.
+        cut_request: bytes of the request's body after which the connection breaks, for the server and for the client.
         answer: status and body that go back instead of what the server said.
         headers: of that answer.
         cut_answer: bytes of the answer's body after which the connection breaks.
@@ -170,6 +170,7 @@ class _Server:
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
+        self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
 
     async def __aenter__(self) -> Self:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import subprocess
+import sys
+import tracemalloc
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -281,6 +284,30 @@ async def test_stream_whose_beginning_was_lost_is_not_put(store: RedisStore, raw
     assert b"old" == await store.get("k")
 
 
+async def test_large_objects_go_in_and_out_in_bounded_memory(store: RedisStore) -> None:
+    """Of 40 MiB some few are in memory at a time, on their way in and on their way out."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for number in range(80):
+            yield bytes([number]) * (MIB // 2)
+
+    await store.put("warm", b"v")
+    tracemalloc.start()
+    try:
+        await store.put("k", pieces())
+        put = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        async with store.open("k") as reader:
+            sizes = [len(piece) async for piece in reader]
+        read = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert 40 * MIB == sum(sizes)
+    assert put < 12 * MIB
+    assert read < 12 * MIB
+
+
 # -- clients and loops -----------------------------------------------------------------------------------------------
 
 
@@ -356,6 +383,19 @@ def test_synchronous_face(server: RedisServer, raw: redis.Redis) -> None:
         assert b"v" == store.get("k")
         assert store.expires("k") is not None
         assert ["k"] == list(store.keys())
+
+
+def test_program_that_closes_nothing_ends(server: RedisServer, raw: redis.Redis) -> None:
+    """A script that never leaves its store ends by itself, without a warning."""
+    script = f"""
+import storage.sync
+store = storage.sync.RedisStore({server.url!r}, prefix="p").__enter__()
+store.put("k", b"v")
+print(store.get("k"))
+"""
+    result = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=60)
+
+    assert ("b'v'\n", "", 0) == (result.stdout, result.stderr, result.returncode)
 
 
 # -- errors ----------------------------------------------------------------------------------------------------------

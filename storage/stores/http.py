@@ -133,19 +133,19 @@ class HttpStore(ObjectStore):
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
-        return await self._on(key).reading.get(key, byte_range)
+        return await self._on().reading.get(key, byte_range)
 
     async def exists(self, key: str) -> bool:
-        reading = self._on(key).reading
+        reading = self._on().reading
         return await self._patience.persist(lambda: reading.exists(key))
 
     async def head(self, key: str) -> ObjectInfo:
-        reading = self._on(key).reading
+        reading = self._on().reading
         return await self._patience.persist(lambda: reading.describe(key))
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
-        reading = self._on(key).reading
+        reading = self._on().reading
         async with AsyncExitStack() as opened:
             yield await self._patience.persist(lambda: reading.begin(key, byte_range, opened))
 

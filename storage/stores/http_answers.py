@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from storage.errors import (
@@ -167,8 +168,14 @@ def was_sent(error: StorageError) -> bool:
 
 def _time(headers: Mapping[str, str], name: str) -> datetime | None:
     """Return the time that a header says, None where it says none."""
+    text = headers.get(name)
+    return None if text is None else _parsed(text)
+
+
+@lru_cache(maxsize=1024)  # the time of an answer is that of many; parsing two takes as long as all else about headers
+def _parsed(text: str) -> datetime | None:
     try:
-        said = parsedate_to_datetime(headers[name])
-    except (KeyError, ValueError):
+        said = parsedate_to_datetime(text)
+    except ValueError:
         return None
     return said if said.tzinfo else said.replace(tzinfo=UTC)

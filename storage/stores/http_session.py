@@ -187,9 +187,9 @@ class Session:
         from yarl import URL
 
         url = URL(f"{self._origin}{path}", encoded=True)
-        own = url.origin()
+        own, ours = url, True
         for _ in range(MOST_REDIRECTS + 1):
-            answer = await self._once(method, url, key, headers or {}, data, url.origin() == own)
+            answer = await self._once(method, url, key, headers or {}, data, ours)
             if answer.status not in _REDIRECTS or "location" not in answer.headers:
                 return answer
             await answer.discard()
@@ -197,7 +197,8 @@ class Session:
             if not self._redirects and target.path == f"{url.path}/":
                 answer.status = 404  # there is a directory of this name, and no object
                 return answer
-            self._check_redirect(method, url, target, key, target.origin() == own)
+            ours = target.origin() == own.origin()
+            self._check_redirect(method, url, target, key, ours)
             url = target
         raise StorageError(f"the server redirects more than {MOST_REDIRECTS} times", key=key, store=self._store)
 

@@ -67,8 +67,12 @@ async def _awaited(code: Any, namespace: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_of_a_page_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """Warnings are errors, also those of what is left open."""
+    if page.name == "s3.md":
+        monkeypatch.setenv("S3_URL", request.getfixturevalue("servers").get("ministack").url)
     with contextlib.ExitStack() as servers:
         if page.name == "redis.md":
             monkeypatch.setenv("REDIS_URL", servers.enter_context(redis_server()).url)

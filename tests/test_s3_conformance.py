@@ -19,6 +19,11 @@ LIMITS: dict[str, dict[str, tuple[str, ...]]] = {
         "it drops a plain put that meets a conditional one, and says that it was done": (
             "test_if_match_holds_against_plain_puts",
         ),
+        "it takes an etag with something behind it for the etag": ("test_if_match_refuses_another_version",),
+        "it cannot list from behind a key that ends in U+FFFF": (
+            "test_every_key_is_its_own_start",
+            "test_prefix_and_start_after_select",
+        ),
     },
     "rclone": {
         "keys are paths of files to it; asked for 'a' beside 'a/b' it never answers": (

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks import costs, decorators, peers
+from benchmarks import costs, decorators, peers, redis
 from benchmarks.harness import Comparison, Plan, Result, measure
 
 #: In the order of the table. Each makes what it measures when it is entered, and takes it away when it is left.
@@ -30,6 +30,7 @@ COMPARISONS: list[Callable[[], AbstractAsyncContextManager[Comparison]]] = [
     peers.sync_file_get,
     peers.sqlite_put,
     peers.sqlite_get,
+    *((redis.redis_put, redis.redis_get) if redis.SERVER else ()),
 ]
 
 #: Enough to see that every benchmark still runs.

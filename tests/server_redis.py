@@ -15,6 +15,7 @@ from typing import Self
 
 import pytest
 import redis
+from servers import REQUIRED
 
 __all__ = ["COMMAND", "RedisServer", "raw_object", "redis_cluster", "redis_server"]
 
@@ -102,9 +103,9 @@ class RedisServer:
 
 @contextlib.contextmanager
 def redis_server(*options: str, password: str | None = None) -> Iterator[RedisServer]:
-    """Give a server, or skip the test where none is installed."""
+    """Give a server; where none is installed the test is skipped, or fails where all servers are required."""
     if COMMAND is None:
-        pytest.skip("redis-server is not installed: make servers")
+        (pytest.fail if REQUIRED else pytest.skip)("redis-server is not installed: make servers")
     with RedisServer(*options, password=password) as server:
         yield server
 

@@ -296,6 +296,23 @@ async def test_broken_body_of_a_replaced_object(server: OddServer, store: HttpSt
     assert TEXT == await store.get("k")
 
 
+async def test_broken_body_from_a_server_that_ignores_conditions(server: OddServer, store: HttpStore) -> None:
+    """The rest that such a server sends is of another version, and is not taken: nothing is patched together."""
+    broken = cut(server, 1000)
+
+    async def odd(request: web.BaseRequest) -> web.StreamResponse | None:
+        if "If-Match" not in request.headers:
+            return await broken(request)
+        headers = {"ETag": '"other"', "Content-Range": f"bytes 1000-{len(TEXT) - 1}/{len(TEXT)}"}
+        return web.Response(status=206, body=b"-" * (len(TEXT) - 1000), headers=headers)
+
+    server.put("k", TEXT)
+    server.odd = odd
+    async with store.open("k") as reader:
+        with pytest.raises(StorageError, match="replaced"):
+            await reader.read()
+
+
 @pytest.mark.parametrize(
     ("weak", "silent"), [(True, ()), (False, ("ETag",)), (False, ("ETag", "Last-Modified"))], ids=str
 )

@@ -24,6 +24,9 @@ from storage.stores.http import HttpStore
 
 LARGE = b"x" * 3_000_000
 
+#: More than the buffers of two sockets hold.
+HUGE = bytes(40_000_000)
+
 
 @pytest.fixture
 async def server() -> AsyncIterator[OddServer]:
@@ -43,11 +46,12 @@ CALLS: dict[str, Callable[[HttpStore], Awaitable[object]]] = {
     "exists": lambda store: store.exists("k"),
     "put": lambda store: store.put("k", b"v"),
     "put of much": lambda store: store.put("k", LARGE),
+    "put of very much": lambda store: store.put("k", HUGE),
     "put of a small stream": lambda store: store.put("k", [b"v", b"w"]),
     "delete": lambda store: store.delete("k"),
 }
 
-STREAM: dict[str, Callable[[HttpStore], Awaitable[object]]] = {"put of a stream": lambda store: store.put("k", [LARGE])}
+STREAM: dict[str, Callable[[HttpStore], Awaitable[object]]] = {"put of a stream": lambda store: store.put("k", [HUGE])}
 
 CREATE: dict[str, Callable[[HttpStore], Awaitable[object]]] = {
     "create": lambda store: store.put("k2", b"v", if_absent=True)

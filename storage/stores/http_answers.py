@@ -119,7 +119,7 @@ def extent(status: int, headers: Mapping[str, str], key: str, store: object) -> 
     """
     if status != 206:
         length = headers.get("content-length", "")
-        return 0, int(length) if length.isdecimal() and "transfer-encoding" not in headers else None
+        return 0, int(length) if length.isdecimal() else None
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
     if found is None or not int(found[1]) <= int(found[2]) < int(found[3]):
         raise StorageError("the server sends a part and does not say which one of how many bytes", key=key, store=store)

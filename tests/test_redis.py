@@ -375,6 +375,14 @@ async def test_store_belongs_to_one_loop_at_a_time(store: RedisStore, server: Re
         assert data == await asyncio.to_thread(asyncio.run, use(data))
 
 
+async def test_child_of_a_fork_is_told_to_make_another(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes on one connection would get each other's answers."""
+    with monkeypatch.context() as child:
+        child.setattr("os.getpid", lambda: -1)
+        with pytest.raises(StoreClosedError, match="fork"):
+            await store.get("k")
+
+
 def test_synchronous_face(server: RedisServer, raw: redis.Redis) -> None:
     """Without await it is the same, objects for a time included."""
     with storage.sync.RedisStore(server.url, prefix="p") as store:

@@ -25,6 +25,7 @@ from storage import (
     PreconditionFailedError,
     RedisStore,
     StorageError,
+    StoreClosedError,
     StoreTimeoutError,
     StoreUnavailableError,
 )
@@ -116,6 +117,28 @@ async def test_server_that_stands_still_is_a_timeout(server: RedisServer) -> Non
         assert b"other" == await store.get("l")
         assert await store.get("k") in (b"old", b"new")
         assert ["k", "l"] == await _all(store.keys())
+
+
+async def test_closing_ends_what_is_under_way(server: RedisServer) -> None:
+    """Who waits for a server that stands still is told when the store is closed, and no connection comes after that."""
+    store = RedisStore(server.url)
+    async with store:
+        await asyncio.gather(*(store.put(f"k{number}", b"v") for number in range(5)))
+        server.stall()
+        calls = [asyncio.create_task(call) for call in (store.get("k1"), store.put("k2", b"w"), store.exists("k3"))]
+        await asyncio.sleep(0.05)  # they are sent
+
+    try:
+        async with asyncio.timeout(10):
+            errors = await asyncio.gather(*calls, return_exceptions=True)
+    finally:
+        server.go_on()
+
+    assert [StoreClosedError] * 3 == [type(error) for error in errors]
+    with server.client() as client:
+        async with asyncio.timeout(10):
+            while len(client.client_list()) > 1:  # noqa: ASYNC110  # the server has no event for it
+                await asyncio.sleep(0.01)
 
 
 async def test_cancellation_does_not_wait_for_a_server_that_stands_still(server: RedisServer) -> None:

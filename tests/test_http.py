@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
@@ -361,3 +363,33 @@ async def test_answer_that_is_left_holds_no_connection(server: OddServer, store:
             await reader.read(1)
 
     assert TEXT * 10 == await store.get("k")
+
+
+async def test_many_readers_at_once(server: OddServer, store: HttpStore) -> None:
+    """However many one has open, another can be opened, and the other methods work."""
+    server.put("k", TEXT * 10)
+
+    async with AsyncExitStack() as opened, asyncio.timeout(20):
+        readers = [await opened.enter_async_context(store.open("k")) for _ in range(150)]
+
+        assert [b"0123"] * 150 == [await reader.read(4) for reader in readers]
+        assert len(TEXT * 10) == len(await store.get("k"))
+
+
+async def test_many_gets_at_once(server: OddServer, store: HttpStore) -> None:
+    """A thousand calls do not make a thousand connections: they wait their turn."""
+    under_way, most = 0, 0
+
+    async def odd(request: web.BaseRequest) -> web.StreamResponse | None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return None
+
+    server.put("k", b"v")
+    server.odd = odd
+
+    assert [b"v"] * 300 == await asyncio.gather(*(store.get("k") for _ in range(300)))
+    assert 64 == most

@@ -136,18 +136,18 @@ class HttpStore(ObjectStore):
         return await self._on().reading.get(key, byte_range)
 
     async def exists(self, key: str) -> bool:
-        reading = self._on().reading
-        return await self._patience.persist(lambda: reading.exists(key))
+        session, reading, _ = self._on()
+        return await self._patience.persist(lambda: session.turn(lambda: reading.exists(key)))
 
     async def head(self, key: str) -> ObjectInfo:
-        reading = self._on().reading
-        return await self._patience.persist(lambda: reading.describe(key))
+        session, reading, _ = self._on()
+        return await self._patience.persist(lambda: session.turn(lambda: reading.describe(key)))
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
-        reading = self._on().reading
+        session, reading, _ = self._on()
         async with AsyncExitStack() as opened:
-            yield await self._patience.persist(lambda: reading.begin(key, byte_range, opened))
+            yield await self._patience.persist(lambda: session.turn(lambda: reading.begin(key, byte_range, opened)))
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         reading = self._on().reading

@@ -66,7 +66,7 @@ class Reading:
                     raise
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-            return await self._patience.persist(attempt)
+            return await self._patience.persist(lambda: self._session.turn(attempt))
 
     async def begin(self, key: str, byte_range: ByteRange | None, opened: AsyncExitStack) -> ObjectReader:
         """Return, in one attempt, a reader whose first answer has begun; *opened* closes it."""
@@ -166,7 +166,7 @@ class Reading:
             finally:
                 answer.close()
 
-        return await self._patience.persist(attempt)
+        return await self._patience.persist(lambda: self._session.turn(attempt))
 
     def _described(self, answer: Answer, key: str) -> tuple[int, Described | None]:
         """Return where the answer's body begins, and the object as it describes it."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from storage.errors import StorageError, StoreUnavailableError, UnsupportedOperationError
 from storage.network import Patience, Progressing
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Session", "Upload"]
 
-#: Connections of one store; a request more waits for one that is free.
-CONNECTIONS = 64
+T = TypeVar("T")
+
+#: Calls of one store that are under way at once; one more waits its turn.
+CALLS = 64
 
 #: Redirects that one request follows.
 MOST_REDIRECTS = 10
@@ -162,13 +164,24 @@ class Session:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=patience.connect, sock_read=patience.read)
         self._given = given
         self._session = given or aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS), cookie_jar=aiohttp.DummyCookieJar()
+            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
         )
+        self._turns = asyncio.Semaphore(CALLS)
 
     async def close(self) -> None:
         """Close what was opened; a session that was given stays open."""
         if self._given is None:
             await self._session.close()
+
+    async def turn(self, call: Callable[[], Awaitable[T]]) -> T:
+        """
+        Return what *call* gives, when it is its turn.
+
+        It is for what comes to an end by itself. Open readers and streams that are put have no turn: they would wait
+        for each other, and those whom their caller has open at the same time for ever.
+        """
+        async with self._turns:
+            return await call()
 
     async def send(
         self,

@@ -87,10 +87,10 @@ class Writing:
             elif not 200 <= answer.status < 300:
                 raise error_of(answer.status, answer.headers, key, self._store)
 
-        await self._patience.persist(attempt)
+        await self._patience.persist(lambda: self._session.turn(attempt))
 
     async def _put_bytes(self, key: str, data: bytes, condition: Mapping[str, str]) -> str:
-        return await self._patience.persist(lambda: self._put(key, data, condition))
+        return await self._patience.persist(lambda: self._session.turn(lambda: self._put(key, data, condition)))
 
     async def _put(self, key: str, data: bytes | Upload, condition: Mapping[str, str]) -> str:
         answer = await self._send("PUT", key, condition, data)

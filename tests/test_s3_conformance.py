@@ -67,7 +67,8 @@ class TestBucketStore(StoreConformance):
             if request.function.__name__ in tests:
                 pytest.skip(f"{request.param}: {reason}")
         self.server = servers.get(request.param)
-        self.many = 1203 if request.param == "ceph" else 120  # pages of keys take some time
+        paged = request.param == "ceph" and request.function.__name__ == "test_listing_goes_on_over_pages"
+        self.many = 1203 if paged else 120  # a page of keys takes its time
         self.prefix = f"t{next(self.numbers)}/"
         async with self._store() as store:
             await store.create_bucket()

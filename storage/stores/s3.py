@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +20,6 @@ from storage.errors import (
     ConfigError,
     InvalidKeyError,
     KeyNotFoundError,
-    OutcomeUnknownError,
     PreconditionFailedError,
     RangeNotSatisfiableError,
     StorageError,
@@ -33,7 +32,8 @@ from storage.reader import BytesReader, ObjectReader
 from storage.stores.s3_attributes import decoded_size, describe, guessed_type, headers_for
 from storage.stores.s3_client import Body, ClientBucket, Listed, Page
 from storage.stores.s3_compressing import compressed, decompressed
-from storage.stores.s3_conditions import Claim, honours_conditions
+from storage.stores.s3_conditions import Claim, delete_version, honours_conditions
+from storage.stores.s3_errors import about
 from storage.stores.s3_publishing import Publishing
 from storage.stores.s3_reader import BucketReader, range_header
 from storage.stores.s3_resuming import Resuming
@@ -184,7 +184,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         if byte_range is not None:
             async with self.open(key, byte_range=byte_range) as reader:
                 return await reader.read()
-        with _about(inner, key):
+        with about(inner, key):
             answered, data = await self._patience.persist(lambda: bucket.get_bytes(inner, {}))
         size = decoded_size(answered)
         return data if size is None else await decompressed(data, size, key)
@@ -205,7 +205,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             await self._need_conditions(key, if_absent, if_match)
         claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
         parts = parts_of(data)
-        with _about(inner, key):
+        with about(inner, key):
             first = await anext(parts)
             second = await anext(parts, None)
             if second is not None:
@@ -219,12 +219,12 @@ class BucketStore(Publishing, Resuming, ObjectStore):
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         bucket, inner = await self._bucket(), self._inner(key)
-        with _about(inner, key):
+        with about(inner, key):
             if if_match is None:
                 await self._patience.persist(lambda: bucket.delete(inner, None))
             else:
                 await self._need_conditions(key, False, if_match)
-                await self._delete_version(bucket, inner, key, if_match)
+                await delete_version(bucket, self._patience, inner, key, if_match)
 
     async def exists(self, key: str) -> bool:
         try:
@@ -235,14 +235,14 @@ class BucketStore(Publishing, Resuming, ObjectStore):
 
     async def head(self, key: str) -> ObjectInfo:
         bucket, inner = await self._bucket(), self._inner(key)
-        with _about(inner, key):
+        with about(inner, key):
             return describe(await self._patience.persist(lambda: bucket.head(inner)), key)
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         bucket, inner = await self._bucket(), self._inner(key)
         async with AsyncExitStack() as opened:
-            with _about(inner, key):
+            with about(inner, key):
                 answered, body = await self._begin(bucket, inner, byte_range, opened)
                 info = describe(answered, key)
                 start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
@@ -327,7 +327,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             return await defaults.copy(self, source, target, if_absent=if_absent)
         bucket, inner = await self._bucket(), self._inner(target)
         origin = self._inner(source)
-        with _about(origin, source):
+        with about(origin, source):
             found = await self._patience.persist(lambda: bucket.head(origin))
             info = describe(found, source)
             headers = headers_for(info.attributes, target)
@@ -383,28 +383,6 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         if if_match is not None and _ETAG.fullmatch(if_match) is None:
             raise PreconditionFailedError(key, store=self)  # servers take some of these for a wildcard, or a list
 
-    async def _delete_version(self, bucket: ClientBucket, inner: str, key: str, if_match: str) -> None:
-        lost = False
-
-        async def attempt() -> None:
-            nonlocal lost
-            try:
-                if describe(await bucket.head(inner), key).etag != if_match:
-                    raise PreconditionFailedError(key, store=self)
-                await bucket.delete(inner, if_match)
-            except StorageError as error:
-                if lost and isinstance(error, KeyNotFoundError | PreconditionFailedError):
-                    raise OutcomeUnknownError(
-                        "the answer was lost, and the object is gone or another version now", key=key, store=self
-                    ) from error
-                lost = lost or error.retryable
-                raise
-
-        try:
-            await self._patience.persist(attempt)
-        except KeyNotFoundError as error:
-            raise PreconditionFailedError(key, store=self) from error
-
     # -- about itself ------------------------------------------------------------------------------------------------
 
     @property
@@ -424,17 +402,6 @@ _ETAG = re.compile(r"[!#-)+\--~]+")
 
 #: Behind every key that starts with what it is put behind: no character is greater.
 _LAST = chr(0x10FFFF)
-
-
-@contextmanager
-def _about(inner: str, key: str) -> Iterator[None]:
-    """Let errors about a key of the bucket speak of the caller's; any other, of his own stream say, stays as it is."""
-    try:
-        yield
-    except StorageError as error:
-        if error.key == inner:
-            error.about(key)
-        raise
 
 
 async def _before(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

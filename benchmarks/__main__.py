@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks import costs, decorators, peers
+from benchmarks import buckets, costs, decorators, peers, redis
 from benchmarks.harness import Comparison, Plan, Result, measure
 
 #: In the order of the table. Each makes what it measures when it is entered, and takes it away when it is left.
@@ -30,6 +30,11 @@ COMPARISONS: list[Callable[[], AbstractAsyncContextManager[Comparison]]] = [
     peers.sync_file_get,
     peers.sqlite_put,
     peers.sqlite_get,
+    buckets.bucket_get,
+    buckets.bucket_put,
+    buckets.bucket_large_put,
+    buckets.bucket_large_get,
+    *((redis.redis_put, redis.redis_get) if redis.SERVER else ()),
 ]
 
 #: Enough to see that every benchmark still runs.
@@ -69,7 +74,7 @@ async def run(plan: Plan, chosen: str) -> list[dict[str, Any]]:
     for prepare in COMPARISONS:
         if chosen in f"{prepare.__module__}.{prepare.__name__}":
             async with prepare() as comparison:
-                results = await measure(comparison, plan)
+                results = await measure(comparison, plan) if comparison.contenders else []
             show(comparison, results)
             measured += [{"comparison": comparison.title, **asdict(result)} for result in results]
     return measured

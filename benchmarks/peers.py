@@ -51,8 +51,8 @@ def called(function: Callable[[str], object]) -> Work:
     return work
 
 
-def at_once(operation: Operation) -> Work:
-    """Return the work of `TASKS` tasks that share the operations."""
+def at_once(operation: Operation, tasks: int = TASKS) -> Work:
+    """Return the work of so many tasks, which share the operations."""
 
     async def work(count: int) -> None:
         numbers = iter(range(count))
@@ -62,7 +62,7 @@ def at_once(operation: Operation) -> Work:
                 await operation(KEYS[number % len(KEYS)])
 
         async with anyio.create_task_group() as group:
-            for _ in range(TASKS):
+            for _ in range(tasks):
                 group.start_soon(task)
 
     return work

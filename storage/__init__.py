@@ -87,6 +87,9 @@ if TYPE_CHECKING:
     from storage.stores.dict import DictStore as DictStore
     from storage.stores.filesystem import FilesystemStore as FilesystemStore
     from storage.stores.hashdir import HashdirStore as HashdirStore
+    from storage.stores.http import HttpStore as HttpStore
+    from storage.stores.redis import RedisStore as RedisStore
+    from storage.stores.s3 import BucketStore as BucketStore
     from storage.stores.safe_filesystem import SafeFilesystemStore as SafeFilesystemStore
     from storage.stores.sqlite import SqliteStore as SqliteStore
     from storage.stores.zip import ZipStore as ZipStore
@@ -106,6 +109,7 @@ _HOMES = {
     "Attributes": "storage.types",
     "Base64Store": "storage.decorators.base64",
     "BinaryFile": "storage.decorators.buffer",
+    "BucketStore": "storage.stores.s3",
     "BufferStore": "storage.decorators.buffer",
     "BulkError": "storage.errors",
     "ByteRange": "storage.types",
@@ -133,6 +137,7 @@ _HOMES = {
     "GzipStore": "storage.decorators.gzip",
     "HashPrefixStore": "storage.decorators.hash_prefix",
     "HashdirStore": "storage.stores.hashdir",
+    "HttpStore": "storage.stores.http",
     "Interceptor": "storage.decorators.interceptor",
     "InvalidKeyError": "storage.errors",
     "Json": "storage.decorators.json",
@@ -157,6 +162,7 @@ _HOMES = {
     "Progress": "storage.copying",
     "RangeNotSatisfiableError": "storage.errors",
     "ReadonlyStore": "storage.decorators.readonly",
+    "RedisStore": "storage.stores.redis",
     "RegexValidatingStore": "storage.decorators.regex_validating",
     "Registry": "storage.store_registry",
     "RetryingStore": "storage.decorators.retrying",

@@ -78,3 +78,7 @@ class Progressing:
     def step(self) -> None:
         """Say that something has moved."""
         self._limit.reschedule(self._loop.time() + self._seconds)
+
+    def rest(self) -> None:
+        """Let no time pass until the next `step`: it is not the other side that is waited for."""
+        self._limit.reschedule(None)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Base64Store",
+    "BucketStore",
     "BufferStore",
     "CachingStore",
     "ChecksumStore",
@@ -57,6 +58,7 @@ __all__ = [
     "GzipStore",
     "HashPrefixStore",
     "HashdirStore",
+    "HttpStore",
     "JsonStore",
     "KeyValidatingStore",
     "LoggingStore",
@@ -66,6 +68,7 @@ __all__ = [
     "ObjectStore",
     "PrefixStore",
     "ReadonlyStore",
+    "RedisStore",
     "RegexValidatingStore",
     "RetryingStore",
     "RoutingStore",
@@ -282,6 +285,157 @@ class Base64Store(ObjectStore):
 
         @property
         def async_store(self) -> storage.Base64Store: ...
+
+
+class BucketStore(ObjectStore):
+    """
+    Objects in a bucket of Amazon S3, or of a server that speaks like it (Ceph, MinIO, R2, ...).
+
+    Use it inside ``with``; entering asks the network for nothing. One store belongs to one event loop.
+
+    Args:
+        bucket_name: the bucket.
+        endpoint_url: where the server is; None for Amazon's own.
+        s3_access_key: whose requests they are; None to let aiobotocore find credentials (environment, profile, role).
+        s3_secret_key: the secret that belongs to it.
+        session_token: for credentials that expire.
+        region: where the bucket is; None for what the environment says.
+        prefix: put before every key, as it is.
+        client: an S3 client of aiobotocore's to use for everything; it stays open, and yours.
+        path_style: whether the bucket stands in the URL's path, not in its host; None: with an *endpoint_url* it does.
+        anonymous: whether requests are not signed, for what everybody may read.
+        ca_bundle: a file with the certificates to trust, for a server with one of its own.
+        cache_control: the ``Cache-Control`` of objects that are put without one.
+        compress: whether text, JSON and the like are kept as gzip under ``Content-Encoding``, where an object comes
+            whole or fits into a part of an upload. They are read as they were, whatever this says.
+        conditions: ``"auto"`` tries, once, before the first write on a condition, whether the server keeps conditions;
+            ``"trust"`` takes it for granted, ``"off"`` refuses them.
+        connect_timeout: seconds, or a timedelta, until a connection must be there.
+        read_timeout: seconds without any progress until an attempt is given up, uploads included.
+        retry_timeout: seconds within which attempts are begun, all those of one call together.
+    """
+
+    def __init__(
+        self,
+        bucket_name: str,
+        *,
+        endpoint_url: str | None = None,
+        s3_access_key: str | None = None,
+        s3_secret_key: str | None = None,
+        session_token: str | None = None,
+        region: str | None = None,
+        prefix: str = "",
+        client: Any = None,
+        path_style: bool | None = None,
+        anonymous: bool = False,
+        ca_bundle: str | None = None,
+        cache_control: str | None = None,
+        compress: bool = False,
+        conditions: Literal["auto", "trust", "off"] = "auto",
+        connect_timeout: float | timedelta = 5,
+        read_timeout: float | timedelta = 20,
+        retry_timeout: float | timedelta = 60,
+    ) -> None:
+        work = storage.BucketStore(
+            bucket_name,
+            endpoint_url=endpoint_url,
+            s3_access_key=s3_access_key,
+            s3_secret_key=s3_secret_key,
+            session_token=session_token,
+            region=region,
+            prefix=prefix,
+            client=client,
+            path_style=path_style,
+            anonymous=anonymous,
+            ca_bundle=ca_bundle,
+            cache_control=cache_control,
+            compress=compress,
+            conditions=conditions,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            retry_timeout=retry_timeout,
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.BucketStore: ...
+
+    def create_bucket(self) -> None:
+        """Make the bucket, in the store's region; one that is there and yours already is no error."""
+        self._run(self.async_store.create_bucket())
+
+    def probe(self) -> bool:
+        """
+        Ask the server, on an object of our own, whether it keeps conditions; `capabilities` knows it then.
+
+        With ``conditions="auto"`` it is done before the first write on a condition, if not earlier.
+        """
+        return self._run(self.async_store.probe())
+
+    def presigned_get(self, key: str, expiry: float | timedelta = 3600) -> str:
+        """
+        Return a URL by which anybody can read the object for *expiry* seconds, a week at most.
+
+        It asks the server for nothing: whether there is such an object is not known.
+        """
+        return self._run(self.async_store.presigned_get(key, expiry))
+
+    def presigned_put(self, key: str, expiry: float | timedelta = 3600, *, content_type: str | None = None) -> str:
+        """
+        Return a URL by which anybody can put the object for *expiry* seconds, a week at most.
+
+        With a *content_type* the request must have that ``Content-Type``; without, some servers want it to have none.
+        """
+        return self._run(self.async_store.presigned_put(key, expiry, content_type=content_type))
+
+    def url(self, key: str) -> str:
+        """Return the object's plain URL, which is of use when the object is public."""
+        return self._run(self.async_store.url(key))
+
+    def make_public(self, key: str) -> None:
+        """
+        Let everybody read the object.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+            UnsupportedOperationError: the server has no access lists, or they are off for the bucket.
+        """
+        self._run(self.async_store.make_public(key))
+
+    def make_private(self, key: str) -> None:
+        """
+        Let nobody read the object who has no permission by the bucket's own rules.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+            UnsupportedOperationError: the server has no access lists, or they are off for the bucket.
+        """
+        self._run(self.async_store.make_private(key))
+
+    def begin_upload(self, key: str, *, attributes: Attributes | None = None) -> str:
+        """Begin to upload an object in parts, and return the token with which it goes on; it holds no secret."""
+        return self._run(self.async_store.begin_upload(key, attributes=attributes))
+
+    def resume_upload(self, token: str, data: Data) -> str:
+        """
+        Send all of *data* that the server has not got yet, publish the object, and return its etag.
+
+        *data* is the whole object, from its start: parts that the server holds already, byte for byte, are read here
+        and not sent. When it fails, or the process ends, what was sent stays, and the same call goes on from there.
+        Called again after it had succeeded it returns the same.
+
+        Raises:
+            StorageError: the upload was given up, and there is no object of it.
+            ValueError: it is no token.
+        """
+        caller = self._call()
+        return caller.run(self.async_store.resume_upload(token, caller.data(data)))
+
+    def abort_upload(self, token: str) -> None:
+        """Give up an upload, and what was sent of it; one that is over already is no error."""
+        self._run(self.async_store.abort_upload(token))
 
 
 class BufferStore(ObjectStore["BinaryFile | Data", "io.BytesIO"]):
@@ -770,6 +924,71 @@ class HashdirStore(ObjectStore):
         def async_store(self) -> storage.HashdirStore: ...
 
 
+class HttpStore(ObjectStore):
+    """
+    The objects of a web server: the key ``reports/2024.csv`` is the URL ``base_url/reports/2024.csv``.
+
+    It reads from any web server, and writes to one that takes PUT and DELETE. Use it inside ``with``; entering
+    asks the network for nothing. One store belongs to one event loop.
+
+    Args:
+        base_url: the URL below which all keys are; a ``user:password@`` in it is taken for `username` and `password`.
+        token: sent as ``Authorization: Bearer``.
+        username: sent, with the password, as ``Authorization: Basic``.
+        password: the secret that belongs to it.
+        headers: more headers for every request to this server.
+        redirects: whether reads follow redirects; neither credentials nor *headers* go with them to another host.
+        writable: whether the server takes PUT and DELETE.
+        conditions: ``"trust"`` where the server is known to keep ``If-Match`` and ``If-None-Match`` when it writes;
+            many ignore them, nginx among them, so ``"off"`` refuses conditions.
+        listing: ``"autoindex"`` where the server lists directories as nginx does with ``autoindex_format json``; None
+            where it does not, and `keys` raises `UnsupportedOperationError`.
+        connect_timeout: seconds, or a timedelta, until a connection must be there.
+        read_timeout: seconds without any progress until an attempt is given up, uploads included.
+        retry_timeout: seconds within which attempts are begun, all those of one call together.
+        session: a session of aiohttp's to use; it stays open, and yours.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        redirects: bool = False,
+        writable: bool = False,
+        conditions: Literal["trust", "off"] = "off",
+        listing: Literal["autoindex"] | None = None,
+        connect_timeout: float | timedelta = 5,
+        read_timeout: float | timedelta = 20,
+        retry_timeout: float | timedelta = 60,
+        session: Any = None,
+    ) -> None:
+        work = storage.HttpStore(
+            base_url,
+            token=token,
+            username=username,
+            password=password,
+            headers=headers,
+            redirects=redirects,
+            writable=writable,
+            conditions=conditions,
+            listing=listing,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            retry_timeout=retry_timeout,
+            session=session,
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.HttpStore: ...
+
+
 class JsonStore(ObjectStore["JsonLike", "Json"]):
     """
     `put` takes what JSON has (dicts with text for keys, lists, text, numbers, booleans, None), and `get` gives it.
@@ -991,6 +1210,90 @@ class ReadonlyStore(ObjectStore[In, Out]):
 
         @property
         def async_store(self) -> storage.ReadonlyStore[Any, Out]: ...
+
+
+class RedisStore(ObjectStore):
+    """
+    Objects in the memory of a Redis server (6.2 or later, Valkey), for many processes, and for a time where wanted.
+
+    Use it inside ``with``; entering asks the network for nothing. One store belongs to one event loop.
+
+    An object that is put with a ``ttl=``, or by an `ExpiringStore` above, Redis itself removes when its time is up.
+
+    Args:
+        url: ``redis://user:password@host:port/database``, ``rediss://`` with TLS, or ``unix:///path/to/socket``; a
+            query may have what redis-py takes there.
+        prefix: tells this store's objects from those of others in the same database; text without braces.
+        client: a client of ``redis.asyncio`` to use instead, that of a cluster too; it stays open, and yours.
+        connect_timeout: seconds, or a timedelta, until a connection must be there.
+        read_timeout: seconds that the server may take for an answer, of 1 MiB at most, until an attempt is given up.
+        retry_timeout: seconds within which attempts are begun, all those of one call together.
+
+    Raises:
+        ValueError: the URL is none of Redis, or the prefix has braces.
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://localhost:6379/0",
+        *,
+        prefix: str = "",
+        client: Any = None,
+        connect_timeout: float | timedelta = 5,
+        read_timeout: float | timedelta = 20,
+        retry_timeout: float | timedelta = 60,
+    ) -> None:
+        work = storage.RedisStore(
+            url,
+            prefix=prefix,
+            client=client,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            retry_timeout=retry_timeout,
+        )
+        super().__init__(work)
+
+    if TYPE_CHECKING:
+
+        @property
+        def async_store(self) -> storage.RedisStore: ...
+
+    def expires(self, key: str) -> datetime | None:
+        """
+        Return the moment at which Redis removes the object, or None when it stays.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+        """
+        return self._run(self.async_store.expires(key))
+
+    def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> str:
+        """
+        Store *data* as every store does, for a time where that is said.
+
+        Args:
+            key: the name of the object.
+            data: its bytes, or an iterable of them.
+            if_absent: create only.
+            if_match: replace only the version of this etag.
+            attributes: text to keep beside the bytes.
+            ttl: seconds or a timedelta after which Redis removes the object; None leaves it to the deadline of an
+                `ExpiringStore` above, or the attribute ``expires-in`` (seconds as text), and without those is for ever.
+        """
+        caller = self._call()
+        work = self.async_store.put(
+            key, caller.data(data), if_absent=if_absent, if_match=if_match, attributes=attributes, ttl=ttl
+        )
+        return caller.run(work)
 
 
 class RegexValidatingStore(ObjectStore[In, Out]):

@@ -128,8 +128,10 @@ class Capabilities:
     What a store, through all its decorators, really does. The conformance suite selects its tests by this record.
 
     Attributes:
-        readable: objects can be read, and it can be told which there are.
+        readable: objects can be read, and it can be told of each whether it is there.
         writable: objects can be put and deleted.
+        listable: `keys` and what is built on it tell which objects there are, else they raise
+            `UnsupportedOperationError`.
         conditional_put: ``if_absent`` and ``if_match`` of `put` hold, else they raise `UnsupportedOperationError`.
         conditional_delete: ``if_match`` of `delete` holds, likewise.
         attributes: ``attributes=`` of `put` are kept, likewise.
@@ -144,6 +146,7 @@ class Capabilities:
 
     readable: bool = True
     writable: bool = True
+    listable: bool = True
     conditional_put: bool = False
     conditional_delete: bool = False
     attributes: bool = False

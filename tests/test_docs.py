@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from server_redis import redis_server
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -66,8 +67,19 @@ async def _awaited(code: Any, namespace: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_of_a_page_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """Warnings are errors, also those of what is left open."""
+    if page.name == "s3.md":
+        monkeypatch.setenv("S3_URL", request.getfixturevalue("servers").get("ministack").url)
+    with contextlib.ExitStack() as servers:
+        if page.name == "redis.md":
+            monkeypatch.setenv("REDIS_URL", servers.enter_context(redis_server()).url)
+        _run_page(page, tmp_path, monkeypatch)
+
+
+def _run_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for file in _FILE.finditer(page.read_text()):

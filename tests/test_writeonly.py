@@ -57,7 +57,7 @@ def test_capabilities_are_those_of_writing() -> None:
     """What is about reading is off, conditions and attributes are as they are below."""
     off = {name for name, on in asdict(WriteonlyStore(DictStore()).capabilities).items() if not on}
 
-    assert {"readable", "ranges", "cheap_head", "bounded_listing", "multi_process"} == off
+    assert {"readable", "listable", "ranges", "cheap_head", "bounded_listing", "multi_process"} == off
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ class Writer:
         if not family:
             return ""
         (module, node), *further = family
-        base = node.bases[0]
+        base = node.bases[0] if node.bases else None
         if isinstance(base, ast.Subscript):
             inner = base.slice.elts if isinstance(base.slice, ast.Tuple) else [base.slice]
             names = [sync_type(module, each) for each in inner]

@@ -11,7 +11,16 @@ from datetime import UTC, datetime, timedelta
 from storage.durations import seconds
 from storage.types import Attributes, ObjectInfo
 
-__all__ = ["CLOCK", "LIFETIME", "Clock", "deadline_of", "lifetime", "with_deadline", "without_deadline"]
+__all__ = [
+    "CLOCK",
+    "LIFETIME",
+    "Clock",
+    "deadline_of",
+    "last_deadline",
+    "lifetime",
+    "with_deadline",
+    "without_deadline",
+]
 
 #: The attribute by which a put says how long its object lives, also through decorators that do not know of it.
 LIFETIME = "expires-in"
@@ -96,6 +105,16 @@ def deadline_of(below: Attributes) -> datetime | None:
     """Return an object's deadline from its attributes below, or None where it has none."""
     text = below.get(DEADLINE)
     return None if text is None else _parsed(text.rpartition(" ")[2])
+
+
+def last_deadline(below: Attributes) -> datetime | None:
+    """
+    Return when an object is gone for every expiring store of a stack, or None where it lives for ever for one of them.
+
+    A store that can forget objects by itself may do so from then on.
+    """
+    deadlines = [_parsed(word) for word in below.get(DEADLINE, NEVER).split(" ")]
+    return None if None in deadlines else max(each for each in deadlines if each is not None)
 
 
 def without_deadline(below: ObjectInfo) -> ObjectInfo:

@@ -140,6 +140,7 @@ class FallbackStore(SeveralStores[In, Out]):
         return self._capable(
             replace(
                 first,
+                listable=all(each.listable for each in every),
                 ranges=all(each.ranges for each in every),
                 streaming=all(each.streaming for each in every),
                 bounded_listing=all(each.bounded_listing for each in every),

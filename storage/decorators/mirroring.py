@@ -274,6 +274,7 @@ class MirroringStore(SeveralStores):
         read = [able[number] for number in self._readable]
         return self._capable(
             Capabilities(
+                listable=all(each.listable for each in read),
                 conditional_put=able[0].conditional_put,
                 conditional_delete=able[0].conditional_delete,
                 attributes=all(each.attributes for each in able),

@@ -78,7 +78,9 @@ class WriteonlyStore(StoreDecorator[In, Out]):
     @property
     def capabilities(self) -> Capabilities:
         below = self.base.capabilities
-        return self._capable(replace(below, readable=False, ranges=False, bounded_listing=False, cheap_head=False))
+        return self._capable(
+            replace(below, readable=False, listable=False, ranges=False, bounded_listing=False, cheap_head=False)
+        )
 
     async def _refused(self, operation: str) -> AsyncIterator[Any]:
         """Return a listing that is refused when it begins, like every other call that is awaited."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from storage import defaults
 from storage.base import ObjectStore
@@ -19,7 +20,6 @@ from storage.errors import (
     ConfigError,
     InvalidKeyError,
     KeyNotFoundError,
-    OutcomeUnknownError,
     PreconditionFailedError,
     RangeNotSatisfiableError,
     StorageError,
@@ -28,15 +28,21 @@ from storage.errors import (
 )
 from storage.keys import check_key
 from storage.network import Patience
-from storage.reader import ObjectReader
-from storage.stores.s3_attributes import describe, headers_for
+from storage.reader import BytesReader, ObjectReader
+from storage.stores.s3_attributes import decoded_size, describe, guessed_type, headers_for
 from storage.stores.s3_client import Body, ClientBucket, Listed, Page
-from storage.stores.s3_conditions import Claim, honours_conditions
+from storage.stores.s3_compressing import compressed, decompressed
+from storage.stores.s3_conditions import Claim, delete_version, honours_conditions
+from storage.stores.s3_errors import about
 from storage.stores.s3_publishing import Publishing
 from storage.stores.s3_reader import BucketReader, range_header
+from storage.stores.s3_resuming import Resuming
 from storage.stores.s3_session import Account, Session
 from storage.stores.s3_upload import COPY_LIMIT, copy_in_parts, parts_of, upload_in_parts
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+
+if TYPE_CHECKING:
+    from storage.config.urls import StoreUrl
 
 __all__ = ["BucketStore"]
 
@@ -44,7 +50,7 @@ __all__ = ["BucketStore"]
 LONGEST_KEY, PAGE = 1024, 1000
 
 
-class BucketStore(Publishing, ObjectStore):
+class BucketStore(Publishing, Resuming, ObjectStore):
     """
     Objects in a bucket of Amazon S3, or of a server that speaks like it (Ceph, MinIO, R2, ...).
 
@@ -60,6 +66,11 @@ class BucketStore(Publishing, ObjectStore):
         prefix: put before every key, as it is.
         client: an S3 client of aiobotocore's to use for everything; it stays open, and yours.
         path_style: whether the bucket stands in the URL's path, not in its host; None: with an *endpoint_url* it does.
+        anonymous: whether requests are not signed, for what everybody may read.
+        ca_bundle: a file with the certificates to trust, for a server with one of its own.
+        cache_control: the ``Cache-Control`` of objects that are put without one.
+        compress: whether text, JSON and the like are kept as gzip under ``Content-Encoding``, where an object comes
+            whole or fits into a part of an upload. They are read as they were, whatever this says.
         conditions: ``"auto"`` tries, once, before the first write on a condition, whether the server keeps conditions;
             ``"trust"`` takes it for granted, ``"off"`` refuses them.
         connect_timeout: seconds, or a timedelta, until a connection must be there.
@@ -79,6 +90,10 @@ class BucketStore(Publishing, ObjectStore):
         prefix: str = "",
         client: Any = None,
         path_style: bool | None = None,
+        anonymous: bool = False,
+        ca_bundle: str | None = None,
+        cache_control: str | None = None,
+        compress: bool = False,
         conditions: Literal["auto", "trust", "off"] = "auto",
         connect_timeout: float | timedelta = 5,
         read_timeout: float | timedelta = 20,
@@ -88,12 +103,25 @@ class BucketStore(Publishing, ObjectStore):
             raise ValueError(f"conditions is 'auto', 'trust' or 'off', not {conditions!r}")
         if (s3_access_key is None) != (s3_secret_key is None):
             raise ConfigError("s3_access_key and s3_secret_key belong together: give both, or neither")
+        if anonymous and s3_access_key is not None:
+            raise ConfigError("anonymous=True signs nothing: leave out s3_access_key and s3_secret_key")
         self.bucket_name = bucket_name
         self.endpoint_url = endpoint_url
         self.prefix = prefix
+        self.region = region
+        self.cache_control = cache_control
+        self.compress = compress
         self.conditions = conditions
         self._account = Account(
-            bucket_name, endpoint_url, s3_access_key, s3_secret_key, session_token, region, path_style
+            bucket_name,
+            endpoint_url,
+            s3_access_key,
+            s3_secret_key,
+            session_token,
+            region,
+            path_style,
+            anonymous,
+            ca_bundle,
         )
         self._client = client
         self._patience = Patience(connect_timeout, read_timeout, retry_timeout)
@@ -122,8 +150,29 @@ class BucketStore(Publishing, ObjectStore):
             )
         return await session.bucket()
 
+    @classmethod
+    def _from_url(cls, url: StoreUrl) -> ObjectStore:
+        """``s3://bucket/prefix?endpoint_url=...``; the credentials may stand before the bucket: ``s3://key:secret@bucket``."""
+        if url.port is not None or not url.host:
+            raise ConfigError(
+                "s3 URL: it is s3://bucket/prefix; where the server is says ?endpoint_url=http://host:port"
+            )
+        given: dict[str, object] = {"bucket_name": url.host}
+        if url.path.strip("/"):
+            given["prefix"] = url.path.removeprefix("/")
+        if url.user:
+            given |= {"s3_access_key": url.user, "s3_secret_key": url.password}
+        return url.make(cls, **given)
+
+    async def create_bucket(self) -> None:
+        """Make the bucket, in the store's region; one that is there and yours already is no error."""
+        bucket = await self._bucket()
+        await self._patience.persist(lambda: bucket.create(self.region))
+
     def _inner(self, key: str) -> str:
         inner = self.prefix + check_key(key, self)
+        if "\0" in inner:
+            raise InvalidKeyError("a key in a bucket has no NUL, which no listing could tell", key=key, store=self)
         if len(inner) * 4 > LONGEST_KEY and len(inner.encode()) > LONGEST_KEY:
             raise InvalidKeyError(f"a key in a bucket has at most {LONGEST_KEY} bytes in UTF-8", key=key, store=self)
         return inner
@@ -135,9 +184,10 @@ class BucketStore(Publishing, ObjectStore):
         if byte_range is not None:
             async with self.open(key, byte_range=byte_range) as reader:
                 return await reader.read()
-        with _about(inner, key):
-            _, data = await self._patience.persist(lambda: bucket.get_bytes(inner, {}))
-        return data
+        with about(inner, key):
+            answered, data = await self._patience.persist(lambda: bucket.get_bytes(inner, {}))
+        size = decoded_size(answered)
+        return data if size is None else await decompressed(data, size, key)
 
     async def put(
         self,
@@ -149,31 +199,32 @@ class BucketStore(Publishing, ObjectStore):
         attributes: Attributes | None = None,
     ) -> str:
         bucket, inner = await self._bucket(), self._inner(key)
-        check_conditions(if_absent, if_match)
-        headers = headers_for(check_attributes(attributes), key)
+        headers = self._headers(attributes, key)
         conditional = if_absent or if_match is not None
         if conditional:
-            await self._need_conditions(bucket, key)
+            await self._need_conditions(key, if_absent, if_match)
         claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
         parts = parts_of(data)
-        with _about(inner, key):
+        with about(inner, key):
             first = await anext(parts)
             second = await anext(parts, None)
             if second is not None:
                 joined = _before([first, second], parts)
                 return await upload_in_parts(bucket, self._patience, inner, joined, headers, claim)
+            if self.compress:
+                first, headers = await compressed(first, headers)
             if conditional:
                 return await claim.make(lambda: bucket.put(inner, first, headers | claim.mark | claim.condition))
             return await self._patience.persist(lambda: bucket.put(inner, first, headers))
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         bucket, inner = await self._bucket(), self._inner(key)
-        with _about(inner, key):
+        with about(inner, key):
             if if_match is None:
                 await self._patience.persist(lambda: bucket.delete(inner, None))
             else:
-                await self._need_conditions(bucket, key)
-                await self._delete_version(bucket, inner, key, if_match)
+                await self._need_conditions(key, False, if_match)
+                await delete_version(bucket, self._patience, inner, key, if_match)
 
     async def exists(self, key: str) -> bool:
         try:
@@ -184,34 +235,44 @@ class BucketStore(Publishing, ObjectStore):
 
     async def head(self, key: str) -> ObjectInfo:
         bucket, inner = await self._bucket(), self._inner(key)
-        with _about(inner, key):
+        with about(inner, key):
             return describe(await self._patience.persist(lambda: bucket.head(inner)), key)
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         bucket, inner = await self._bucket(), self._inner(key)
         async with AsyncExitStack() as opened:
-            with _about(inner, key):
-                info, body = await self._begin(bucket, inner, key, byte_range, opened)
+            with about(inner, key):
+                answered, body = await self._begin(bucket, inner, byte_range, opened)
+                info = describe(answered, key)
                 start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
+                if decoded_size(answered) is not None:  # it is small
+                    answered, data = await self._patience.persist(lambda: bucket.get_bytes(inner, {}))
+                    info, size = describe(answered, key), decoded_size(answered)
+                    data = data if size is None else await decompressed(data, size, key)
+                    yield BytesReader(info, data, byte_range)
+                    return
             yield BucketReader(info, bucket, inner, self._patience, opened, start, stop, body)
 
     async def _begin(
-        self, bucket: ClientBucket, inner: str, key: str, byte_range: ByteRange | None, opened: AsyncExitStack
-    ) -> tuple[ObjectInfo, Body | None]:
-        """Return the description of an object, and its body where the range has any bytes."""
+        self, bucket: ClientBucket, inner: str, byte_range: ByteRange | None, opened: AsyncExitStack
+    ) -> tuple[Mapping[str, str], Body | None]:
+        """Return the headers of an object, and its body where the range has any bytes."""
         nothing = byte_range is not None and (byte_range.last == 0 or byte_range.stop == byte_range.start)
         if not nothing:
             headers = {} if byte_range is None else {"range": range_header(byte_range)}
             try:
-                answered, body = await self._patience.persist(
-                    lambda: opened.enter_async_context(bucket.get(inner, headers))
-                )
+                return await self._patience.persist(lambda: opened.enter_async_context(bucket.get(inner, headers)))
             except RangeNotSatisfiableError:
                 pass  # the range has no bytes: it starts at the end, or behind it, and the description says which
-            else:
-                return describe(answered, key), body
-        return describe(await self._patience.persist(lambda: bucket.head(inner)), key), None
+        return await self._patience.persist(lambda: bucket.head(inner)), None
+
+    def _headers(self, attributes: Attributes | None, key: str) -> dict[str, str]:
+        """Return the headers of a put."""
+        given = check_attributes(attributes)
+        if self.cache_control is not None:
+            given.setdefault("cache-control", self.cache_control)
+        return headers_for(given, key)
 
     # -- many objects ------------------------------------------------------------------------------------------------
 
@@ -227,7 +288,7 @@ class BucketStore(Publishing, ObjectStore):
         if not delimiter:
             raise ValueError("a delimiter is not empty")
         bucket, cut = await self._bucket(), len(self.prefix)
-        after, more = "", True
+        after, more = "", "\0" not in prefix + delimiter
         while more:
             page = await self._page(bucket, self.prefix + prefix, after, delimiter)
             found = sorted([each.key for each in page.objects] + page.prefixes)
@@ -266,20 +327,28 @@ class BucketStore(Publishing, ObjectStore):
             return await defaults.copy(self, source, target, if_absent=if_absent)
         bucket, inner = await self._bucket(), self._inner(target)
         origin = self._inner(source)
-        with _about(origin, source):
+        with about(origin, source):
             found = await self._patience.persist(lambda: bucket.head(origin))
             info = describe(found, source)
-            if info.size <= COPY_LIMIT:
-                return await self._patience.persist(lambda: bucket.copy(origin, inner, {}))
-            claim = Claim(bucket, self._patience, inner, target, False, None)
             headers = headers_for(info.attributes, target)
-            return await copy_in_parts(bucket, self._patience, origin, inner, info.size, headers, claim)
+            if info.size > COPY_LIMIT:
+                claim = Claim(bucket, self._patience, inner, target)
+                return await copy_in_parts(bucket, self._patience, origin, info.etag, inner, info.size, headers, claim)
+            if guessed_type(source) == guessed_type(target) or decoded_size(found) is not None:
+                return await self._patience.persist(lambda: bucket.copy(origin, inner, {}))
+            headers |= {"x-amz-metadata-directive": "REPLACE", "x-amz-copy-source-if-match": f'"{info.etag}"'}
+            return await self._patience.persist(lambda: bucket.copy(origin, inner, headers))
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        await self.probe()  # it is a copy and a delete, which is on a condition where that can be
+        return await defaults.rename(self, source, target, if_absent=if_absent)
 
     async def _listed(self, prefix: str, start_after: str) -> AsyncIterator[Listed]:
         """Yield what a listing says, a page at a time, under the caller's keys."""
         bucket, cut = await self._bucket(), len(self.prefix)
-        after = start_after and self.prefix + start_after
-        more = True
+        start = start_after.partition("\0")[0]  # no key has one, and servers stumble over it
+        after = start and self.prefix + start
+        more = "\0" not in prefix
         while more:
             page = await self._page(bucket, self.prefix + prefix, after)
             for listed in page.objects:
@@ -304,32 +373,15 @@ class BucketStore(Publishing, ObjectStore):
             self._keeps_conditions = await honours_conditions(bucket, self._patience, self.prefix)
         return self._keeps_conditions
 
-    async def _need_conditions(self, bucket: ClientBucket, key: str) -> None:
+    async def _need_conditions(self, key: str, if_absent: bool, if_match: str | None) -> None:
+        if self._keeps_conditions is None:
+            check_conditions(if_absent, if_match)  # it needs no server to see that they cannot be right
         if not await self.probe():
             why = "conditions='off'" if self.conditions == "off" else "this server ignores or refuses them"
             raise UnsupportedOperationError(f"writes on a condition: {why}", key=key, store=self)
-
-    async def _delete_version(self, bucket: ClientBucket, inner: str, key: str, if_match: str) -> None:
-        lost = False
-
-        async def attempt() -> None:
-            nonlocal lost
-            try:
-                if describe(await bucket.head(inner), key).etag != if_match:
-                    raise PreconditionFailedError(key, store=self)
-                await bucket.delete(inner, if_match)
-            except StorageError as error:
-                if lost and isinstance(error, KeyNotFoundError | PreconditionFailedError):
-                    raise OutcomeUnknownError(
-                        "the answer was lost, and the object is gone or another version now", key=key, store=self
-                    ) from error
-                lost = lost or error.retryable
-                raise
-
-        try:
-            await self._patience.persist(attempt)
-        except KeyNotFoundError as error:
-            raise PreconditionFailedError(key, store=self) from error
+        check_conditions(if_absent, if_match)
+        if if_match is not None and _ETAG.fullmatch(if_match) is None:
+            raise PreconditionFailedError(key, store=self)  # servers take some of these for a wildcard, or a list
 
     # -- about itself ------------------------------------------------------------------------------------------------
 
@@ -345,19 +397,11 @@ class BucketStore(Publishing, ObjectStore):
         return f"{type(self).__name__}({self.bucket_name!r}{where}{self.prefix and f', prefix={self.prefix!r}'})"
 
 
+#: What an etag of a server's can be, without its quotes.
+_ETAG = re.compile(r"[!#-)+\--~]+")
+
 #: Behind every key that starts with what it is put behind: no character is greater.
 _LAST = chr(0x10FFFF)
-
-
-@contextmanager
-def _about(inner: str, key: str) -> Iterator[None]:
-    """Let errors about a key of the bucket speak of the caller's; any other, of his own stream say, stays as it is."""
-    try:
-        yield
-    except StorageError as error:
-        if error.key == inner:
-            error.about(key)
-        raise
 
 
 async def _before(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -10,15 +10,19 @@ from urllib.parse import quote, unquote
 
 from storage.types import Attributes, ObjectInfo
 
-__all__ = ["NONCE", "attributes_of", "describe", "guessed_type", "headers_for"]
+__all__ = ["META", "NONCE", "SIZE", "attributes_of", "decoded_size", "describe", "guessed_type", "headers_for"]
 
 #: Attributes that are headers of their own; every other one is user metadata.
 HEADERS = ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
 
 META = "x-amz-meta-"
+_OURS = META + "-"
 
-#: The metadata by which a writer knows its own object when the answer to a put was lost.
-NONCE = "put-nonce"
+#: The metadata by which a writer knows its own object when the answer to a put was lost. No attribute begins like it.
+NONCE = "-nonce"
+
+#: The metadata that says how large an object was before it was compressed; set by `storage.stores.s3_compressing` only.
+SIZE = "-size"
 
 #: What a server says of an object whose type nobody gave.
 _NO_TYPE = ("", "application/octet-stream", "binary/octet-stream")
@@ -55,16 +59,25 @@ def attributes_of(headers: Mapping[str, str], key: str) -> dict[str, str]:
     if found.get("content-type", "") in (*_NO_TYPE, guessed_type(key)):
         found.pop("content-type", None)
     for name, value in headers.items():
-        if name.startswith(META):
+        if name.startswith(META) and not name.startswith(_OURS):
             found[name[len(META) :]] = unquote(value[len(_MARK) :]) if value.startswith(_MARK) else value
-    found.pop(NONCE, None)
+    if META + SIZE in headers:
+        found.pop("content-encoding", None)  # it is ours, and undone when the object is read
     return dict(sorted(found.items()))
+
+
+def decoded_size(headers: Mapping[str, str]) -> int | None:
+    """Return the size that an object had before we compressed it, None for any other object."""
+    said = headers.get(META + SIZE, "")
+    return int(said) if headers.get("content-encoding") == "gzip" and said.isascii() and said.isdigit() else None
 
 
 def describe(headers: Mapping[str, str], key: str) -> ObjectInfo:
     """Return an object's description from the headers of a GET or HEAD of it, or of a range of it."""
     _, _, whole = headers.get("content-range", "").rpartition("/")
-    size = int(whole) if whole.isdigit() else int(headers.get("content-length", "0"))
+    size = decoded_size(headers)
+    if size is None:
+        size = int(whole) if whole.isdigit() else int(headers.get("content-length", "0"))
     modified = headers.get("last-modified")
     return ObjectInfo(
         key,

@@ -9,9 +9,16 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
-from storage.errors import PermissionDeniedError, StorageError, StoreTimeoutError, StoreUnavailableError
+from storage.errors import (
+    ConfigError,
+    KeyNotFoundError,
+    PermissionDeniedError,
+    StorageError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
 from storage.network import Patience
-from storage.stores.s3_errors import Refusal, error_of
+from storage.stores.s3_errors import Refusal, UploadGoneError, error_of
 
 __all__ = ["Body", "ClientBucket", "Listed", "Page"]
 
@@ -109,6 +116,27 @@ class ClientBucket:
         ]
         return Page(objects, [each["Prefix"] for each in answer.get("CommonPrefixes", ())], answer["IsTruncated"])
 
+    async def create(self, region: str | None) -> None:
+        """Make the bucket, unless it is there and ours."""
+        where = {} if region in (None, "us-east-1") else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        try:
+            await self.call("create_bucket", None, **where)
+        except ConfigError:  # there is one: whose it is, not every server says in the same words
+            await self.call("head_bucket", None)
+
+    async def parts(self, key: str, upload: str) -> dict[int, tuple[int, str]]:
+        """Return size and etag of every part of an upload that the server has, by number."""
+        found: dict[int, tuple[int, str]] = {}
+        answer: Any = {"IsTruncated": True, "NextPartNumberMarker": 0}
+        while answer.get("IsTruncated"):
+            marker = answer["NextPartNumberMarker"]
+            try:
+                answer = await self.call("list_parts", key, Key=key, UploadId=upload, PartNumberMarker=marker)
+            except KeyNotFoundError as cause:  # what Ceph says
+                raise UploadGoneError("there is no such upload", key=key, store=self._store) from cause
+            found.update({each["PartNumber"]: (each["Size"], _etag(each)) for each in answer.get("Parts", ())})
+        return found
+
     async def copy(self, source: str, target: str, headers: Mapping[str, str]) -> str:
         """Copy an object of up to 5 GiB with its attributes inside the bucket, and return the copy's etag."""
         origin = {"Bucket": self._name, "Key": source}
@@ -124,8 +152,8 @@ class ClientBucket:
         """Send one part of an upload, and return its etag."""
         return _etag(await self.call("upload_part", key, Key=key, UploadId=upload, PartNumber=number, Body=data))
 
-    async def copy_part(self, source: str, key: str, upload: str, number: int, byte_range: str) -> str:
-        """Make a range of another object a part of an upload, and return its etag."""
+    async def copy_part(self, source: str, etag: str, key: str, upload: str, number: int, byte_range: str) -> str:
+        """Make a range of an object, of the version with this *etag*, a part of an upload; return the part's etag."""
         answer = await self.call(
             "upload_part_copy",
             source,
@@ -134,6 +162,7 @@ class ClientBucket:
             PartNumber=number,
             CopySource={"Bucket": self._name, "Key": source},
             CopySourceRange=byte_range,
+            CopySourceIfMatch=_quoted(etag),
         )
         return _etag(answer["CopyPartResult"])
 

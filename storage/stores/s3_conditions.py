@@ -13,10 +13,11 @@ from storage.errors import (
     StorageError,
 )
 from storage.network import Patience
-from storage.stores.s3_attributes import META, NONCE
+from storage.stores.s3_attributes import META, NONCE, describe
 from storage.stores.s3_client import ClientBucket
+from storage.stores.s3_errors import RefusedError, UploadGoneError
 
-__all__ = ["Claim", "honours_conditions"]
+__all__ = ["Claim", "delete_version", "honours_conditions"]
 
 
 async def honours_conditions(bucket: ClientBucket, patience: Patience, prefix: str) -> bool:
@@ -43,6 +44,36 @@ async def honours_conditions(bucket: ClientBucket, patience: Patience, prefix: s
         await patience.persist(lambda: bucket.delete(key, None))
 
 
+async def delete_version(bucket: ClientBucket, patience: Patience, inner: str, key: str, if_match: str) -> None:
+    """
+    Delete an object if it is the version of this etag.
+
+    Raises:
+        PreconditionFailedError: it is another version, or there is none.
+        OutcomeUnknownError: an answer was lost, and now it is so.
+    """
+    lost = False
+
+    async def attempt() -> None:
+        nonlocal lost
+        try:
+            if describe(await bucket.head(inner), key).etag != if_match:
+                raise PreconditionFailedError(inner)
+            await bucket.delete(inner, if_match)
+        except StorageError as error:
+            if lost and isinstance(error, KeyNotFoundError | PreconditionFailedError):
+                raise OutcomeUnknownError(
+                    "the answer was lost, and the object is gone or another version now", key=key, store=error.store
+                ) from error
+            lost = lost or (error.retryable and not isinstance(error, RefusedError))
+            raise
+
+    try:
+        await patience.persist(attempt)
+    except KeyNotFoundError as error:
+        raise PreconditionFailedError(key, store=error.store) from error
+
+
 class Claim:
     """
     A write that must not be made twice, or made without being told: one on a condition, or the end of an upload.
@@ -52,7 +83,14 @@ class Claim:
     """
 
     def __init__(
-        self, bucket: ClientBucket, patience: Patience, inner: str, key: str, if_absent: bool, if_match: str | None
+        self,
+        bucket: ClientBucket,
+        patience: Patience,
+        inner: str,
+        key: str,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        nonce: str | None = None,
     ) -> None:
         self._bucket = bucket
         self._patience = patience
@@ -60,7 +98,7 @@ class Claim:
         self._key = key
         self._if_absent = if_absent
         self._if_match = if_match
-        self._nonce = uuid.uuid4().hex
+        self._nonce = nonce or uuid.uuid4().hex
         self.mark = {META + NONCE: self._nonce}
         self.condition: dict[str, str] = {}
         if if_absent:
@@ -84,9 +122,10 @@ class Claim:
             try:
                 return await write()
             except StorageError as error:
-                if error.retryable:
+                if error.retryable and not isinstance(error, RefusedError):
                     lost = error
-                elif lost is not None and isinstance(error, PreconditionFailedError | KeyNotFoundError):
+                elif isinstance(error, PreconditionFailedError | KeyNotFoundError | UploadGoneError):
+                    # also when no answer was lost to us: proxies and clients of others send again by themselves
                     return await self._settled(lost, error)
                 raise
 
@@ -105,16 +144,26 @@ class Claim:
                 raise
             return await self._settled(lost, error)
 
+    async def made(self) -> str | None:
+        """Return the object's etag if it was this write that made it, else None."""
+        try:
+            headers = await self._patience.persist(lambda: self._bucket.head(self._inner))
+        except KeyNotFoundError:
+            return None
+        return headers["etag"].strip('"') if headers.get(META + NONCE) == self._nonce else None
+
     async def _settled(self, lost: StorageError | None, error: StorageError) -> str:
         """Return the etag when the object is ours; else raise *error*, or say that nobody can know."""
         try:
             headers = await self._patience.persist(lambda: self._bucket.head(self._inner))
         except KeyNotFoundError:
-            raise error from lost
-        if headers.get(META + NONCE) == self._nonce:
-            return headers["etag"].strip('"')
-        if self._if_match is not None and headers["etag"].strip('"') != self._if_match:
+            headers = {"etag": ""}
+        etag = headers["etag"].strip('"')
+        if etag and headers.get(META + NONCE) == self._nonce:
+            return etag
+        replaced = self._if_match is not None and etag != self._if_match
+        if lost is not None and (replaced or isinstance(error, UploadGoneError)):
             raise OutcomeUnknownError(
-                "the answer was lost, and the object is another version now", key=self._key, store=error.store
+                "the answer was lost, and the object is another version or gone now", key=self._key, store=error.store
             ) from lost
         raise error from lost

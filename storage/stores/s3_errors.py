@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 from storage.errors import (
@@ -18,27 +20,40 @@ from storage.errors import (
     UnsupportedOperationError,
 )
 
-__all__ = ["Refusal", "error_of", "parse_refusal"]
+__all__ = ["Refusal", "RefusedError", "UploadGoneError", "about", "error_of", "parse_refusal"]
 
 Kind: TypeAlias = "type[StorageError]"
+
+
+class UploadGoneError(StorageError):
+    """There is no such upload in parts: it was completed or given up, or the server's rules have ended it."""
+
+
+class RefusedError(StoreUnavailableError):
+    """The server would not do it now, and did nothing; the same call may succeed later."""
+
 
 #: By the server's own word for it (Amazon S3 API reference, "Error responses"), before the status is looked at.
 _BY_CODE: dict[str, Kind] = {
     "AccessControlListNotSupported": UnsupportedOperationError,
-    "BadDigest": StoreUnavailableError,  # what arrived is not what was sent: send it again
-    "ConditionalRequestConflict": StoreUnavailableError,
+    "BadDigest": RefusedError,  # what arrived is not what was sent: send it again
+    "BucketAlreadyExists": ConfigError,
+    "BucketAlreadyOwnedByYou": ConfigError,
+    "ConcurrentModification": RefusedError,
+    "ConditionalRequestConflict": RefusedError,
     "InternalError": StoreUnavailableError,
     "InvalidAccessKeyId": PermissionDeniedError,
     "NoSuchBucket": ConfigError,
     "NoSuchKey": KeyNotFoundError,
+    "NoSuchUpload": UploadGoneError,
     "NotImplemented": UnsupportedOperationError,
-    "OperationAborted": StoreUnavailableError,
+    "OperationAborted": RefusedError,
     "PreconditionFailed": PreconditionFailedError,
     "QuotaExceeded": StoreFullError,
     "RequestTimeout": StoreTimeoutError,
     "ServiceUnavailable": StoreUnavailableError,
     "SignatureDoesNotMatch": PermissionDeniedError,
-    "SlowDown": StoreUnavailableError,
+    "SlowDown": RefusedError,
 }
 
 _BY_STATUS: dict[int, Kind] = {
@@ -109,3 +124,14 @@ def error_of(refusal: Refusal, key: str | None, store: object) -> StorageError:
         error = kind(f"the server says: {said}", key=key, store=store)
     error.request_id = refusal.request_id
     return error
+
+
+@contextmanager
+def about(inner: str, key: str) -> Iterator[None]:
+    """Let errors about a key of the bucket speak of the caller's; any other, of his own stream say, stays as it is."""
+    try:
+        yield
+    except StorageError as error:
+        if error.key == inner:
+            error.about(key)
+        raise

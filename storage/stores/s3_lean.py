@@ -7,7 +7,9 @@ it in botocore's models and events; a request signed here and sent over aiohttp 
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import hashlib
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +26,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 from storage.network import Patience, Progressing
+from storage.offload import offload
 from storage.stores.s3_client import Body, ClientBucket
 from storage.stores.s3_errors import Refusal, error_of, parse_refusal
 from storage.stores.s3_signing import UNSIGNED, Credentials, presigned_query, quoted, sha256_hex, signed_headers
@@ -35,6 +38,15 @@ __all__ = ["LeanBucket"]
 
 #: Bytes that are written to a connection at once, so that progress is noticed.
 SLICE = 128 << 10
+
+#: Bytes that are hashed in place; more would hold up the event loop.
+QUICK = 256 << 10
+
+#: Requests that are under way at once, one beyond waits; those of readers that are open do not count.
+AT_ONCE = 64
+
+#: Asks for the checksum of a whole object.
+_WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 
 
 class LeanBucket(ClientBucket):
@@ -73,6 +85,7 @@ class LeanBucket(ClientBucket):
         self._encrypted = parts.scheme == "https"
         self._region = region
         self._skew = timedelta()
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     @asynccontextmanager
     async def get(self, key: str, headers: Mapping[str, str]) -> AsyncIterator[tuple[Mapping[str, str], Body]]:
@@ -83,28 +96,37 @@ class LeanBucket(ClientBucket):
             response.close()  # a body that was not read to its end cannot be followed by another answer
 
     async def get_bytes(self, key: str, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
-        response = await self._send("GET", key, headers)
-        async with response:
+        async with self._turns, await self._send("GET", key, {**headers, **_WITH_CHECKSUM}) as response:
             answered, data = _lower(response.headers), await _Streamed(response, key, self._store).read()
         _verify(answered, data, key, self._store)
         return answered, data
 
     async def head(self, key: str) -> Mapping[str, str]:
-        async with await self._send("HEAD", key, {}) as response:
+        async with self._turns, await self._send("HEAD", key, {}) as response:
             return _lower(response.headers)
 
     async def put(self, key: str, data: bytes, headers: Mapping[str, str]) -> str:
-        async with await self._send("PUT", key, headers, data=data) as response:
-            return response.headers["ETag"].strip('"')
+        async with self._turns, await self._send("PUT", key, headers, data=data) as response:
+            return self._etag(response, key)
 
     async def delete(self, key: str, if_match: str | None) -> None:
-        async with await self._send("DELETE", key, {} if if_match is None else {"if-match": f'"{if_match}"'}):
+        condition = {} if if_match is None else {"if-match": f'"{if_match}"'}
+        async with self._turns, await self._send("DELETE", key, condition):
             pass
 
     async def upload_part(self, key: str, upload: str, number: int, data: bytes) -> str:
         query = {"partNumber": str(number), "uploadId": upload}
-        async with await self._send("PUT", key, {}, query=query, data=data) as response:
+        async with self._turns, await self._send("PUT", key, {}, query=query, data=data) as response:
+            return self._etag(response, key)
+
+    def _etag(self, response: aiohttp.ClientResponse, key: str) -> str:
+        """Return the etag of what was put; an answer without one is none, whatever its status says."""
+        try:
             return response.headers["ETag"].strip('"')
+        except KeyError as cause:
+            raise StoreUnavailableError(
+                "the server's answer is no answer to a put", key=key, store=self._store
+            ) from cause
 
     def path(self, key: str) -> str:
         """Return the path of an object's URL, as it is sent and signed."""
@@ -171,9 +193,9 @@ class LeanBucket(ClientBucket):
         sent = {**headers, "host": self._host}
         payload = UNSIGNED
         if data is not None:
-            sent["x-amz-checksum-crc32"] = _crc32(data)
-            if not self._encrypted:
-                payload = sha256_hex(data)
+            about = (data, bool(query), not self._encrypted)
+            checksums, payload = _sealed(*about) if len(data) < QUICK else await offload(_sealed, *about)
+            sent |= checksums
         credentials = await self.credentials()
         if credentials is not None:
             sent = signed_headers(
@@ -206,9 +228,9 @@ class LeanBucket(ClientBucket):
         return refusal
 
     def _error(self, refusal: Refusal, key: str) -> Exception:
-        if 300 <= refusal.status < 400:
-            region = refusal.headers.get("x-amz-bucket-region")
-            where = f"region {region!r}: give it as region=" if region else "another place"
+        region = refusal.headers.get("x-amz-bucket-region", self._region)
+        if 300 <= refusal.status < 400 or region != self._region:
+            where = f"region {region!r}: give it as region=" if region != self._region else "another place"
             return ConfigError(f"the bucket is in {where}", key=key, store=self._store)
         return error_of(refusal, key, self._store)
 
@@ -242,6 +264,20 @@ async def _slices(data: bytes, progress: Progressing) -> AsyncIterator[bytes]:
     for begin in range(0, len(data), SLICE):
         yield bytes(view[begin : begin + SLICE])
         progress.step()
+
+
+def _sealed(data: bytes, part: bool, signed: bool) -> tuple[dict[str, str], str]:
+    """
+    Return the headers with a body's checksum, and what stands for it in the signature.
+
+    A part of an upload cannot have another checksum than its upload was begun with; any can have an MD5.
+    """
+    payload = sha256_hex(data) if signed else UNSIGNED
+    if part:
+        if signed:  # which is a checksum already
+            return {}, payload
+        return {"content-md5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}, payload
+    return {"x-amz-checksum-crc32": _crc32(data), "x-amz-sdk-checksum-algorithm": "CRC32"}, payload
 
 
 def _crc32(data: bytes) -> str:

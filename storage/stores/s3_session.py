@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from storage.errors import PermissionDeniedError
 from storage.network import Patience
 from storage.stores.s3_client import ClientBucket
 from storage.stores.s3_lean import LeanBucket
 
 __all__ = ["Account", "Session"]
 
-#: Connections to one server at once; a request beyond waits for one that is free.
-CONNECTIONS = 64
+#: Connections of the client's at once, for the rare calls.
+CONNECTIONS = 32
 
 
 class Account(NamedTuple):
@@ -28,6 +30,8 @@ class Account(NamedTuple):
     token: str | None
     region: str | None
     path_style: bool | None
+    anonymous: bool = False
+    ca_bundle: str | None = None
 
     def __repr__(self) -> str:
         return f"Account({self.bucket!r}, {self.endpoint_url!r}, {self.region!r})"
@@ -67,17 +71,19 @@ class Session:
             import aiohttp
             from aiobotocore.config import AioConfig
             from aiobotocore.session import get_session
+            from botocore import UNSIGNED
         except ImportError as cause:
             raise ImportError("BucketStore needs aiobotocore: pip install 'stackstore[s3]'") from cause
 
         path_style = account.path_style if account.path_style is not None else account.endpoint_url is not None
         boto = get_session()
+        boto.register_component("data_loader", _models(boto))
         config = AioConfig(
             connect_timeout=self._patience.connect,
             read_timeout=self._patience.read,
             retries={"total_max_attempts": 1},  # we try again ourselves, and know what may be tried twice
             max_pool_connections=CONNECTIONS,
-            signature_version="s3v4",
+            signature_version=UNSIGNED if account.anonymous else "s3v4",
             request_checksum_calculation="when_required",  # else bodies are sent in a form that old servers refuse
             response_checksum_validation="when_required",
             s3={"addressing_style": "path" if path_style else "virtual"},
@@ -90,13 +96,18 @@ class Session:
                 aws_secret_access_key=account.secret_key,
                 aws_session_token=account.token,
                 region_name=account.region or boto.get_config_variable("region") or "us-east-1",
+                verify=account.ca_bundle,
                 config=config,
             )
         )
         client.meta.events.register("before-send.s3", _without_expect)
         session = await self._opened.enter_async_context(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+                connector=aiohttp.TCPConnector(
+                    limit=0,  # LeanBucket counts: an open reader must not keep others from their connection
+                    limit_per_host=0,
+                    ssl=_trusting(account.ca_bundle or boto.get_config_variable("ca_bundle")),
+                ),
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=self._patience.connect, sock_read=self._patience.read
                 ),
@@ -105,16 +116,46 @@ class Session:
                 skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             )
         )
+        # aiohttp would send a PUT again by itself when the connection breaks; whether it may be, only we can tell
+        session._retry_connection = False
         parts = urlsplit(client.meta.endpoint_url)
         origin = (
             f"{parts.scheme}://{parts.netloc}/{account.bucket}"
             if path_style
             else f"{parts.scheme}://{account.bucket}.{parts.netloc}"
         )
-        credentials = client._request_signer._credentials
+        credentials = client._request_signer._credentials  # nothing public gives those that a client refreshes
+        if credentials is None and not account.anonymous:
+            raise PermissionDeniedError(
+                "no credentials: give s3_access_key and s3_secret_key, let the environment have some, or say "
+                "anonymous=True",
+                store=self._store,
+            )
         return LeanBucket(
-            client, credentials, session, account.bucket, origin, client.meta.region_name, self._patience, self._store
+            client,
+            None if account.anonymous else credentials,
+            session,
+            account.bucket,
+            origin,
+            account.region or client.meta.region_name,
+            self._patience,
+            self._store,
         )
+
+
+def _models(boto: Any) -> Any:
+    """Return what reads botocore's descriptions of services; one for all sessions reads them once, in 100 ms."""
+    if "loader" not in _SHARED:
+        _SHARED["loader"] = boto.get_component("data_loader")
+    return _SHARED["loader"]
+
+
+_SHARED: dict[str, Any] = {}
+
+
+def _trusting(ca_bundle: str | None) -> ssl.SSLContext | bool:
+    """Return the certificates to trust: those of a file, or those that the system does."""
+    return True if ca_bundle is None else ssl.create_default_context(cafile=ca_bundle)
 
 
 def _without_expect(request: Any, **kwargs: Any) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
@@ -12,11 +13,12 @@ from storage.concurrency import each
 from storage.data import chunks
 from storage.errors import StorageError
 from storage.network import Patience
+from storage.offload import offload
 from storage.stores.s3_client import ClientBucket
 from storage.stores.s3_conditions import Claim
 from storage.types import Data
 
-__all__ = ["COPY_LIMIT", "PART", "copy_in_parts", "part_size", "parts_of", "upload_in_parts"]
+__all__ = ["COPY_LIMIT", "PART", "copy_in_parts", "part_size", "parts_of", "send_parts", "upload_in_parts"]
 
 #: Bytes of the first parts of an upload; S3 takes none under 5 MiB but the last.
 PART = 8 << 20
@@ -73,29 +75,53 @@ async def upload_in_parts(
     """
     upload = await patience.persist(lambda: bucket.create_upload(key, headers | claim.mark))
     try:
-        etags: dict[int, str] = {}
-
-        async def send(number: int, part: bytes) -> None:
-            etags[number] = await patience.persist(lambda: bucket.upload_part(key, upload, number, part))
-
-        await _at_once(_numbered(parts), send)
-        ordered = [etags[number] for number in sorted(etags)]
-        return await claim.make(lambda: bucket.complete_upload(key, upload, ordered, claim.condition))
+        etags = await send_parts(bucket, patience, key, upload, parts, {})
+        return await claim.make(lambda: bucket.complete_upload(key, upload, etags, claim.condition))
     except BaseException:
         await _abort(bucket, patience, key, upload)
         raise
+
+
+async def send_parts(
+    bucket: ClientBucket,
+    patience: Patience,
+    key: str,
+    upload: str,
+    parts: AsyncIterator[bytes],
+    there: Mapping[int, tuple[int, str]],
+) -> list[str]:
+    """
+    Send the parts of an upload, some at once, and return the etags of all, in order.
+
+    *there* has size and etag of those that the server holds: where they are a part's size and MD5 it is not sent again.
+    """
+    etags: dict[int, str] = {}
+
+    async def send(number: int, part: bytes) -> None:
+        if number in there and there[number] == (len(part), await offload(_md5, part)):
+            etags[number] = there[number][1]
+        else:
+            etags[number] = await patience.persist(lambda: bucket.upload_part(key, upload, number, part))
+
+    await _at_once(_numbered(parts), send)
+    return [etags[number] for number in sorted(etags)]
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 async def copy_in_parts(
     bucket: ClientBucket,
     patience: Patience,
     source: str,
+    etag: str,
     target: str,
     size: int,
     headers: dict[str, str],
     claim: Claim,
 ) -> str:
-    """Copy an object of any size inside the bucket, on the server, and return the copy's etag."""
+    """Copy one version of an object, of any size, inside the bucket on the server, and return the copy's etag."""
     upload = await patience.persist(lambda: bucket.create_upload(target, headers | claim.mark))
     try:
         etags: dict[int, str] = {}
@@ -105,7 +131,9 @@ async def copy_in_parts(
                 yield number, f"bytes={begin}-{min(begin + _COPY_PART, size) - 1}"
 
         async def copy(number: int, byte_range: str) -> None:
-            etags[number] = await patience.persist(lambda: bucket.copy_part(source, target, upload, number, byte_range))
+            etags[number] = await patience.persist(
+                lambda: bucket.copy_part(source, etag, target, upload, number, byte_range)
+            )
 
         await _at_once(ranges(), copy)
         ordered = [etags[number] for number in sorted(etags)]

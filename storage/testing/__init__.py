@@ -1,6 +1,6 @@
 """
 What users test their own stores with: `StoreConformance`, the suite that judges every store of this package, and
-`NASTY_KEYS`, its table of keys that stores get wrong.
+`NASTY_KEYS`, its table of keys that stores get wrong; and `FaultProxy`, for stores behind a network.
 
     class TestMyStore(storage.testing.StoreConformance):
         @pytest.fixture
@@ -22,10 +22,16 @@ if TYPE_CHECKING:
     from storage.testing.harness import Harness as Harness
     from storage.testing.harness import needs as needs
     from storage.testing.keys import NASTY_KEYS as NASTY_KEYS
+    from storage.testing.proxy import Fault as Fault
+    from storage.testing.proxy import FaultProxy as FaultProxy
+    from storage.testing.proxy import ProxiedRequest as ProxiedRequest
 
 _HOMES = {
+    "Fault": "storage.testing.proxy",
+    "FaultProxy": "storage.testing.proxy",
     "Harness": "storage.testing.harness",
     "NASTY_KEYS": "storage.testing.keys",
+    "ProxiedRequest": "storage.testing.proxy",
     "StoreConformance": "storage.testing.conformance",
     "needs": "storage.testing.harness",
 }
@@ -58,7 +64,7 @@ def __getattr__(name: str) -> Any:
         home = _HOMES[name]
     except KeyError:
         raise AttributeError(f"module 'storage.testing' has no attribute {name!r}") from None
-    if name != "NASTY_KEYS":
+    if home in _EXPLAINED or home == "storage.testing.conformance":
         import pytest
 
         pytest.register_assert_rewrite(*(module for module in _EXPLAINED if module not in sys.modules))

@@ -131,7 +131,7 @@ class Attributed(Harness):
 
         assert {"color": "red"} == (await store.head("k")).attributes
 
-    @needs(attributes=False)
+    @needs(attributes=False, listable=None)
     async def test_attributes_are_unsupported(self, store: ObjectStore) -> None:
         """A store that cannot keep attributes refuses them, rather than drop them; none at all are fine."""
         await store.put("k", b"old", attributes={})

@@ -249,7 +249,7 @@ class Conditions(Harness):
 
         assert 1 == sum(await asyncio.gather(*(delete() for _ in range(20))))
 
-    @needs(conditional_delete=False)
+    @needs(conditional_delete=False, listable=None)
     async def test_conditional_delete_is_unsupported(self, store: ObjectStore) -> None:
         """A store that cannot hold a delete's condition refuses it, and deletes nothing."""
         etag = await store.put("k", b"v")

@@ -26,7 +26,7 @@ def needs(**capabilities: bool | None) -> Callable[[T], T]:
     """
     Select a test by the store's capabilities: each named one must be as given; None for one that does not matter.
 
-    A test that says nothing about them needs ``readable`` and ``writable``.
+    A test that says nothing about them needs ``readable``, ``writable`` and ``listable``.
     """
 
     def select(test: T) -> T:
@@ -38,7 +38,8 @@ def needs(**capabilities: bool | None) -> Callable[[T], T]:
 
 def unfit(test: Callable[..., object], able: Capabilities) -> str | None:
     """Return why *test* is not for a store that is able to do this; None where it is."""
-    for name, wanted in {"readable": True, "writable": True, **getattr(test, "needs", {})}.items():
+    usual = {"readable": True, "writable": True, "listable": True}
+    for name, wanted in {**usual, **getattr(test, "needs", {})}.items():
         if wanted is not None and getattr(able, name) is not wanted:
             return f"the store's capability {name!r} is {'off' if wanted else 'on'}"
     return None
@@ -51,10 +52,13 @@ class Harness:
     Attributes:
         large: bytes of the objects that are too large to be treated as small ones.
         many: objects that are too many to be listed or treated at once.
+        late_writes: True for a store behind a network, where a write that was cancelled may be on its way still, and
+            land whole until its time is over. Of the others it is tested that nothing lands late.
     """
 
     large: int = 2_500_000
     many: int = 1203
+    late_writes: bool = False
 
     @pytest.fixture
     def store(self) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage.base import ObjectStore
+from storage.errors import UnsupportedOperationError
 from storage.testing.harness import Harness, each, listed, needs
 
 __all__ = ["Listing"]
@@ -193,3 +194,16 @@ class Listing(Harness):
         """Without one there are no levels."""
         with pytest.raises(ValueError, match="delimiter"):
             await listed(store.children("", ""))
+
+    @needs(writable=None, listable=False)
+    async def test_listing_is_unsupported(self, store: ObjectStore) -> None:
+        """A store that cannot tell which objects it has says so, and does not give a part or nothing."""
+        await self.fill(store, {"a/k": b"v"})
+
+        for list_ in (store.keys, store.scan, store.children):
+            with pytest.raises(UnsupportedOperationError):
+                await listed(list_("a/"))
+        with pytest.raises(UnsupportedOperationError):
+            await store.clear("a/")
+
+        assert b"v" == await store.get("a/k")

@@ -44,7 +44,7 @@ RANGES = {
 class Reading(Harness):
     """What is read is what is there."""
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_get_returns_what_is_there(self, store: ObjectStore) -> None:
         """An object's bytes come back as they are, all 256 of them, and beside others."""
         every_byte = bytes(range(256))
@@ -52,7 +52,7 @@ class Reading(Harness):
 
         assert every_byte == await store.get("k")
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_empty_value_is_a_value(self, store: ObjectStore) -> None:
         """An object of no bytes is there, and is not a missing one."""
         await self.fill(store, {"k": b""})
@@ -63,7 +63,7 @@ class Reading(Harness):
         async with store.open("k") as reader:
             assert b"" == await reader.read()
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_missing_key_is_not_found(self, store: ObjectStore) -> None:
         """Reading what is not there is a KeyNotFoundError, also a KeyError, that carries the caller's key."""
         calls: dict[str, Any] = {
@@ -84,7 +84,7 @@ class Reading(Harness):
             assert isinstance(caught.value, StorageError)
             assert not caught.value.retryable, method
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_exists_tells(self, store: ObjectStore) -> None:
         """What is there exists; a part of its name, or a longer one, does not."""
         await self.fill(store, {"some/key": b"x"})
@@ -100,7 +100,7 @@ class Reading(Harness):
         except ValueError:  # a store may refuse a name such as "some/"
             return False
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_range_of_get_and_open(self, store: ObjectStore) -> None:
         """A range gives its bytes, clamped to the object, and the description stays that of the whole."""
         await self.fill(store, {"k": TEXT})
@@ -112,7 +112,7 @@ class Reading(Harness):
                 assert expected == await reader.read(), name
                 assert b"" == await reader.read(), name
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_range_behind_the_end_is_not_satisfiable(self, store: ObjectStore) -> None:
         """A range that starts behind the end is an error, also a ValueError, in get and in open."""
         objects = {"empty": b"", "k": TEXT}
@@ -128,7 +128,7 @@ class Reading(Harness):
             assert [key, key] == [got.value.key, opened.value.key]
             assert isinstance(got.value, ValueError)
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_range_of_an_empty_object(self, store: ObjectStore) -> None:
         """Of nothing, nothing is left."""
         await self.fill(store, {"k": b""})
@@ -137,7 +137,7 @@ class Reading(Harness):
         assert b"" == await store.get("k", byte_range=ByteRange(0, 5))
         assert b"" == await store.get("k", byte_range=ByteRange.suffix(5))
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_head_agrees_with_get(self, store: ObjectStore) -> None:
         """The description has the caller's key, the whole size and an etag, without attributes that nobody put."""
         await self.fill(store, {"some/key": TEXT})
@@ -149,7 +149,7 @@ class Reading(Harness):
         assert isinstance(info.etag, str)
         assert info.etag
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_modified_is_aware_and_recent(self, store: ObjectStore) -> None:
         """A time that the store knows has a zone and is about now."""
         await self.fill(store, {"k": TEXT})
@@ -160,7 +160,7 @@ class Reading(Harness):
             assert modified.tzinfo is not None
             assert abs(datetime.now(UTC) - modified) < timedelta(minutes=1)
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_open_describes_as_head_does(self, store: ObjectStore) -> None:
         """A reader's info is the object's description."""
         await self.fill(store, {"k": TEXT})
@@ -168,7 +168,7 @@ class Reading(Harness):
         async with store.open("k") as reader:
             assert await store.head("k") == reader.info
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_reader_reads_in_pieces(self, store: ObjectStore) -> None:
         """read(n) gives n bytes while there are so many, then fewer, then none; read(0) gives none."""
         await self.fill(store, {"k": TEXT})
@@ -178,7 +178,7 @@ class Reading(Harness):
 
         assert [b"0123", b"", b"4567", b"89", b""] == pieces
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_reader_iterates_in_bounded_pieces(self, store: ObjectStore) -> None:
         """Iterating a large object gives it in pieces of at most 1 MiB, none of them empty."""
         large = _pattern(self.large)
@@ -190,7 +190,7 @@ class Reading(Harness):
         assert large == b"".join(pieces)
         assert all(0 < len(piece) <= CHUNK for piece in pieces)
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_ranges_of_a_large_object(self, store: ObjectStore) -> None:
         """Ranges across the borders of whatever pieces the store keeps are right, too."""
         large = _pattern(self.large)
@@ -209,7 +209,7 @@ class Reading(Harness):
             async with store.open("k", byte_range=byte_range) as reader:
                 assert large[start:stop] == b"".join([piece async for piece in reader]), name
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_seek_counts_from_where_the_reader_began(self, store: ObjectStore) -> None:
         """A seekable reader goes anywhere in its range; one that is not says that it cannot."""
         await self.fill(store, {"k": TEXT})
@@ -253,7 +253,7 @@ class Reading(Harness):
         assert old == first + rest
         assert not await store.exists("k")
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_readers_do_not_disturb_each_other(self, store: ObjectStore) -> None:
         """Two readers of one object each have their own place in it, and one left half way harms nothing."""
         await self.fill(store, {"k": TEXT})
@@ -264,7 +264,7 @@ class Reading(Harness):
         assert [b"012", b"01234", b"345"] == pieces
         assert TEXT == await store.get("k")
 
-    @needs(writable=None)
+    @needs(writable=None, listable=None)
     async def test_error_in_the_body_of_open_passes(self, store: ObjectStore) -> None:
         """What the caller raises while it reads is the caller's."""
         await self.fill(store, {"k": TEXT})

@@ -43,7 +43,7 @@ READS: dict[str, Callable[[ObjectStore], Awaitable[Any]]] = {
 class Sinks(Harness):
     """What is put is there for others. A store that cannot be read needs the hook `raw`."""
 
-    @needs(readable=False)
+    @needs(readable=False, listable=None)
     async def test_every_read_is_unsupported(self, store: ObjectStore) -> None:
         """A store that cannot be read refuses every method that would, and changes nothing."""
         await store.put("k", b"v")
@@ -55,7 +55,7 @@ class Sinks(Harness):
 
         assert b"v" == await self.raw(store, "k")
 
-    @needs(readable=False)
+    @needs(readable=False, listable=None)
     async def test_sink_takes_objects(self, store: ObjectStore) -> None:
         """Buffers and streams, of nothing or much, singly or in bulk, over others or not."""
         large = bytes(self.large)
@@ -75,7 +75,7 @@ class Sinks(Harness):
             key: await self.raw(store, key) for key in ("a", "empty", "d/stream", "b")
         }
 
-    @needs(readable=False)
+    @needs(readable=False, listable=None)
     async def test_sink_lets_objects_go(self, store: ObjectStore) -> None:
         """A missing one is no error, and what was not meant stays."""
         keys = ["a", "b", "c/d", "c/e", "f"]
@@ -90,7 +90,7 @@ class Sinks(Harness):
         await store.clear()
         assert None is await self.raw(store, "f")
 
-    @needs(readable=False, conditional_put=True)
+    @needs(readable=False, listable=None, conditional_put=True)
     async def test_conditions_of_a_sink_hold(self, store: ObjectStore) -> None:
         """One who puts has the etag, and with that can replace what he put and nothing else."""
         first = await store.put("k", b"1", if_absent=True)

@@ -1,0 +1,54 @@
+"""The one place where what redis-py raises becomes our errors."""
+
+from __future__ import annotations
+
+from storage.errors import (
+    PermissionDeniedError,
+    StorageError,
+    StoreFullError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
+
+__all__ = ["error_of", "is_lost"]
+
+#: First words of a server's answer that says "not now"; redis-py has no classes for some of them.
+_BUSY = ("BUSY", "CLUSTERDOWN", "FAILOVER", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "READONLY", "TRYAGAIN")
+
+#: What a server says of a script that does what its caller may not, and of a long command by nobody it knows.
+_NOT_ALLOWED = ("The user executing the script can't", "unauthenticated")
+
+#: What redis-py says of a connection that it could not make: "Error 111 connecting to ...", "Timeout connecting ...".
+_NOT_SENT = "connecting to"
+
+
+def error_of(cause: Exception, key: str | None, store: str) -> StorageError:
+    """Return the error that *cause*, raised by redis-py, is to the caller, about *key*."""
+    from redis import exceptions as redis
+
+    said = str(cause)
+    code = getattr(cause, "status_code", None) or said.partition(" ")[0]
+    if (
+        isinstance(cause, redis.AuthenticationError | redis.AuthorizationError | redis.NoPermissionError)
+        or code in ("NOAUTH", "NOPERM", "WRONGPASS")
+        or any(words in said for words in _NOT_ALLOWED)
+    ):
+        return PermissionDeniedError(f"the server refused the user: {said}", key=key, store=store)
+    if isinstance(cause, redis.OutOfMemoryError) or "OOM command not allowed" in said:
+        return StoreFullError("the server has no memory left (maxmemory)", key=key, store=store)
+    if isinstance(cause, redis.BusyLoadingError | redis.ReadOnlyError) or code in _BUSY:
+        return StoreUnavailableError(f"the server is not ready: {said}", key=key, store=store)
+    if isinstance(cause, redis.TimeoutError | TimeoutError):
+        return StoreTimeoutError("the server did not answer in time", key=key, store=store)
+    if isinstance(cause, redis.ConnectionError | redis.ClusterError | redis.RedisClusterException | OSError):
+        return StoreUnavailableError(f"no answer: {said}", key=key, store=store)
+    return StorageError(f"the server says: {said}", key=key, store=store)
+
+
+def is_lost(error: StorageError) -> bool:
+    """Say whether what *error* ended was sent and not answered, so that it may have been done."""
+    from redis import exceptions as redis
+
+    cause = error.__cause__
+    answered = isinstance(cause, redis.ResponseError | redis.AuthenticationError | redis.BusyLoadingError)
+    return error.retryable and not answered and _NOT_SENT not in str(cause)

@@ -1,0 +1,51 @@
+"""Buckets of the S3 servers, and stores over them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from aiobotocore.session import get_session
+from servers import Server
+
+from storage.stores.s3 import BucketStore
+
+__all__ = ["BUCKET", "bucket_store", "s3_client", "uploads"]
+
+BUCKET = "bucket"
+
+
+def bucket_store(server: Server, **options: Any) -> BucketStore:
+    """Return a store over the server's bucket, which gives up after seconds."""
+    return BucketStore(
+        **{
+            "bucket_name": BUCKET,
+            "endpoint_url": server.url,
+            "s3_access_key": server.access_key,
+            "s3_secret_key": server.secret_key,
+            "region": "us-east-1",
+            "read_timeout": 10,
+            "retry_timeout": 5,
+            **options,
+        }
+    )
+
+
+def s3_client(server: Server, **options: Any) -> AbstractAsyncContextManager[Any]:
+    """Return a client of aiobotocore's, to look at a bucket past the store."""
+    client: AbstractAsyncContextManager[Any] = get_session().create_client(
+        "s3",
+        endpoint_url=server.url,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        region_name="us-east-1",
+        **options,
+    )
+    return client
+
+
+async def uploads(server: Server) -> list[str]:
+    """Return the keys of uploads in parts that were neither completed nor given up."""
+    async with s3_client(server) as client:
+        answer = await client.list_multipart_uploads(Bucket=BUCKET)
+    return [each["Key"] for each in answer.get("Uploads", ())]

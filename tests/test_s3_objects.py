@@ -1,0 +1,414 @@
+"""Objects of `BucketStore` on real servers: uploads in parts, checksums, compression, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from buckets import BUCKET, bucket_store, s3_client, uploads
+from servers import Server, Servers
+from yarl import URL
+
+import storage.sync
+from storage import (
+    BucketStore,
+    ByteRange,
+    CorruptObjectError,
+    PermissionDeniedError,
+    RangeNotSatisfiableError,
+    StorageError,
+)
+from storage.stores.s3_upload import LARGEST, part_size
+from storage.testing import Fault, FaultProxy, ProxiedRequest
+
+MIB = 1 << 20
+BIG = bytes(range(256)) * (20 * MIB // 256)
+TEXT = b"The same words again and again. " * 1000
+
+
+@pytest.fixture(params=["ministack", "ceph"])
+def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
+    """Give each server that does all there is."""
+    return servers.get(request.param)
+
+
+@pytest.fixture
+async def store(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[BucketStore]:
+    name = re.sub(r"\W+", "-", request.node.name)
+    async with bucket_store(server, prefix=f"{name}/") as store:
+        await store.create_bucket()
+        yield store
+
+
+async def pieces(data: bytes, size: int = MIB) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+
+
+def test_parts_grow_to_the_largest_object() -> None:
+    """10,000 parts, none above what a server takes, hold 5 TiB."""
+    assert LARGEST <= sum(map(part_size, range(1, 10_001)))
+    assert part_size(10_000) <= 5 << 30
+
+
+async def test_parts_are_sent_at_once(server: Server, store: BucketStore) -> None:
+    """Several are on their way at a time, and not all of a large object."""
+    now = most = 0
+    arrived = asyncio.Event()
+
+    def decide(request: ProxiedRequest) -> Fault | None:
+        nonlocal now, most
+        if "partNumber" in request.target:
+            now += 1
+            most = max(most, now)
+            asyncio.get_running_loop().call_later(0.3, left)
+            return Fault(delay=0.3)
+        return None
+
+    def left() -> None:
+        nonlocal now
+        now -= 1
+
+    async with (
+        FaultProxy(server.url, decide) as proxy,
+        bucket_store(server, endpoint_url=proxy.url, prefix=store.prefix) as slow,
+    ):
+        await slow.put("k", pieces(BIG * 3))
+
+    assert not arrived.is_set()
+    assert 2 <= most <= 4
+    assert BIG * 3 == await store.get("k")
+
+
+@pytest.mark.parametrize("how", ["producer fails", "cancelled", "part fails"])
+async def test_failed_upload_leaves_nothing(server: Server, store: BucketStore, how: str) -> None:
+    """No object, no parts that would take room for ever, and the old object stays."""
+    begun = asyncio.Event()
+
+    async def source() -> AsyncIterator[bytes]:
+        yield BIG
+        begun.set()
+        if how == "producer fails":
+            raise ZeroDivisionError
+        if how == "cancelled":
+            await asyncio.Event().wait()
+        yield BIG
+
+    def decide(request: ProxiedRequest) -> Fault | None:
+        if how == "part fails" and "partNumber=4" in request.target:
+            return Fault(answer=(403, b"<Error><Code>AccessDenied</Code></Error>"), times=0)
+        return None
+
+    await store.put("k", b"old")
+    async with (
+        FaultProxy(server.url, decide) as proxy,
+        bucket_store(server, endpoint_url=proxy.url, prefix=store.prefix) as faulty,
+    ):
+        task = asyncio.create_task(faulty.put("k", source()))
+        await begun.wait()
+        if how == "cancelled":
+            task.cancel()
+        expected = {
+            "producer fails": ZeroDivisionError,
+            "cancelled": asyncio.CancelledError,
+            "part fails": PermissionDeniedError,
+        }
+        with pytest.raises(expected[how]):
+            await task
+
+    assert [] == await uploads(server)
+    assert b"old" == await store.get("k")
+
+
+async def test_upload_goes_on_in_another_store(server: Server, store: BucketStore) -> None:
+    """The token is all that it takes; parts that are there are not sent again."""
+    token = await store.begin_upload("big", attributes={"color": "red"})
+
+    async def breaks_off() -> AsyncIterator[bytes]:
+        yield BIG[: 17 * MIB]
+        async with s3_client(server) as client:
+            name = {"Bucket": BUCKET, "Key": f"{store.prefix}big", "UploadId": json.loads(token)["upload"]}
+            while len((await client.list_parts(**name)).get("Parts", ())) < 2:  # noqa: ASYNC110  # it is the server's
+                await asyncio.sleep(0.02)
+        raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        await store.resume_upload(token, breaks_off())
+    assert not await store.exists("big")
+    sent: list[str] = []
+
+    def decide(request: ProxiedRequest) -> None:
+        if found := re.search("partNumber=([0-9]+)", request.target):
+            sent.append(found[1])
+
+    async with (
+        FaultProxy(server.url, decide) as proxy,
+        bucket_store(server, endpoint_url=proxy.url, prefix=store.prefix) as other,
+    ):
+        etag = await other.resume_upload(json.loads(json.dumps(token)), pieces(BIG))
+        assert etag == await other.resume_upload(token, pieces(BIG))
+
+    assert ["3"] == sent
+    assert (etag, {"color": "red"}) == ((await store.head("big")).etag, dict((await store.head("big")).attributes))
+    assert BIG == await store.get("big")
+    assert [] == await uploads(server)
+
+
+async def test_upload_that_goes_on_sends_what_has_changed(store: BucketStore) -> None:
+    """The object is what the last call was given, whatever earlier ones have sent."""
+    token = await store.begin_upload("k")
+
+    async def breaks_off() -> AsyncIterator[bytes]:
+        yield BIG
+        raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        await store.resume_upload(token, breaks_off())
+    other = BIG[::-1]
+    await store.resume_upload(token, other)
+
+    assert other == await store.get("k")
+
+
+async def test_upload_given_up_is_over(server: Server, store: BucketStore) -> None:
+    """It leaves nothing, cannot go on, and can be given up twice."""
+    token = await store.begin_upload("k")
+    await store.abort_upload(token)
+    await store.abort_upload(token)
+
+    with pytest.raises(StorageError, match="upload") as caught:
+        await store.resume_upload(token, b"v")
+    assert "k" == caught.value.key
+    assert not caught.value.retryable
+    assert not await store.exists("k")
+    assert [] == await uploads(server)
+
+
+@pytest.mark.parametrize("token", ["", "{}", "[]", '{"key": 1, "upload": "u", "nonce": "n"}', "null"])
+async def test_what_is_no_token_is_a_value_error(servers: Servers, token: str) -> None:
+    """And nothing is asked of the server."""
+    async with bucket_store(servers.get("ministack")) as store:
+        with pytest.raises(ValueError, match="no token"):
+            await store.resume_upload(token, b"v")
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+async def test_broken_answers_are_read_on(server: Server, store: BucketStore) -> None:
+    """Cut at any byte, the rest comes by a range, of the same version."""
+    await store.put("k", BIG)
+    cuts = iter([0, 1, 100_000, 5 * MIB, 7 * MIB])
+
+    def decide(request: ProxiedRequest) -> Fault | None:
+        return Fault(cut_answer=cut) if request.method == "GET" and (cut := next(cuts, None)) is not None else None
+
+    async with (
+        FaultProxy(server.url, decide) as proxy,
+        bucket_store(server, endpoint_url=proxy.url, prefix=store.prefix) as faulty,
+        faulty.open("k") as reader,
+    ):
+        found = b"".join([piece async for piece in reader])
+
+    assert BIG == found
+    assert next(cuts, None) is None
+
+
+async def test_object_replaced_amid_a_broken_read_is_an_error(server: Server, store: BucketStore) -> None:
+    """Never the start of one version and the end of another."""
+    await store.put("k", BIG)
+    cuts = iter([MIB])
+
+    def decide(request: ProxiedRequest) -> Fault | None:
+        return Fault(cut_answer=cut) if request.method == "GET" and (cut := next(cuts, None)) is not None else None
+
+    async with (
+        FaultProxy(server.url, decide) as proxy,
+        bucket_store(server, endpoint_url=proxy.url, prefix=store.prefix) as faulty,
+        faulty.open("k") as reader,
+    ):
+        start = await reader.read(1000)
+        await store.put("k", bytes(len(BIG)))
+        with pytest.raises(StorageError, match="replaced"):
+            await reader.read()
+
+    assert BIG[:1000] == start
+
+
+async def test_bytes_that_are_not_the_checksums_are_an_error(server: Server, store: BucketStore) -> None:
+    """What was changed on its way is not handed out."""
+    await store.put("k", b"value")
+
+    def decide(request: ProxiedRequest) -> Fault | None:
+        return (
+            Fault(answer=(200, b"valuf"), headers={"x-amz-checksum-crc32": checksum})
+            if request.method == "GET"
+            else None
+        )
+
+    async with s3_client(server) as client:
+        head = await client.head_object(Bucket=BUCKET, Key=f"{store.prefix}k", ChecksumMode="ENABLED")
+    checksum = head["ChecksumCRC32"]
+    async with (
+        FaultProxy(server.url, decide) as proxy,
+        bucket_store(server, endpoint_url=proxy.url, prefix=store.prefix) as faulty,
+    ):
+        with pytest.raises(CorruptObjectError, match="checksum"):
+            await faulty.get("k")
+
+
+# -- what objects are kept as ----------------------------------------------------------------------------------------
+
+
+async def test_compressed_objects_are_read_as_they_were(server: Server, store: BucketStore) -> None:
+    """Sizes, ranges and streams are of the text; a browser gets gzip and is told so."""
+    async with bucket_store(server, prefix=store.prefix, compress=True) as packing:
+        etag = await packing.put("page.html", TEXT, attributes={"color": "red"})
+        await packing.put("photo.jpg", TEXT)
+        await packing.put("short.txt", b"short")
+        await packing.put("big.txt", pieces(BIG))
+        await packing.copy("page.html", "copy.html")
+        await packing.put("given.txt", gzip.compress(TEXT), attributes={"content-encoding": "gzip"})
+
+    for key in ("page.html", "copy.html"):
+        info = await store.head(key)
+        assert (len(TEXT), {"color": "red"}) == (info.size, dict(info.attributes))
+        assert TEXT == await store.get(key)
+        assert TEXT[5:10] == await store.get(key, byte_range=ByteRange(5, 10))
+        assert TEXT[-7:] == await store.get(key, byte_range=ByteRange.suffix(7))
+        assert TEXT[31_000:] == await store.get(key, byte_range=ByteRange(31_000))
+        assert b"" == await store.get(key, byte_range=ByteRange(len(TEXT)))
+        with pytest.raises(RangeNotSatisfiableError):
+            await store.get(key, byte_range=ByteRange(len(TEXT) + 1))
+        async with store.open(key) as reader:
+            assert (TEXT[:9], TEXT[9:]) == (await reader.read(9), await reader.read())
+    assert etag == (await store.head("page.html")).etag
+    assert (TEXT, b"short", BIG) == tuple([await store.get(key) for key in ("photo.jpg", "short.txt", "big.txt")])
+    assert TEXT == gzip.decompress(await store.get("given.txt"))
+    assert {"content-encoding": "gzip"} == (await store.head("given.txt")).attributes
+    if server.name == "ministack":
+        return  # it unpacks for whoever says that he can
+    async with aiohttp.ClientSession() as browser:
+        async with browser.get(URL(await store.presigned_get("page.html"), encoded=True)) as answer:
+            assert ("gzip", "text/html") == (answer.headers["Content-Encoding"], answer.headers["Content-Type"])
+            assert TEXT == await answer.read()
+        async with browser.get(URL(await store.presigned_get("photo.jpg"), encoded=True)) as answer:
+            assert "Content-Encoding" not in answer.headers
+
+
+async def test_bomb_is_not_unpacked(server: Server, store: BucketStore) -> None:
+    """No more is unpacked than the object says that it has."""
+    async with s3_client(server) as client:
+        await client.put_object(
+            Bucket=BUCKET,
+            Key=f"{store.prefix}k",
+            Body=gzip.compress(bytes(100 * MIB)),
+            ContentEncoding="gzip",
+            Metadata={"-size": "1000"},
+        )
+
+    with pytest.raises(CorruptObjectError, match="another size"):
+        await store.get("k")
+
+
+async def test_headers_of_objects(server: Server, store: BucketStore) -> None:
+    """The type is guessed, `Cache-Control` is the store's, and what is given goes before both."""
+    async with bucket_store(server, prefix=store.prefix, cache_control="max-age=60") as caching:
+        await caching.put("a.json", b"{}")
+        await caching.put("b.json", b"{}", attributes={"content-type": "text/plain", "cache-control": "no-store"})
+        await caching.copy("a.json", "c.csv")
+
+    async with s3_client(server) as client:
+        found = {}
+        for key in ("a.json", "b.json", "c.csv"):
+            head = await client.head_object(Bucket=BUCKET, Key=store.prefix + key)
+            found[key] = (head["ContentType"], head["CacheControl"])
+    assert {
+        "a.json": ("application/json", "max-age=60"),
+        "b.json": ("text/plain", "no-store"),
+        "c.csv": ("text/csv", "max-age=60"),
+    } == found
+    assert {"cache-control": "max-age=60"} == (await store.head("c.csv")).attributes
+
+
+async def test_presigned_urls_work_for_nasty_keys(server: Server, store: BucketStore) -> None:
+    """Anybody who has one can read or write that object, and no other."""
+    if server.name == "ministack":
+        pytest.skip("it takes signatures of one user's only, and then any")
+    key = "a b/ü?#%2F&=+.txt"
+    put = URL(await store.presigned_put(key, content_type="text/plain"), encoded=True)
+    get = URL(await store.presigned_get(key, expiry=60), encoded=True)
+    async with aiohttp.ClientSession() as anybody:
+        async with anybody.put(put, data=b"v", headers={"content-type": "text/plain"}) as answer:
+            assert 200 == answer.status
+        async with anybody.get(get) as answer:
+            assert b"v" == await answer.read()
+        other = URL(str(get).replace("%C3%BC", "%C3%B6"), encoded=True)
+        async with anybody.get(other) as answer:
+            assert 403 == answer.status
+
+    assert b"v" == await store.get(key)
+
+
+async def test_keys_deleted_in_bulk_have_their_own_results(store: BucketStore) -> None:
+    """2,000 keys are a few requests, and one that no bucket can hold does not keep the others."""
+    keys = [f"k{number}" for number in range(1100)]
+    await store.put_many(dict.fromkeys(keys[::100], b""))
+
+    results = await store.delete_many([*keys, "bad\0key"], raise_errors=False)
+
+    assert keys == [key for key, result in results.items() if result is None]
+    assert isinstance(results["bad\0key"], ValueError)
+    assert [] == [key async for key in store.keys()]
+
+
+# -- the synchronous face, and the end -------------------------------------------------------------------------------
+
+
+def test_bucket_without_await(servers: Servers) -> None:
+    """The same, with the methods of its own."""
+    server = servers.get("ministack")
+    with storage.sync.BucketStore(
+        "sync", endpoint_url=server.url, s3_access_key="a", s3_secret_key="b", region="us-east-1"
+    ) as store:
+        store.create_bucket()
+        store.put("k", b"v", if_absent=True)
+        token = store.begin_upload("big")
+        store.resume_upload(token, [b"x" * MIB] * 9)
+
+        assert [b"v", 9 * MIB] == [store.get("k"), store.head("big").size]
+        assert ["big", "k"] == list(store.keys())
+        assert store.presigned_get("k").startswith(server.url)
+
+
+UNCLOSED = """
+import asyncio, sys, warnings
+warnings.simplefilter("error")
+import storage.sync
+store = storage.sync.BucketStore("bucket", endpoint_url=sys.argv[1], s3_access_key="a", s3_secret_key="b")
+store.__enter__()
+store.put("unclosed", b"v")
+print(store.get("unclosed"))
+"""
+
+
+def test_store_left_open_does_not_hold_the_interpreter(servers: Servers) -> None:
+    """A script that forgets to close ends all the same."""
+    server = servers.get("ministack")
+    with storage.sync.BucketStore("bucket", endpoint_url=server.url, s3_access_key="a", s3_secret_key="b") as store:
+        store.create_bucket()
+    ran = subprocess.run(
+        [sys.executable, "-c", UNCLOSED, server.url], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert (0, "b'v'\n") == (ran.returncode, ran.stdout), ran.stderr

@@ -8,15 +8,29 @@ from typing import Any
 from aiobotocore.session import get_session
 from servers import Server
 
-from storage.stores.s3 import BucketStore
+import storage.sync
+from storage import BucketStore
 
 __all__ = ["BUCKET", "bucket_store", "s3_client", "uploads"]
 
 BUCKET = "bucket"
 
+#: The servers that have it.
+_MADE: set[str] = set()
+
 
 def bucket_store(server: Server, **options: Any) -> BucketStore:
-    """Return a store over the server's bucket, which gives up after seconds."""
+    """Return a store over the server's bucket, which is there, that gives up after seconds."""
+    if server.url not in _MADE:
+        with storage.sync.BucketStore(
+            BUCKET,
+            endpoint_url=server.url,
+            s3_access_key=server.access_key,
+            s3_secret_key=server.secret_key,
+            region="us-east-1",
+        ) as store:
+            store.create_bucket()
+        _MADE.add(server.url)
     return BucketStore(
         **{
             "bucket_name": BUCKET,

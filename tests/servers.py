@@ -96,6 +96,9 @@ KINDS: dict[str, Kind] = {
 
 NAMES = tuple(KINDS)
 
+#: Ends a server with the tests, also when those are killed.
+_BOUND = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+
 
 class Servers:
     """The servers of one run of tests."""
@@ -134,7 +137,8 @@ def _running(name: str) -> Iterator[Server]:
         data.mkdir()
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(
-                kind.command(port, data if name != "ceph" else directory, server.access_key, server.secret_key),
+                _BOUND
+                + kind.command(port, data if name != "ceph" else directory, server.access_key, server.secret_key),
                 env=os.environ | kind.environment(port, data),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -39,7 +39,6 @@ def server(servers: Servers) -> Server:
 @pytest.fixture
 async def store(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[BucketStore]:
     async with bucket_store(server, prefix=f"{request.node.name}/") as store:
-        await store.create_bucket()
         yield store
 
 
@@ -156,7 +155,6 @@ async def test_public_object_is_read_unsigned(servers: Servers) -> None:
 async def test_clock_that_is_wrong_is_set_by_the_server(servers: Servers) -> None:
     """A request refused for its time is signed again with the server's."""
     async with bucket_store(servers.get("ceph"), prefix="clock/") as store:
-        await store.create_bucket()
         bucket: Any = await store._bucket()
         bucket._skew = -bucket._skew.resolution * 10**6 * 7200  # two hours late
 
@@ -250,7 +248,6 @@ async def test_keys_that_no_bucket_holds_are_refused(store: BucketStore, key: st
 async def test_server_that_ignores_conditions_never_overwrites(servers: Servers) -> None:
     """It is found out before the first write on a condition; the object stays as it is."""
     async with bucket_store(servers.get("rclone"), prefix="ignores/") as store:
-        await store.create_bucket()
         etag = await store.put("k", b"old")
         assert store.capabilities.conditional_put
 

@@ -138,7 +138,6 @@ async def test_nothing_acknowledged_is_lost(servers: Servers, name: str) -> None
     told: Counter[str] = Counter()
     tasks = len(asyncio.all_tasks())
     async with bucket_store(server, prefix="faults/") as direct:
-        await direct.create_bucket()
         async with FaultProxy(server.url, troubled(random.Random(seed), told)) as proxy:
             async with bucket_store(
                 server, endpoint_url=proxy.url, prefix="faults/", read_timeout=2, conditions="trust"
@@ -254,7 +253,6 @@ async def test_closed_store_holds_no_connection(servers: Servers) -> None:
     """Stores that come and go, some in the middle of reading, leave no open file."""
     server = servers.get("ministack")
     async with bucket_store(server, prefix="closed/") as store:
-        await store.create_bucket()
         await store.put("k", b"x" * 3 * MIB)
     counts = []
     for _ in range(6):

@@ -43,7 +43,6 @@ def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
 async def store(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[BucketStore]:
     name = re.sub(r"\W+", "-", request.node.name)
     async with bucket_store(server, prefix=f"{name}/") as store:
-        await store.create_bucket()
         yield store
 
 

@@ -46,7 +46,7 @@ class Track:
     """
 
     def __init__(self, start_after: str, told: Callable[[Progress], object] | None) -> None:
-        self.reached = Progress(key=start_after)
+        self.reached: Progress = Progress(key=start_after)
         self._told = told
         self._listed = start_after
         self._before: dict[str, str] = {}  # of each object under way, in order: the key that was listed before it

@@ -210,9 +210,9 @@ class MirrorError(StorageError):
         failed: Mapping[int, StorageError] | None = None,
     ) -> None:
         super().__init__(message, key=key, store=store)
-        self.succeeded = tuple(succeeded)
-        self.failed = dict(failed or {})
-        self.retryable = bool(self.failed) and all(error.retryable for error in self.failed.values())
+        self.succeeded: tuple[int, ...] = tuple(succeeded)
+        self.failed: dict[int, StorageError] = dict(failed or {})
+        self.retryable: bool = bool(self.failed) and all(error.retryable for error in self.failed.values())
 
 
 def _restore(kind: type[StorageError], args: tuple[Any, ...], state: dict[str, Any]) -> StorageError:

@@ -36,9 +36,9 @@ class Patience:
         read_timeout: float | timedelta = 20,
         retry_timeout: float | timedelta = 60,
     ) -> None:
-        self.connect = seconds("connect_timeout", connect_timeout)
-        self.read = seconds("read_timeout", read_timeout)
-        self.retry = seconds("retry_timeout", retry_timeout, or_none_at_all=True)
+        self.connect: float = seconds("connect_timeout", connect_timeout)
+        self.read: float = seconds("read_timeout", read_timeout)
+        self.retry: float = seconds("retry_timeout", retry_timeout, or_none_at_all=True)
 
     async def persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """

@@ -40,7 +40,7 @@ class Bounds(Generic[In]):
     """
 
     def __init__(self, base: ObjectStore[In, Any], max_count: int | None, max_bytes: int | None, owner: object) -> None:
-        self.usage = Usage(max_count, max_bytes)
+        self.usage: Usage = Usage(max_count, max_bytes)
         self._base = base
         self._max_bytes = max_bytes
         self._owner = owner

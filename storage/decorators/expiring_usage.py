@@ -49,8 +49,8 @@ class Usage:
     def __init__(self, max_count: int | None, max_bytes: int | None) -> None:
         self.max_count = max_count
         self.max_bytes = max_bytes
-        self.bounded = max_count is not None or max_bytes is not None
-        self.counted = not self.bounded
+        self.bounded: bool = max_count is not None or max_bytes is not None
+        self.counted: bool = not self.bounded
         self._entries: OrderedDict[str, Entry] = OrderedDict()  # that of the latest use is the last
         self._too_large: dict[str, None] = {}  # those that have to go, and for which no other is to make way
         self._bytes = 0

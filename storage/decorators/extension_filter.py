@@ -33,7 +33,7 @@ class ExtensionFilterStore(KeyFilter[In, Out]):
     def __init__(self, base: ObjectStore[In, Out], extensions: Iterable[str], *, ignore_case: bool = False) -> None:
         super().__init__(base)
         given = [extensions] if isinstance(extensions, str) else list(extensions)
-        self.extensions = frozenset(map(str.lower, given) if ignore_case else given)
+        self.extensions: frozenset[str] = frozenset(map(str.lower, given) if ignore_case else given)
         self.ignore_case = ignore_case
         if not given or any(len(each) < 2 or each[0] != "." or "/" in each for each in given):
             raise ValueError(f"extensions have a dot before them, {{'.tif', '.roi.zip'}}; not {extensions!r}")

@@ -29,9 +29,9 @@ class Behind:
 
     def __init__(self, children: int, readable: Iterable[int], limit: int) -> None:
         self.whole: set[int] = set()
-        self.losses = 0
+        self.losses: int = 0
         self._children = frozenset(range(children))
-        self.readable = frozenset(readable)
+        self.readable: frozenset[int] = frozenset(readable)
         self._limit = limit
         self._keys: dict[str, frozenset[int]] = {}
 

@@ -26,7 +26,7 @@ class RegexValidatingStore(KeyFilter[In, Out]):
 
     def __init__(self, base: ObjectStore[In, Out], pattern: str | re.Pattern[str]) -> None:
         super().__init__(base)
-        self.pattern = compiled(pattern)
+        self.pattern: re.Pattern[str] = compiled(pattern)
 
     def objection(self, key: str) -> str | None:
         return None if self.pattern.fullmatch(key) else f"a key here matches {self.pattern.pattern!r}"

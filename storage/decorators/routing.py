@@ -60,8 +60,8 @@ class RoutingStore(ObjectStore[In, Out]):
         default: ObjectStore[In, Out] | None = None,
         strip_prefix: bool = False,
     ) -> None:
-        self.routes = dict(routes or {})
-        self.patterns = dict(patterns or {})
+        self.routes: dict[str, ObjectStore[In, Out]] = dict(routes or {})
+        self.patterns: dict[str, ObjectStore[In, Out]] = dict(patterns or {})
         self.default = default
         self.strip_prefix = strip_prefix
         stores = list(self._parts().values())

@@ -72,7 +72,7 @@ class SeveralStores(StoreDecorator[In, Out]):
         name = type(self).__name__
         if isinstance(children, ObjectStore):
             raise TypeError(f"{name} goes over a list of stores: {name}([first, second])")
-        self.stores = tuple(children)
+        self.stores: tuple[ObjectStore[In, Out], ...] = tuple(children)
         if not self.stores:
             raise ConfigError(f"{name} needs one child at least")
         super().__init__(self.stores[0])

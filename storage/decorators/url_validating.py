@@ -39,7 +39,7 @@ class UrlValidatingStore(KeyFilter[In, Out]):
 
     def __init__(self, base: ObjectStore[In, Out], *, schemes: Iterable[str] = ("http", "https")) -> None:
         super().__init__(base)
-        self.schemes = frozenset([schemes] if isinstance(schemes, str) else schemes)
+        self.schemes: frozenset[str] = frozenset([schemes] if isinstance(schemes, str) else schemes)
         if not self.schemes or not all(map(_SCHEME.fullmatch, self.schemes)):
             raise ValueError(f"schemes are words in lower case, at least one: {{'http', 'https'}}; not {schemes!r}")
 

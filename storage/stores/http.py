@@ -86,7 +86,7 @@ class HttpStore(ObjectStore):
             if username is not None or password is not None:
                 raise ConfigError("the base_url has a username or password already: give them once")
             username, password = address.username, address.password
-        self.base_url = address.url
+        self.base_url: str = address.url
         self.redirects = redirects
         self.writable = writable
         self.conditions = conditions

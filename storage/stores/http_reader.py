@@ -60,7 +60,7 @@ class HttpReader(ObjectReader):
         store: str,
     ) -> None:
         super().__init__(found.info)
-        self.replaced = False
+        self.replaced: bool = False
         self._condition = found.condition
         self._ask = ask
         self._patience = patience

@@ -49,7 +49,7 @@ class Answer:
 
     def __init__(self, response: aiohttp.ClientResponse, status: int, key: str, store: str) -> None:
         self.status = status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.headers: dict[str, str] = {name.lower(): value for name, value in response.headers.items()}
         self._response = response
         self._key = key
         self._store = store
@@ -84,7 +84,7 @@ class Upload:
 
     def __init__(self, pieces: AsyncIterator[bytes]) -> None:
         self.error: Exception | None = None
-        self.ended = False
+        self.ended: bool = False
         self._pieces = pieces
         self._begun = False
         self._idle = asyncio.Event()
@@ -154,8 +154,8 @@ class Session:
             import aiohttp
         except ImportError as cause:
             raise ImportError("HttpStore needs aiohttp: pip install 'stackstore[http]'") from cause
-        self.loop = asyncio.get_running_loop()
-        self.pid = os.getpid()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.pid: int = os.getpid()
         self._origin = origin
         self._headers = dict(headers)
         self._patience = patience

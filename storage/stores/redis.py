@@ -69,7 +69,7 @@ class RedisStore(ObjectStore):
         read_timeout: float | timedelta = 20,
         retry_timeout: float | timedelta = 60,
     ) -> None:
-        self.url = without_secrets(url)
+        self.url: str = without_secrets(url)
         self.prefix = prefix
         self._address = url
         self._client = client

@@ -40,9 +40,9 @@ class Space:
     def __init__(self, prefix: str) -> None:
         if prefix and (not is_key(prefix) or set("{}") & set(prefix)):
             raise ValueError(f"a prefix is text without braces, which mark a cluster's slots in Redis, not {prefix!r}")
-        self.common = f"{{storage:{prefix}}}".encode()
-        self.start = self.common + b":o:"
-        self.index = self.common + b":keys"
+        self.common: bytes = f"{{storage:{prefix}}}".encode()
+        self.start: bytes = self.common + b":o:"
+        self.index: bytes = self.common + b":keys"
 
     def object(self, key: str) -> bytes:
         """Return the name of an object."""

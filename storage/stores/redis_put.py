@@ -50,7 +50,7 @@ class Put:
         ttl: float | timedelta | None = None,
     ) -> None:
         self.key = key
-        self.etag = new_etag()
+        self.etag: str = new_etag()
         self._space = space
         self._store = store
         self._if_absent = if_absent

@@ -28,8 +28,8 @@ class Script:
     """
 
     def __init__(self, text: str) -> None:
-        self.text = text.strip()
-        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        self.text: str = text.strip()
+        self.sha: str = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
 _NOW = """

@@ -99,7 +99,7 @@ class Claim:
         self._if_absent = if_absent
         self._if_match = if_match
         self._nonce = nonce or uuid.uuid4().hex
-        self.mark = {META + NONCE: self._nonce}
+        self.mark: dict[str, str] = {META + NONCE: self._nonce}
         self.condition: dict[str, str] = {}
         if if_absent:
             self.condition = {"if-none-match": "*"}

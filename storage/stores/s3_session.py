@@ -41,8 +41,8 @@ class Session:
     """The open half of a store; it belongs to one event loop and one process."""
 
     def __init__(self, account: Account, patience: Patience, client: Any, store: str) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.pid = os.getpid()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.pid: int = os.getpid()
         self._account = account
         self._patience = patience
         self._client = client

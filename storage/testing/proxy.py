@@ -90,8 +90,8 @@ class FaultProxy:
         self._decide = decide
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
-        self.url = ""
-        self.requests = 0
+        self.url: str = ""
+        self.requests: int = 0
 
     @property
     def connections(self) -> int:  # documented with the class

@@ -27,7 +27,7 @@ from storage import (
 )
 
 KEYS = ("a", "b/1", "b/2")
-READERS, ROUNDS = 4, 60
+READERS, ROUNDS = 4, 40
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -142,16 +142,20 @@ class Players:
                 case _:
                     await self.store.put(key, data)
             self.written[key] = number
+            await self._turns(40)  # in which it is cached
 
     async def _cancelled_put(self, key: str, data: bytes) -> None:
         """Begin to put something, give up, and then put it."""
         task = asyncio.create_task(self.store.put(key, data))
-        for _ in range(self._chance.randrange(20)):
-            await asyncio.sleep(0)
+        await self._turns(20)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
         await self.store.put(key, data)
+
+    async def _turns(self, most: int) -> None:
+        for _ in range(self._chance.randrange(most)):
+            await asyncio.sleep(0)
 
     async def _read(self) -> None:
         while not self._over:

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from storage.decorators.value_transform import ValueTransform as ValueTransform
     from storage.decorators.writeonly import WriteonlyStore as WriteonlyStore
     from storage.decorators.zstd import ZstdStore as ZstdStore
-    from storage.describe import describe as describe
+    from storage.describing import describe as describe
     from storage.errors import BulkError as BulkError
     from storage.errors import ConfigError as ConfigError
     from storage.errors import CorruptObjectError as CorruptObjectError
@@ -192,7 +192,7 @@ _HOMES = {
     "ZstdStore": "storage.decorators.zstd",
     "clear_store": "storage.utils",
     "copy_store": "storage.copying",
-    "describe": "storage.describe",
+    "describe": "storage.describing",
     "get_or": "storage.utils",
     "open_store": "storage.config.urls",
     "registry": "storage.store_registry",

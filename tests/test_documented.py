@@ -110,6 +110,11 @@ def test_every_public_name_is_in_the_pages() -> None:
     assert [] == [name for name in [*storage.__all__, *testing.__all__] if not re.search(rf"\b{name}\b", pages)]
 
 
+def test_no_public_name_is_a_module_too() -> None:
+    """Python would put the module there when somebody imports it."""
+    assert set() == {f"storage.{name}" for name in storage.__all__} & set(MODULES)
+
+
 def _imported_by(code: str) -> set[str]:
     """Return the modules that a fresh interpreter has imported after *code*."""
     script = f"{code}\nimport sys; print(*sys.modules)"

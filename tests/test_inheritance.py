@@ -190,7 +190,7 @@ async def test_minimal_store_claims_nothing_it_has_not() -> None:
     """What cannot be emulated is off, and using it names the class and the option."""
     store: ObjectStore = MinimalStore()
 
-    assert {"readable", "writable"} == _on(store)
+    assert {"listable", "readable", "writable"} == _on(store)
     with pytest.raises(UnsupportedOperationError, match=r"MinimalStore.put does not take if_absent"):
         await store.put("k", b"v", if_absent=True)
     with pytest.raises(UnsupportedOperationError, match=r"MinimalStore.delete does not take if_match"):
@@ -291,7 +291,7 @@ def test_decorators_pass_on_what_the_store_below_is_able_to() -> None:
     assert {"bounded_listing"} == everything - _on(BackwardsStore(DictStore()))
     assert {"ranges", "cheap_head", "streaming"} == everything - _on(SaltedStore(DictStore()))
     assert {"writable", "conditional_put", "conditional_delete"} == everything - _on(ReadonlyStore(DictStore()))
-    assert {"readable", "writable"} == _on(PrefixStore(MinimalStore(), "a/"))
+    assert {"listable", "readable", "writable"} == _on(PrefixStore(MinimalStore(), "a/"))
 
 
 def test_a_store_declares_its_capabilities_by_overriding() -> None:
@@ -302,7 +302,7 @@ def test_a_store_declares_its_capabilities_by_overriding() -> None:
         def capabilities(self) -> Capabilities:
             return self._capable(Capabilities(multi_process=True, conditional_put=True))
 
-    assert {"readable", "writable", "multi_process"} == _on(Shared())
+    assert {"listable", "readable", "writable", "multi_process"} == _on(Shared())
 
 
 async def test_derived_methods_work_over_a_minimal_store() -> None:

@@ -37,7 +37,7 @@ class Entry:
     def __init__(self, info: ObjectInfo, data: bytes) -> None:
         self._info: ObjectInfo | None = info
         self._line = b""
-        self.data = data
+        self.data: bytes = data
 
     @property
     def info(self) -> ObjectInfo:

@@ -26,7 +26,7 @@ class Flight(Generic[T]):
 
     def __init__(self, work: Coroutine[Any, Any, T], valid: Callable[[], bool]) -> None:
         self._loop = asyncio.get_running_loop()
-        self.task = self._loop.create_task(work)
+        self.task: asyncio.Task[T] = self._loop.create_task(work)
         self._valid = valid
         self._waiting = 0
         self._shared = False

@@ -53,9 +53,9 @@ class Reading:
     __slots__ = ("current", "fits", "key")
 
     def __init__(self, key: str) -> None:
-        self.key = key
-        self.fits = False
-        self.current = True
+        self.key: str = key
+        self.fits: bool = False
+        self.current: bool = True
 
 
 class Ledger:

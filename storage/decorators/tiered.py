@@ -64,7 +64,7 @@ class TieredStore(StoreDecorator):
             store = CachingStore(store, kept, max_object_size=max_object_size, write=write)
             self._caches.insert(0, store)
         super().__init__(store)
-        self.tiers = tuple(tiers)
+        self.tiers: tuple[ObjectStore, ...] = tuple(tiers)
         self.ttl = ttl
         self.write = write
         self.max_object_size = max_object_size

@@ -104,6 +104,49 @@ if TYPE_CHECKING:
     from storage.utils import get_or as get_or
     from storage.utils import update as update
 
+    # Every store has a second name, under which some know it.
+    AsyncBase64Store = Base64Store
+    AsyncBucketStore = BucketStore
+    AsyncBufferStore = BufferStore
+    AsyncCachingStore = CachingStore
+    AsyncChecksumStore = ChecksumStore
+    AsyncConcurrencyLimitStore = ConcurrencyLimitStore
+    AsyncDictStore = DictStore
+    AsyncEncryptingStore = EncryptingStore
+    AsyncExceptionLoggingStore = ExceptionLoggingStore
+    AsyncExpiringStore = ExpiringStore
+    AsyncExtensionFilterStore = ExtensionFilterStore
+    AsyncFallbackStore = FallbackStore
+    AsyncFilesystemStore = FilesystemStore
+    AsyncGzipStore = GzipStore
+    AsyncHashPrefixStore = HashPrefixStore
+    AsyncHashdirStore = HashdirStore
+    AsyncHttpStore = HttpStore
+    AsyncJsonStore = JsonStore
+    AsyncKeyValidatingStore = KeyValidatingStore
+    AsyncLoggingStore = LoggingStore
+    AsyncMirroringStore = MirroringStore
+    AsyncNotifyingStore = NotifyingStore
+    AsyncObjectStore = ObjectStore
+    AsyncPrefixStore = PrefixStore
+    AsyncReadonlyStore = ReadonlyStore
+    AsyncRedisStore = RedisStore
+    AsyncRegexValidatingStore = RegexValidatingStore
+    AsyncRetryingStore = RetryingStore
+    AsyncRoutingStore = RoutingStore
+    AsyncSafeFilesystemStore = SafeFilesystemStore
+    AsyncSqliteStore = SqliteStore
+    AsyncTelemetryStore = TelemetryStore
+    AsyncTextEncodingStore = TextEncodingStore
+    AsyncThrottlingStore = ThrottlingStore
+    AsyncTieredStore = TieredStore
+    AsyncTimeoutStore = TimeoutStore
+    AsyncUrlEncodingStore = UrlEncodingStore
+    AsyncUrlValidatingStore = UrlValidatingStore
+    AsyncWriteonlyStore = WriteonlyStore
+    AsyncZipStore = ZipStore
+    AsyncZstdStore = ZstdStore
+
 #: Where each public name lives; the names above are for type checkers, and a test holds the two against each other.
 _HOMES = {
     "Attributes": "storage.types",
@@ -204,11 +247,12 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    plain = name.removeprefix("Async") if name.endswith("Store") else name
     try:
-        home = _HOMES[name]
+        home = _HOMES[plain]
     except KeyError:
         raise AttributeError(f"module 'storage' has no attribute {name!r}") from None
-    value = getattr(import_module(home), name)
+    value = getattr(import_module(home), plain)
     globals()[name] = value
     return value
 

@@ -48,10 +48,20 @@ def test_homes_and_type_checking_imports_agree(module: ModuleType) -> None:
     assert set(homes) <= set(dir(module))
 
 
-def test_unknown_name_is_an_attribute_error() -> None:
+@pytest.mark.parametrize("name", ["nothing", "AsyncNothingStore", "AsyncEvent", "AsyncStore"])
+def test_unknown_name_is_an_attribute_error(name: str) -> None:
     """A package that imports lazily still says what it has not."""
-    with pytest.raises(AttributeError, match="'storage' has no attribute 'nothing'"):
-        _ = storage.nothing
+    with pytest.raises(AttributeError, match=f"'storage' has no attribute '{name}'"):
+        getattr(storage, name)
+
+
+def test_every_store_has_its_second_name() -> None:
+    """`AsyncBucketStore` is `BucketStore`, here as in a configuration, and type checkers know them all."""
+    stores = [name for name in storage.__all__ if name.endswith("Store")]
+    known = re.findall(r"^    Async(\w+) = \1$", inspect.getsource(storage), re.MULTILINE)
+
+    assert stores == known
+    assert [] == [name for name in stores if getattr(storage, f"Async{name}") is not getattr(storage, name)]
 
 
 def _is_of(value: object, module: str) -> bool:

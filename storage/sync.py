@@ -687,7 +687,8 @@ class ExpiringStore(ObjectStore[In, Out]):
         ttl: seconds or a timedelta that an object lives, counted from the beginning of its put; None for ever.
         max_count: objects to hold at most. The least recently used go first; to read or put one is to use it.
         max_bytes: bytes to hold at most, likewise; a larger object is a `StoreFullError`.
-        sweep_interval: seconds or a timedelta between sweeps; None for none. A sweep lists the whole store.
+        sweep_interval: seconds or a timedelta between sweeps; None for none. A sweep lists the whole store. Over a
+            store that removes what has expired by itself, as `RedisStore` does, there are none.
 
     Raises:
         ConfigError: the store below cannot do what is needed of it.

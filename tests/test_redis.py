@@ -21,8 +21,10 @@ from server_redis import RedisServer, raw_object, redis_cluster, redis_server
 import storage.sync
 from storage import (
     ConfigError,
+    DictStore,
     GzipStore,
     KeyNotFoundError,
+    MirroringStore,
     PermissionDeniedError,
     PrefixStore,
     RedisStore,
@@ -158,6 +160,20 @@ async def test_server_keeps_what_one_of_two_expiring_stores_takes_for_alive(
 
     assert 590 < (seconds_left(raw, "k") or 0) <= 600
     assert None is seconds_left(raw, "kept")
+
+
+async def test_expiring_store_sweeps_only_what_is_not_removed_anyway(store: RedisStore) -> None:
+    """Where the server removes what has expired nobody lists it for that; elsewhere somebody does."""
+    for stack, tasks in (
+        (ExpiringStore(GzipStore(PrefixStore(store, "a/")), ttl=60), 0),
+        (ExpiringStore(MirroringStore([store, DictStore()]), ttl=60), 1),
+        (ExpiringStore(ExpiringStore(store, sweep_interval=None), ttl=60), 1),
+        (ExpiringStore(DictStore(), ttl=60), 1),
+    ):
+        before = asyncio.all_tasks()
+        async with stack:
+            names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks() - before]
+            assert tasks == names.count("Periodic._run"), stack
 
 
 async def test_attribute_says_the_time_through_decorators(store: RedisStore, raw: redis.Redis) -> None:

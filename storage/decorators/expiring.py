@@ -18,6 +18,7 @@ from storage.decorators.expiring_deadlines import (
     CLOCK,
     LIFETIME,
     deadline_of,
+    forgets,
     lifetime,
     with_deadline,
     without_deadline,
@@ -59,7 +60,8 @@ class ExpiringStore(StoreDecorator[In, Out]):
         ttl: seconds or a timedelta that an object lives, counted from the beginning of its put; None for ever.
         max_count: objects to hold at most. The least recently used go first; to read or put one is to use it.
         max_bytes: bytes to hold at most, likewise; a larger object is a `StoreFullError`.
-        sweep_interval: seconds or a timedelta between sweeps; None for none. A sweep lists the whole store.
+        sweep_interval: seconds or a timedelta between sweeps; None for none. A sweep lists the whole store. Over a
+            store that removes what has expired by itself, as `RedisStore` does, there are none.
 
     Raises:
         ConfigError: the store below cannot do what is needed of it.
@@ -100,8 +102,9 @@ class ExpiringStore(StoreDecorator[In, Out]):
         self._bounds = Bounds(base, max_count, max_bytes, self)
         self._usage = self._bounds.usage
         self._sweeper: Periodic | None = None
-        if sweep_interval is not None:
-            self._sweeper = Periodic("sweep", self, self.sweep, seconds("sweep_interval", sweep_interval))
+        interval = None if sweep_interval is None else seconds("sweep_interval", sweep_interval)
+        if interval is not None and not forgets(base):
+            self._sweeper = Periodic("sweep", self, self.sweep, interval)
 
     def _check(self) -> None:
         able, name = self._able, type(self).__name__

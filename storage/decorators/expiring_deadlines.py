@@ -7,7 +7,10 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from storage.base import ObjectStore
+from storage.decorators.order import stack
 from storage.durations import seconds
 from storage.types import Attributes, ObjectInfo
 
@@ -16,6 +19,7 @@ __all__ = [
     "LIFETIME",
     "Clock",
     "deadline_of",
+    "forgets",
     "last_deadline",
     "lifetime",
     "with_deadline",
@@ -115,6 +119,18 @@ def last_deadline(below: Attributes) -> datetime | None:
     """
     deadlines = [_parsed(word) for word in below.get(DEADLINE, NEVER).split(" ")]
     return None if None in deadlines else max(each for each in deadlines if each is not None)
+
+
+def forgets(store: ObjectStore[Any, Any]) -> bool:
+    """
+    Say whether all that *store* has is gone by itself at its deadline, so that nobody need sweep.
+
+    Below another expiring store an object stays until the last of its deadlines.
+    """
+    below = list(stack(store))
+    at_the_end = [each for each in below if not each._parts()]
+    by_itself = all("forgets" in each._traits for each in at_the_end)
+    return by_itself and not any("expires" in each._traits for each in below)
 
 
 def without_deadline(below: ObjectInfo) -> ObjectInfo:

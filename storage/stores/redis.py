@@ -59,6 +59,8 @@ class RedisStore(ObjectStore):
         ValueError: the URL is none of Redis, or the prefix has braces.
     """
 
+    _traits = frozenset({"forgets"})
+
     def __init__(
         self,
         url: str = "redis://localhost:6379/0",

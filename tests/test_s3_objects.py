@@ -371,6 +371,44 @@ async def test_keys_deleted_in_bulk_have_their_own_results(store: BucketStore) -
     assert [] == [key async for key in store.keys()]
 
 
+@pytest.mark.parametrize("ends", [True, False], ids=["for a while", "for good"])
+async def test_keys_that_are_refused_for_now_are_deleted_again(server: Server, store: BucketStore, ends: bool) -> None:
+    """A good answer can say of some keys that they must wait: those are asked for again, and no others."""
+    codes = {"busy": "SlowDown", "broken": "InternalError", "away": "ServiceUnavailable", "denied": "AccessDenied"}
+    asked: list[set[str]] = []
+
+    def decide(request: ProxiedRequest) -> Fault | None:
+        if request.method != "POST":
+            return None
+        asked.append(set(re.findall(rf"<Key>{store.prefix}(\w+)</Key>", request.body.decode())))
+        if ends and len(asked) > 2:
+            return None
+        errors = "".join(
+            f"<Error><Key>{store.prefix}{key}</Key><Code>{code}</Code><Message>-</Message></Error>"
+            for key, code in codes.items()
+            if key in asked[-1]
+        )
+        return Fault(times=0, answer=(200, f"<DeleteResult>{errors}</DeleteResult>".encode()))
+
+    await store.put_many(dict.fromkeys(codes, b"v"))
+    async with (
+        FaultProxy(server.url, decide) as proxy,
+        bucket_store(server, endpoint_url=proxy.url, prefix=store.prefix, retry_timeout=5 if ends else 0.5) as faulty,
+    ):
+        results = await faulty.delete_many(["gone", *codes], raise_errors=False)
+
+    waiting = {"busy", "broken", "away"}
+    assert [{"gone", *codes}, waiting, waiting] == asked[:3]
+    assert [waiting] * (len(asked) - 1) == asked[1:]
+    denied = results.pop("denied")
+    assert isinstance(denied, PermissionDeniedError)
+    assert "denied" == denied.key
+    failed = {key: error for key, error in results.items() if error is not None}
+    assert (set() if ends else waiting) == set(failed)
+    assert all(error.retryable and error.key == key for key, error in failed.items())
+    assert (["denied"] if ends else sorted(codes)) == [key async for key in store.keys()]
+
+
 # -- the synchronous face, and the end -------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ from storage.keys import check_key
 from storage.network import Patience
 from storage.reader import BytesReader, ObjectReader
 from storage.stores.s3_attributes import decoded_size, describe, guessed_type, headers_for
+from storage.stores.s3_bulk import delete_page
 from storage.stores.s3_client import Body, ClientBucket, Listed, Page
 from storage.stores.s3_compressing import compressed, decompressed
 from storage.stores.s3_conditions import Claim, delete_version, honours_conditions
@@ -315,10 +316,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         async for page in defaults.pages(wanted(), PAGE):
             names = dict(page)
             results.update(dict.fromkeys(names.values()))
-            try:
-                errors = await self._patience.persist(lambda names=names: bucket.delete_many(names))  # type: ignore[misc]
-            except StorageError as failed:
-                errors = dict.fromkeys(names, failed)
+            errors = await delete_page(bucket, self._patience, names)
             results.update({names[inner]: copy(error).about(names[inner]) for inner, error in errors.items()})
         return defaults.checked(results, self, raise_errors)
 

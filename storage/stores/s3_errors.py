@@ -35,6 +35,7 @@ class RefusedError(StoreUnavailableError):
 
 #: By the server's own word for it (Amazon S3 API reference, "Error responses"), before the status is looked at.
 _BY_CODE: dict[str, Kind] = {
+    "AccessDenied": PermissionDeniedError,  # of a key in an answer about many, which has no status of its own
     "AccessControlListNotSupported": UnsupportedOperationError,
     "BadDigest": RefusedError,  # what arrived is not what was sent: send it again
     "BucketAlreadyExists": ConfigError,

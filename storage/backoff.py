@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 import time
 
-import anyio
-
 from storage.offload import is_stepping
 
 __all__ = ["full_jitter", "pause"]
@@ -32,4 +30,6 @@ async def pause(seconds: float) -> None:
     if is_stepping():
         time.sleep(seconds)  # noqa: ASYNC251  # there is no event loop that this could block
     else:
+        import anyio
+
         await anyio.sleep(seconds)

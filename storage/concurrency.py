@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
-
-import anyio
 
 from storage.offload import is_stepping, settled
 
@@ -41,6 +38,8 @@ async def each(
             await work(item)
         return
 
+    import anyio
+
     errors: list[Exception] = []
     slots = anyio.Semaphore(limit, fast_acquire=True)
 
@@ -72,6 +71,8 @@ async def uninterrupted(work: Coroutine[Any, Any, T], grace: float) -> T:
 
     What has not ended by then is cancelled too. Either way it is over when the cancellation leaves.
     """
+    import asyncio
+
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
     try:

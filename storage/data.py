@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 from typing import TypeGuard
@@ -94,4 +93,6 @@ async def _pieces(data: Data) -> AsyncGenerator[bytes, None]:
 
 def etag_of(data: bytes) -> str:
     """Return the etag of a store that keeps none of its own: the start of the bytes' sha-256, 128 bits in hex."""
+    import hashlib  # for the few that need it: OpenSSL is large
+
     return hashlib.sha256(data).hexdigest()[:32]

@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import anyio
-
 from storage.concurrency import each
 from storage.data import etag_of
 from storage.errors import (
@@ -22,6 +20,8 @@ from storage.reader import BytesReader, ObjectReader
 from storage.types import ByteRange, In, ObjectInfo, Out
 
 if TYPE_CHECKING:
+    import anyio
+
     from storage.base import ObjectStore
 
 T = TypeVar("T")
@@ -75,6 +75,8 @@ async def put_many(
     raise_errors: bool,
 ) -> dict[str, str | StorageError]:
     """Put each item by itself."""
+    import anyio
+
     results: dict[str, str | StorageError] = {}
     last: dict[str, anyio.Event] = {}
 

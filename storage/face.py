@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
-from storage.bridge import Caller, Held, OnLoop, Stepped
+from storage.bridge import Caller, Held, Stepped
 from storage.offload import step
 from storage.types import Out
 
@@ -46,8 +46,14 @@ class Face(Generic[Out]):
             raise TypeError(f"{store!r} is synchronous already")
         self._store = store
         self._stepped = stepped and store.capabilities.steppable
-        self._run: _Run = step if self._stepped else _on_loop
-        self._call: Callable[[], Caller] = _same if self._stepped else OnLoop
+        self._run: _Run
+        self._call: Callable[[], Caller]
+        if self._stepped:
+            self._run, self._call = step, _same
+        else:
+            from storage import bridge_loop  # with asyncio, and so only for those that need it
+
+            self._run, self._call = bridge_loop.run, bridge_loop.OnLoop
         self._held: list[Held[object]] = []
 
     @property
@@ -85,15 +91,15 @@ def below(store: Face[Out]) -> ObjectStore[Any, Out]:
 
 def calling(*stores: Face[Any]) -> Caller:
     """Return the way to call a function on these stores: stepped if all of them are."""
-    return _STEPPED if all(store._stepped for store in stores) else OnLoop()
+    if all(store._stepped for store in stores):
+        return _STEPPED
+    from storage.bridge_loop import OnLoop
+
+    return OnLoop()
 
 
 def _same() -> Caller:
     return _STEPPED
-
-
-def _on_loop(coroutine: Coroutine[Any, Any, T], /) -> T:
-    return OnLoop().run(coroutine)
 
 
 def _alone(stepped: bool) -> AbstractContextManager[object]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from storage.offload import is_stepping
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Lifecycle", "enter_all"]
 
@@ -61,6 +63,8 @@ class Lifecycle:
         """Keep two tasks from opening the store twice. What is stepped never suspends half way and needs no lock."""
         if is_stepping():
             return nullcontext()
+        import asyncio
+
         loop = asyncio.get_running_loop()
         if self._gate is None or self._gate[0] is not loop:
             self._gate = (loop, asyncio.Lock())

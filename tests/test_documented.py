@@ -146,3 +146,20 @@ def test_using_a_store_pulls_in_no_back_end_of_another(code: str) -> None:
     prelude = "import storage, storage.testing"
 
     assert set() == {"aiosqlite", "sqlite3", "zipfile", "pytest"} & _imported_by(f"{prelude}\n{code}")
+
+
+#: What only event loops, threads and hashes need, and what takes longest to import of what the package uses.
+LARGE = {"anyio", "asyncio", "concurrent.futures", "ctypes", "hashlib", "importlib.metadata", "json", "logging", "ssl"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from storage import DictStore, PrefixStore; PrefixStore(DictStore(), 'a/')",
+        "import storage.sync; storage.sync.DictStore().put('k', b'v')",
+        "from storage.sync import DictStore, GzipStore; GzipStore(DictStore()).get_many(['k'])",
+    ],
+)
+def test_stores_in_memory_pull_in_nothing_large(code: str) -> None:
+    """What never waits needs no event loop, in a synchronous program."""
+    assert set() == LARGE & _imported_by(code)

@@ -17,7 +17,7 @@ import pytest
 
 import storage
 import storage.sync
-from storage.bridge import OnLoop
+from storage.bridge_loop import OnLoop
 from storage.file import BUFFER
 from storage.reader import ObjectReader
 

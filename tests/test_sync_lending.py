@@ -16,7 +16,8 @@ import pytest
 
 import storage
 import storage.sync
-from storage.bridge import SLAB, OnLoop, kept
+from storage.bridge import kept
+from storage.bridge_loop import SLAB, OnLoop
 
 
 @pytest.fixture(params=[True, False], ids=["stepped", "loop"])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from storage.backoff import full_jitter, pause
 from storage.durations import seconds
@@ -63,17 +62,22 @@ class Patience:
 class Progressing:
     """A time limit that begins anew with every step of progress: ``async with Progressing.within(20) as progress:``."""
 
-    def __init__(self, limit: asyncio.Timeout, seconds: float) -> None:
-        self._limit = limit
+    def __init__(self, seconds: float) -> None:
+        self._limit = asyncio.timeout(seconds)
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
 
     @classmethod
-    @asynccontextmanager
-    async def within(cls, seconds: float) -> AsyncIterator[Progressing]:
+    def within(cls, seconds: float) -> Self:
         """Raise `TimeoutError` out of the block *seconds* after the last `step`."""
-        async with asyncio.timeout(seconds) as limit:
-            yield cls(limit, seconds)
+        return cls(seconds)
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        await self._limit.__aexit__(*raised)
 
     def step(self) -> None:
         """Say that something has moved."""

@@ -61,7 +61,7 @@ def test_signed_request_is_botocores(
         auth.payload = lambda request: payload  # what the body hashes to is its matter, not the signature's
         auth.add_auth(request)
 
-    ours = signed_headers(credentials, method, path_of(key), query, headers, region=region, now=NOW, payload=payload)
+    ours = signed_headers(credentials, method, path_of(key), query, headers, region=region, now=NOW.timestamp(), payload=payload)
 
     assert request.headers["Authorization"] == ours["authorization"]
     assert (request.headers["X-Amz-Date"], credentials.token) == (ours["x-amz-date"], ours.get("x-amz-security-token"))
@@ -75,7 +75,7 @@ def test_presigned_url_is_botocores(credentials: Credentials, method: str, key: 
         S3SigV4QueryAuth(boto(credentials), "s3", region, expires=expires).add_auth(request)
 
     ours = presigned_query(
-        credentials, method, path_of(key), {}, {"host": "storage.example"}, region=region, now=NOW, expires=expires
+        credentials, method, path_of(key), {}, {"host": "storage.example"}, region=region, now=NOW.timestamp(), expires=expires
     )
 
     assert sorted(request.url.partition("?")[2].split("&")) == sorted(ours.split("&"))
@@ -85,7 +85,7 @@ def test_presigned_url_is_botocores(credentials: Credentials, method: str, key: 
 def test_presigned_url_lives_up_to_a_week(expires: int) -> None:
     """The servers refuse more; better said here."""
     with pytest.raises(ValueError, match="1 to 604800 seconds"):
-        presigned_query(Credentials("a", "b"), "GET", "/", {}, {"host": "h"}, region="r", now=NOW, expires=expires)
+        presigned_query(Credentials("a", "b"), "GET", "/", {}, {"host": "h"}, region="r", now=NOW.timestamp(), expires=expires)
 
 
 def test_credentials_show_no_secret() -> None:

@@ -39,7 +39,7 @@ from storage.stores.s3_publishing import Publishing
 from storage.stores.s3_reader import BucketReader, range_header
 from storage.stores.s3_resuming import Resuming
 from storage.stores.s3_session import Account, Session
-from storage.stores.s3_upload import COPY_LIMIT, copy_in_parts, parts_of, upload_in_parts
+from storage.stores.s3_upload import COPY_LIMIT, PART, copy_in_parts, parts_of, upload_in_parts
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
 if TYPE_CHECKING:
@@ -204,19 +204,22 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         conditional = if_absent or if_match is not None
         if conditional:
             await self._need_conditions(key, if_absent, if_match)
-        claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
-        parts = parts_of(data)
         with about(inner, key):
-            first = await anext(parts)
-            second = await anext(parts, None)
-            if second is not None:
-                joined = _before([first, second], parts)
-                return await upload_in_parts(bucket, self._patience, inner, joined, headers, claim)
+            if isinstance(data, bytes) and len(data) <= PART:
+                whole = data
+            else:
+                parts = parts_of(data)
+                begun = [part for _ in range(2) if (part := await anext(parts, None)) is not None]
+                if len(begun) > 1:
+                    claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
+                    return await upload_in_parts(bucket, self._patience, inner, _before(begun, parts), headers, claim)
+                [whole] = begun
             if self.compress:
-                first, headers = await compressed(first, headers)
+                whole, headers = await compressed(whole, headers)
             if conditional:
-                return await claim.make(lambda: bucket.put(inner, first, headers | claim.mark | claim.condition))
-            return await self._patience.persist(lambda: bucket.put(inner, first, headers))
+                claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
+                return await claim.make(lambda: bucket.put(inner, whole, headers | claim.mark | claim.condition))
+            return await self._patience.persist(lambda: bucket.put(inner, whole, headers))
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         bucket, inner = await self._bucket(), self._inner(key)

@@ -34,7 +34,8 @@ _MARK = "utf-8''"
 
 def guessed_type(key: str) -> str:
     """Return the content type that the key's extension stands for, ``""`` for none."""
-    return mimetypes.guess_type(key, strict=False)[0] or ""
+    name = key.rpartition("/")[2]
+    return (mimetypes.guess_type(f"./{name}", strict=False)[0] or "") if "." in name else ""
 
 
 def headers_for(attributes: Attributes, key: str) -> dict[str, str]:

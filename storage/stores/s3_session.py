@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from storage.errors import PermissionDeniedError
 from storage.network import Patience
 from storage.stores.s3_client import ClientBucket
-from storage.stores.s3_lean import LeanBucket
 
 __all__ = ["Account", "Session"]
 
@@ -72,6 +71,8 @@ class Session:
             from aiobotocore.config import AioConfig
             from aiobotocore.session import get_session
             from botocore import UNSIGNED
+
+            from storage.stores.s3_lean import LeanBucket
         except ImportError as cause:
             raise ImportError("BucketStore needs aiobotocore: pip install 'stackstore[s3]'") from cause
 
@@ -113,7 +114,6 @@ class Session:
                 ),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             )
         )
         # aiohttp would send a PUT again by itself when the connection breaks; whether it may be, only we can tell

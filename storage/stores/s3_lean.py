@@ -288,7 +288,8 @@ def _sealed(data: bytes, part: bool, signed: bool) -> tuple[dict[str, str], str]
         if signed:  # which is a checksum already
             return {}, payload
         return {"content-md5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}, payload
-    return {"x-amz-checksum-crc32": _crc32(data)}, payload
+    # Amazon has no use for the second one, but Ceph keeps no checksum without it
+    return {"x-amz-checksum-crc32": _crc32(data), "x-amz-sdk-checksum-algorithm": "CRC32"}, payload
 
 
 def _crc32(data: bytes) -> str:

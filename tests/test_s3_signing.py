@@ -17,6 +17,7 @@ from storage.stores.s3_signing import UNSIGNED, Credentials, presigned_query, qu
 from storage.testing import NASTY_KEYS
 
 NOW = datetime(2024, 2, 29, 23, 59, 58, tzinfo=UTC)
+SECONDS = NOW.timestamp()
 
 keys = st.one_of(st.sampled_from(sorted(NASTY_KEYS.values())), st.text(st.characters(codec="utf-8"), min_size=1))
 words = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=20)
@@ -61,7 +62,9 @@ def test_signed_request_is_botocores(
         auth.payload = lambda request: payload  # what the body hashes to is its matter, not the signature's
         auth.add_auth(request)
 
-    ours = signed_headers(credentials, method, path_of(key), query, headers, region=region, now=NOW.timestamp(), payload=payload)
+    ours = signed_headers(
+        credentials, method, path_of(key), query, headers, region=region, now=SECONDS, payload=payload
+    )
 
     assert request.headers["Authorization"] == ours["authorization"]
     assert (request.headers["X-Amz-Date"], credentials.token) == (ours["x-amz-date"], ours.get("x-amz-security-token"))
@@ -75,7 +78,7 @@ def test_presigned_url_is_botocores(credentials: Credentials, method: str, key: 
         S3SigV4QueryAuth(boto(credentials), "s3", region, expires=expires).add_auth(request)
 
     ours = presigned_query(
-        credentials, method, path_of(key), {}, {"host": "storage.example"}, region=region, now=NOW.timestamp(), expires=expires
+        credentials, method, path_of(key), {}, {"host": "storage.example"}, region=region, now=SECONDS, expires=expires
     )
 
     assert sorted(request.url.partition("?")[2].split("&")) == sorted(ours.split("&"))
@@ -85,7 +88,7 @@ def test_presigned_url_is_botocores(credentials: Credentials, method: str, key: 
 def test_presigned_url_lives_up_to_a_week(expires: int) -> None:
     """The servers refuse more; better said here."""
     with pytest.raises(ValueError, match="1 to 604800 seconds"):
-        presigned_query(Credentials("a", "b"), "GET", "/", {}, {"host": "h"}, region="r", now=NOW.timestamp(), expires=expires)
+        presigned_query(Credentials("a", "b"), "GET", "/", {}, {"host": "h"}, region="r", now=SECONDS, expires=expires)
 
 
 def test_credentials_show_no_secret() -> None:

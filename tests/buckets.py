@@ -47,14 +47,14 @@ def bucket_store(server: Server, **options: Any) -> BucketStore:
 
 def s3_client(server: Server, **options: Any) -> AbstractAsyncContextManager[Any]:
     """Return a client of aiobotocore's, to look at a bucket past the store."""
-    client: AbstractAsyncContextManager[Any] = get_session().create_client(
-        "s3",
-        endpoint_url=server.url,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-        region_name="us-east-1",
+    given = {
+        "endpoint_url": server.url,
+        "aws_access_key_id": server.access_key,
+        "aws_secret_access_key": server.secret_key,
+        "region_name": "us-east-1",
         **options,
-    )
+    }
+    client: AbstractAsyncContextManager[Any] = get_session().create_client("s3", **given)
     return client
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from mute import mute
 from server_odd import OddServer, odd_server
 
 from storage import (
@@ -216,29 +216,6 @@ async def test_stream_over_a_connection_that_was_closed(server: OddServer, store
 
 
 # -- patience ----------------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def mute(reads: bool = True, says: bytes = b"") -> AsyncIterator[str]:
-    """Give the URL of a server that takes connections and then says nothing more."""
-    ended = asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if says:
-            writer.write(says)
-        if reads:
-            while not ended.is_set() and await reader.read(1 << 16):
-                pass
-        await ended.wait()
-        writer.close()
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 16)
-    try:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    finally:
-        ended.set()
-        listening.close()
-        await asyncio.sleep(0.01)
 
 
 def hasty(url: str) -> HttpStore:

@@ -18,7 +18,6 @@ from storage import (
     OutcomeUnknownError,
     PermissionDeniedError,
     StoreClosedError,
-    StoreTimeoutError,
     StoreUnavailableError,
     UnsupportedOperationError,
     open_store,
@@ -414,52 +413,3 @@ async def test_nobody_listens(server: Server) -> None:
         for call in (store.get("k"), store.put("k", b"v"), anext(aiter(store.keys()))):
             with pytest.raises(StoreUnavailableError):
                 await call
-
-
-@pytest.mark.parametrize("size", [10, 20 * MIB], ids=["small", "large"])
-async def test_mute_server_is_given_up(server: Server, size: int) -> None:
-    """A server that takes everything and says nothing: every call ends by the read timeout."""
-    decide = lambda request: Fault(silent=True, times=0)  # noqa: E731
-    async with (
-        FaultProxy(server.url, decide) as proxy,
-        bucket_store(
-            server, endpoint_url=proxy.url, connect_timeout=0.2, read_timeout=0.3, retry_timeout=0, conditions="trust"
-        ) as store,
-    ):
-        data = b"x" * size
-        for call in (
-            lambda: store.get("k"),
-            lambda: store.put("k", data),
-            lambda: store.put("k", data, if_absent=True),
-            lambda: store.delete("k"),
-            lambda: store.copy("k", "l"),
-            lambda: anext(aiter(store.keys())),
-        ):
-            with pytest.raises(StoreTimeoutError):
-                async with asyncio.timeout(5):
-                    await call()
-        async with asyncio.timeout(5):
-            results = await store.delete_many(["k"], raise_errors=False)
-        assert isinstance(results["k"], StoreTimeoutError)
-
-
-async def test_server_that_reads_nothing_is_given_up() -> None:
-    """A body that nobody takes from the line is given up too, as soon as it moves no more."""
-    silent = asyncio.Event()
-
-    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reader._transport.pause_reading()  # type: ignore[attr-defined]
-        await silent.wait()
-        writer.close()
-
-    listening = await asyncio.start_server(ignore, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    options: dict[str, Any] = {"connect_timeout": 0.2, "read_timeout": 0.5, "retry_timeout": 0}
-    store = BucketStore("b", endpoint_url=f"http://127.0.0.1:{port}", s3_access_key="a", s3_secret_key="b", **options)
-    async with store:
-        with pytest.raises(StoreTimeoutError):
-            async with asyncio.timeout(5):
-                await store.put("k", bytes(8 * MIB))
-    silent.set()
-    listening.close()
-    await listening.wait_closed()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
+from storage.data import CHUNK
 from storage.errors import (
     ConfigError,
     KeyNotFoundError,
@@ -17,10 +19,13 @@ from storage.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from storage.network import Patience
+from storage.network import Patience, Progressing
 from storage.stores.s3_errors import Refusal, UploadGoneError, error_of
 
 __all__ = ["Body", "ClientBucket", "Listed", "Page"]
+
+#: What keeps a server at work for long. It sends blanks meanwhile, so that the client's read timeout tells if it lives.
+_AT_WORK = ("complete_multipart_upload", "copy_object", "upload_part_copy")
 
 
 class Body(Protocol):
@@ -68,7 +73,7 @@ class ClientBucket:
         answer = await self.call("get_object", key, Key=key, **with_names)
         body = answer["Body"]
         try:
-            yield _headers(answer), _Mapped(body, self, key)
+            yield _headers(answer), _Mapped(body, self._patience, key, self._store)
         finally:
             body.close()
 
@@ -209,13 +214,20 @@ class ClientBucket:
         """
         from botocore import exceptions as boto
 
+        limit = self._patience.connect + self._patience.read
+        if operation in _AT_WORK:
+            limit += self._patience.retry
         try:
             # aiohttp begins to count the read timeout when a body is sent, so that a server which never takes it would
-            # hold the call for ever
-            async with asyncio.timeout(self._patience.connect + self._patience.read + self._patience.retry):
+            # hold the call for ever; and a client that was given has timeouts of its own
+            async with Progressing.within(limit) as progress:
+                if "Body" in parameters:
+                    parameters["Body"] = _Watched(parameters["Body"], progress)
                 return await getattr(self._client, operation)(Bucket=self._name, **parameters)
         except boto.ClientError as cause:
             raise error_of(_refusal(cause.response), key, self._store) from cause
+        except TypeError as cause:  # aiobotocore 3.10 stumbles over a 304 that has a checksum
+            raise StorageError("the answer makes no sense to the client", key=key, store=self._store) from cause
         except (TimeoutError, boto.ConnectTimeoutError, boto.ReadTimeoutError) as cause:
             raise StoreTimeoutError("the server did not answer in time", key=key, store=self._store) from cause
         except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.TokenRetrievalError) as cause:
@@ -224,23 +236,49 @@ class ClientBucket:
             raise StoreUnavailableError(f"no answer: {type(cause).__name__}", key=key, store=self._store) from cause
 
 
+class _Watched(io.BytesIO):
+    """A body of which every piece that is read, in whatever thread, is progress."""
+
+    def __init__(self, data: bytes, progress: Progressing) -> None:
+        super().__init__(data)
+        self._progress = progress
+        self._loop = asyncio.get_running_loop()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._loop.call_soon_threadsafe(self._step)
+        return super().read(size)
+
+    def _step(self) -> None:
+        with suppress(RuntimeError):  # the time is over
+            self._progress.step()
+
+
 class _Mapped:
     """A body whose errors are ours."""
 
-    def __init__(self, body: Any, bucket: ClientBucket, key: str) -> None:
+    def __init__(self, body: Any, patience: Patience, key: str, store: str) -> None:
         self._body = body
-        self._bucket = bucket
+        self._patience = patience
         self._key = key
+        self._store = store
 
     async def read(self, size: int = -1, /) -> bytes:
         import aiohttp
         from botocore import exceptions as boto
 
+        if size < 0:
+            pieces = []
+            while piece := await self.read(CHUNK):
+                pieces.append(piece)
+            return b"".join(pieces)
         try:
-            data: bytes = await (self._body.read() if size < 0 else self._body.read(size))
-        except (boto.BotoCoreError, aiohttp.ClientError, TimeoutError, OSError) as cause:
+            async with asyncio.timeout(self._patience.read):
+                data: bytes = await self._body.read(size)
+        except (TimeoutError, boto.ReadTimeoutError) as cause:
+            raise StoreTimeoutError("the server stopped sending", key=self._key, store=self._store) from cause
+        except (boto.BotoCoreError, aiohttp.ClientError, OSError) as cause:
             raise StoreUnavailableError(
-                f"the object was cut short: {type(cause).__name__}", key=self._key, store=self._bucket._store
+                f"the object was cut short: {type(cause).__name__}", key=self._key, store=self._store
             ) from cause
         return data
 

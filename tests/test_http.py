@@ -370,9 +370,9 @@ async def test_many_readers_at_once(server: OddServer, store: HttpStore) -> None
     server.put("k", TEXT * 10)
 
     async with AsyncExitStack() as opened, asyncio.timeout(20):
-        readers = [await opened.enter_async_context(store.open("k")) for _ in range(150)]
+        readers = [await opened.enter_async_context(store.open("k")) for _ in range(300)]
 
-        assert [b"0123"] * 150 == [await reader.read(4) for reader in readers]
+        assert [b"0123"] * 300 == [await reader.read(4) for reader in readers]
         assert len(TEXT * 10) == len(await store.get("k"))
 
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
@@ -221,6 +222,22 @@ async def test_broken_answers_are_read_on(server: Server, store: BucketStore) ->
 
     assert BIG == found
     assert next(cuts, None) is None
+
+
+async def test_many_readers_at_once(store: BucketStore) -> None:
+    """However many one task has open, another can be opened, and every other method works beside them."""
+    await store.put("k", BIG[: 4 * MIB])  # more than what a line holds
+
+    async with AsyncExitStack() as opened, asyncio.timeout(60):
+        readers = [await opened.enter_async_context(store.open("k")) for _ in range(300)]
+        assert {BIG[:4]} == {await reader.read(4) for reader in readers}
+
+        await store.put("l", b"v", if_absent=True)
+        await store.put("large", pieces(BIG))
+        assert [b"v", BIG] == [await store.get(key) for key in ("l", "large")]
+        assert ["k", "l", "large"] == [key async for key in store.keys()]
+        assert {"l": None, "large": None} == await store.delete_many(["l", "large"])
+        assert BIG[4 : 4 * MIB] == await readers[-1].read()
 
 
 async def test_object_replaced_amid_a_broken_read_is_an_error(server: Server, store: BucketStore) -> None:

@@ -13,7 +13,7 @@ from storage.errors import (
     StorageError,
 )
 from storage.network import Patience
-from storage.stores.s3_attributes import META, NONCE, describe
+from storage.stores.s3_attributes import META, NONCE, describe, headers_for
 from storage.stores.s3_client import ClientBucket
 from storage.stores.s3_errors import RefusedError, UploadGoneError
 
@@ -26,10 +26,11 @@ async def honours_conditions(bucket: ClientBucket, patience: Patience, prefix: s
 
     Whether two creators at once are kept apart cannot be tried.
     """
-    key = f"{prefix}.conditions-{uuid.uuid4().hex}"
+    key, attributes = f"{prefix}.conditions-{uuid.uuid4().hex}", headers_for({}, "")
     try:
-        await patience.persist(lambda: bucket.put(key, b"", {}))
-        for headers in ({"if-none-match": "*"}, {"if-match": f'"{uuid.uuid4().hex}"'}):
+        await patience.persist(lambda: bucket.put(key, b"", attributes))
+        for condition in ({"if-none-match": "*"}, {"if-match": f'"{uuid.uuid4().hex}"'}):
+            headers = attributes | condition
             try:
                 await patience.persist(lambda headers=headers: bucket.put(key, b"", headers))  # type: ignore[misc]
             except PreconditionFailedError:

@@ -53,8 +53,11 @@ async def parts_of(data: Data) -> AsyncIterator[bytes]:
     async for piece in chunks(data):
         pending += piece
         while len(pending) >= (size := part_size(number)):
-            yield bytes(pending[:size])
+            with memoryview(pending) as view:  # a slice of the bytearray would be one more copy
+                part = bytes(view[:size])
             del pending[:size]
+            yield part
+            del part
             number += 1
     if pending or number == 1:
         yield bytes(pending)

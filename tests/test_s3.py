@@ -22,7 +22,7 @@ from storage import (
     UnsupportedOperationError,
     open_store,
 )
-from storage.testing.proxy import Fault, FaultProxy, ProxiedRequest
+from storage.testing import Fault, FaultProxy, ProxiedRequest
 from storage.types import ByteRange
 
 MIB = 1 << 20

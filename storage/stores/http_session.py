@@ -78,11 +78,13 @@ class Upload:
     Bytes on their way to a server, once: in pieces, each of which is progress.
 
     Attributes:
+        size: how many bytes, where that is known.
         error: what the caller's own stream raised, if it did.
         ended: whether all of them were taken.
     """
 
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+    def __init__(self, pieces: AsyncIterator[bytes], size: int | None = None) -> None:
+        self.size = size
         self.error: Exception | None = None
         self.ended: bool = False
         self._pieces = pieces
@@ -90,6 +92,11 @@ class Upload:
         self._idle = asyncio.Event()
         self._idle.set()
         self._progress: Progressing | None = None
+
+    @classmethod
+    def of(cls, data: bytes) -> Upload:
+        """Return bytes that are sent once, whatever becomes of the connection."""
+        return cls(_one(data), len(data))
 
     def watched(self, progress: Progressing) -> Upload:
         """Return itself, with the time limit that its progress is told to."""
@@ -219,10 +226,11 @@ class Session:
         self, method: str, url: URL, key: str, headers: Mapping[str, str], data: bytes | Upload | None, ours: bool
     ) -> Answer:
         sent = {"Accept-Encoding": "identity", **(self._headers if ours else {}), **headers}
-        if isinstance(data, bytes):
-            sent["Content-Length"] = str(len(data))
-            if len(data) > SLICE:
-                data = Upload(_one(data))
+        if isinstance(data, bytes) and len(data) > SLICE:
+            data = Upload.of(data)
+        size = len(data) if isinstance(data, bytes) else data.size if data is not None else None
+        if size is not None:
+            sent["Content-Length"] = str(size)
         limit = Progressing.within(self._patience.connect + self._patience.read) if data else nullcontext()
         with foreign(key, self._store):
             async with limit as progress:

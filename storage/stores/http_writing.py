@@ -119,6 +119,8 @@ class Writing:
             OutcomeUnknownError: it was on a condition, and its answer is lost: made again it would meet itself.
         """
         path = self._keys.path_of(key, self._store)
+        if condition and not isinstance(data, Upload):
+            data = Upload.of(data or b"")  # aiohttp would send bytes again by itself, when an old connection ends
         try:
             answer = await self._session.send(method, path, key, condition, data)
         except (StoreUnavailableError, StoreTimeoutError) as error:

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from storage.testing.keys import NASTY_KEYS as NASTY_KEYS
     from storage.testing.proxy import Fault as Fault
     from storage.testing.proxy import FaultProxy as FaultProxy
-    from storage.testing.proxy import ProxiedRequest as ProxiedRequest
+    from storage.testing.wires import ProxiedRequest as ProxiedRequest
 
 _HOMES = {
     "Fault": "storage.testing.proxy",
     "FaultProxy": "storage.testing.proxy",
     "Harness": "storage.testing.harness",
     "NASTY_KEYS": "storage.testing.keys",
-    "ProxiedRequest": "storage.testing.proxy",
+    "ProxiedRequest": "storage.testing.wires",
     "StoreConformance": "storage.testing.conformance",
     "needs": "storage.testing.harness",
 }

@@ -1,4 +1,4 @@
-"""`FaultProxy`: all that goes wrong between a client and an HTTP server, on loopback and when you say so."""
+"""`FaultProxy`: all that goes wrong between a client and a server, on loopback and when you say so."""
 
 from __future__ import annotations
 
@@ -10,22 +10,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NoReturn, Self
 from urllib.parse import urlsplit
 
-__all__ = ["Fault", "FaultProxy", "ProxiedRequest"]
+from storage.testing.wires import LIMIT, HttpWire, ProxiedRequest, RedisWire, Wire
 
-#: Bytes of a head, of a line or of what is read at once, at most.
-_LIMIT = 1 << 20
-
-
-class ProxiedRequest(NamedTuple):
-    """A request that came to a proxy; names of headers are in lower case."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
+__all__ = ["Fault", "FaultProxy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +27,7 @@ class Fault:
         delay: seconds before anything else.
         times: how often the server gets the request, one after the other; the last answer goes back.
         cut_request: bytes of the request's body after which the connection breaks, for the server and for the client.
-        answer: status and body that go back instead of what the server said.
+        answer: status and body that go back instead of what the server said; of Redis the body is all there is.
         headers: of that answer.
         cut_answer: bytes of the answer's body after which the connection breaks.
         lose: the connection breaks instead of an answer; what the request did, it did.
@@ -62,13 +52,13 @@ class _Broken(Exception):  # noqa: N818  # it is what was asked for
 
 class FaultProxy:
     """
-    A proxy in front of an HTTP/1.1 server, which makes of each request what *decide* says.
+    A proxy in front of a server of HTTP/1.1 or of Redis, which makes of each request what *decide* says.
 
     ``async with FaultProxy("http://127.0.0.1:9000", decide) as proxy:`` listens at ``proxy.url``. Requests are held in
     memory, answers are passed on as they come.
 
     Args:
-        server: the URL of the server.
+        server: the URL of the server; what it begins with says what it speaks.
         decide: is called with every request, in the order in which they come; None for no fault.
         tls: what to speak TLS to the clients with.
 
@@ -86,7 +76,8 @@ class FaultProxy:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         parts = urlsplit(server)
-        self._server = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._wire: Wire = RedisWire() if parts.scheme == "redis" else HttpWire()
+        self._server = (parts.hostname or "127.0.0.1", parts.port or self._wire.port)
         self._decide = decide
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
@@ -98,9 +89,9 @@ class FaultProxy:
         return len(self._tasks)
 
     async def __aenter__(self) -> Self:
-        self._listening = await asyncio.start_server(self._begin, "127.0.0.1", 0, ssl=self._tls, limit=_LIMIT)
+        self._listening = await asyncio.start_server(self._begin, "127.0.0.1", 0, ssl=self._tls, limit=LIMIT)
         port = self._listening.sockets[0].getsockname()[1]
-        self.url = f"{'http' if self._tls is None else 'https'}://127.0.0.1:{port}"
+        self.url = f"{self._wire.scheme}{'' if self._tls is None else 's'}://127.0.0.1:{port}"
         return self
 
     async def __aexit__(
@@ -121,12 +112,12 @@ class FaultProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client's connection until it ends."""
         try:
-            async with _Server(*self._server) as server:
-                while (request := await _request(reader)) is not None:
+            async with _Server(self._wire, *self._server) as server:
+                while (request := await self._wire.request(reader)) is not None:
                     self.requests += 1
                     fault = self._decide(request) or Fault()
                     try:
-                        await self._treat(request, fault, server, writer)
+                        await self._treat(request, fault, server, reader, writer)
                     except _Broken:
                         if fault.reset:
                             _reset(writer)
@@ -139,7 +130,12 @@ class FaultProxy:
                 await writer.wait_closed()
 
     async def _treat(
-        self, request: ProxiedRequest, fault: Fault, server: _Server, client: asyncio.StreamWriter
+        self,
+        request: ProxiedRequest,
+        fault: Fault,
+        server: _Server,
+        reader: asyncio.StreamReader,
+        client: asyncio.StreamWriter,
     ) -> None:
         if fault.delay:
             await asyncio.sleep(fault.delay)
@@ -151,24 +147,23 @@ class FaultProxy:
             await server.send(request)
             last = time == fault.times
             passed_on = last and not (fault.lose or fault.silent or fault.answer)
-            await server.answer(request.method, client if passed_on else None, fault.cut_answer)
+            await server.answer(request, client if passed_on else None, fault.cut_answer)
         if fault.silent:
-            await asyncio.Event().wait()
+            await reader.read()  # until the client has had enough
+            raise _Broken
         if fault.lose:
             raise _Broken
         if fault.answer is not None:
             status, body = fault.answer
-            headers = {"Content-Type": "application/xml", **fault.headers, "Content-Length": str(len(body))}
-            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            client.write(f"HTTP/1.1 {status} -\r\n{lines}\r\n".encode("latin-1"))
-            client.write(b"" if request.method == "HEAD" else body)
+            client.write(self._wire.made(request, status, fault.headers, body))
             await client.drain()
 
 
 class _Server:
     """The connection to the server; made anew where it has ended."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, wire: Wire, host: str, port: int) -> None:
+        self._wire = wire
         self._address = (host, port)
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
@@ -182,56 +177,33 @@ class _Server:
     async def send(self, request: ProxiedRequest, upto: int | None = None) -> None:
         if self._writer is None or self._writer.is_closing() or self._reader.at_eof():
             await self.close()
-            self._reader, self._writer = await asyncio.open_connection(*self._address, limit=_LIMIT)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-        self._writer.write(f"{request.method} {request.target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
-        self._writer.write(request.body[:upto])
+            self._reader, self._writer = await asyncio.open_connection(*self._address, limit=LIMIT)
+        self._writer.write(self._wire.head(request) + request.body[:upto])
         await self._writer.drain()
 
-    async def answer(self, method: str, client: asyncio.StreamWriter | None, cut: int | None) -> None:
-        """Read one answer to its end, and pass it on to *client* as it comes."""
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        while head.startswith(b"HTTP/1.1 100"):
-            head = await self._reader.readuntil(b"\r\n\r\n")
-        first, headers = _parsed(head)
-        status = int(first.split()[1])
-        left = None if cut is None else cut
-
-        async def passed_on(data: bytes) -> None:
-            nonlocal left
-            if client is None:
-                return
-            client.write(data if left is None else data[:left])
-            await client.drain()
-            if left is not None:
-                left -= len(data)
-                if left <= 0:
-                    await self.close()
-                    raise _Broken
-
-        if client is not None:
-            client.write(head)
-            await client.drain()
-            if left == 0:
-                await self.close()
-                raise _Broken
-        if method == "HEAD" or status in (204, 304):
+    async def answer(self, request: ProxiedRequest, client: asyncio.StreamWriter | None, cut: int | None) -> None:
+        """Read one answer to its end, and pass it on to *client* as it comes, *cut* bytes of its body at most."""
+        pieces = self._wire.answer(self._reader, request)
+        head = await anext(pieces)
+        if client is None:
+            async for _ in pieces:
+                pass
             return
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            while True:
-                line = await self._reader.readuntil(b"\r\n")
-                size = int(line.split(b";")[0], 16)
-                await passed_on(line + await self._reader.readexactly(size + 2))
-                if not size:
-                    return
-        missing = int(headers["content-length"]) if "content-length" in headers else None
-        while missing != 0:
-            piece = await self._reader.read(_LIMIT if missing is None else min(missing, _LIMIT))
-            if not piece:
-                await self.close()
-                raise _Broken
-            missing = None if missing is None else missing - len(piece)
-            await passed_on(piece)
+        client.write(head)
+        await client.drain()
+        left = cut
+        if left == 0:
+            await self._broken()
+        async for piece in pieces:
+            client.write(piece if left is None else piece[:left])
+            await client.drain()
+            if left is not None and (left := left - len(piece)) <= 0:
+                await self._broken()
+
+    async def _broken(self) -> NoReturn:
+        """Break both connections, in the middle of an answer."""
+        await self.close()
+        raise _Broken
 
     async def close(self) -> None:
         writer, self._writer = self._writer, None
@@ -239,30 +211,6 @@ class _Server:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
-
-
-async def _request(reader: asyncio.StreamReader) -> ProxiedRequest | None:
-    """Return the next request whole, or None when the client has gone between two."""
-    try:
-        first, headers = _parsed(await reader.readuntil(b"\r\n\r\n"))
-    except asyncio.IncompleteReadError:
-        return None
-    method, target, _ = first.split(" ")
-    headers.pop("expect", None)  # the body is read anyway
-    if headers.get("transfer-encoding", "").lower() == "chunked":
-        body = b""
-        while size := int((line := await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-            body += line + await reader.readexactly(size + 2)
-        body += line + await reader.readuntil(b"\r\n")
-    else:
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return ProxiedRequest(method, target, headers, body)
-
-
-def _parsed(head: bytes) -> tuple[str, dict[str, str]]:
-    """Return the first line of a head, and its headers."""
-    first, *lines = head.decode("latin-1").split("\r\n")[:-2]
-    return first, {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

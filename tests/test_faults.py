@@ -1,0 +1,124 @@
+"""The stores behind a network over a bad line and a busy server: thousands of operations, and every promise is kept."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+from buckets import bucket_store, uploads
+from server_nginx import nginx_server
+from server_odd import odd_server
+from server_redis import redis_server
+from servers import Servers
+from workers import STEPS, TASKS, Line, work_over
+
+from storage import FilesystemStore, HttpStore, ObjectStore, RedisStore
+from storage.testing import ProxiedRequest
+
+MIB = 1 << 20
+
+#: What a server says when it has too much to do, did nothing, or did it and stumbled over the answer.
+BUSY = {
+    "slow down": (
+        (503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"),
+        False,
+    ),
+    "unavailable": ((503, b""), False),
+    "internal": ((500, b"<Error><Code>InternalError</Code></Error>"), False),
+    "internal, but done": ((500, b"<Error><Code>InternalError</Code></Error>"), True),
+}
+
+ERROR_IN_200 = (200, b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>")
+
+
+@pytest.fixture
+def seed() -> int:
+    """Give another one each time; a test that fails shows it."""
+    return random.randrange(1 << 32)
+
+
+def check(line: Line, failed: Counter[str], most: float) -> None:
+    """Hold that every kind of fault was there, and that of the operations no more than a share has failed."""
+    assert len(line.told) >= 11, line.told
+    assert min(line.told.values()) > 5, line.told
+    assert failed.total() < TASKS * STEPS * most, failed
+
+
+@pytest.mark.parametrize("name", ["ministack", "ceph"])
+async def test_bucket_over_a_bad_line(servers: Servers, name: str, seed: int) -> None:
+    """Every write that was confirmed is there, nothing is stale or mixed, no upload is left."""
+
+    def spared(request: ProxiedRequest, fault: str) -> bool:
+        if fault == "200 with an error":
+            return request.method not in ("PUT", "POST")
+        # an upload that begins unheard of is one that nobody can give up (docs/s3.md)
+        return request.method == "POST" and request.target.endswith("?uploads")
+
+    server = servers.get(name)
+    line = Line(seed, BUSY | {"200 with an error": (ERROR_IN_200, False)}, spared)
+
+    def connect(url: str) -> AbstractAsyncContextManager[ObjectStore]:
+        return bucket_store(server, endpoint_url=url, prefix="faults/", read_timeout=1, conditions="trust")
+
+    async with bucket_store(server, prefix="faults/") as direct:
+        failed = await work_over(server.url, line, connect, direct, large=9 * MIB)
+
+    check(line, failed, 0.02)
+    assert [] == await uploads(server)
+
+
+async def test_web_server_over_a_bad_line(tmp_path: Path, seed: int) -> None:
+    """On nginx, which keeps no conditions; the objects are held against its files."""
+    line = Line(seed, BUSY)
+
+    def connect(url: str) -> AbstractAsyncContextManager[ObjectStore]:
+        return HttpStore(url, writable=True, read_timeout=1)
+
+    with nginx_server(tmp_path) as nginx:
+        direct = FilesystemStore(nginx.objects)
+        failed = await work_over(nginx.url, line, connect, direct, large=3 * MIB, conditions=False)
+
+    check(line, failed, 0.02)  # streams are sent once
+
+
+async def test_web_server_with_conditions_over_a_bad_line(seed: int) -> None:
+    """A write on a condition whose answer is lost is said to be unknown, and never wrong."""
+
+    def spared(request: ProxiedRequest, fault: str) -> bool:
+        # whom a proxy between lets meet himself cannot know it
+        return fault == "sent twice" and not request.headers.keys().isdisjoint(("if-match", "if-none-match"))
+
+    line = Line(seed, BUSY, spared)
+
+    def connect(url: str) -> AbstractAsyncContextManager[ObjectStore]:
+        return HttpStore(url, writable=True, conditions="trust", read_timeout=1)
+
+    async with odd_server() as server, HttpStore(server.url) as direct:
+        failed = await work_over(server.url, line, connect, direct, large=3 * MIB)
+
+    check(line, failed, 0.04)
+    assert {"OutcomeUnknownError"} == set(failed) - {"StoreUnavailableError", "StoreTimeoutError"}
+
+
+async def test_redis_over_a_bad_line(seed: int) -> None:
+    """Commands that are lost, cut, or executed twice, on connections that break and make new ones."""
+    line = Line(
+        seed,
+        {
+            "loading": ((0, b"-LOADING Redis is loading the dataset in memory\r\n"), False),
+            "busy": ((0, b"-BUSY Redis is busy running a script\r\n"), False),
+            "failing over": ((0, b"-FAILOVER the instance is failing over\r\n"), False),
+        },
+    )
+    with redis_server() as server:
+        async with RedisStore(server.url) as direct:
+            failed = await work_over(
+                server.url, line, lambda url: RedisStore(url, read_timeout=1), direct, large=3 * MIB
+            )
+        with server.client() as client:
+            assert [] == client.keys("*:d:*")
+
+    check(line, failed, 0.02)

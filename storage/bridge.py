@@ -106,10 +106,11 @@ class Stepped(Caller):
         return step(coroutine)
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        advance: Any = items.__anext__  # a coroutine, or what steps like one: an async generator's own
         try:
             while True:
                 try:
-                    item = step(_next(items), items)
+                    item = step(advance(), items)
                 except StopAsyncIteration:
                     return
                 yield item
@@ -168,10 +169,6 @@ class _SteppedHeld(Held[T]):
         step(self._manager.__aexit__(None, None, None))
 
     abandon = leave
-
-
-async def _next(items: AsyncIterator[T]) -> T:
-    return await anext(items)
 
 
 def pairs(items: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:

@@ -14,6 +14,10 @@ __all__ = ["CHUNK", "as_bytes", "chunks", "etag_of", "is_stream", "whole"]
 CHUNK = 1 << 20
 
 
+#: Kinds of data that are one buffer. A tuple: a union would be made anew for each `isinstance`, for 0.1 us of a put.
+BUFFERS = (bytes, bytearray, memoryview)
+
+
 def is_stream(data: Data) -> TypeGuard[AsyncIterable[bytes] | Iterable[bytes]]:
     """
     Say whether *data* comes in pieces, rather than as one buffer.
@@ -21,7 +25,7 @@ def is_stream(data: Data) -> TypeGuard[AsyncIterable[bytes] | Iterable[bytes]]:
     Raises:
         TypeError: it is ``str``, or nothing that `put` takes.
     """
-    if isinstance(data, bytes | bytearray | memoryview):
+    if isinstance(data, BUFFERS):
         return False
     if isinstance(data, AsyncIterable | Iterable) and not isinstance(data, str):
         return True
@@ -37,7 +41,7 @@ def as_bytes(piece: object) -> bytes:
     """
     if type(piece) is bytes:
         return piece
-    if isinstance(piece, bytes | bytearray | memoryview):
+    if isinstance(piece, BUFFERS):
         return bytes(piece)
     raise TypeError(_refusal(piece))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from storage.concurrency import each
@@ -17,7 +16,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 from storage.reader import BytesReader, ObjectReader
-from storage.types import ByteRange, In, ObjectInfo, Out
+from storage.types import ByteRange, In, ObjectInfo, Out, revised
 
 if TYPE_CHECKING:
     import anyio
@@ -57,7 +56,7 @@ async def _described(store: ObjectStore[Any, Any], key: str) -> tuple[bytes, Obj
         before = await describe(store, key)
         data = await store.get(key)
         if before.etag == (await describe(store, key)).etag:
-            return data, replace(before, size=len(data))
+            return data, revised(before, size=len(data))
     raise StoreUnavailableError(f"the object changed during each of {ATTEMPTS} reads; try again", key=key, store=store)
 
 

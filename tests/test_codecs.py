@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
+import sys
+import threading
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from storage import Base64Store, CorruptObjectError, DictStore, GzipStore, ObjectStore
+from storage import Base64Store, CorruptObjectError, DataTransform, DictStore, GzipStore, ObjectStore, ZstdStore
+
+
+@pytest.fixture(params=["zlib", "zlib_ng"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have stores that are made use zlib-ng, or do without as if it were not installed."""
+    if request.param == "zlib":
+        monkeypatch.setitem(sys.modules, "zlib_ng", None)
+    return str(request.param)
+
+
+def text(size: int) -> bytes:
+    """Return what people have written."""
+    return (Path(argparse.__file__).read_bytes() * 3)[:size]
 
 
 async def opened(store: ObjectStore, key: str) -> bytes:
@@ -46,7 +65,76 @@ async def test_base64_takes_no_more_than_it_gives(below: bytes) -> None:
         assert "k" == caught.value.key
 
 
-async def test_gzip_file_of_many_members_takes_no_squared_time() -> None:
+@pytest.mark.parametrize("level", range(10))
+async def test_gzip_files_are_the_same_to_everybody(library: str, level: int) -> None:
+    """Which library is installed shows neither in the format nor, by more than 5 %, in the size."""
+    content = text(300_000)
+    base = DictStore()
+    store = GzipStore(base, level=level)
+    await store.put("whole", content)
+    await store.put("pieces", (content[at : at + 1000] for at in range(0, len(content), 1000)))
+    await base.put("members", gzip.compress(content[:1000]) + gzip.compress(content[1000:]))
+
+    assert content == gzip.decompress(await base.get("whole"))
+    assert content == gzip.decompress(await base.get("pieces"))
+    assert [content] * 3 == [await store.get(key) for key in ("whole", "pieces", "members")]
+    assert content == await opened(store, "members")
+    assert len(await base.get("whole")) <= len(zlib.compress(content, level)) * 1.05
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: data[:-8] + bytes(8), lambda data: b"x" + data]
+)
+async def test_damaged_gzip_is_found_by_either_library(library: str, damage: Callable[[bytes], bytes]) -> None:
+    """An end that is missing, a checksum that is wrong, a beginning that is none."""
+    base = DictStore()
+    await base.put("k", damage(gzip.compress(text(10_000))))
+    store = GzipStore(base)
+
+    for read in (store.get("k"), opened(store, "k")):
+        with pytest.raises(CorruptObjectError):
+            await read
+
+
+async def test_bomb_is_not_decompressed_by_either_library(library: str) -> None:
+    """No more than `max_size` is made of it, and it is read in pieces all the same."""
+    base = DictStore()
+    await base.put("k", gzip.compress(bytes(20 << 20)))
+    store = GzipStore(base, max_size=1 << 20)
+
+    with pytest.raises(CorruptObjectError, match="max_size"):
+        await store.get("k")
+    assert bytes(20 << 20) == await opened(store, "k")
+
+
+class Watched:
+    """Takes note of the threads in which a codec works."""
+
+    def __init__(self, store: DataTransform) -> None:
+        self.threads: list[bool] = []
+        self._work = {"encode": store.encode, "decode": store.decode}
+        vars(store).update({name: partial(self._do, name) for name in self._work})
+
+    def _do(self, name: str, data: bytes) -> bytes:
+        self.threads.append(threading.current_thread() is threading.main_thread())
+        return self._work[name](data)
+
+
+@pytest.mark.parametrize("make", [GzipStore, ZstdStore])
+@pytest.mark.parametrize(("content", "on_the_loop"), [(text(1000), [True, True]), (bytes(20 << 20), [False, False])])
+async def test_long_work_leaves_the_loop(
+    make: Callable[[ObjectStore], DataTransform], content: bytes, on_the_loop: list[bool]
+) -> None:
+    """Also that of an object which is small below and large here."""
+    store = make(DictStore())
+    watched = Watched(store)
+    await store.put("k", content)
+
+    assert content == await store.get("k")
+    assert on_the_loop == watched.threads
+
+
+async def test_gzip_file_of_many_members_takes_no_squared_time(library: str) -> None:
     """Eight MiB of empty members are read in under a second; copied anew after each one they would take 40."""
     member = gzip.compress(b"", mtime=0)
     base = DictStore()

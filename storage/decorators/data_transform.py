@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import ClassVar, ParamSpec, Protocol, TypeVar
+from typing import Protocol
 
 from storage import defaults
 from storage.data import as_bytes, chunks, is_stream, whole
@@ -16,12 +16,9 @@ from storage.decorators.base import StoreDecorator
 from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError, StoreUnavailableError
 from storage.offload import offload
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes, revised
 
 __all__ = ["Coder", "DataTransform"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 #: The attribute below that says how large an object is decoded: a word for each codec of a stack, the outermost first.
 SIZES = "decoded-sizes"
@@ -56,12 +53,13 @@ class DataTransform(StoreDecorator):
     can tell the decoded size from the encoded one says so in `decoded_size`; then none is kept and none measured.
 
     Attributes:
-        offload_above: bytes above which the codec works in a worker thread; None where it is too quick to matter.
+        offload_above: bytes above which the codec works in a worker thread; None where it is too quick to matter. A hop
+            to a thread takes 0.05 ms: below ten of them it is not worth it, above it the event loop would wait.
     """
 
     _steppable = True
     _traits = frozenset({"transforms"})
-    offload_above: ClassVar[int | None] = None
+    offload_above: int | None = None
 
     @abstractmethod
     def encode(self, data: bytes) -> bytes:
@@ -111,7 +109,8 @@ class DataTransform(StoreDecorator):
             encoded = self._encoded(data, encoder)
         else:
             content = await whole(data) if is_stream(data) else as_bytes(data)
-            size, encoded = len(content), await self._run(len(content), self.encode, content)
+            size = len(content)
+            encoded = await offload(self.encode, content) if self._is_long(size) else self.encode(content)
         if self._keeps_sizes:
             attributes = _push(attributes, size)
         return await self.base.put(key, encoded, if_absent=if_absent, if_match=if_match, attributes=attributes)
@@ -140,7 +139,7 @@ class DataTransform(StoreDecorator):
                     attributes = source.info.attributes
                     if not self._tells_sizes:
                         attributes, _ = _outer(attributes)
-                    measured = replace(source.info, size=size, attributes=attributes)
+                    measured = revised(source.info, size=size, attributes=attributes)
         raise StoreUnavailableError("the object changed each time it was measured; try again", key=key, store=self)
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
@@ -194,17 +193,19 @@ class DataTransform(StoreDecorator):
         if not self._tells_sizes:
             return _pop(below)
         size = self.decoded_size(below.size)
-        return None if size is None else replace(below, size=size)
+        return None if size is None else revised(below, size=size)
 
-    async def _run(self, size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do a piece of the codec's work on *size* bytes, in a worker thread where that is worth its hop."""
-        if self.offload_above is not None and size > self.offload_above:
-            return await offload(work, *args, **kwargs)
-        return work(*args, **kwargs)
+    def _is_long(self, size: int) -> bool:
+        """Say whether the codec's work on *size* bytes is worth a worker thread."""
+        return self.offload_above is not None and size > self.offload_above
+
+    def _decodes_long(self, data: bytes) -> bool:
+        """Say the same of decoding an object that is *data* below."""
+        return self._is_long(len(data))
 
     async def _decode(self, key: str, data: bytes) -> bytes:
         try:
-            return await self._run(len(data), self.decode, data)
+            return await offload(self.decode, data) if self._decodes_long(data) else self.decode(data)
         except CorruptObjectError as error:
             self._locate(error, key)
             raise
@@ -216,7 +217,8 @@ class DataTransform(StoreDecorator):
     async def _encoded(self, data: Data, encoder: Coder) -> AsyncIterator[bytes]:
         """Yield a stream's encoded pieces."""
         async for piece in chunks(data):
-            for encoded in await self._run(len(piece), list, encoder.feed(piece)):
+            fed = encoder.feed(piece)
+            for encoded in await offload(list, fed) if self._is_long(len(piece)) else fed:
                 yield encoded
         yield encoder.finish()
 
@@ -228,8 +230,8 @@ class DataTransform(StoreDecorator):
             return
         try:
             async for piece in source:
-                decoded = decoder.feed(piece)
-                while out := await self._run(len(piece), next, decoded, b""):
+                decoded, long = decoder.feed(piece), self._is_long(len(piece))
+                while out := await offload(next, decoded, b"") if long else next(decoded, b""):
                     yield out
             yield decoder.finish()
         except CorruptObjectError as error:
@@ -239,7 +241,7 @@ class DataTransform(StoreDecorator):
 
 def _push(attributes: Attributes | None, size: int | None) -> Attributes:
     """Return the attributes for below: with this codec's decoded size, ``-`` where it is not known beforehand."""
-    pushed = check_attributes(attributes)
+    pushed = check_attributes(attributes) if attributes else {}
     word = "-" if size is None else str(size)
     pushed[SIZES] = f"{pushed[SIZES]} {word}" if SIZES in pushed else word
     return pushed
@@ -257,7 +259,7 @@ def _outer(attributes: Attributes) -> tuple[dict[str, str], str]:
 def _pop(below: ObjectInfo) -> ObjectInfo | None:
     """Return the description of the decoded object, or None where its size was not kept."""
     attributes, word = _outer(below.attributes)
-    return replace(below, size=int(word), attributes=attributes) if _SIZE.fullmatch(word) else None
+    return revised(below, size=int(word), attributes=attributes) if _SIZE.fullmatch(word) else None
 
 
 class _DecodingReader(ObjectReader):

@@ -6,7 +6,6 @@ import base64
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from storage import defaults
@@ -18,7 +17,7 @@ from storage.errors import CorruptObjectError, PreconditionFailedError, StorageE
 from storage.keys import check_key
 from storage.offload import offload
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Data, ObjectInfo
+from storage.types import Attributes, ByteRange, Data, ObjectInfo, revised
 
 __all__ = ["EncryptingStore"]
 
@@ -139,7 +138,7 @@ class EncryptingStore(StoreDecorator):
         size = decrypted_size(below.size)
         if size is None:
             raise CorruptObjectError("not an encrypted object, or cut short", key=below.key, store=self)
-        return replace(below, size=size)
+        return revised(below, size=size)
 
     async def _decrypted(self, key: str, sealed: bytes) -> bytes:
         seal = self._keyring.of(sealed, key)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from storage.base import ObjectStore
 from storage.decorators.order import stack
 from storage.durations import seconds
-from storage.types import Attributes, ObjectInfo
+from storage.types import Attributes, ObjectInfo, revised
 
 __all__ = [
     "CLOCK",
@@ -144,7 +143,7 @@ def without_deadline(below: ObjectInfo) -> ObjectInfo:
     outer = {name: value for name, value in below.attributes.items() if name != DEADLINE}
     if more:
         outer[DEADLINE] = rest
-    return replace(below, attributes=outer)
+    return revised(below, attributes=outer)
 
 
 def _parsed(word: str) -> datetime | None:

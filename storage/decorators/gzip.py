@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 from storage.base import ObjectStore
 from storage.data import CHUNK
@@ -21,10 +22,17 @@ GZIP = 31
 #: member, so that an object handed over whole would take time by the square of its size.
 SLICE = 64 << 10
 
+#: Bytes that are compressed on the event loop at most, up to which level: of text they take 0.3 to 0.5 ms with zlib at
+#: the highest level of each, with zlib-ng less; a hop to a thread takes 0.05 ms.
+_QUICK = {1: 64 << 10, 6: 32 << 10, 9: 16 << 10}
+
 
 class GzipStore(Compressor):
     """
     Objects are gzip files (RFC 1952) in the store below, which any other program can read.
+
+    With zlib-ng installed (``pip install 'stackstore[fast]'``) it takes about half the time; what it writes is about
+    as small, and of the same format.
 
     Args:
         base: the store below.
@@ -37,20 +45,37 @@ class GzipStore(Compressor):
             raise ValueError(f"a gzip level is 0 to 9, not {level}")
         super().__init__(base, max_size=max_size)
         self.level = level
+        self.offload_above = next(size for highest, size in _QUICK.items() if level <= highest)
+        self._zlib = _fastest()
+        # Level 1 of zlib-ng gives up a quarter in size for its speed; its level 2 is faster and smaller than zlib's 1.
+        self._level = 2 if level == 1 and self._zlib is not zlib else level
 
     def encode(self, data: bytes) -> bytes:
-        return gzip.compress(data, self.level, mtime=0)  # without a time, equal bytes give equal files
+        packed: bytes = self._zlib.compress(data, self._level, GZIP)  # with no time in it: equal bytes give equal files
+        return packed
 
     def encoder(self) -> Coder:
-        return _Encoder(self.level)
+        return _Encoder(self._zlib.compressobj(self._level, zlib.DEFLATED, GZIP))
 
     def decoder(self) -> Coder:
-        return _Decoder()
+        return _Decoder(self._zlib)
+
+    def _said_size(self, data: bytes) -> int:
+        return int.from_bytes(data[-4:], "little")  # the last member's, modulo 4 GiB (RFC 1952, ISIZE)
+
+
+def _fastest() -> ModuleType:
+    """Return `zlib`, or a module like it."""
+    try:
+        from zlib_ng import zlib_ng
+    except ImportError:
+        return zlib
+    return zlib_ng
 
 
 class _Encoder:
-    def __init__(self, level: int) -> None:
-        self._member = zlib.compressobj(level, zlib.DEFLATED, GZIP)
+    def __init__(self, member: Any) -> None:
+        self._member = member
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield what zlib gives for *piece*, if anything yet."""
@@ -59,12 +84,14 @@ class _Encoder:
 
     def finish(self) -> bytes:
         """Return the end of the compressed data and the trailer."""
-        return self._member.flush()
+        end: bytes = self._member.flush()
+        return end
 
 
 class _Decoder:
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(GZIP)
+    def __init__(self, library: ModuleType) -> None:
+        self._zlib = library
+        self._member = library.decompressobj(GZIP)
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield the decompressed data in pieces of at most 1 MiB."""
@@ -72,10 +99,10 @@ class _Decoder:
             rest = piece[start : start + SLICE]
             while rest:
                 if self._member.eof:  # a gzip file may have several members, one behind the other
-                    self._member = zlib.decompressobj(GZIP)
+                    self._member = self._zlib.decompressobj(GZIP)
                 try:
                     out = self._member.decompress(rest, CHUNK)
-                except zlib.error as cause:
+                except self._zlib.error as cause:
                     raise CorruptObjectError("not gzip data") from cause
                 rest = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
                 if out:
@@ -83,7 +110,7 @@ class _Decoder:
 
     def finish(self) -> bytes:
         """Return what zlib still holds, once the trailer was read and found right."""
-        out = self._member.flush()
+        out: bytes = self._member.flush()
         if not self._member.eof:
             raise CorruptObjectError("gzip data that ends too early")
         return out

@@ -14,7 +14,7 @@ from storage.decorators.base import StoreDecorator
 from storage.errors import StorageError
 from storage.keys import check_key
 from storage.reader import ObjectReader, ReaderDecorator
-from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
+from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out, revised
 
 __all__ = ["KeyTransform"]
 
@@ -103,7 +103,7 @@ class KeyTransform(StoreDecorator[In, Out]):
     async def head(self, key: str) -> ObjectInfo:
         inner = self._inner(key)
         try:
-            return replace(await self.base.head(inner), key=key)
+            return revised(await self.base.head(inner), key=key)
         except StorageError as error:
             _rename(error, {inner: key})
             raise
@@ -140,14 +140,14 @@ class KeyTransform(StoreDecorator[In, Out]):
             )
             async for info in below:
                 if key := self.decode(info.key):
-                    yield replace(info, key=key)
+                    yield revised(info, key=key)
         else:  # one listing below, not one `head` for each key
             found: dict[str, ObjectInfo] = {}
             async for info in self.base.scan(self.encode_prefix(prefix)):
                 if (key := self.decode(info.key)) and key.startswith(prefix) and key > start_after:
                     found[key] = info
             for key in sorted(found):
-                yield replace(found[key], key=key)
+                yield revised(found[key], key=key)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         return defaults.children(self, prefix, delimiter)
@@ -239,7 +239,7 @@ class _RenamedReader(ReaderDecorator):
     """A reader whose description and errors carry the caller's key."""
 
     def __init__(self, reader: ObjectReader, key: str) -> None:
-        super().__init__(reader, replace(reader.info, key=key))
+        super().__init__(reader, revised(reader.info, key=key))
 
     async def read(self, size: int = -1, /) -> bytes:
         try:

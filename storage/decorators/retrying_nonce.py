@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import replace
 
-from storage.types import Attributes, ObjectInfo, check_attributes
+from storage.types import Attributes, ObjectInfo, check_attributes, revised
 
 __all__ = ["NAME", "hidden", "marked", "new_nonce", "nonce_of"]
 
@@ -51,4 +50,4 @@ def hidden(info: ObjectInfo) -> ObjectInfo:
     del attributes[NAME]
     if found["own"] is not None:
         attributes[NAME] = found["own"]
-    return replace(info, attributes=attributes)
+    return revised(info, attributes=attributes)

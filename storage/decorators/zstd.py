@@ -8,6 +8,10 @@ from storage.decorators.data_transform import Coder
 
 __all__ = ["ZstdStore"]
 
+#: Bytes that are compressed on the event loop at most, up to which level: of text they take 0.3 to 0.6 ms at the
+#: highest level of each; a hop to a thread takes 0.05 ms.
+_QUICK = {3: 128 << 10, 9: 32 << 10, 15: 4 << 10, 22: 2 << 10}
+
 
 class ZstdStore(Compressor):
     """
@@ -30,6 +34,7 @@ class ZstdStore(Compressor):
             raise ImportError("ZstdStore needs backports.zstd: pip install 'stackstore[zstd]'") from cause
         super().__init__(base, max_size=max_size)
         self.level = level
+        self.offload_above = next(size for highest, size in _QUICK.items() if level <= highest)
         self._zstd = zstd_coder
 
     def encode(self, data: bytes) -> bytes:
@@ -40,3 +45,6 @@ class ZstdStore(Compressor):
 
     def decoder(self) -> Coder:
         return self._zstd.ZstdDecoder()
+
+    def _said_size(self, data: bytes) -> int:
+        return self._zstd.said_size(data)

@@ -13,7 +13,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["ZstdDecoder", "ZstdEncoder", "compressed"]
+__all__ = ["ZstdDecoder", "ZstdEncoder", "compressed", "said_size"]
 
 #: Compressed bytes that a decoder is handed at once: after each frame it copies those that it leaves.
 SLICE = 64 << 10
@@ -31,6 +31,14 @@ def _parameters(level: int) -> Mapping[int, int]:
 def compressed(data: bytes, level: int) -> bytes:
     """Return *data* as one frame, which says how large it is."""
     return zstd.compress(data, options=_parameters(level))
+
+
+def said_size(data: bytes) -> int:
+    """Return how many bytes the first frame says that it makes; 0 if it does not say."""
+    try:
+        return zstd.get_frame_info(data).decompressed_size or 0
+    except zstd.ZstdError:
+        return 0
 
 
 class ZstdEncoder:

@@ -7,17 +7,21 @@ import sqlite3
 import threading
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from storage import (
+    ByteRange,
     CorruptObjectError,
     InvalidKeyError,
     KeyExistsError,
+    PreconditionFailedError,
     SqliteStore,
     StorageError,
     StoreClosedError,
@@ -25,6 +29,8 @@ from storage import (
     StoreUnavailableError,
 )
 from storage.stores import sqlite_rows, sqlite_versions
+from storage.stores.sqlite_batches import JOBS
+from storage.stores.sqlite_connection import STATEMENTS
 from storage.stores.sqlite_schema import CHUNK, LEASE
 
 #: An object of this many bytes has three chunks, and one more in a stream is written in two transactions.
@@ -173,11 +179,16 @@ async def test_put_that_is_cancelled_in_the_queue_is_withdrawn(store: SqliteStor
     assert ["first"] == [key async for key in store.keys()]
 
 
-async def test_put_that_is_cancelled_in_flight_is_waited_for(store: SqliteStore, path: Path) -> None:
+@pytest.mark.parametrize("alone", [False, True], ids=["in a batch", "alone"])
+async def test_put_that_is_cancelled_in_flight_is_waited_for(store: SqliteStore, path: Path, alone: bool) -> None:
     """A put whose transaction has begun is over, and its object there, when the cancellation comes out."""
+    if alone:  # the second of two in a row goes without a batch
+        await store.put("before", b"v")
     with locked(path):
         put = asyncio.create_task(store.put("k", b"v"))
         await asyncio.sleep(0.05)
+        next_one = asyncio.create_task(store.put("next", b"v"))
+        await asyncio.sleep(0)
         put.cancel()
         put.cancel()
         await asyncio.sleep(0.05)
@@ -185,7 +196,141 @@ async def test_put_that_is_cancelled_in_flight_is_waited_for(store: SqliteStore,
     with pytest.raises(asyncio.CancelledError):
         await put
 
-    assert [(b"v",)] == sql(path, "SELECT data FROM objects")
+    assert [(b"v",)] == sql(path, "SELECT data FROM objects WHERE key = CAST('k' AS BLOB)")
+    await next_one
+    assert await store.exists("next")
+
+
+async def test_lonely_write_is_one_statement(store: SqliteStore) -> None:
+    """Who writes alone pays for no transaction around it, whatever the condition, also when that does not hold."""
+    etag = await store.put("k", b"v")
+
+    async def writes() -> None:
+        swapped = await store.put("k", b"w", if_match=etag)
+        await store.put("new", b"v", if_absent=True)
+        await store.put("new", b"w")
+        await store.delete("k", if_match=swapped)
+        await store.delete("new")
+
+    statements = await traced(store, writes)
+
+    told = [text.split()[0] for text, _ in groupby(statements)]  # a trigger's look at the row repeats its statement
+    assert ["UPDATE", "INSERT", "INSERT", "DELETE", "DELETE"] == told
+
+
+async def test_conditions_hold_alone_and_in_company(store: SqliteStore) -> None:
+    """A condition that fails is told, and nothing is written, be it the only write or one of a transaction."""
+    etag = await store.put("k", b"v")
+
+    async def tried(together: bool) -> list[object]:
+        calls: list[Awaitable[object]] = [
+            store.put("k", b"wrong", if_absent=True),
+            store.put("missing", b"wrong", if_match="x"),
+            store.put("k", b"wrong", if_match="another"),
+            store.delete("k", if_match="another"),
+            store.delete("missing", if_match="x"),
+        ]
+        if together:
+            return await asyncio.gather(*calls, return_exceptions=True)
+        return [result for call in calls for result in await asyncio.gather(call, return_exceptions=True)]
+
+    expected = [KeyExistsError, *[PreconditionFailedError] * 4]
+    assert expected == [type(result) for result in await tried(together=True)]
+    assert expected == [type(result) for result in await tried(together=False)]
+    assert [("k", etag)] == [(info.key, info.etag) async for info in store.scan()]
+
+
+async def test_every_kind_of_write_shares_the_transaction(store: SqliteStore) -> None:
+    """Swaps, deletes, copies and renames go with the puts that come with them."""
+    etags = {key: await store.put(key, b"v") for key in ("swapped", "deleted", "gone", "copied", "renamed")}
+
+    async def writes() -> None:
+        await asyncio.gather(
+            store.put("swapped", b"w", if_match=etags["swapped"]),
+            store.put("created", b"v", if_absent=True),
+            store.delete("deleted"),
+            store.delete("gone", if_match=etags["gone"]),
+            store.copy("copied", "copy"),
+            store.rename("renamed", "new name"),
+        )
+
+    statements = await traced(store, writes)
+
+    assert 1 == statements.count("COMMIT")
+    assert ["copied", "copy", "created", "new name", "swapped"] == [key async for key in store.keys()]
+
+
+async def test_put_returns_when_its_own_data_is_committed(store: SqliteStore, path: Path) -> None:
+    """Of many tasks that put again and again, none goes on before another connection can see its object."""
+
+    async def puts(name: str) -> None:
+        for number in range(20):
+            await store.put(name, b"%d" % number)
+            assert [(b"%d" % number,)] == await asyncio.to_thread(
+                sql, path, "SELECT data FROM objects WHERE key = CAST(? AS BLOB)", name
+            )
+
+    await asyncio.gather(*(puts(f"task {number}") for number in range(8)))
+
+
+async def test_readers_do_not_wait_for_the_writer(store: SqliteStore) -> None:
+    """While a transaction of this very store is under way, every kind of read answers, with what was before."""
+    await store.put("k", b"old")
+    writing, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def stall(db: sqlite3.Connection) -> None:
+        sqlite_rows.delete(db, "k", None, "")
+        loop.call_soon_threadsafe(writing.set)
+        assert go_on.wait(10)
+
+    stalled = asyncio.create_task(store._opened().writer.run(partial(stall)))
+    await writing.wait()
+    try:
+        assert b"old" == await store.get("k")
+        assert b"ol" == await store.get("k", byte_range=ByteRange(0, 2))
+        assert {"k": b"old"} == await store.get_many(["k"])
+        assert 3 == (await store.head("k")).size
+        assert ["k"] == [key async for key in store.keys()]
+        assert not stalled.done()
+    finally:
+        go_on.set()
+        await stalled
+
+    assert not await store.exists("k")
+
+
+async def test_readers_do_not_wait_for_a_checkpoint(store: SqliteStore, path: Path) -> None:
+    """While the log is being copied into the database, which an old reader holds up, reads answer."""
+    await store.put("k", b"v")
+    connection = store._opened()._connection
+    begun = threading.Event()
+    await connection.run(lambda db: db.set_trace_callback(lambda text: begun.set()))
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM objects").fetchone()
+        await store.put("k", b"w")
+        begun.clear()
+        checkpoint = asyncio.create_task(
+            connection.run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+        )
+        assert await asyncio.to_thread(begun.wait, 10)
+
+        for _ in range(20):
+            assert b"w" == await store.get("k")
+        assert not checkpoint.done()
+    await checkpoint
+
+
+async def test_statements_are_compiled_once(store: SqliteStore) -> None:
+    """However many keys are asked for together, SQLite sees few different queries, which the connection keeps."""
+    sqlite_rows._finding.cache_clear()
+
+    for count in range(1, JOBS + 1):
+        await asyncio.gather(*(store.exists(f"k{number}") for number in range(count)))
+
+    assert sqlite_rows._finding.cache_info().currsize * 4 < STATEMENTS
 
 
 async def test_bulk_calls_take_few_transactions(store: SqliteStore) -> None:
@@ -203,7 +348,7 @@ async def test_bulk_calls_take_few_transactions(store: SqliteStore) -> None:
 
     statements = await traced(store, calls)
 
-    assert 4 == statements.count("COMMIT")
+    assert 3 == statements.count("COMMIT")  # the stream, short and alone, is one statement
     assert 498 == len([key async for key in store.keys()])
 
 

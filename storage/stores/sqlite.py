@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,7 @@ from storage.errors import InvalidKeyError, KeyNotFoundError, StorageError, Stor
 from storage.keys import check_key
 from storage.reader import BytesReader, ObjectReader
 from storage.stores import sqlite_rows as rows
-from storage.stores.sqlite_batches import JOBS, WEIGHT, Batches, Job, Work, Writer, commit, finder
+from storage.stores.sqlite_batches import JOBS, WEIGHT, Batches, Writer, commit, finder
 from storage.stores.sqlite_connection import Connection, unbroken
 from storage.stores.sqlite_schema import CHUNK, prepare, prepare_reader
 from storage.stores.sqlite_versions import ChunkReader, Leases, put_stream
@@ -101,7 +100,7 @@ class SqliteStore(ObjectStore):
             row = await session.reader.run(rows.part, key, byte_range)
         if row is None:
             raise KeyNotFoundError(key, store=self)
-        data: bytes | None = row[0]
+        data: bytes | None = row[1]
         if data is None:
             async with self._reading(key, byte_range) as reader:
                 return await reader.read()
@@ -122,7 +121,7 @@ class SqliteStore(ObjectStore):
         check_key(key, self)
         check_conditions(if_absent, if_match)
         kept = check_attributes(attributes) if attributes else {}
-        target = rows.Target(key, kept, if_absent, if_match, repr(self))
+        target = rows.Target(key, kept, if_absent, if_match, session.store)
         content = data if is_stream(data) else as_bytes(data)
         if not isinstance(content, bytes) or len(content) > CHUNK:
             return await put_stream(session.writer, session.leases, target, content)
@@ -132,7 +131,7 @@ class SqliteStore(ObjectStore):
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         session = self._opened()
         check_key(key, self)
-        await session.writer.run(partial(rows.delete, key=key, if_match=if_match, store=repr(self)))
+        await session.writer.run(partial(rows.delete, key=key, if_match=if_match, store=session.store))
 
     async def exists(self, key: str) -> bool:
         session = self._opened()
@@ -145,7 +144,7 @@ class SqliteStore(ObjectStore):
         row = await session.infos.run(key.encode())
         if row is None:
             raise KeyNotFoundError(key, store=self)
-        return rows.info_of(key, *row)
+        return rows.info_of(key, *row[1:])
 
     def open(self, key: str, *, byte_range: ByteRange | None = None) -> AbstractAsyncContextManager[ObjectReader]:
         return self._reading(key, byte_range)
@@ -163,7 +162,7 @@ class SqliteStore(ObjectStore):
             yield BytesReader(info, data, byte_range)
         else:
             with session.leases.holding(version):
-                yield ChunkReader(info, byte_range, session.reader, version, repr(self))
+                yield ChunkReader(info, byte_range, session.reader, version, session.store)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         return await self._within(rows.copy, source, target, if_absent)
@@ -175,7 +174,7 @@ class SqliteStore(ObjectStore):
         session = self._opened()
         check_key(source, self)
         check_key(target, self)
-        to = rows.Target(target, {}, if_absent, None, repr(self))
+        to = rows.Target(target, {}, if_absent, None, session.store)
         etag: str = await session.writer.run(partial(work, source=source, target=to))
         return etag
 
@@ -221,7 +220,7 @@ class SqliteStore(ObjectStore):
                 if name not in found:
                     results[key] = KeyNotFoundError(key, store=self)
                 else:
-                    (data,) = found[name]
+                    _, data = found[name]
                     results[key] = await outcome(self.get(key)) if data is None else data  # None: it is large
         return results
 
@@ -301,13 +300,14 @@ class _Session:
     """What an open store holds: a connection that writes, one that reads (in memory the same), and their batches."""
 
     def __init__(self, path: str, store: str, busy_timeout: float) -> None:
+        self.store = store
         self.pid = os.getpid()
         self.loop = asyncio.get_running_loop()
         self._path = path
         self._patience = busy_timeout
         self._connection = Connection(path, store, busy_timeout)
         self.reader = self._connection if path == MEMORY else Connection(path, store, busy_timeout)
-        self.writer: Writer = Batches(self._connection, self._commit)
+        self.writer: Writer = Batches(self._connection, commit, over=lambda: self.leases.watch_later())
         self.leases = Leases(self.reader, self.writer)
         self.contents = Batches(self.reader, finder("data"))
         self.infos = Batches(self.reader, finder(rows.INFO))
@@ -317,13 +317,6 @@ class _Session:
         if self.reader is not self._connection:
             await self.reader.open(prepare_reader)
         self.leases.watch()
-
-    def _commit(self, db: sqlite3.Connection, jobs: list[Job[Work, Any]]) -> None:
-        """Commit a batch, and if it let go of chunks (or anybody did) have somebody look after them."""
-        commit(db, jobs)
-        with suppress(sqlite3.Error, RuntimeError):  # what is committed must not fail any more, for a lost loop either
-            if rows.any_leases(db):
-                self.loop.call_soon_threadsafe(self.leases.watch)
 
     async def close(self) -> None:
         """Finish what was begun, if this is still its loop and process, and close the connections."""

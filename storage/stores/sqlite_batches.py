@@ -5,54 +5,56 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from storage.errors import StorageError
 from storage.offload import settled
+from storage.stores import sqlite_rows as rows
 from storage.stores.sqlite_connection import Connection
-from storage.stores.sqlite_rows import find
 
-__all__ = ["Batches", "Job", "Work", "Writer", "commit", "finder"]
+__all__ = ["JOBS", "WEIGHT", "Batches", "Work", "Writer", "commit", "finder"]
 
 Q = TypeVar("Q")
 R = TypeVar("R")
 
-#: Jobs in one batch: enough that a commit's cost is shared, few enough that SQLite takes a batch's keys as parameters.
+#: Requests in one batch: enough that a commit's cost is shared, few enough that SQLite takes a batch's keys as
+#: parameters.
 JOBS = 256
 
-#: Bytes after which a batch takes no more jobs: how long a transaction keeps other writers out (some 50 ms).
+#: Bytes after which a batch takes no more requests: how long a transaction keeps other writers out (some 50 ms).
 WEIGHT = 8 << 20
-
-
-class Job(Generic[Q, R]):
-    """A request on its way through a batch: the thread leaves a result or an error, the loop hands it over."""
-
-    __slots__ = ("error", "future", "request", "result", "running", "weight", "withdrawn")
-
-    def __init__(self, request: Q, weight: int, future: asyncio.Future[R]) -> None:
-        self.request: Q = request
-        self.weight: int = weight
-        self.future: asyncio.Future[R] = future
-        self.running: bool = False
-        self.withdrawn: bool = False
-        self.result: R | None = None
-        self.error: BaseException | None = None
 
 
 class Batches(Generic[Q, R]):
     """
-    Runs requests through ``execute(db, jobs)`` on the connection's thread, one batch at a time.
+    Runs requests through ``execute(db, requests)`` on the connection's thread, one batch at a time.
 
     A request never joins a batch that is running. One that is cancelled while it waits is withdrawn; one that is being
     executed is waited for before the cancellation is raised.
+
+    Args:
+        connection: where they run.
+        execute: gives for each request its result, or the exception that is its error.
+        over: called on the event loop when a batch is over.
     """
 
-    def __init__(self, connection: Connection, execute: Callable[[sqlite3.Connection, list[Job[Q, R]]], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        execute: Callable[[sqlite3.Connection, list[Q]], Sequence[R | BaseException]],
+        over: Callable[[], object] = lambda: None,
+    ) -> None:
         self._connection = connection
         self._execute = execute
-        self._waiting: deque[Job[Q, R]] = deque()
+        self._over = over
+        self._waiting: deque[tuple[asyncio.Future[R], Q, int]] = deque()
+        self._running: list[asyncio.Future[R]] = []
+        self._held: list[asyncio.Future[None]] = []  # of callers that were cancelled during the batch that is running
+        self._busy = False
+        self._alone = False  # the last batch was of one
         self._draining: asyncio.Task[None] | None = None
 
     async def run(self, request: Q, weight: int = 0) -> R:
@@ -63,104 +65,149 @@ class Batches(Generic[Q, R]):
             request: what `execute` understands.
             weight: bytes that it writes.
         """
-        job: Job[Q, R] = Job(request, weight, asyncio.get_running_loop().create_future())
-        self._waiting.append(job)
-        if self._draining is None or self._draining.done():
-            self._draining = asyncio.create_task(self._drain())
+        if self._alone and not self._busy:
+            return await self._run_alone(request)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self._waiting.append((future, request, weight))
+        if not self._busy:
+            self._drain_soon()
         try:
-            return await job.future
+            return await future
         except asyncio.CancelledError:
-            job.withdrawn = True
-            if job.running:
-                job.future = asyncio.get_running_loop().create_future()
-                await settled(job.future)
+            if future in self._running:
+                held: asyncio.Future[None] = loop.create_future()
+                self._held.append(held)
+                await settled(held)
             raise
 
     async def drained(self) -> None:
         """Return when nothing waits any more."""
-        if self._draining is not None:
-            await settled(self._draining)
+        while self._busy:
+            await self._connection.run(_nothing)  # one that runs alone was there before
+            if self._draining is not None:
+                await settled(self._draining)
+
+    async def _run_alone(self, request: Q) -> R:
+        """
+        Run a request in its caller's own task: who is alone has nothing to share, and waits for no turn of the loop.
+
+        Only when the last batch, too, was of one. Else the first of many that come together would go without them.
+        """
+        self._busy = True
+        try:
+            (result,) = await self._connection.run(self._execute, [request])
+        finally:
+            self._over()
+            self._busy = False
+            if self._waiting:
+                self._drain_soon()
+        if isinstance(result, BaseException):
+            raise self._connection.mapped(result)
+        return result
+
+    def _drain_soon(self) -> None:
+        self._busy = True
+        self._draining = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
-        while batch := self._take():
-            failure: BaseException | None = None
-            try:
-                await self._connection.run(self._execute, batch)
-            except asyncio.CancelledError:
-                pass  # asyncio.run is ending: the thread is done all the same, and its callers are told so
-            except Exception as error:
-                failure = error
-            for job in batch:
-                self._hand_over(job, failure)
+        try:
+            while requests := self._take():
+                results: list[R | BaseException] = []
+                try:
+                    await self._connection.run(self._execute_into, requests, results)
+                except asyncio.CancelledError:
+                    pass  # asyncio.run is ending: the thread is done all the same, and its callers are told so
+                except Exception as failure:
+                    results = [_copied(failure) for _ in requests]
+                self._hand_over(results)
+                self._over()
+        finally:
+            self._busy = False
 
-    def _take(self) -> list[Job[Q, R]]:
-        batch: list[Job[Q, R]] = []
+    def _execute_into(self, db: sqlite3.Connection, requests: list[Q], results: list[R | BaseException]) -> None:
+        results += self._execute(db, requests)
+
+    def _take(self) -> list[Q]:
+        requests: list[Q] = []
         weight = 0
-        while self._waiting and len(batch) < JOBS and weight < WEIGHT:
-            job = self._waiting.popleft()
-            if not job.withdrawn:
-                job.running = True
-                weight += job.weight
-                batch.append(job)
-        return batch
+        while self._waiting and len(requests) < JOBS and weight < WEIGHT:
+            future, request, heavy = self._waiting.popleft()
+            if not future.done():  # else it was cancelled
+                self._running.append(future)
+                requests.append(request)
+                weight += heavy
+        if requests:
+            self._alone = len(requests) == 1
+        return requests
 
-    def _hand_over(self, job: Job[Q, R], failure: BaseException | None) -> None:
-        job.running = False
-        if job.future.done():
-            return  # cancelled in this very turn of the loop
-        if failure is not None:  # of the whole batch, but each caller may say in it which key is meant
-            error = copy(failure)
-            error.__cause__ = failure.__cause__
-            job.future.set_exception(error)
-        elif job.error is not None:
-            job.future.set_exception(self._connection.mapped(job.error))
-        else:
-            job.future.set_result(job.result)  # type: ignore[arg-type]  # a job without an error has its result
+    def _hand_over(self, results: list[R | BaseException]) -> None:
+        running, self._running = self._running, []
+        held, self._held = self._held, []
+        for future, result in zip(running, results, strict=True):
+            if future.done():
+                continue  # cancelled
+            if isinstance(result, BaseException):
+                future.set_exception(self._connection.mapped(result))
+            else:
+                future.set_result(result)
+        for caller in held:
+            caller.set_result(None)
 
 
-Work: TypeAlias = Callable[[sqlite3.Connection], Any]
-"""What a writer is asked to do inside a transaction."""
+def _copied(failure: Exception) -> Exception:
+    """Return a copy of the error of a whole batch: each caller may say in it which key is meant."""
+    error = copy(failure)
+    error.__cause__ = failure.__cause__
+    return error
+
+
+def _nothing(db: sqlite3.Connection) -> None:
+    """Do nothing, on the connection's thread."""
+
+
+Work: TypeAlias = "partial[Any]"
+"""What a writer is asked to do: a function of `sqlite_rows` and its arguments behind the connection."""
 
 Writer: TypeAlias = Batches[Work, Any]
 
 
-def commit(db: sqlite3.Connection, jobs: list[Job[Work, Any]]) -> None:
+def commit(db: sqlite3.Connection, works: Sequence[Work]) -> list[Any]:
     """
-    Run every request in one transaction, in order.
+    Run every work in one transaction, in order, and return for each its result or its error.
 
-    A request refuses (a condition that does not hold) by a `StorageError`, before it has written anything. Any other
+    A work refuses (a condition that does not hold) by a `StorageError`, before it has written anything. Any other
     error undoes the whole transaction; then each is run in one of its own, so that the innocent succeed.
     """
+    if len(works) == 1 and works[0].func in rows.SINGLE:
+        return [_result(works[0], db)]  # one statement is a transaction: half the time of three
     try:
         db.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
-        for job in jobs:
-            job.error = error
-        return
+        return [error] * len(works)
     try:
-        for job in jobs:
-            job.error = None
-            try:
-                job.result = job.request(db)
-            except StorageError as refusal:
-                job.error = refusal
+        results = [_result(work, db, StorageError) for work in works]
         db.execute("COMMIT")
     except Exception as error:
         if db.in_transaction:
             db.execute("ROLLBACK")
-        if len(jobs) == 1:
-            jobs[0].error = error
-        else:
-            for job in jobs:
-                commit(db, [job])
+        return [error] if len(works) == 1 else [result for work in works for result in commit(db, [work])]
+    return results
 
 
-def finder(columns: str) -> Callable[[sqlite3.Connection, list[Job[bytes, tuple[Any, ...] | None]]], None]:
-    """Return what answers requests for keys in one query; each job's result is its row of *columns*, or None."""
+def _result(work: Work, db: sqlite3.Connection, caught: type[Exception] = Exception) -> Any:
+    """Return what *work* gives, or its error as a value."""
+    try:
+        return work(db)
+    except caught as error:
+        return error
 
-    def answer(db: sqlite3.Connection, jobs: list[Job[bytes, tuple[Any, ...] | None]]) -> None:
-        found = find(db, columns, {job.request for job in jobs})
-        for job in jobs:
-            job.result = found.get(job.request)
+
+def finder(columns: str) -> Callable[[sqlite3.Connection, Sequence[bytes]], list[tuple[Any, ...] | None]]:
+    """Return what answers requests for encoded keys in one query: for each key its `rows.find` row, or None."""
+
+    def answer(db: sqlite3.Connection, names: Sequence[bytes]) -> list[tuple[Any, ...] | None]:
+        found = rows.find(db, columns, names)
+        return [found.get(name) for name in names]
 
     return answer

@@ -27,8 +27,8 @@ __all__ = ["Connection", "unbroken"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Prepared statements that a connection keeps: those of the store, and one for each number of keys in a batch of reads.
-STATEMENTS = 400
+#: Compiled statements that a connection keeps: the store's 30 or so, and those of some 40 numbers of keys in a query.
+STATEMENTS = 256
 
 
 class Connection:
@@ -58,7 +58,9 @@ class Connection:
         connecting = aiosqlite.connect(
             self._path, timeout=self._busy_timeout, isolation_level=None, cached_statements=STATEMENTS
         )
-        _thread_of(connecting).daemon = True  # a connection left open must not keep the interpreter from ending
+        thread = _thread_of(connecting)
+        thread.daemon = True  # a connection left open must not keep the interpreter from ending
+        vars(thread)["connection"] = connecting  # nor complain then: who runs lives, and so does what it works for
         try:
             self._aio = await connecting
         except sqlite3.Error as cause:

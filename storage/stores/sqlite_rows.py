@@ -6,11 +6,12 @@ Those that write are run inside a transaction (`sqlite_batches.commit`), and ref
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -21,8 +22,8 @@ from storage.types import ByteRange, ObjectInfo
 
 __all__ = [
     "INFO",
+    "SINGLE",
     "Target",
-    "any_leases",
     "bounds",
     "claim",
     "clear",
@@ -53,7 +54,7 @@ FREED = 8 << 20
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_PUT = """
+_INSERT = """
 INSERT INTO objects (key, etag, size, modified, attributes, version, data) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _COPY = """
@@ -64,6 +65,14 @@ _REPLACING = """
 ON CONFLICT (key) DO UPDATE SET etag = excluded.etag, size = excluded.size, modified = excluded.modified,
     attributes = excluded.attributes, version = excluded.version, data = excluded.data
 """
+
+# The texts of all statements are constants: each is compiled once in a connection's life.
+_PUT = _INSERT + _REPLACING
+_CREATE = _INSERT + "ON CONFLICT (key) DO NOTHING"
+_SWAP = """
+UPDATE objects SET etag = ?, size = ?, modified = ?, attributes = ?, version = ?, data = ? WHERE key = ? AND etag = ?
+"""
+_COPY_OVER = _COPY + _REPLACING
 
 
 class Target(NamedTuple):
@@ -81,8 +90,7 @@ class Target(NamedTuple):
 
 def put(db: sqlite3.Connection, target: Target, data: bytes) -> str:
     """Write an object that fits into its row and return its etag."""
-    _judge(db, target)
-    return _write(db, target.key, len(data), target.attributes, None, data)
+    return _write(db, target, len(data), None, data)
 
 
 def put_large(
@@ -92,13 +100,17 @@ def put_large(
     _judge(db, target)
     store_chunks(db, target.store, version, first, last_pieces)
     db.execute("UPDATE versions SET expires = NULL WHERE id = ?", (version,))
-    return _write(db, target.key, size, target.attributes, version, None)
+    return _write(db, target, size, version, None)
 
 
 def delete(db: sqlite3.Connection, key: str, if_match: str | None, store: str) -> None:
     """Delete an object."""
-    _judge(db, Target(key, {}, False, if_match, store))
-    db.execute("DELETE FROM objects WHERE key = ?", (key.encode(),))
+    name = key.encode()
+    if if_match is None:
+        db.execute("DELETE FROM objects WHERE key = ?", (name,))
+        return
+    while not db.execute("DELETE FROM objects WHERE key = ? AND etag = ?", (name, if_match)).rowcount:
+        _judge(db, Target(key, {}, False, if_match, store))  # raises, if it has not come back this very moment
 
 
 def copy(db: sqlite3.Connection, source: str, target: Target) -> str:
@@ -106,7 +118,7 @@ def copy(db: sqlite3.Connection, source: str, target: Target) -> str:
     _etag_of(db, source, target.store)
     _judge(db, target)
     etag = _new_etag()
-    db.execute(_COPY + _REPLACING, (target.key.encode(), etag, time.time_ns(), source.encode()))
+    db.execute(_COPY_OVER, (target.key.encode(), etag, time.time_ns(), source.encode()))
     return etag
 
 
@@ -121,7 +133,7 @@ def rename(db: sqlite3.Connection, source: str, target: Target) -> str:
 
 
 def part(db: sqlite3.Connection, key: str, byte_range: ByteRange) -> tuple[Any, ...] | None:
-    """Return (bytes of the range, version, size) of an object, or None; the bytes are None when it has a version."""
+    """Return (version, bytes of the range, size) of an object, or None; the bytes are None when it has a version."""
     # No data in a row is longer than a chunk, and substr() takes no numbers over 31 bits. max(anything, NULL) is NULL.
     beyond = CHUNK + 1
     start = min(byte_range.start, beyond)
@@ -129,7 +141,7 @@ def part(db: sqlite3.Connection, key: str, byte_range: ByteRange) -> tuple[Any, 
         last, length = None, (beyond if byte_range.stop is None else min(byte_range.stop, beyond) - start)
     else:
         last = length = min(byte_range.last, beyond)
-    query = "SELECT substr(data, coalesce(max(size - ?, 0), ?) + 1, ?), version, size FROM objects WHERE key = ?"
+    query = "SELECT version, substr(data, coalesce(max(size - ?, 0), ?) + 1, ?), size FROM objects WHERE key = ?"
     row: tuple[Any, ...] | None = db.execute(query, (last, start, length, key.encode())).fetchone()
     return row
 
@@ -149,12 +161,20 @@ def _etag_of(db: sqlite3.Connection, key: str, store: str) -> str:
     return etag
 
 
-def _write(
-    db: sqlite3.Connection, key: str, size: int, attributes: dict[str, str], version: int | None, data: bytes | None
-) -> str:
-    etag = _new_etag()
+def _write(db: sqlite3.Connection, target: Target, size: int, version: int | None, data: bytes | None) -> str:
+    """Write an object's row, if the conditions hold, in one statement, and return its etag."""
+    key, attributes, if_absent, if_match, _ = target
+    name, etag = key.encode(), _new_etag()
     kept = json.dumps(attributes, ensure_ascii=False) if attributes else "{}"
-    db.execute(_PUT + _REPLACING, (key.encode(), etag, size, time.time_ns(), kept, version, data))
+    row = (etag, size, time.time_ns(), kept, version, data)
+    if if_match is not None:
+        while not db.execute(_SWAP, (*row, name, if_match)).rowcount:
+            _judge(db, target)  # raises, if that version has not come back this very moment
+    elif if_absent:
+        while not db.execute(_CREATE, (name, *row)).rowcount:
+            _judge(db, target)  # likewise, if the object has not gone
+    else:
+        db.execute(_PUT, (name, *row))
     return etag
 
 
@@ -163,12 +183,16 @@ def _new_etag() -> str:
     return secrets.token_hex(8)
 
 
+#: What is one statement and so needs no transaction around it, if it is alone.
+SINGLE = frozenset({put, delete})
+
+
 # -- many objects ----------------------------------------------------------------------------------------------------
 
 
 def put_many(db: sqlite3.Connection, items: Sequence[tuple[str, bytes]]) -> list[str]:
     """Write objects that fit into their rows and return their etags."""
-    return [_write(db, key, len(data), {}, None, data) for key, data in items]
+    return [_write(db, Target(key, {}, False, None, ""), len(data), None, data) for key, data in items]
 
 
 def delete_many(db: sqlite3.Connection, keys: Sequence[str]) -> None:
@@ -176,10 +200,21 @@ def delete_many(db: sqlite3.Connection, keys: Sequence[str]) -> None:
     db.executemany("DELETE FROM objects WHERE key = ?", [(key.encode(),) for key in keys])
 
 
-def find(db: sqlite3.Connection, columns: str, names: Collection[bytes]) -> dict[bytes, tuple[Any, ...]]:
-    """Return the rows of *columns* of the objects with these encoded keys, by key."""
-    query = f"SELECT key, {columns} FROM objects WHERE key IN ({','.join('?' * len(names))})"
-    return {row[0]: row[1:] for row in db.execute(query, tuple(names))}
+def find(db: sqlite3.Connection, columns: str, names: Sequence[bytes]) -> dict[bytes, tuple[Any, ...]]:
+    """Return the rows of (key, *columns*) of the objects with these encoded keys, by key."""
+    more = -len(names) % _STEP if len(names) > _STEP else 0
+    found = db.execute(_finding(columns, len(names) + more), [*names, *(names[0] for _ in range(more))])
+    return {row[0]: row for row in found}
+
+
+#: Numbers of keys in a query are multiples of this, by asking for one of them again, so that there are few queries.
+_STEP = 8
+
+
+@functools.cache
+def _finding(columns: str, count: int) -> str:
+    """Return the query for so many keys."""
+    return f"SELECT key, {columns} FROM objects WHERE key IN ({','.join('?' * count)})"
 
 
 def bounds(prefix: str, start_after: str = "") -> tuple[bytes, bytes]:
@@ -248,11 +283,6 @@ def read_chunk(db: sqlite3.Connection, version: int, number: int) -> tuple[bytes
     row = db.execute("SELECT data FROM chunks WHERE version = ? AND number = ?", (version, number)).fetchone()
     current = db.execute("SELECT 1 FROM versions WHERE id = ? AND expires IS NULL", (version,)).fetchone()
     return row and row[0], current is not None
-
-
-def any_leases(db: sqlite3.Connection) -> bool:
-    """Say whether there is a version that no object has."""
-    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM versions WHERE expires IS NOT NULL)").fetchone()[0])
 
 
 def leases(db: sqlite3.Connection) -> list[tuple[int, int]]:

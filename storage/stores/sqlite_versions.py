@@ -46,6 +46,8 @@ class Leases:
         self._held: Counter[int] = Counter()
         self._abandoned: set[int] = set()
         self._task: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._stopped = False
 
     @contextmanager
     def holding(self, version: int) -> Iterator[None]:
@@ -68,8 +70,20 @@ class Leases:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch())
 
+    def watch_later(self) -> None:
+        """Begin to look within a `TICK`: something was written, which may have let go of chunks, here or elsewhere."""
+        if self._later is None and not self._stopped:
+            self._later = asyncio.get_running_loop().call_later(TICK, self._watch_now)
+
+    def _watch_now(self) -> None:
+        self._later = None
+        self.watch()
+
     async def stop(self) -> None:
         """Look no more."""
+        self._stopped = True
+        if self._later is not None:
+            self._later.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

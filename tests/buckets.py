@@ -11,12 +11,15 @@ from servers import Server
 import storage.sync
 from storage import BucketStore
 
-__all__ = ["BUCKET", "bucket_store", "s3_client", "uploads"]
+__all__ = ["BUCKET", "bucket_store", "conditions_of", "s3_client", "uploads"]
 
 BUCKET = "bucket"
 
 #: The servers that have it.
 _MADE: set[str] = set()
+
+#: By kind of server.
+_CONDITIONS: dict[str, str] = {}
 
 
 def bucket_store(server: Server, **options: Any) -> BucketStore:
@@ -28,6 +31,7 @@ def bucket_store(server: Server, **options: Any) -> BucketStore:
             s3_access_key=server.access_key,
             s3_secret_key=server.secret_key,
             region="us-east-1",
+            ca_bundle=server.ca_bundle,
         ) as store:
             store.create_bucket()
         _MADE.add(server.url)
@@ -38,11 +42,21 @@ def bucket_store(server: Server, **options: Any) -> BucketStore:
             "s3_access_key": server.access_key,
             "s3_secret_key": server.secret_key,
             "region": "us-east-1",
+            "ca_bundle": server.ca_bundle,
             "read_timeout": 10,
             "retry_timeout": 5,
             **options,
         }
     )
+
+
+async def conditions_of(server: Server) -> str:
+    """Return the option by which a store knows whether the server keeps conditions; it is tried once."""
+    if server.kind not in _CONDITIONS:
+        async with bucket_store(server) as store:
+            await store.probe()
+            _CONDITIONS[server.kind] = "trust" if store.capabilities.conditional_put else "off"
+    return _CONDITIONS[server.kind]
 
 
 def s3_client(server: Server, **options: Any) -> AbstractAsyncContextManager[Any]:
@@ -52,6 +66,7 @@ def s3_client(server: Server, **options: Any) -> AbstractAsyncContextManager[Any
         "aws_access_key_id": server.access_key,
         "aws_secret_access_key": server.secret_key,
         "region_name": "us-east-1",
+        "verify": server.ca_bundle,
         **options,
     }
     client: AbstractAsyncContextManager[Any] = get_session().create_client("s3", **given)

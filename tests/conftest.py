@@ -7,8 +7,10 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from certificates import Certificate, make_certificate
 from hypothesis import settings
-from servers import NAMES, Servers
+from peers import MISSING, NAMES, TOOK_PART
+from servers import Servers
 
 #: An example may take its time: a machine that is busy is no fault of the code.
 settings.register_profile("patient", deadline=None)
@@ -33,34 +35,42 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-_TOOK_PART: set[str] = set()
-_MISSING: set[str] = set()
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Give what servers on loopback show to those who want TLS; also where the tests' bucket is a host."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"), "bucket.localhost")
 
 
 @pytest.fixture(scope="session")
-def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
-    """Give the servers that are installed; each is started when it is first asked for, once in a process."""
-    found = Servers()
+def servers(certificate: Certificate) -> Iterator[Servers]:
+    """Give the S3 servers that are installed; each is started when it is first asked for, once in a process."""
+    found = Servers(certificate)
     yield found
     found.close()
-    _TOOK_PART.update(found.took_part)
-    _MISSING.update(found.missing)
-    if (output := getattr(request.config, "workeroutput", None)) is not None:  # of a worker of pytest-xdist
-        output["servers"] = (sorted(found.took_part), sorted(found.missing))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker of pytest-xdist say which servers it used."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["servers"] = (TOOK_PART, sorted(MISSING))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Hear from a worker of pytest-xdist which servers it used."""
-    took_part, missing = getattr(node, "workeroutput", {}).get("servers", ((), ()))
-    _TOOK_PART.update(took_part)
-    _MISSING.update(missing)
+    """Hear from a worker which servers it used."""
+    took_part, missing = getattr(node, "workeroutput", {}).get("servers", ({}, ()))
+    TOOK_PART.update(took_part)
+    MISSING.update(missing)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the servers that took part, and those that should have."""
-    if _TOOK_PART or _MISSING:
-        there = ", ".join(name for name in NAMES if name in _TOOK_PART) or "none"
-        without = ", ".join(name for name in NAMES if name in _MISSING)
-        missing = f"; not installed (make servers): {without}" if without else ""
-        terminalreporter.write_line(f"servers that took part: {there}{missing}")
+    """Name the servers that took part, with their versions, and those that did not."""
+    if not TOOK_PART and not MISSING:
+        return
+    groups = {
+        "took part": [f"{name} {TOOK_PART[name]}" for name in NAMES if name in TOOK_PART],
+        "not installed (make servers)": [name for name in NAMES if name in MISSING],
+        "asked for by no test": [name for name in NAMES if name not in TOOK_PART and name not in MISSING],
+    }
+    said = "; ".join(f"{what}: {', '.join(names)}" for what, names in groups.items() if names)
+    terminalreporter.write_line(f"servers: {said}")

@@ -1,37 +1,36 @@
-"""nginx on loopback, with a directory of its own: static files, listings in JSON, and PUT and DELETE of WebDAV."""
+"""nginx on loopback: static files, listings in JSON, PUT and DELETE of WebDAV; and TLS in front of another server."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from certificates import Certificate
+from peers import free_port, need, running, said_by
 
-__all__ = ["COMMAND", "Nginx", "nginx_server"]
+__all__ = ["COMMAND", "Nginx", "nginx_server", "tls_front"]
 
 COMMAND = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
-#: Set where a server that is missing is a failure.
-REQUIRED = os.environ.get("REQUIRE_SERVERS", "") not in ("", "0")
+#: Where Debian has what is not built into it.
+STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
-#: Seconds within which it listens once it is started.
-PATIENCE = 30
-
-CONFIGURATION = """
+#: What every configuration begins with.
+COMMON = """
 daemon off;
 master_process off;
 user root;
 pid {root}/nginx.pid;
 error_log {root}/error.log warn;
 events {{ worker_connections 512; }}
+"""
+
+FILES = """
 http {{
     access_log off;
     types {{ text/csv csv; text/html html; }}
@@ -43,6 +42,9 @@ http {{
     tcp_nodelay on;
     server {{
         listen 127.0.0.1:{port};
+        listen 127.0.0.1:{tls_port} ssl;
+        ssl_certificate {certificate.chain};
+        ssl_certificate_key {certificate.key};
         root {root}/objects;
         location / {{
             index .none;  # or a key of that name would hide the listing
@@ -76,6 +78,19 @@ http {{
 """
 
 
+FRONT = """
+stream {{
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {certificate.chain};
+        ssl_certificate_key {certificate.key};
+        tcp_nodelay on;
+        proxy_pass 127.0.0.1:{behind};
+    }}
+}}
+"""
+
+
 @dataclass(frozen=True)
 class Nginx:
     """
@@ -83,54 +98,48 @@ class Nginx:
 
     Attributes:
         url: where it is.
+        tls_url: where it is over TLS.
         objects: the directory whose files are the objects.
     """
 
     url: str
+    tls_url: str
     objects: Path
 
 
 @contextmanager
-def nginx_server(root: Path) -> Iterator[Nginx]:
-    """Start a server whose files are below *root*; without nginx skip the test, or fail where servers are required."""
-    if COMMAND is None:
-        (pytest.fail if REQUIRED else pytest.skip)("nginx is not installed")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
+def nginx_server(root: Path, certificate: Certificate) -> Iterator[Nginx]:
+    """Run a server whose files are below *root*; without nginx skip the test, or fail where servers are required."""
     for name in ("objects", "incoming", "tmp"):
         (root / name).mkdir(parents=True)
     (root / "users").write_text("reader:{PLAIN}s3cret\n")
-    configuration = CONFIGURATION.format(root=root, port=port)
+    port, tls_port = free_port(), free_port()
+    with _running(root, FILES.format(root=root, port=port, tls_port=tls_port, certificate=certificate), port):
+        yield Nginx(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{tls_port}", root / "objects")
+
+
+@contextmanager
+def tls_front(root: Path, behind: int, certificate: Certificate) -> Iterator[int]:
+    """Run a server that speaks TLS for the one at port *behind*, and give its own port."""
+    port = free_port()
+    module = f"load_module {STREAM};" if STREAM.exists() else ""
+    with _running(root, FRONT.format(port=port, behind=behind, certificate=certificate), port, module):
+        yield port
+
+
+@contextmanager
+def _running(root: Path, configuration: str, port: int, module: str = "") -> Iterator[None]:
+    need("nginx", COMMAND is not None, _version)
+    assert COMMAND is not None
+    common = COMMON.format(root=root)
     if os.geteuid() != 0:
-        configuration = configuration.replace("user root;\n", "")
-    (root / "nginx.conf").write_text(configuration)
-    with (root / "output").open("wb") as output:
-        process = subprocess.Popen(
-            [COMMAND, "-p", str(root), "-c", str(root / "nginx.conf"), "-e", str(root / "error.log")],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        _await_port(port, process, root / "output")
-        yield Nginx(f"http://127.0.0.1:{port}", root / "objects")
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        common = common.replace("user root;\n", "")
+    (root / "nginx.conf").write_text(module + common + configuration)
+    command = [COMMAND, "-p", str(root), "-c", str(root / "nginx.conf"), "-e", str(root / "error.log")]
+    with running(command, root / "output", lambda: socket.create_connection(("127.0.0.1", port), timeout=5).close()):
+        yield
 
 
-def _await_port(port: int, process: subprocess.Popen[bytes], output: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except OSError:
-            time.sleep(0.01)
-        else:
-            return
-    raise RuntimeError(f"nginx does not answer; it said: {output.read_text(errors='replace')}")
+def _version() -> str:
+    assert COMMAND is not None
+    return said_by(COMMAND, "-v").rpartition("/")[2]

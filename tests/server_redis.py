@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,24 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import pytest
 import redis
-from servers import REQUIRED
+from peers import PATIENCE, free_port, need, said_by
 
 __all__ = ["COMMAND", "RedisServer", "raw_object", "redis_cluster", "redis_server"]
 
 COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
-
-#: Seconds within which a server answers once it is started.
-PATIENCE = 30
-
-
-def _free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 class RedisServer:
@@ -47,7 +34,7 @@ class RedisServer:
     """
 
     def __init__(self, *options: str, password: str | None = None) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.password = password
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._options = [*options, *(["--requirepass", password] if password else [])]
@@ -104,16 +91,20 @@ class RedisServer:
 @contextlib.contextmanager
 def redis_server(*options: str, password: str | None = None) -> Iterator[RedisServer]:
     """Give a server; where none is installed the test is skipped, or fails where all servers are required."""
-    if COMMAND is None:
-        (pytest.fail if REQUIRED else pytest.skip)("redis-server is not installed: make servers")
+    need("Redis", COMMAND is not None, _version)
     with RedisServer(*options, password=password) as server:
         yield server
+
+
+def _version() -> str:
+    assert COMMAND is not None
+    return said_by(COMMAND, "--version").partition(" v=")[2].split()[0]
 
 
 @contextlib.contextmanager
 def redis_cluster(directory: Path) -> Iterator[RedisServer]:
     """Give a node that has all slots of a cluster: it refuses commands on keys of several of them."""
-    options = ["--cluster-enabled", "yes", "--cluster-port", str(_free_port()), "--dir", str(directory)]
+    options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--dir", str(directory)]
     with redis_server(*options) as server:
         with server.client() as client:
             client.cluster("ADDSLOTSRANGE", 0, 16383)

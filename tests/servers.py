@@ -1,5 +1,5 @@
 """
-Real servers on loopback, each started when a test first asks for it, and ended with the tests.
+S3 servers on loopback, each started when a test first asks for it, and ended with the tests.
 
 ``make servers`` installs them below ``.servers``: ministack and rclone with pip, in an environment of their own because
 their dependencies are not ours; Ceph's object gateway from Debian packages, where that can be done.
@@ -9,116 +9,71 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
+import ssl
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import pytest
+from certificates import Certificate
+from peers import free_port, need, running, said_by
+from server_nginx import tls_front
 
-__all__ = ["NAMES", "REQUIRED", "Server", "Servers"]
+__all__ = ["Server", "Servers", "both_ways"]
 
 HERE = Path(__file__).parent
 
 #: Where `make servers` puts them.
 INSTALLED = Path(os.environ.get("STORAGE_SERVERS", HERE.parent / ".servers"))
 
-#: Set where a server that is missing is a failure.
-REQUIRED = os.environ.get("REQUIRE_SERVERS", "") not in ("", "0")
-
-#: Seconds within which a server answers once it is started.
-PATIENCE = 60
-
 CEPH_ROOT = INSTALLED / "ceph"
+
+#: What the names of servers end with that are spoken to over TLS.
+_TLS = "-tls"
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs: where it is, and who may use it."""
+    """
+    A server that runs: where it is, and who may use it.
+
+    Attributes:
+        name: what `Servers.get` calls it.
+        url: where it is.
+        ca_bundle: whom to trust there, where it speaks TLS.
+    """
 
     name: str
     url: str
     access_key: str
     secret_key: str
+    ca_bundle: str | None = None
 
-
-@dataclass(frozen=True)
-class Kind:
-    """How to tell whether a server is installed, and how to start it on a port, with a directory of its own."""
-
-    installed: Callable[[], bool]
-    command: Callable[[int, Path, str, str], list[str]]
-    environment: Callable[[int, Path], dict[str, str]] = lambda port, directory: {}
-
-
-def _pip(name: str) -> Path:
-    return INSTALLED / "pip" / ("Scripts" if sys.platform == "win32" else "bin") / name
-
-
-def _ceph(port: int, directory: Path, access_key: str, secret_key: str) -> list[str]:
-    shutil.copy(HERE / "ceph" / "cluster", CEPH_ROOT / "srv" / "cluster")
-    inside = f"/srv/{directory.name}"  # in memory but for a few files
-    monitor = str(_free_port())
-    return [
-        *[str(HERE / "ceph" / "inside"), str(CEPH_ROOT), "/srv/cluster"],
-        *[inside, str(port), monitor, access_key, secret_key],
-    ]
-
-
-KINDS: dict[str, Kind] = {
-    "ministack": Kind(
-        lambda: _pip("ministack").exists(),
-        lambda port, directory, access_key, secret_key: [str(_pip("ministack"))],
-        lambda port, directory: {
-            "BIND_HOST": "127.0.0.1",
-            "GATEWAY_PORT": str(port),
-            "S3_PERSIST": "1",
-            "S3_DATA_DIR": str(directory),
-        },
-    ),
-    "rclone": Kind(
-        lambda: _pip("rclone").exists(),
-        lambda port, directory, access_key, secret_key: [
-            *[str(_pip("rclone")), "serve", "s3", "--config", os.devnull, "--addr", f"127.0.0.1:{port}"],
-            *["--auth-key", f"{access_key},{secret_key}", "--vfs-cache-mode", "off", str(directory)],
-        ],
-    ),
-    "ceph": Kind(lambda: (CEPH_ROOT / ".version").exists() and os.geteuid() == 0, _ceph),
-}
-
-NAMES = tuple(KINDS)
-
-#: Ends a server with the tests, also when those are killed.
-_BOUND = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+    @property
+    def kind(self) -> str:
+        """What it is, however it is spoken to."""
+        return self.name.removesuffix(_TLS)
 
 
 class Servers:
-    """The servers of one run of tests."""
+    """The S3 servers of one process of tests; *certificate* is what those show that speak TLS."""
 
-    def __init__(self) -> None:
-        self.took_part: set[str] = set()
-        self.missing: set[str] = set()
+    def __init__(self, certificate: Certificate) -> None:
+        self.certificate = certificate
+        self.ceph_tls_port = 0
         self._running: dict[str, Server] = {}
         self._ends = ExitStack()
 
     def get(self, name: str) -> Server:
         """Return the server of this name, started; without it the test is skipped, or fails where all are required."""
         if name not in self._running:
-            if not KINDS[name].installed():
-                self.missing.add(name)
-                if REQUIRED:
-                    pytest.fail(f"{name} is not installed: make servers")
-                pytest.skip(f"{name} is not installed: make servers")
-            self._running[name] = self._ends.enter_context(_running(name))
-        self.took_part.add(name)
+            self._running[name] = self._ends.enter_context(_STARTS[name](self))
         return self._running[name]
 
     def close(self) -> None:
@@ -128,54 +83,113 @@ class Servers:
 
 
 @contextmanager
-def _running(name: str) -> Iterator[Server]:
-    kind, port = KINDS[name], _free_port()
-    server = Server(name, f"http://127.0.0.1:{port}", f"AK{name.upper():0<14}", f"SK{name.upper():0<14}")
-    with tempfile.TemporaryDirectory(prefix=f"{name}-", ignore_cleanup_errors=True) as made:
-        directory = Path(made)
+def _ministack(servers: Servers) -> Iterator[Server]:
+    command = _pip("ministack")
+    need("ministack", command.exists(), lambda: next(command.parent.parent.rglob("ministack-*.dist-info")).stem[10:])
+    with _directory("ministack") as directory:
         data = directory / "data"
         data.mkdir()
-        with (directory / "log").open("wb") as log:
-            process = subprocess.Popen(
-                _BOUND
-                + kind.command(port, data if name != "ceph" else directory, server.access_key, server.secret_key),
-                env=os.environ | kind.environment(port, data),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        try:
-            _await_answer(server, process, directory / "log")
+        server = _server("ministack", free_port())
+        environment = {
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(urlsplit(server.url).port),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(data),
+        }
+        with running([command], directory / "log", lambda: _answers(server), environment):
             yield server
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
 
 
-def _await_answer(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until the server answers anything at all."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            urllib.request.urlopen(server.url, timeout=5).close()
-        except urllib.error.HTTPError as refused:
-            refused.close()
-            return
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    said = log.read_text(errors="replace")[-2000:]
-    raise RuntimeError(f"{server.name} does not answer; it said: {said}")
+@contextmanager
+def _ministack_tls(servers: Servers) -> Iterator[Server]:
+    """The same one, behind nginx."""
+    plain = servers.get("ministack")
+    with _directory("front") as directory:
+        behind = urlsplit(plain.url).port
+        assert behind is not None
+        with tls_front(directory, behind, servers.certificate) as port:
+            yield _over_tls(plain, port, servers)
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+@contextmanager
+def _rclone(servers: Servers, *, tls: bool = False) -> Iterator[Server]:
+    """One of its own for each way."""
+    command = _pip("rclone")
+    need("rclone", command.exists(), lambda: said_by(command, "version").split()[1].removeprefix("v"))
+    with _directory("rclone") as directory:
+        data, port = directory / "data", free_port()
+        data.mkdir()
+        server = _server("rclone", port)
+        options = ["--config", os.devnull, "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "off"]
+        options += ["--auth-key", f"{server.access_key},{server.secret_key}"]
+        if tls:
+            options += ["--cert", str(servers.certificate.chain), "--key", str(servers.certificate.key)]
+            server = _over_tls(server, port, servers)
+        with running([command, "serve", "s3", *options, data], directory / "log", lambda: _answers(server)):
+            yield server
+
+
+@contextmanager
+def _ceph(servers: Servers) -> Iterator[Server]:
+    """One that speaks both ways; in memory but for a few files."""
+    installed = (CEPH_ROOT / ".version").exists() and os.geteuid() == 0
+    need("Ceph", installed, lambda: (CEPH_ROOT / ".version").read_text().split()[2])
+    with _directory("ceph", CEPH_ROOT / "srv") as directory:
+        shutil.copy(HERE / "ceph" / "cluster", directory)
+        shutil.copy(servers.certificate.chain, directory / "server.pem")
+        shutil.copy(servers.certificate.key, directory / "server.key")
+        server, tls_port = _server("ceph", free_port()), free_port()
+        inside = Path("/srv") / directory.name
+        numbers = [str(number) for number in (urlsplit(server.url).port, tls_port, free_port())]
+        command: list[str | Path] = [HERE / "ceph" / "inside", CEPH_ROOT, inside / "cluster", inside, *numbers]
+        with running([*command, server.access_key, server.secret_key], directory / "log", lambda: _answers(server)):
+            servers.ceph_tls_port = tls_port
+            yield server
+
+
+@contextmanager
+def _ceph_tls(servers: Servers) -> Iterator[Server]:
+    yield _over_tls(servers.get("ceph"), servers.ceph_tls_port, servers)
+
+
+_STARTS: dict[str, Callable[[Servers], AbstractContextManager[Server]]] = {
+    "ministack": _ministack,
+    "ministack-tls": _ministack_tls,
+    "rclone": _rclone,
+    "rclone-tls": partial(_rclone, tls=True),
+    "ceph": _ceph,
+    "ceph-tls": _ceph_tls,
+}
+
+
+def both_ways(*names: str) -> list[str]:
+    """Return the names of these servers, and of the same over TLS."""
+    return [*names, *(name + _TLS for name in names)]
+
+
+def _pip(name: str) -> Path:
+    return INSTALLED / "pip" / ("Scripts" if sys.platform == "win32" else "bin") / name
+
+
+@contextmanager
+def _directory(name: str, parent: Path | None = None) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=parent, ignore_cleanup_errors=True) as made:
+        yield Path(made)
+
+
+def _server(name: str, port: int) -> Server:
+    return Server(name, f"http://127.0.0.1:{port}", f"AK{name.upper():0<14}", f"SK{name.upper():0<14}")
+
+
+def _over_tls(server: Server, port: int, servers: Servers) -> Server:
+    authority = str(servers.certificate.authority)
+    return replace(server, name=server.name + _TLS, url=f"https://127.0.0.1:{port}", ca_bundle=authority)
+
+
+def _answers(server: Server) -> None:
+    """Let the server answer anything at all."""
+    context = None if server.ca_bundle is None else ssl.create_default_context(cafile=server.ca_bundle)
+    try:
+        urllib.request.urlopen(server.url, timeout=5, context=context).close()
+    except urllib.error.HTTPError as refused:
+        refused.close()

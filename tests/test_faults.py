@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from buckets import bucket_store, uploads
+from certificates import Certificate
 from server_nginx import nginx_server
 from server_odd import odd_server
 from server_redis import redis_server
@@ -70,14 +71,14 @@ async def test_bucket_over_a_bad_line(servers: Servers, name: str, seed: int) ->
     assert [] == await uploads(server)
 
 
-async def test_web_server_over_a_bad_line(tmp_path: Path, seed: int) -> None:
+async def test_web_server_over_a_bad_line(tmp_path: Path, certificate: Certificate, seed: int) -> None:
     """On nginx, which keeps no conditions; the objects are held against its files."""
     line = Line(seed, BUSY)
 
     def connect(url: str) -> AbstractAsyncContextManager[ObjectStore]:
         return HttpStore(url, writable=True, read_timeout=1)
 
-    with nginx_server(tmp_path) as nginx:
+    with nginx_server(tmp_path, certificate) as nginx:
         direct = FilesystemStore(nginx.objects)
         failed = await work_over(nginx.url, line, connect, direct, large=3 * MIB, conditions=False)
 

@@ -1,15 +1,17 @@
-"""`HttpStore` by the shipped suite, on nginx and on a server that keeps conditions."""
+"""`HttpStore` by the shipped suite, on nginx, plain and over TLS, and on a server that keeps conditions."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import aiohttp
 import pytest
+from certificates import Certificate
 from server_nginx import Nginx, nginx_server
 from server_odd import OddServer, odd_server
 from views import View
@@ -29,45 +31,58 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test on what is able to do what it is about."""
     suite = metafunc.cls
     assert suite is not None
-    able = {kind: make("http://nowhere").capabilities for kind, make in suite.kinds.items()}
+    able = {kind: HttpStore("http://nowhere", **options).capabilities for kind, options in suite.kinds.items()}
     chosen = [(kind, view) for kind, view in suite.combinations if unfit(metafunc.function, able[kind]) is None]
     metafunc.parametrize("store", chosen, ids=map("-".join, chosen), indirect=True)
 
 
 @pytest.fixture(scope="module")
-def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    with nginx_server(tmp_path_factory.mktemp("nginx")) as server:
+def nginx(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -> Iterator[Nginx]:
+    with nginx_server(tmp_path_factory.mktemp("nginx"), certificate) as server:
         yield server
 
 
 class TestNginx(StoreConformance):
     """On nginx the objects are files, and what cannot be put through the store is written past it."""
 
-    kinds: ClassVar[dict[str, Callable[[str], HttpStore]]] = {
-        "listed": lambda url: HttpStore(url, writable=True, listing="autoindex"),
-        "unlisted": lambda url: HttpStore(url, writable=True),
-        "readonly": lambda url: HttpStore(url, listing="autoindex"),
+    kinds: ClassVar[dict[str, dict[str, Any]]] = {
+        "listed": {"writable": True, "listing": "autoindex"},
+        "unlisted": {"writable": True},
+        "readonly": {"listing": "autoindex"},
     }
-    combinations = (("listed", "awaited"), ("listed", "sync"), ("unlisted", "awaited"), ("readonly", "awaited"))
+    combinations = (
+        ("listed", "awaited"),
+        ("listed", "tls"),
+        ("listed", "sync"),
+        ("unlisted", "awaited"),
+        ("readonly", "awaited"),
+        ("readonly", "tls"),
+    )
     late_writes = True
     many = 203
     root: Path
     url: str
-    kind: str
+    options: dict[str, Any]
     view: str
 
     @pytest.fixture
-    async def store(self, request: pytest.FixtureRequest, nginx: Nginx) -> AsyncIterator[ObjectStore]:
-        self.kind, self.view = request.param
+    async def store(
+        self, request: pytest.FixtureRequest, nginx: Nginx, certificate: Certificate
+    ) -> AsyncIterator[ObjectStore]:
+        kind, self.view = request.param
         self.root = nginx.objects
-        self.url = nginx.url
-        async with self.another_one() as store:
-            yield store
+        self.url, self.options = nginx.url, self.kinds[kind]
+        async with AsyncExitStack() as opened:
+            if self.view == "tls":
+                connector = aiohttp.TCPConnector(limit=0, ssl=certificate.trusted())
+                session = await opened.enter_async_context(aiohttp.ClientSession(connector=connector))
+                self.url, self.options = nginx.tls_url, {**self.options, "session": session}
+            yield await opened.enter_async_context(self.another_one())
         for path in list(nginx.objects.iterdir()):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def another_one(self) -> ObjectStore:
-        return _seen(self.kinds[self.kind](self.url), self.view)
+        return _seen(HttpStore(self.url, **self.options), self.view)
 
     def another(self, store: ObjectStore) -> AbstractAsyncContextManager[ObjectStore]:
         return self.another_one()
@@ -135,8 +150,8 @@ class TestNginx(StoreConformance):
 class TestKeepingConditions(StoreConformance):
     """On a server over a dict that keeps conditions, and is told to be trusted with them."""
 
-    kinds: ClassVar[dict[str, Callable[[str], HttpStore]]] = {
-        "kept": lambda url: HttpStore(url, writable=True, listing="autoindex", conditions="trust"),
+    kinds: ClassVar[dict[str, dict[str, Any]]] = {
+        "kept": {"writable": True, "listing": "autoindex", "conditions": "trust"},
     }
     combinations = (("kept", "awaited"), ("kept", "sync"))
     late_writes = True
@@ -148,12 +163,15 @@ class TestKeepingConditions(StoreConformance):
     async def store(self, request: pytest.FixtureRequest) -> AsyncIterator[ObjectStore]:
         kind, self.view = request.param
         async with odd_server() as self.server:
-            self.make = self.kinds[kind]
-            async with _seen(self.make(self.server.url), self.view) as store:
+            self.options = self.kinds[kind]
+            async with self.another_one() as store:
                 yield store
 
+    def another_one(self) -> ObjectStore:
+        return _seen(HttpStore(self.server.url, **self.options), self.view)
+
     def another(self, store: ObjectStore) -> AbstractAsyncContextManager[ObjectStore]:
-        return _seen(self.make(self.server.url), self.view)
+        return self.another_one()
 
     async def raw(self, store: ObjectStore, key: str) -> bytes | None:
         found = self.server.objects.get(key)

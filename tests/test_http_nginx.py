@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from certificates import Certificate
 from server_nginx import Nginx, nginx_server
 
 from storage import (
@@ -28,8 +29,8 @@ THEN = 1_500_000_000
 
 
 @pytest.fixture(scope="module")
-def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    with nginx_server(tmp_path_factory.mktemp("nginx")) as server:
+def nginx(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -> Iterator[Nginx]:
+    with nginx_server(tmp_path_factory.mktemp("nginx"), certificate) as server:
         (server.objects / "table.csv").write_bytes(TEXT)
         (server.objects / "page.html.gz").write_bytes(gzip.compress(TEXT))
         (server.objects / "d").mkdir()

@@ -106,7 +106,6 @@ async def test_lost_answer_to_a_conditional_write(server: OddServer, store: Http
 
     Also over a connection that has served before, where aiohttp makes it again by itself.
     """
-
     lost: set[str] = set()
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse | None:

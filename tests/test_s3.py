@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -151,15 +153,59 @@ async def test_public_object_is_read_unsigned(servers: Servers) -> None:
             await anybody.get("k")
 
 
-async def test_clock_that_is_wrong_is_set_by_the_server(servers: Servers) -> None:
-    """A request refused for its time is signed again with the server's."""
-    async with bucket_store(servers.get("ceph"), prefix="clock/") as store:
-        bucket: Any = await store._bucket()
-        bucket._skew = -7200.0  # two hours late
+CALLS: dict[str, Callable[[BucketStore], Awaitable[object]]] = {
+    "get": lambda store: store.get("k"),
+    "head": lambda store: store.head("k"),
+    "exists": lambda store: store.exists("k"),
+    "put": lambda store: store.put("k", b"v"),
+    "create": lambda store: store.put("new", b"v", if_absent=True),
+    "put in parts": lambda store: store.put("big", pieces(BIG)),
+    "delete": lambda store: store.delete("new"),
+    "delete in bulk": lambda store: store.delete_many(["new", "other"]),
+    "copy": lambda store: store.copy("k", "l"),
+    "keys": lambda store: _all(store.keys()),
+    "children": lambda store: _all(store.children()),
+    "scan": lambda store: _all(store.scan()),
+    "begin an upload": lambda store: store.begin_upload("upload"),
+    "make private": lambda store: store.make_private("k"),
+    "create the bucket": lambda store: store.create_bucket(),
+}
 
+
+async def _all(items: AsyncIterator[object]) -> list[object]:
+    return [item async for item in items]
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+async def test_clock_that_is_wrong_is_set_by_the_server(servers: Servers, hours: int) -> None:
+    """A request refused for its time is signed again with the server's, whoever sends it."""
+    async with bucket_store(servers.get("ceph"), prefix=f"clock{hours}/", conditions="trust") as store:
+        bucket: Any = await store._bucket()
         await store.put("k", b"v")
-        assert b"v" == await store.get("k")
-        assert abs(bucket._skew) < 60
+        for name, call in CALLS.items():
+            bucket._skew = hours * 3600.0
+
+            found = await call(store)
+
+            assert abs(bucket._skew) < 60, name
+            if name == "begin an upload":
+                bucket._skew = hours * 3600.0
+                assert isinstance(found, str)
+                await store.resume_upload(found, pieces(BIG))
+        assert b"v" == await store.get("l")
+        assert [BIG, BIG] == [await store.get(key) for key in ("big", "upload")]
+
+
+async def test_refusal_is_no_matter_of_the_clock(servers: Servers) -> None:
+    """Where the server's clock agrees, or is none, nobody asks twice."""
+    server = servers.get("ministack")
+    for headers in ({}, {"Date": "yesterday"}, {"Date": format_datetime(datetime.now(UTC), usegmt=True)}):
+        denied = Fault(times=0, answer=(403, b""), headers=headers)
+        async with FaultProxy(server.url, first("HEAD", denied, times=9)) as proxy:
+            async with bucket_store(server, endpoint_url=proxy.url) as store:
+                with pytest.raises(PermissionDeniedError):
+                    await store.head("k")
+            assert 1 == proxy.requests
 
 
 async def test_credentials_that_change_are_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

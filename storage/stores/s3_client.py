@@ -205,6 +205,10 @@ class ClientBucket:
         """Say who may read an object."""
         await self.call("put_object_acl", key, Key=key, ACL=acl)
 
+    def set_clock(self, refusal: Refusal) -> bool:
+        """Say whether a request was refused for its time, and the next one will have the server's."""
+        return False  # a client that was given signs by its own clock
+
     async def call(self, operation: str, key: str | None, **parameters: Any) -> Any:
         """
         Call the client, and let its errors be ours.
@@ -212,6 +216,17 @@ class ClientBucket:
         Raises:
             StorageError: about *key*.
         """
+        try:
+            return await self._call(operation, key, parameters)
+        except Refusal as refusal:
+            if not self.set_clock(refusal):
+                raise error_of(refusal, key, self._store) from refusal
+        try:
+            return await self._call(operation, key, parameters)
+        except Refusal as refusal:
+            raise error_of(refusal, key, self._store) from refusal
+
+    async def _call(self, operation: str, key: str | None, parameters: dict[str, Any]) -> Any:
         from botocore import exceptions as boto
 
         limit = self._patience.connect + self._patience.read
@@ -222,10 +237,10 @@ class ClientBucket:
             # hold the call for ever; and a client that was given has timeouts of its own
             async with Progressing.within(limit) as progress:
                 if "Body" in parameters:
-                    parameters["Body"] = _Watched(parameters["Body"], progress)
+                    parameters = parameters | {"Body": _Watched(parameters["Body"], progress)}
                 return await getattr(self._client, operation)(Bucket=self._name, **parameters)
         except boto.ClientError as cause:
-            raise error_of(_refusal(cause.response), key, self._store) from cause
+            raise _refusal(cause.response) from cause
         except TypeError as cause:  # aiobotocore 3.10 stumbles over a 304 that has a checksum
             raise StorageError("the answer makes no sense to the client", key=key, store=self._store) from cause
         except (TimeoutError, boto.ConnectTimeoutError, boto.ReadTimeoutError) as cause:

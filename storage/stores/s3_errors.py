@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import TypeAlias
 
 from storage.errors import (
@@ -20,7 +21,7 @@ from storage.errors import (
     UnsupportedOperationError,
 )
 
-__all__ = ["Refusal", "RefusedError", "UploadGoneError", "about", "error_of", "parse_refusal"]
+__all__ = ["Refusal", "RefusedError", "UploadGoneError", "about", "error_of", "parse_refusal", "time_of"]
 
 Kind: TypeAlias = "type[StorageError]"
 
@@ -37,6 +38,7 @@ class RefusedError(StoreUnavailableError):
 _BY_CODE: dict[str, Kind] = {
     "AccessDenied": PermissionDeniedError,  # of a key in an answer about many, which has no status of its own
     "AccessControlListNotSupported": UnsupportedOperationError,
+    "AuthorizationHeaderMalformed": ConfigError,  # it is in another region, and the message says in which
     "BadDigest": RefusedError,  # what arrived is not what was sent: send it again
     "BucketAlreadyExists": ConfigError,
     "BucketAlreadyOwnedByYou": ConfigError,
@@ -56,6 +58,12 @@ _BY_CODE: dict[str, Kind] = {
     "SignatureDoesNotMatch": PermissionDeniedError,
     "SlowDown": RefusedError,
 }
+
+#: Words for a request that was signed too early or too late by the server's clock.
+_SKEWED = ("RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed")
+
+#: Seconds by which a clock may be wrong before a server minds; Amazon's are 900.
+TOLERATED = 300
 
 _BY_STATUS: dict[int, Kind] = {
     401: PermissionDeniedError,
@@ -93,6 +101,20 @@ class Refusal(Exception):  # noqa: N818  # it is an answer, and becomes an error
         self.message = message
         self.request_id = request_id
         self.headers = headers
+
+
+def time_of(refusal: Refusal, now: float) -> float | None:
+    """
+    Return the time by the server's clock where it refused a request for another one, else None.
+
+    The answer to a HEAD has no word for it: there it is a refusal by a server whose clock is far from *now*.
+    """
+    try:
+        said = parsedate_to_datetime(refusal.headers.get("date", "")).timestamp()
+    except ValueError:
+        return None
+    wordless = refusal.status == 403 and not refusal.code and abs(said - now) > TOLERATED
+    return said if refusal.code in _SKEWED or wordless else None
 
 
 def parse_refusal(status: int, body: bytes) -> tuple[str, str]:

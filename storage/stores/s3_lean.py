@@ -14,9 +14,8 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -31,7 +30,7 @@ from storage.errors import (
 from storage.network import Patience, Progressing
 from storage.offload import offload
 from storage.stores.s3_client import Body, ClientBucket
-from storage.stores.s3_errors import Refusal, error_of, parse_refusal
+from storage.stores.s3_errors import Refusal, error_of, parse_refusal, time_of
 from storage.stores.s3_signing import UNSIGNED, Credentials, presigned_query, quoted, sha256_hex, signed_headers
 
 __all__ = ["LeanBucket"]
@@ -168,6 +167,33 @@ class LeanBucket(ClientBucket):
         """Return the seconds since 1970 by the server's clock, as far as we know it."""
         return time.time() + self._skew
 
+    def set_clock(self, refusal: Refusal) -> bool:
+        said = time_of(refusal, self.now())
+        if said is not None:
+            self._skew = said - time.time()
+        return said is not None
+
+    async def sign(self, request: Any, **kwargs: Any) -> None:
+        """Sign a request of the client's, with the same credentials and by the same clock as our own."""
+        credentials = await self.credentials()
+        if credentials is not None:
+            parts = urlsplit(request.url)
+            names = [name for name in request.headers if name.lower().startswith(("x-amz-", "content-"))]
+            headers = {"host": parts.netloc} | {name: _text(request.headers[name]) for name in names}
+            headers.pop("Content-Length", None)  # aiohttp may set it anew
+            request.headers.update(
+                signed_headers(
+                    credentials,
+                    request.method,
+                    parts.path,
+                    dict(parse_qsl(parts.query, keep_blank_values=True)),
+                    headers,
+                    region=self._region,
+                    now=self.now(),
+                    payload=sha256_hex(request.body) if isinstance(request.body, bytes) else UNSIGNED,
+                )
+            )
+
     async def _send(
         self,
         method: str,
@@ -186,9 +212,8 @@ class LeanBucket(ClientBucket):
         try:
             return await self._attempt(method, key, headers, query or {}, data)
         except Refusal as refusal:
-            if refusal.code != "RequestTimeTooSkewed" or "date" not in refusal.headers:
+            if not self.set_clock(refusal):
                 raise self._error(refusal, key) from refusal
-            self._skew = parsedate_to_datetime(refusal.headers["date"]).timestamp() - time.time()
         try:
             return await self._attempt(method, key, headers, query or {}, data)
         except Refusal as refusal:
@@ -301,6 +326,10 @@ def _verify(headers: Mapping[str, str], data: bytes, key: str, store: str) -> No
     said = headers.get("x-amz-checksum-crc32")
     if said and "content-range" not in headers and "-" not in said and said != _crc32(data):
         raise CorruptObjectError("the bytes are not those of the checksum that came with them", key=key, store=store)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

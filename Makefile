@@ -52,8 +52,8 @@ fresh: $(VENV)/.dev  ## see whether storage/sync.py and the schema are what `mak
 	$(BIN)/python -m storage._tools.generate --check
 	$(BIN)/python -m storage._tools.schema --check
 
-bench: $(VENV)/.bench  ## measure, beside doing without and beside peers
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.bench  ## measure, beside peers and the limit, in some ten minutes, and keep the numbers in bench.json
+	$(BIN)/python -m benchmarks --json bench.json
 
 smoke: $(VENV)/.dev  ## run every benchmark for a moment
 	$(BIN)/python -m benchmarks --smoke

@@ -1,100 +1,123 @@
-"""``python -m benchmarks``: run the comparisons, print a table, and say which promises were not kept."""
+"""
+``python -m benchmarks``: our stores and their peers side by side, in one run.
+
+Without arguments it tells the whole story, in some ten minutes; ``targets`` measures what is promised; and any of
+--store, --op, --size, --tasks, --face and --loop chooses from the whole matrix.
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import os
-import platform
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from benchmarks import buckets, costs, decorators, peers, redis
-from benchmarks.harness import Comparison, Plan, Result, measure
-
-#: In the order of the table. Each makes what it measures when it is entered, and takes it away when it is left.
-COMPARISONS: list[Callable[[], AbstractAsyncContextManager[Comparison]]] = [
-    costs.sync_get,
-    costs.decorated_get,
-    costs.sync_file_get,
-    decorators.added_to_get,
-    decorators.added_to_put,
-    peers.memory_put,
-    peers.memory_get,
-    peers.file_put,
-    peers.file_get,
-    peers.sync_file_get,
-    peers.sqlite_put,
-    peers.sqlite_get,
-    buckets.bucket_get,
-    buckets.bucket_put,
-    buckets.bucket_large_put,
-    buckets.bucket_large_get,
-    *((redis.redis_put, redis.redis_get) if redis.SERVER else ()),
-]
-
-#: Enough to see that every benchmark still runs.
-SMOKE = Plan(rounds=2, seconds=0.002)
+from benchmarks import comparing, report
+from benchmarks.cases import FACES, KINDS, SIZES, matrix
+from benchmarks.catalogue import Entry, of_matrix, story, targets
+from benchmarks.harness import SMOKE, Plan, judge, measure
+from benchmarks.operations import OPERATIONS
+from benchmarks.pages import write_pages
+from benchmarks.plot import plot
+from benchmarks.session import LOOPS, Session
 
 
-def machine() -> dict[str, Any]:
-    """Say what the numbers were measured on."""
-    return {
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="?", choices=["story", "targets", "matrix"], help="the default is the story")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only comparisons with this in their name")
+    parser.add_argument("--list", action="store_true", help="name the comparisons, and measure nothing")
+    chosen = parser.add_argument_group("choose from the matrix; each takes one or more")
+    chosen.add_argument("--store", nargs="+", choices=KINDS, help="kinds of stores")
+    chosen.add_argument("--op", nargs="+", choices=OPERATIONS, help="operations")
+    chosen.add_argument("--size", nargs="+", choices=SIZES, help="sizes of the objects")
+    chosen.add_argument("--tasks", nargs="+", type=int, help="how many at once; threads where nothing is awaited")
+    chosen.add_argument("--face", nargs="+", choices=FACES, help="awaited or not")
+    chosen.add_argument("--loop", nargs="+", choices=LOOPS, help="event loops")
+    how = parser.add_argument_group("how long")
+    how.add_argument("--rounds", type=int, default=Plan.rounds, help="default: %(default)s")
+    how.add_argument("--seconds", type=float, default=Plan.seconds, help="of each round, default: %(default)s")
+    how.add_argument("--smoke", action="store_true", help="run everything for a moment and judge nothing")
+    output = parser.add_argument_group("what to do with the numbers")
+    output.add_argument("--read", metavar="FILE", help="take them from an earlier --json, and measure nothing")
+    output.add_argument("--json", metavar="FILE", help="write them here")
+    output.add_argument("--plot", metavar="FILE.svg", help="draw what matters most")
+    output.add_argument("--pages", action="store_true", help="write them into README.md and docs/performance.md")
+    output.add_argument("--compare", metavar="FILE", help="hold them against an earlier --json")
+    return parser
+
+
+def entries(arguments: argparse.Namespace) -> Iterator[Entry]:
+    """Yield what is to be measured."""
+    selection = {
+        "kinds": arguments.store,
+        "operations": arguments.op,
+        "sizes": [SIZES[name] for name in arguments.size or ()],
+        "tasks": arguments.tasks,
+        "faces": arguments.face,
+        "loops": arguments.loop,
     }
+    selection = {name: values for name, values in selection.items() if values}
+    if arguments.what == "matrix" or (selection and arguments.what is None):
+        chosen = of_matrix(matrix(**selection))
+    elif selection:
+        raise SystemExit(f"{arguments.what} is not chosen from: leave it away, or use --only")
+    else:
+        chosen = targets() if arguments.what == "targets" else story()
+    return (entry for entry in chosen if arguments.only in entry.name)
 
 
-def show(comparison: Comparison, results: list[Result]) -> None:
-    """Print one comparison's part of the table."""
-    print(f"\n{comparison.title:<44}{'each':>14}{'ratio':>10}  {promise(comparison)}".rstrip())
-    for result in results:
-        verdict = {None: "", True: "  kept", False: "  NOT KEPT"}[result.kept]
-        added = "" if result.added is None else f"{result.added * 1e6:>+12.2f} us added"
-        print(f"  {result.contender:<42}{result.seconds * 1e6:>11.2f} us{result.ratio:>10.2f}{added}{verdict}")
-    if comparison.missing:
-        print(f"  not installed: {', '.join(comparison.missing)}")
+def run(chosen: Iterator[Entry], plan: Plan) -> dict[str, Any]:
+    """Measure and print, and return what `--json` writes."""
+    about = report.machine()
+    print("{python}, {system}, {cores} cores; medians of rounds in turns, for one operation".format(**about))
+    print("CPU: of all threads of this process, servers apart; ratio: so many times as fast is the first")
+    records = []
+    for entry in chosen:
+        with Session() as session, entry.prepare(session, plan) as comparison:
+            results = measure(comparison, plan, session) if comparison.contenders else []
+            records.append(report.record(comparison, results, [] if plan.quick else judge(comparison, results)))
+        print(*report.table(records[-1]), sep="\n", flush=True)
+    return {"machine": about, "results": records}
 
 
-def promise(comparison: Comparison) -> str:
-    """Return a comparison's promise in words, none for none."""
-    if comparison.adds_at_most is not None:
-        return f"adds at most {comparison.adds_at_most * 1e6:g} us"
-    return "" if comparison.at_most is None else f"at most {comparison.at_most:g}"
-
-
-async def run(plan: Plan, chosen: str) -> list[dict[str, Any]]:
-    """Measure and print the comparisons with *chosen* in their names, and return what `--json` writes."""
-    measured = []
-    for prepare in COMPARISONS:
-        if chosen in f"{prepare.__module__}.{prepare.__name__}":
-            async with prepare() as comparison:
-                results = await measure(comparison, plan) if comparison.contenders else []
-            show(comparison, results)
-            measured += [{"comparison": comparison.title, **asdict(result)} for result in results]
-    return measured
+def concluded(measured: dict[str, Any]) -> int:
+    """Print what became of all promises and return how many were not kept."""
+    verdicts = [verdict for record in measured["results"] for verdict in record["promises"]]
+    if verdicts:
+        print("\npromises", *(f"  {report.verdict_line(verdict)}" for verdict in verdicts), sep="\n")
+    return sum(not verdict["kept"] for verdict in verdicts)
 
 
 def main() -> int:
-    """Run from the command line and return the exit code: 1 when a promise was not kept."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Compare costs in one run.")
-    parser.add_argument("chosen", nargs="?", default="", help="only comparisons with this in their name: 'sqlite'")
-    parser.add_argument("--smoke", action="store_true", help="run everything for a moment and judge nothing")
-    parser.add_argument("--json", metavar="FILE", help="write all numbers to this file too")
-    arguments = parser.parse_args()
-
-    about = machine()
-    print("{python}, {system}, {cores} cores; medians of rounds in turns".format(**about))
-    results = asyncio.run(run(SMOKE if arguments.smoke else Plan(), arguments.chosen))
+    """Run from the command line and return the exit code: 1 where a promise was not kept or something became worse."""
+    arguments = parser().parse_args()
+    chosen = entries(arguments)
+    if arguments.list:
+        print(*(entry.name for entry in chosen), sep="\n")
+        return 0
+    if arguments.read:
+        measured = json.loads(Path(arguments.read).read_text())
+    else:
+        plan = SMOKE if arguments.smoke else Plan(rounds=arguments.rounds, seconds=arguments.seconds)
+        measured = run(chosen, plan)
+    failed = concluded(measured) > 0 and not arguments.read
     if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": about, "results": results}, file, indent=2)
-    return 1 if not arguments.smoke and any(result["kept"] is False for result in results) else 0
+        Path(arguments.json).write_text(json.dumps(measured, indent=1) + "\n")
+    if arguments.plot:
+        Path(arguments.plot).write_text(plot(measured))
+    if arguments.pages:
+        write_pages(measured)
+    if arguments.compare:
+        older = json.loads(Path(arguments.compare).read_text())
+        print("\nsince then", *comparing.lines(older, measured), sep="\n")
+        failed |= any(change.verdict == "worse" for change in comparing.changes(older, measured))
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.util import find_spec
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import storage
-from benchmarks.harness import Comparison, Work
+from benchmarks.harness import Comparison, Contender, Plan
+from benchmarks.operations import each
+from benchmarks.promises import ahead
+from benchmarks.session import Session, installed
 from storage import DictStore, ObjectStore
 
 __all__ = ["added_to_get", "added_to_put"]
@@ -91,24 +93,22 @@ def _wrappers() -> dict[str, Callable[[Any], Any]]:
     }
 
 
-def _repeated(call: Callable[[], Awaitable[object]]) -> Work:
-    async def work(count: int) -> None:
-        for _ in range(count):
-            await call()
-
-    return work
+#: What a decorator that changes nothing is held against: the wrapper that does the same.
+TRANSPARENT = {"ReadonlyStore": "ReadOnlyWrapper", "PrefixStore": "PrefixKeysWrapper"}
+WORDS = "one transparent decorator: against a py-key-value wrapper, a quarter of its cost"
+PROMISES = tuple(
+    ahead(f"{WORDS} ({ours})", f"{peer} ({ours})", 4, by="added", ours=ours) for ours, peer in TRANSPARENT.items()
+)
 
 
 @asynccontextmanager
 async def _comparison(operation: str) -> AsyncIterator[Comparison]:
-    contenders: dict[str, Work] = {}
-    over: dict[str, str] = {}
+    contenders: dict[str, Contender] = {}
     missing: list[str] = []
 
-    def contend(name: str, store: Any, value: Any) -> None:
-        contenders[name] = _repeated(
-            (lambda: store.get(KEY)) if operation == "get" else (lambda: store.put(KEY, value))
-        )
+    def contend(name: str, store: Any, value: Any, over: str = "") -> None:
+        call, thing = (store.get, (KEY,)) if operation == "get" else (store.put, (KEY, value))
+        contenders[name] = Contender(work=each(call, [thing], 1, "await"), over=over)
 
     async with AsyncExitStack() as opened:
         base = DictStore()
@@ -127,11 +127,8 @@ async def _comparison(operation: str) -> AsyncIterator[Comparison]:
             else:
                 await below.put(KEY, value)
             if able.readable if operation == "get" else able.writable:
-                contend(name, store, value)
-                over[name] = "DictStore"
-        if find_spec("key_value") is None:
-            missing.append("py-key-value-aio")
-        else:
+                contend(name, store, value, over="DictStore")
+        if installed("key_value"):
             from key_value.aio.stores.memory import MemoryStore
 
             peer = MemoryStore()
@@ -142,13 +139,14 @@ async def _comparison(operation: str) -> AsyncIterator[Comparison]:
                 writable = name != "ReadonlyStore"
                 await (wrapped if writable else wrapped.key_value).put(KEY, PEER_VALUE)
                 if operation == "get" or writable:
-                    label = f"{type(wrapped).__name__} ({name})"
-                    contend(label, wrapped, PEER_VALUE)
-                    over[label] = PEER
+                    contend(f"{type(wrapped).__name__} ({name})", wrapped, PEER_VALUE, over=PEER)
+        else:
+            missing.append("py-key-value-aio")
         yield Comparison(
-            title=f"async {operation}, 100 B in memory, decorated",
+            title=f"decorated {operation}, 100B in memory",
             contenders=contenders,
-            over=over,
+            ours=frozenset({"DictStore", *DECORATORS}),
+            promises=PROMISES,
             missing=tuple(missing),
         )
 
@@ -156,11 +154,11 @@ async def _comparison(operation: str) -> AsyncIterator[Comparison]:
 PEER = "py-key-value MemoryStore"
 
 
-def added_to_get() -> Any:
+def added_to_get(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
     """Each decorator over a DictStore, each wrapper over a MemoryStore."""
-    return _comparison("get")
+    return session.entered("asyncio", _comparison("get"))
 
 
-def added_to_put() -> Any:
+def added_to_put(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
     """Likewise."""
-    return _comparison("put")
+    return session.entered("asyncio", _comparison("put"))

@@ -1,5 +1,5 @@
 """
-Measuring contenders beside each other: in one run, in turns, by the median, as ratios.
+Contenders that do the same, measured beside each other: in one run, in turns, by the median, as ratios.
 
 A machine is never twice as fast as it was a minute ago: what is compared is run in short rounds, one contender after
 the other in every round, so that what slows the machine slows all of them. Absolute times are for orientation.
@@ -13,11 +13,42 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-__all__ = ["Comparison", "Plan", "Result", "measure"]
+from benchmarks.promises import Promise, Verdict
+from benchmarks.session import Session
 
-#: Does the measured operation so many times, awaited or not.
-Work = Callable[[int], Awaitable[None] | None]
+__all__ = ["Comparison", "Contender", "Measures", "Plan", "Result", "Work", "judge", "measure"]
+
+#: What was measured, by name: ``seconds`` and ``cpu`` (seconds of all threads of this process) for one operation;
+#: some add ``peak`` (bytes of memory above what there was before), ``blocked`` (the longest time, in seconds, that the
+#: loop stood still in a round) and ``worst`` (likewise, in all rounds).
+Measures = Mapping[str, float]
+
+#: Does the measured operation so many times, awaited or not. What it returns takes the place of what is measured here.
+Work = Callable[[int], Awaitable[Measures | None] | Measures | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """
+    One way to do what a comparison compares.
+
+    Attributes:
+        work: does it so many times.
+        step: does it so many times at least, or a multiple of that: as many as there are tasks, or as a call handles.
+        before: what is to be done before each round and is not measured; a round is then one step.
+        loop: the event loop that it is awaited on.
+        less: what it does less than the others, in words.
+        over: the contender that this one is put over, where what it adds is of interest.
+    """
+
+    work: Work
+    step: int = 1
+    before: Callable[[], Any] | None = None
+    loop: str = "asyncio"
+    less: str = ""
+    over: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,95 +58,178 @@ class Comparison:
 
     Attributes:
         title: what they do.
-        contenders: by name; the first is what the others are held against.
-        at_most: how many times the first one's time the second may take, where that is a promise.
-        adds_at_most: how many seconds more than the first the others may take, where that is a promise.
-        over: for a contender that is put over another one, that one's name: what it adds is told too.
+        contenders: by name; the first is ours, which the others are held against.
+        ours: which of them are of this package.
+        promises: what ours is to reach.
         missing: peers that are not installed.
+        rounds: as many at most, where one takes long.
+        about: the fields of what is compared, for whoever reads the JSON.
     """
 
     title: str
-    contenders: Mapping[str, Work]
-    at_most: float | None = None
-    adds_at_most: float | None = None
-    over: Mapping[str, str] = field(default_factory=dict)
+    contenders: Mapping[str, Contender]
+    ours: frozenset[str]
+    promises: tuple[Promise, ...] = ()
     missing: tuple[str, ...] = ()
+    rounds: int = 1000
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long to measure: so many rounds, in each of which every contender works for so many seconds."""
+    """
+    How long to measure: so many rounds, in each of which every contender works for so many seconds.
 
-    rounds: int = 15
+    Attributes:
+        rounds: so many.
+        seconds: so long each.
+        patience: after so many seconds for one comparison, three rounds will do.
+        quick: see that everything runs, once, on few and small objects; nothing is judged.
+    """
+
+    rounds: int = 9
     seconds: float = 0.05
+    patience: float = 20.0
+    quick: bool = False
 
 
-@dataclass(frozen=True)
+#: Of fewer rounds a median says nothing.
+FEWEST = 3
+
+#: Enough to see that every benchmark still runs.
+SMOKE = Plan(rounds=1, quick=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """
     What one contender took.
 
     Attributes:
         contender: its name.
-        seconds: for one operation, the median of the rounds.
-        ratio: this, by the first contender's.
-        added: seconds more than the contender that it is put over, None where it is over none.
-        kept: whether it kept the comparison's promise; None where there is none for it.
-        rounds: seconds for one operation, by round.
+        measures: by name; the median of the rounds, but the greatest for ``peak`` and ``worst``.
+        ratio: how many times its seconds are the first contender's: so many times as fast is the first one.
+        added: seconds of CPU more than the contender that it is put over, the median of the rounds; None for none.
+        spread: the width of the middle half of the rounds, by the median.
     """
 
     contender: str
-    seconds: float
+    measures: Measures
     ratio: float
-    added: float | None
-    kept: bool | None
-    rounds: list[float] = field(repr=False)
+    added: float | None = None
+    spread: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """For one operation."""
+        return self.measures["seconds"]
 
 
-async def measure(comparison: Comparison, plan: Plan) -> list[Result]:
+def measure(comparison: Comparison, plan: Plan, session: Session) -> list[Result]:
     """Run the contenders in turns and return their results in the comparison's order."""
     contenders = comparison.contenders
-    counts = {name: await _calibrated(work, plan.seconds) for name, work in contenders.items()}
-    rounds: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(plan.rounds):
-        turns = list(contenders)
+    gc.freeze()  # what was made so far is not looked through before every round
+    counts = {name: _calibrated(contender, plan, session) for name, contender in contenders.items()}
+    rounds: dict[str, list[Measures]] = {name: [] for name in contenders}
+    turns, ends = list(contenders), time.perf_counter() + plan.patience
+    for number in range(min(plan.rounds, comparison.rounds)):
+        if number >= FEWEST and time.perf_counter() > ends:
+            break
         for name in turns[number % len(turns) :] + turns[: number % len(turns)]:
-            rounds[name].append(await _timed(contenders[name], counts[name]) / counts[name])
+            rounds[name].append(_timed(contenders[name], counts[name], session))
+    return results(rounds, {name: contender.over for name, contender in contenders.items() if contender.over})
 
-    medians = {name: statistics.median(taken) for name, taken in rounds.items()}
-    base = next(iter(medians.values()))
-    added = {name: medians[name] - medians[below] for name, below in comparison.over.items()}
+
+def results(rounds: Mapping[str, list[Measures]], over: Mapping[str, str]) -> list[Result]:
+    """Return what follows from the *rounds* of contenders, of which some are put *over* another one."""
+    measures = {name: _summed(taken) for name, taken in rounds.items()}
+    first = next(iter(measures.values()))["seconds"]
     return [
-        Result(name, median, median / base, added.get(name), _kept(comparison, name, median, base), rounds[name])
-        for name, median in medians.items()
+        Result(
+            contender=name,
+            measures=taken,
+            ratio=taken["seconds"] / first,
+            added=_added(rounds[name], rounds[over[name]]) if name in over else None,
+            spread=_spread([measured["seconds"] for measured in rounds[name]]),
+        )
+        for name, taken in measures.items()
     ]
 
 
-async def _calibrated(work: Work, seconds: float) -> int:
-    """Return how many operations take about so long; also warms up. The best of three, for a stall is no measure."""
-    count = 1
-    while (taken := min([await _timed(work, count) for _ in range(3)])) < seconds / 2:
-        count *= 2 if taken > seconds / 20 else 10
-    return max(1, round(count * seconds / taken))
+def judge(comparison: Comparison, measured: list[Result]) -> list[Verdict]:
+    """Return what became of the comparison's promises; those against a peer that is not there are left out."""
+    values: dict[str, dict[str, float]] = {
+        result.contender: {**result.measures, **({} if result.added is None else {"added": result.added})}
+        for result in measured
+    }
+    ours = next(iter(values), "")
+    verdicts = (promise.judged(values, promise.ours or ours) for promise in comparison.promises)
+    return [verdict for verdict in verdicts if verdict is not None]
 
 
-async def _timed(work: Work, count: int) -> float:
+def _added(rounds: list[Measures], below: list[Measures]) -> float:
+    """Return the difference within a round: what slowed one of the two slowed the other."""
+    return statistics.median(own["cpu"] - base["cpu"] for own, base in zip(rounds, below, strict=True))
+
+
+def _summed(rounds: list[Measures]) -> Measures:
+    """Return the median of each measure; the greatest of what must never be great."""
+    worst = {"peak", "worst"}
+    return {
+        name: (max if name in worst else statistics.median)([measured[name] for measured in rounds])
+        for name in rounds[0]
+    }
+
+
+def _spread(values: list[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / middle
+
+
+def _calibrated(contender: Contender, plan: Plan, session: Session) -> int:
+    """Return how many operations take about so long; also warms up."""
+    step = contender.step
+    if contender.before is not None or plan.quick:
+        return step
+    steps = 1
+    while (taken := _took(contender, steps * step, plan, session)) < plan.seconds / 2:
+        steps *= 2 if taken > plan.seconds / 20 else 10
+    return step * max(1, round(steps * plan.seconds / taken))
+
+
+def _took(contender: Contender, count: int, plan: Plan, session: Session) -> float:
+    """Return how long so many operations take: the best of three, for a stall is no measure; one will do if long."""
+    times = [_timed(contender, count, session)["seconds"] * count]
+    while len(times) < 3 and times[0] < 4 * plan.seconds:
+        times.append(_timed(contender, count, session)["seconds"] * count)
+    return min(times)
+
+
+def _timed(contender: Contender, count: int, session: Session) -> Measures:
+    """Return what *count* operations took, for one."""
+    if contender.before is not None:
+        session.done(contender.loop, contender.before())
     gc.collect()
     gc.disable()
     try:
-        began = time.perf_counter()
-        done = work(count)
-        if inspect.isawaitable(done):
-            await done
-        return time.perf_counter() - began
+        if inspect.iscoroutinefunction(contender.work):
+            measured: Measures = session.done(contender.loop, _awaited(contender.work, count))
+            return measured
+        began, busy = time.perf_counter(), time.process_time()
+        own: Any = contender.work(count)
+        return own or _each(began, busy, count)
     finally:
         gc.enable()
 
 
-def _kept(comparison: Comparison, name: str, median: float, base: float) -> bool | None:
-    first, second, *_ = (*comparison.contenders, None)
-    if name == first:
-        return None
-    if comparison.adds_at_most is not None:
-        return median - base <= comparison.adds_at_most
-    return median <= comparison.at_most * base if comparison.at_most is not None and name == second else None
+async def _awaited(work: Callable[[int], Awaitable[Measures | None]], count: int) -> Measures:
+    """Likewise; the loop is running already when the time begins."""
+    began, busy = time.perf_counter(), time.process_time()
+    measured = await work(count)
+    return measured or _each(began, busy, count)
+
+
+def _each(began: float, busy: float, count: int) -> Measures:
+    return {"seconds": (time.perf_counter() - began) / count, "cpu": (time.process_time() - busy) / count}

@@ -1,80 +1,93 @@
-"""`RedisStore` beside what one writes by hand, on a Redis server that is started for it."""
+"""Objects in Redis, on a server that is started for it and keeps nothing on the disk."""
 
 from __future__ import annotations
 
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.util import find_spec
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
-import redis.asyncio
+from benchmarks.sides import Calls, Place, side
+from benchmarks.spelled import awaited_store, sync_store
 
-from benchmarks.harness import Comparison
-from benchmarks.peers import KEYS, PAGE, TASKS, at_once, missing
-from storage import RedisStore
-
-__all__ = ["SERVER", "redis_get", "redis_put"]
+__all__ = ["SERVER", "redis_server"]
 
 #: The server's program, None where it is not installed.
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
 
 
-@asynccontextmanager
-async def _server() -> AsyncIterator[int]:
-    """Give the port of a server that keeps nothing on the disk."""
+@contextmanager
+def redis_server() -> Iterator[int]:
+    """Start the server and give its port."""
     assert SERVER is not None
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
     command = [SERVER, "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: ASYNC220  # nothing else is at work yet
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        async with RedisStore(f"redis://127.0.0.1:{port}") as store:
-            await store.exists("there")  # it waits until the server is
+        for _ in range(200):
+            with socket.socket() as tried:
+                if tried.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
         yield port
     finally:
         process.kill()
         process.wait()
 
 
-@asynccontextmanager
-async def _comparison(operation: str) -> AsyncIterator[Comparison]:
-    async with (
-        _server() as port,
-        RedisStore(f"redis://127.0.0.1:{port}") as store,
-        redis.asyncio.Redis(port=port) as client,
-    ):
-        await store.put_many(dict.fromkeys(KEYS, PAGE))
-        for key in KEYS:
-            await client.set(key, PAGE)
-        contenders = {
-            "RedisStore": at_once(store.get if operation == "get" else lambda key: store.put(key, PAGE)),
-            "redis-py by hand": at_once(client.get if operation == "get" else lambda key: client.set(key, PAGE)),
-        }
-        if find_spec("aiocache"):
-            from aiocache import RedisCache
-            from aiocache.serializers import NullSerializer
+@side("redis", "RedisStore", ours=True)
+async def redis_store(place: Place) -> AsyncIterator[Calls]:
+    from storage import RedisStore
 
-            cache = RedisCache(port=port, serializer=NullSerializer(encoding=None), namespace="cache")
-            for key in KEYS:
-                await cache.set(key, PAGE)
-            contenders["aiocache"] = at_once(cache.get if operation == "get" else lambda key: cache.set(key, PAGE))
-        yield Comparison(
-            title=f"async {operation}, 4 KiB in Redis, {TASKS} tasks",
-            contenders=contenders,
-            missing=missing("aiocache"),
+    async with RedisStore(f"redis://127.0.0.1:{place.server}") as store:
+        yield awaited_store(store)
+
+
+@side("redis", "redis-py", less="no etags and times, and no order of the keys")
+async def redis_py(place: Place) -> AsyncIterator[Calls]:
+    import redis.asyncio
+
+    async with redis.asyncio.Redis(port=place.server) as client:
+        yield Calls(
+            get=client.get,
+            put=client.set,
+            head=client.strlen,
+            get_many=client.mget,
+            put_many=client.mset,
+            delete_many=lambda keys: client.delete(*keys),
         )
-        if find_spec("aiocache"):
-            await cache.close()
 
 
-def redis_get() -> AbstractAsyncContextManager[Comparison]:
-    """4 KiB."""
-    return _comparison("get")
+@side("redis", "aiocache RedisCache", needs="aiocache", less="no etags and times, no head, no listing")
+async def aiocache_redis(place: Place) -> AsyncIterator[Calls]:
+    from aiocache import RedisCache
+    from aiocache.serializers import NullSerializer
+
+    cache = RedisCache(port=place.server, serializer=NullSerializer(encoding=None), namespace="cache")
+    yield Calls(
+        get=cache.get,
+        put=cache.set,
+        get_many=cache.multi_get,
+        put_many=lambda objects: cache.multi_set(list(objects.items())),
+    )
+    await cache.close()
 
 
-def redis_put() -> AbstractAsyncContextManager[Comparison]:
-    """4 KiB; ours with an etag, a time and a place in the order of the keys."""
-    return _comparison("put")
+@side("redis", "sync.RedisStore", ours=True)
+def sync_redis_store(place: Place) -> Iterator[Calls]:
+    import storage.sync
+
+    with storage.sync.RedisStore(f"redis://127.0.0.1:{place.server}") as store:
+        yield sync_store(store)
+
+
+@side("redis", "redis-py", less="no etags and times, and no order of the keys")
+def sync_redis_py(place: Place) -> Iterator[Calls]:
+    import redis
+
+    with redis.Redis(port=place.server) as client:
+        yield Calls(get=client.get, put=client.set, head=client.strlen, get_many=client.mget, put_many=client.mset)

@@ -1,0 +1,132 @@
+"""Files that are not in the page cache: how long the event loop stands still while they are read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from typing import Any
+
+from benchmarks.cases import size_name
+from benchmarks.harness import Comparison, Contender, Measures, Plan
+from benchmarks.promises import within
+from benchmarks.session import Session
+from benchmarks.sides import SIDES, Place, Side
+
+__all__ = ["cold_large_reads", "cold_small_reads"]
+
+TASKS = 16
+
+#: What the loop may stand still for at one time, in seconds.
+BLOCKED = 0.002
+
+
+class Stillness:
+    """
+    Watches how long a loop's callbacks take: as long as one runs, the loop does nothing else.
+
+    What this thread spends waiting for a processor is not the callback's fault, and is taken off where the kernel
+    tells.
+    """
+
+    def __init__(self) -> None:
+        self._longest = 0.0
+        try:
+            self._waits = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+        except OSError:
+            self._waits = -1
+
+    def close(self) -> None:
+        """Let go of what the kernel tells."""
+        if self._waits >= 0:
+            os.close(self._waits)
+
+    async def during(self, work: Awaitable[object]) -> float:
+        """Do the work and return the longest time of a callback in seconds."""
+        handles: Any = asyncio.Handle
+        plain = handles._run
+
+        def run(handle: asyncio.Handle) -> None:
+            began = self._now()
+            plain(handle)
+            self._longest = max(self._longest, self._now() - began)
+
+        handles._run = run
+        try:
+            await asyncio.sleep(0)  # from the next callback on
+            self._longest = 0.0
+            await work
+        finally:
+            handles._run = plain
+        return self._longest
+
+    def _now(self) -> float:
+        """Return the seconds in which this thread ran, or waited for anything but a processor."""
+        waited = int(os.pread(self._waits, 100, 0).split()[1]) * 1e-9 if self._waits >= 0 else 0.0
+        return time.perf_counter() - waited
+
+
+def _forgotten(paths: list[str]) -> None:
+    """Have the kernel drop what it keeps of the files."""
+    for path in paths:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(file)
+
+
+def _contender(side: Side, session: Session, opened: ExitStack, root: str, keys: list[str]) -> Contender:
+    calls = opened.enter_context(side.entered(session, "asyncio", Place(root, None, TASKS)))
+    still = opened.enter_context(closing(Stillness()))
+
+    async def read(rest: Iterator[str]) -> None:
+        for key in rest:
+            await calls.get(key)
+
+    async def read_all() -> None:
+        rest = iter(keys)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(TASKS):
+                group.create_task(read(rest))
+
+    async def work(count: int) -> Measures:
+        began, busy = time.perf_counter(), time.process_time()
+        blocked = await still.during(asyncio.create_task(read_all()))
+        took = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - busy}
+        return {**{name: value / count for name, value in took.items()}, "blocked": blocked, "worst": blocked}
+
+    paths = [f"{root}/{key}" for key in keys]
+    return Contender(work=work, step=len(keys), before=lambda: _forgotten(paths), less=side.less)
+
+
+@contextmanager
+def _comparison(title: str, size: int, count: int, session: Session) -> Iterator[Comparison]:
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as root, ExitStack() as opened:
+        keys = [f"{number:03}" for number in range(count)]
+        for key in keys:
+            with open(f"{root}/{key}", "wb") as file:
+                file.write(os.urandom(size))
+                os.fsync(file.fileno())  # what is not on the disk is not dropped
+        sides = [side for side in SIDES if (side.kind, side.face) == ("file", "await")]
+        yield Comparison(
+            title=title,
+            contenders={side.name: _contender(side, session, opened, root, keys) for side in sides if not side.missing},
+            ours=frozenset(side.name for side in sides if side.ours),
+            promises=(within(f"cold reads, {size_name(size)}: the loop is never blocked longer", "blocked", BLOCKED),),
+            missing=tuple(package for side in sides for package in side.missing),
+        )
+
+
+def cold_small_reads(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
+    """Files of 4 KiB, in 16 tasks."""
+    return _comparison("file cold get, 4KiB, 16 tasks", 4 << 10, 32 if plan.quick else 400, session)
+
+
+def cold_large_reads(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
+    """Files of 1 MiB, in 16 tasks."""
+    return _comparison("file cold get, 1MiB, 16 tasks", 1 << 20, 16 if plan.quick else 32, session)

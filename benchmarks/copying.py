@@ -1,0 +1,85 @@
+"""Many small files into a database: `copy_store` beside what one writes without it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
+
+import aiosqlite
+
+from benchmarks.files import read_file
+from benchmarks.harness import Comparison, Contender, Plan, Work
+from benchmarks.promises import ahead
+from benchmarks.session import Session
+from benchmarks.sqlite import PUT, SETTINGS, TABLE
+from storage import FilesystemStore, SqliteStore, copy_store
+
+__all__ = ["copied_into_sqlite"]
+
+LOOP = "a loop of get and put"
+
+
+async def by_copy_store(root: str, database: str) -> None:
+    """Copy with one call."""
+    async with FilesystemStore(root) as source, SqliteStore(database) as target:
+        await copy_store(source, target)
+
+
+async def by_loop(root: str, database: str) -> None:
+    """Copy one after the other, as one writes it."""
+    async with FilesystemStore(root) as source, SqliteStore(database) as target:
+        async for key in source.keys():
+            await target.put(key, await source.get(key))
+
+
+async def by_aiosqlite(root: str, database: str) -> None:
+    """Copy without this package, one after the other, each in its own transaction."""
+    async with aiosqlite.connect(database, isolation_level=None) as db:
+        await db.executescript(SETTINGS + TABLE)
+        for key in os.listdir(root):
+            await db.execute(PUT, (key, read_file(f"{root}/{key}")))
+
+
+async def by_sqlite3(root: str, database: str) -> None:
+    """Copy in one transaction on the loop: nothing less can be done."""
+    with closing(sqlite3.connect(database)) as db:
+        db.executescript(SETTINGS + TABLE)
+        db.executemany(PUT, ((key, read_file(f"{root}/{key}")) for key in os.listdir(root)))
+        db.commit()
+
+
+@contextmanager
+def copied_into_sqlite(session: Session, plan: Plan) -> Iterator[Comparison]:
+    """20 000 files of 100 bytes into a new database, which is closed again."""
+    count = 40 if plan.quick else 20_000
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as work:
+        os.mkdir(f"{work}/files")
+        for number in range(count):
+            with open(f"{work}/files/{number:05}", "wb") as file:
+                file.write(os.urandom(100))
+        databases = (f"{work}/{number}.sqlite" for number in itertools.count())
+
+        def contender(copy: Callable[[str, str], Awaitable[None]], less: str = "") -> Contender:
+            async def copied(repeats: int) -> None:
+                for _ in range(repeats // count):
+                    await copy(f"{work}/files", next(databases))
+
+            work_: Work = copied
+            return Contender(work=work_, step=count, before=lambda: None, less=less)
+
+        yield Comparison(
+            title="copy_store, 20000 files of 100B into SQLite",
+            contenders={
+                "copy_store": contender(by_copy_store),
+                LOOP: contender(by_loop),
+                "os calls and aiosqlite": contender(by_aiosqlite, "no etags and times"),
+                "os calls and sqlite3": contender(by_sqlite3, "the limit: one transaction, which blocks the loop"),
+            },
+            ours=frozenset({"copy_store", LOOP}),
+            promises=(ahead("copy_store, 20 000 small files into SQLite: against a plain loop", LOOP, 5),),
+            rounds=3,
+        )

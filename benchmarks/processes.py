@@ -1,0 +1,120 @@
+"""What is measured in processes of its own: imports, and the memory that streams need."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from benchmarks.buckets import RCLONE, rclone
+from benchmarks.harness import Comparison, Contender, Measures, Plan, Work
+from benchmarks.promises import ahead, within
+from benchmarks.session import Session, installed
+
+__all__ = ["imports", "streams", "streams_from_bucket", "streams_into_bucket"]
+
+ROOT = Path(__file__).parent.parent
+MIB = 1 << 20
+
+#: What streams may need above what there was: not the size of what is streamed.
+PEAK = 64 * MIB
+
+
+def _in_process(*arguments: str) -> Work:
+    """Return the work of a process that prints what it measured."""
+
+    def work(count: int) -> Measures:
+        command = [sys.executable, *arguments]
+        answer = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": ""}, capture_output=True)
+        if answer.returncode:
+            raise RuntimeError(f"{command} failed: {answer.stderr.decode()}")
+        return json.loads(answer.stdout)  # type: ignore[no-any-return]
+
+    return work
+
+
+def _imported(statement: str) -> Contender:
+    """Return the contender that imports something; the interpreter's own start is not measured."""
+    clock = "time.perf_counter(), time.process_time()"
+    code = f"import time, json; a, b = {clock}\n{statement}\nc, d = {clock}\n"
+    code += "print(json.dumps({'seconds': c - a, 'cpu': d - b}))"
+    return Contender(work=_in_process("-c", code), before=lambda: None)
+
+
+@contextmanager
+def imports(session: Session, plan: Plan) -> Iterator[Comparison]:
+    """What a program waits for when it starts."""
+    statements = {
+        "import storage": "storage",
+        "from storage import FilesystemStore": "storage",
+        "from storage import BucketStore": "aiobotocore",
+        "import fsspec": "fsspec",
+        "import s3fs": "s3fs",
+        "import obstore": "obstore",
+        "import opendal": "opendal",
+        "import aiobotocore.session": "aiobotocore",
+    }
+    contenders = {name: _imported(name) for name, needs in statements.items() if installed(needs)}
+    ours = frozenset(name for name in statements if "storage" in name)
+    promises = (ahead("import storage: against import fsspec, a third", "import fsspec", 3),)
+    missing = tuple(needs for needs in dict.fromkeys(statements.values()) if not installed(needs))
+    yield Comparison(title="import", contenders=contenders, ours=ours, promises=promises, missing=missing)
+
+
+def _stream(name: str, size: int, server: str = "") -> Contender:
+    return Contender(work=_in_process("-m", "benchmarks.child", name, str(size), server), before=lambda: None)
+
+
+@contextmanager
+def streams(session: Session, plan: Plan) -> Iterator[Comparison]:
+    """One object of 1 GiB in and out again."""
+    size = 4 * MIB if plan.quick else 1024 * MIB
+    ours = ["FilesystemStore", "SqliteStore", "ZipStore", "GzipStore over files"]
+    peers = ["obstore LocalStore"] if installed("obstore") else []
+    yield Comparison(
+        title="stream 1GiB in and out",
+        contenders={name: _stream(name, size) for name in ours + peers},
+        ours=frozenset(ours),
+        promises=tuple(within(f"streaming 1 GiB through {name}: memory", "peak", PEAK, ours=name) for name in ours),
+        missing=() if peers else ("obstore",),
+        rounds=1,
+    )
+
+
+@contextmanager
+def _bucket(operation: str, plan: Plan) -> Iterator[Comparison]:
+    size = 8 * MIB if plan.quick else 256 * MIB
+    missing = [] if RCLONE.exists() else ["rclone (make servers)"]
+    missing += [] if installed("obstore") else ["obstore"]
+    title = f"s3 stream {operation}, 256MiB"
+    if not RCLONE.exists():
+        yield Comparison(title=title, contenders={}, ours=frozenset(), missing=tuple(missing))
+        return
+    with rclone() as server:
+        ours, peer = f"BucketStore {operation}", f"obstore S3Store {operation}"
+        if operation == "get":
+            _in_process("-m", "benchmarks.child", "BucketStore put", str(size), server)(1)
+        names = [ours, peer] if installed("obstore") else [ours]
+        words = f"256 MiB {'up' if operation == 'put' else 'down'}"
+        yield Comparison(
+            title=title,
+            contenders={name: _stream(name, size, server) for name in names},
+            ours=frozenset({ours}),
+            promises=(ahead(f"{words}: against obstore", peer, 0.8), within(f"{words}: memory", "peak", PEAK)),
+            missing=tuple(missing),
+            rounds=5,
+        )
+
+
+def streams_into_bucket(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
+    """256 MiB in parts."""
+    return _bucket("put", plan)
+
+
+def streams_from_bucket(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
+    """256 MiB at once."""
+    return _bucket("get", plan)

@@ -1,0 +1,117 @@
+"""
+Who is compared: each side is one short function that opens a store of some package and says how it spells each call.
+
+The sides themselves are in `memory`, `files`, `sqlite`, `buckets` and `redis`, ours first, the raw limit last::
+
+    @side("file", "aiofiles", needs="aiofiles", less="no fsync")
+    async def by_aiofiles(place):
+        ...
+        yield Calls(get=get, put=put)
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.session import Session, installed
+
+__all__ = ["SIDES", "Calls", "Place", "Side", "side"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calls:
+    """
+    What a side can do, awaited or not; None for what it has no call for.
+
+    Attributes:
+        get: key -> the whole object as bytes.
+        put: key, data -> anything; the object is there, whole, when it returns.
+        head: key -> anything, with size and time.
+        keys: () -> the list of all keys.
+        get_many: keys -> the objects.
+        put_many: a dict of objects -> anything.
+        delete_many: keys -> anything.
+    """
+
+    get: Callable[[str], Any]
+    put: Callable[[str, bytes], Any]
+    head: Callable[[str], Any] | None = None
+    keys: Callable[[], Any] | None = None
+    delete: Callable[[str], Any] | None = None
+    get_many: Callable[[list[str]], Any] | None = None
+    put_many: Callable[[dict[str, bytes]], Any] | None = None
+    delete_many: Callable[[list[str]], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """
+    Where a side is to keep its objects.
+
+    Attributes:
+        directory: its own; it holds the objects as files already where the kind of the side is ``file``.
+        server: of the kinds that have one, as what starts it gives it.
+        tasks: how many of them will use the side at once.
+    """
+
+    directory: str
+    server: Any
+    tasks: int
+
+
+@dataclass(frozen=True)
+class Side:
+    """
+    One package's way of one kind.
+
+    Attributes:
+        kind: what it keeps objects in: ``memory``, ``file``, ``sqlite``, ``s3`` or ``redis``.
+        name: in tables.
+        face: ``await`` or ``sync``.
+        needs: packages that it cannot do without.
+        less: what it does less than the others, in words.
+        ours: whether it is of this package.
+    """
+
+    kind: str
+    name: str
+    face: str
+    needs: tuple[str, ...]
+    less: str
+    ours: bool
+    opens: Callable[[Place], Any]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Which of its packages are not installed, by the names that pip has for them."""
+        return tuple(DISTRIBUTIONS.get(package, package) for package in self.needs if not installed(package))
+
+    def entered(self, session: Session, loop: str, place: Place) -> Any:
+        """Return the context in which it is open, and which gives its calls."""
+        return session.entered(loop, self.opens(place)) if self.face == "await" else self.opens(place)
+
+
+#: What pip calls packages that are imported by another name.
+DISTRIBUTIONS = {"key_value": "py-key-value-aio"}
+
+#: All of them, in the order in which they are shown.
+SIDES: list[Side] = []
+
+#: A side: awaited if it is an asynchronous generator.
+Opening = Callable[[Place], AsyncIterator[Calls] | Iterator[Calls]]
+
+
+def side(kind: str, name: str, *, needs: str = "", less: str = "", ours: bool = False) -> Callable[[Opening], Opening]:
+    """Make a side of a generator that opens it, yields its calls and closes it."""
+
+    def register(opening: Opening) -> Opening:
+        awaited = inspect.isasyncgenfunction(opening)
+        opens: Any = asynccontextmanager(opening) if awaited else contextmanager(opening)  # type: ignore[arg-type]
+        SIDES.append(Side(kind, name, "await" if awaited else "sync", tuple(needs.split()), less, ours, opens))
+        return opening
+
+    return register

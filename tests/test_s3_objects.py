@@ -8,7 +8,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -261,26 +261,87 @@ async def test_object_replaced_amid_a_broken_read_is_an_error(server: Server, st
     assert BIG[:1000] == start
 
 
-async def test_bytes_that_are_not_the_checksums_are_an_error(server: Server, store: BucketStore) -> None:
-    """What was changed on its way is not handed out."""
-    await store.put("k", b"value")
+READS: dict[str, Callable[[BucketStore], Awaitable[object]]] = {
+    "get": lambda store: store.get("k"),
+    "at once": lambda store: _read(store, -1),
+    "in pieces": lambda store: _read(store, 100_000),
+}
 
-    def decide(request: ProxiedRequest) -> Fault | None:
-        return (
-            Fault(answer=(200, b"valuf"), headers={"x-amz-checksum-crc32": checksum})
-            if request.method == "GET"
-            else None
-        )
 
+async def _read(store: BucketStore, size: int) -> bytes:
+    pieces = []
+    async with store.open("k") as reader:
+        while piece := await reader.read(size):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["own requests", "client"])
+@pytest.mark.parametrize("algorithm", ["CRC32", "SHA1", "SHA256"])
+async def test_bytes_that_are_not_the_checksums_are_an_error(
+    server: Server, store: BucketStore, algorithm: str, given: bool
+) -> None:
+    """What was changed on its way is not handed out as a whole, however it is read."""
     async with s3_client(server) as client:
-        head = await client.head_object(Bucket=BUCKET, Key=f"{store.prefix}k", ChecksumMode="ENABLED")
-    checksum = head["ChecksumCRC32"]
+        name = {"Bucket": BUCKET, "Key": f"{store.prefix}k"}
+        await client.put_object(**name, Body=TEXT, ChecksumAlgorithm=algorithm)
+        head = await client.head_object(**name, ChecksumMode="ENABLED")
+    headers = {f"x-amz-checksum-{algorithm.lower()}": head[f"Checksum{algorithm}"], "ETag": head["ETag"]}
+    changed = Fault(answer=(200, TEXT[:-1] + b"!"), headers=headers)
+    for read in READS.values():
+        assert TEXT == await read(store)
+    async with (
+        FaultProxy(server.url, lambda request: changed) as proxy,
+        s3_client(server, endpoint_url=proxy.url) as client,
+        bucket_store(server, endpoint_url=proxy.url, prefix=store.prefix, client=client if given else None) as faulty,
+    ):
+        for read in READS.values():
+            with pytest.raises(CorruptObjectError, match="checksum") as caught:
+                await read(faulty)
+            assert "k" == caught.value.key
+
+
+async def test_body_that_goes_on_with_other_bytes_is_an_error(server: Server, store: BucketStore) -> None:
+    """The checksum is of the whole, also when it came in two answers; who reads a part, or goes about, has none."""
+    data = BIG[: 6 * MIB]
+    etag = await store.put("k", data)
+    rest = data[4 * MIB :][::-1]
+    headers = {"ETag": f'"{etag}"', "Content-Range": f"bytes {4 * MIB}-{len(data) - 1}/{len(data)}"}
+
+    def decide(request: ProxiedRequest) -> Fault:
+        begins = f"bytes={4 * MIB}-"
+        if request.headers.get("range", "").startswith(begins):
+            return Fault(answer=(206, rest), headers=headers)
+        return Fault(cut_answer=4 * MIB)
+
     async with (
         FaultProxy(server.url, decide) as proxy,
         bucket_store(server, endpoint_url=proxy.url, prefix=store.prefix) as faulty,
     ):
-        with pytest.raises(CorruptObjectError, match="checksum"):
-            await faulty.get("k")
+        async with faulty.open("k") as reader:
+            assert data[: 4 * MIB] == await reader.read(4 * MIB)
+            with pytest.raises(CorruptObjectError):
+                await reader.read()
+        async with faulty.open("k") as reader:
+            await reader.seek(4 * MIB)
+            assert rest == await reader.read()
+
+
+async def test_object_whose_parts_have_the_checksums_is_read(server: Server, store: BucketStore) -> None:
+    """Of such a one nothing can be verified, and nothing is wrong."""
+    async with s3_client(server) as client:
+        name = {"Bucket": BUCKET, "Key": f"{store.prefix}k"}
+        upload = {
+            **name,
+            "UploadId": (await client.create_multipart_upload(**name, ChecksumAlgorithm="CRC32"))["UploadId"],
+        }
+        parts = []
+        for number, data in enumerate((BIG[: 8 * MIB], BIG[8 * MIB :]), start=1):
+            sent = await client.upload_part(**upload, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32")
+            parts.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumCRC32": sent["ChecksumCRC32"]})
+        await client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+
+    assert [BIG] * 3 == [await read(store) for read in READS.values()]
 
 
 # -- what objects are kept as ----------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from storage.network import Patience
 from storage.reader import BytesReader, ObjectReader
 from storage.stores.s3_attributes import decoded_size, describe, guessed_type, headers_for
 from storage.stores.s3_bulk import delete_page
+from storage.stores.s3_checksums import WITH_CHECKSUM, Checksum
 from storage.stores.s3_client import Body, ClientBucket, Listed, Page
 from storage.stores.s3_compressing import compressed, decompressed
 from storage.stores.s3_conditions import Claim, delete_version, honours_conditions
@@ -256,7 +257,9 @@ class BucketStore(Publishing, Resuming, ObjectStore):
                     data = data if size is None else await decompressed(data, size, key)
                     yield BytesReader(info, data, byte_range)
                     return
-            yield BucketReader(info, bucket, inner, self._patience, opened, start, stop, body)
+            yield BucketReader(
+                info, bucket, inner, self._patience, repr(self), opened, start, stop, body, Checksum.of(answered)
+            )
 
     async def _begin(
         self, bucket: ClientBucket, inner: str, byte_range: ByteRange | None, opened: AsyncExitStack
@@ -264,7 +267,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         """Return the headers of an object, and its body where the range has any bytes."""
         nothing = byte_range is not None and (byte_range.last == 0 or byte_range.stop == byte_range.start)
         if not nothing:
-            headers = {} if byte_range is None else {"range": range_header(byte_range)}
+            headers = WITH_CHECKSUM if byte_range is None else {"range": range_header(byte_range)}
             try:
                 return await self._patience.persist(lambda: opened.enter_async_context(bucket.get(inner, headers)))
             except RangeNotSatisfiableError:

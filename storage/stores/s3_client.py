@@ -13,6 +13,7 @@ from urllib.parse import quote
 from storage.data import CHUNK
 from storage.errors import (
     ConfigError,
+    CorruptObjectError,
     KeyNotFoundError,
     PermissionDeniedError,
     StorageError,
@@ -291,6 +292,10 @@ class _Mapped:
                 data: bytes = await self._body.read(size)
         except (TimeoutError, boto.ReadTimeoutError) as cause:
             raise StoreTimeoutError("the server stopped sending", key=self._key, store=self._store) from cause
+        except boto.FlexibleChecksumError as cause:
+            raise CorruptObjectError(
+                "the bytes are not those of the checksum that came with them", key=self._key, store=self._store
+            ) from cause
         except (boto.BotoCoreError, aiohttp.ClientError, OSError) as cause:
             raise StoreUnavailableError(
                 f"the object was cut short: {type(cause).__name__}", key=self._key, store=self._store
@@ -299,7 +304,7 @@ class _Mapped:
 
 
 #: The headers of a request, and what the client calls them.
-_GET = {"range": "Range", "if-match": "IfMatch"}
+_GET = {"range": "Range", "if-match": "IfMatch", "x-amz-checksum-mode": "ChecksumMode"}
 _PUT = {
     "cache-control": "CacheControl",
     "content-disposition": "ContentDisposition",

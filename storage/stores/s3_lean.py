@@ -11,7 +11,6 @@ import asyncio
 import base64
 import hashlib
 import time
-import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -22,13 +21,13 @@ from yarl import URL
 
 from storage.errors import (
     ConfigError,
-    CorruptObjectError,
     PermissionDeniedError,
     StoreTimeoutError,
     StoreUnavailableError,
 )
 from storage.network import Patience, Progressing
 from storage.offload import offload
+from storage.stores.s3_checksums import WITH_CHECKSUM, crc32, verify
 from storage.stores.s3_client import Body, ClientBucket
 from storage.stores.s3_errors import Refusal, error_of, parse_refusal, time_of
 from storage.stores.s3_signing import UNSIGNED, Credentials, presigned_query, quoted, sha256_hex, signed_headers
@@ -54,9 +53,6 @@ _UNSIGNED_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent
 
 #: Of a part of an upload, whose type is nobody's matter; aiohttp would add one that is not signed.
 _PART_TYPE = {"content-type": "application/octet-stream"}
-
-#: Asks for the checksum of a whole object.
-_WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 
 
 class LeanBucket(ClientBucket):
@@ -106,9 +102,9 @@ class LeanBucket(ClientBucket):
             response.close()  # a body that was not read to its end cannot be followed by another answer
 
     async def get_bytes(self, key: str, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
-        async with self._turns, await self._send("GET", key, {**headers, **_WITH_CHECKSUM}) as response:
+        async with self._turns, await self._send("GET", key, {**headers, **WITH_CHECKSUM}) as response:
             data = await _Streamed(response, key, self._store).read()
-        _verify(response.headers, data, key, self._store)
+        verify(response.headers, data, key, self._store)
         return response.headers, data
 
     async def head(self, key: str) -> Mapping[str, str]:
@@ -314,18 +310,7 @@ def _sealed(data: bytes, part: bool, signed: bool) -> tuple[dict[str, str], str]
             return {}, payload
         return {"content-md5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}, payload
     # Amazon has no use for the second one, but Ceph keeps no checksum without it
-    return {"x-amz-checksum-crc32": _crc32(data), "x-amz-sdk-checksum-algorithm": "CRC32"}, payload
-
-
-def _crc32(data: bytes) -> str:
-    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
-
-
-def _verify(headers: Mapping[str, str], data: bytes, key: str, store: str) -> None:
-    """Hold a whole object against the checksum that came with it, if one did."""
-    said = headers.get("x-amz-checksum-crc32")
-    if said and "content-range" not in headers and "-" not in said and said != _crc32(data):
-        raise CorruptObjectError("the bytes are not those of the checksum that came with them", key=key, store=store)
+    return {"x-amz-checksum-crc32": crc32(data), "x-amz-sdk-checksum-algorithm": "CRC32"}, payload
 
 
 def _text(value: str | bytes) -> str:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from storage.errors import PreconditionFailedError, StorageError, StoreUnavailableError
 from storage.network import Patience
 from storage.reader import ObjectReader
+from storage.stores.s3_checksums import Checksum
 from storage.stores.s3_client import Body, ClientBucket
 from storage.types import ByteRange, ObjectInfo
 
@@ -24,7 +25,8 @@ class BucketReader(ObjectReader):
     """
     A reader over the bytes *start* to *stop* of an object.
 
-    What breaks off is asked for again from there on, of the same version only.
+    What breaks off is asked for again from there on, of the same version only. What is read from its beginning to its
+    end is held against the *checksum*, if there is one.
     """
 
     def __init__(
@@ -33,20 +35,24 @@ class BucketReader(ObjectReader):
         bucket: ClientBucket,
         inner: str,
         patience: Patience,
+        store: str,
         opened: AsyncExitStack,
         start: int,
         stop: int,
         body: Body | None = None,
+        checksum: Checksum | None = None,
     ) -> None:
         super().__init__(info)
         self._bucket = bucket
         self._inner = inner
         self._patience = patience
+        self._store = store
         self._opened = opened
         self._start = start
         self._stop = stop
         self._position = start
         self._body = body
+        self._checksum = checksum
 
     async def read(self, size: int = -1, /) -> bytes:
         left = max(self._stop - self._position, 0)
@@ -57,6 +63,7 @@ class BucketReader(ObjectReader):
             pieces.append(piece)
             self._position += len(piece)
             wanted -= len(piece)
+            self._verify(piece)
         return b"".join(pieces)
 
     def seekable(self) -> bool:
@@ -65,7 +72,15 @@ class BucketReader(ObjectReader):
     async def seek(self, offset: int, /) -> None:
         if self._start + offset != self._position:
             self._position = self._start + offset
+            self._checksum = None
             await self._drop()
+
+    def _verify(self, piece: bytes) -> None:
+        """Take a piece into account, and at the end all of them."""
+        if self._checksum is not None:
+            self._checksum.update(piece)
+            if self._position == self._stop:
+                self._checksum.check(self.info.key, self._store)
 
     async def _some(self, wanted: int) -> bytes:
         """Return up to *wanted* bytes, at least one, in one attempt."""

@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 from storage.types import Data
 
-__all__ = ["CHUNK", "as_bytes", "chunks", "etag_of", "is_stream", "whole"]
+__all__ = ["BUFFERS", "CHUNK", "as_bytes", "chunks", "etag_of", "is_stream", "whole"]
 
 #: Bytes in a piece of a stream: so large that a worker thread's hop (about 50 us) does not matter beside the copying.
 CHUNK = 1 << 20

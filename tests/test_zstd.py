@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from zstds import zstd
 import storage.sync
 from storage import CorruptObjectError, DictStore, ObjectStore, ZstdStore
 from storage.data import CHUNK
+from storage.decorators.zstd_coder import Frames
 
 #: A frame that holds no data, and says so in 7 bytes; RFC 8878, section 3.1.2.
 SKIPPABLE = bytes.fromhex("502a4d18") + (3).to_bytes(4, "little") + b"abc"
@@ -47,6 +49,16 @@ async def test_objects_are_zstd_files(level: int) -> None:
     assert [TEXT, TEXT] == [zstd.decompress(whole), zstd.decompress(streamed)]
     assert len(TEXT) == zstd.get_frame_info(whole).decompressed_size
     assert len(whole) < len(TEXT) / 2
+
+
+def test_frames_do_not_depend_on_what_was_compressed_before() -> None:
+    """Compressors are used again, in whatever thread, and keep nothing of the objects before."""
+    contents = [TEXT[:size] for size in (0, 1, 100, 5000, 0, 20_000, 7)] * 20
+    frames = [Frames(3, small=0).compressed(content) for content in contents]
+    kept = Frames(3, small=1 << 20)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert frames == list(threads.map(kept.compressed, contents))
 
 
 async def test_equal_bytes_give_equal_files() -> None:

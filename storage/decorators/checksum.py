@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeAlias
 
 from storage.base import ObjectStore
@@ -34,37 +35,42 @@ class ChecksumStore(DataTransform):
     def __init__(self, base: ObjectStore, *, algorithm: str = "sha256") -> None:
         super().__init__(base)
         self.algorithm = algorithm
+        self._hash = _hash(algorithm)
         self._length = _length(algorithm)
         if not self._length:
             known = ", ".join(sorted(filter(_length, hashlib.algorithms_guaranteed)))
             raise ValueError(f"there is no checksum {algorithm!r}; there are {known}")
 
     def encode(self, data: bytes) -> bytes:
-        return data + _new(self.algorithm, data).digest()
+        return data + self._hash(data, usedforsecurity=False).digest()
 
     def decode(self, data: bytes) -> bytes:
         content = data[: -self._length]
-        _check(_new(self.algorithm, content), data[-self._length :])
+        _check(self._hash(content, usedforsecurity=False), data[-self._length :])
         return content
 
     def encoder(self) -> Coder:
-        return _Summing(self.algorithm)
+        return _Summing(self._hash(usedforsecurity=False))
 
     def decoder(self) -> Coder:
-        return _Verifying(self.algorithm, self._length)
+        return _Verifying(self._hash(usedforsecurity=False), self._length)
 
     def decoded_size(self, size: int) -> int | None:
         return size - self._length if size >= self._length else None
 
 
-def _new(algorithm: str, data: bytes = b"") -> Hash:
-    return hashlib.new(algorithm, data, usedforsecurity=False)
+def _hash(algorithm: str) -> Callable[..., Hash]:
+    """Return what makes a new hash; `hashlib` has a function for most, which takes half the time of its `new`."""
+    if algorithm in hashlib.algorithms_guaranteed:
+        found: Callable[..., Hash] = getattr(hashlib, algorithm)
+        return found
+    return partial(hashlib.new, algorithm)
 
 
 def _length(algorithm: str) -> int:
     """Return the bytes of a checksum, 0 where there is no such hash or its length is not fixed."""
     try:
-        return _new(algorithm).digest_size
+        return _hash(algorithm)(usedforsecurity=False).digest_size
     except ValueError:
         return 0
 
@@ -77,8 +83,8 @@ def _check(hashed: Hash, expected: bytes) -> None:
 class _Summing:
     """Passes the pieces on and adds their checksum behind them."""
 
-    def __init__(self, algorithm: str) -> None:
-        self._hash = _new(algorithm)
+    def __init__(self, hashed: Hash) -> None:
+        self._hash = hashed
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield the piece itself."""
@@ -93,8 +99,8 @@ class _Summing:
 class _Verifying:
     """Passes on all but the last *length* bytes, which have to be the checksum of the rest."""
 
-    def __init__(self, algorithm: str, length: int) -> None:
-        self._hash = _new(algorithm)
+    def __init__(self, hashed: Hash, length: int) -> None:
+        self._hash = hashed
         self._length = length
         self._held = b""
 

@@ -41,7 +41,10 @@ class ConcurrencyLimitStore(Interceptor[In, Out]):
 
     async def _intercept(self, action: str, key: str | None, call: Call[T]) -> T:
         places = self._free_places()
-        await places.acquire()
+        try:
+            places.acquire_nowait()
+        except anyio.WouldBlock:
+            await places.acquire()
         held = True
 
         async def pulled(pull: Pull) -> bytes | None:

@@ -26,6 +26,8 @@ class Call(Generic[T]):
         size: the bytes that it puts, where that is known beforehand; else 0.
     """
 
+    __slots__ = ("_begin",)
+
     def __init__(self, begin: Callable[[], Awaitable[T]]) -> None:
         self._begin = begin
 
@@ -46,6 +48,8 @@ class Call(Generic[T]):
 
 class _Put(Call[str]):
     """A call of `put`, with the data that it passes on."""
+
+    __slots__ = ("_data", "_put", "_watched")
 
     def __init__(self, begin: Callable[[Any], Awaitable[str]], data: Any, watched: bool) -> None:
         self._put = begin

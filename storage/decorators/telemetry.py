@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from storage.base import ObjectStore
@@ -98,7 +98,8 @@ class TelemetryStore(Observer[In, Out]):
             self._detach(token)
 
     def _ended(self, operation: Operation) -> None:
-        self._measure(operation)
+        errors = list(_errors_of(operation))
+        self._measure(operation, errors)
         span: Span = operation.span
         numbers = {
             "storage.sent": operation.sent,
@@ -111,11 +112,11 @@ class TelemetryStore(Observer[In, Out]):
             span.set_attribute("error.type", type(operation.error).__qualname__)
             if self.record_keys and isinstance(operation.error, Exception):
                 span.record_exception(operation.error)
-        if any(isinstance(error, Exception) and not isinstance(error, ANSWERS) for error in _errors_of(operation)):
+        if errors and any(isinstance(error, Exception) and not isinstance(error, ANSWERS) for error in errors):
             span.set_status(self._failed)
         span.end()
 
-    def _measure(self, operation: Operation) -> None:
+    def _measure(self, operation: Operation, errors: Sequence[BaseException]) -> None:
         """Add an operation to the metrics."""
         named = self._named(operation)
         failed = {} if operation.error is None else {"error.type": type(operation.error).__qualname__}
@@ -124,8 +125,9 @@ class TelemetryStore(Observer[In, Out]):
             self._io.add(operation.sent, {**named, "network.io.direction": "transmit"})
         if operation.received:
             self._io.add(operation.received, {**named, "network.io.direction": "receive"})
-        for name, count in Counter(type(error).__qualname__ for error in _errors_of(operation)).items():
-            self._errors.add(count, {**named, "error.type": name})
+        if errors:
+            for name, count in Counter(type(error).__qualname__ for error in errors).items():
+                self._errors.add(count, {**named, "error.type": name})
 
     def _named(self, operation: Operation) -> dict[str, str]:
         """Return the attributes that spans and metrics share."""

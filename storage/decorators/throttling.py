@@ -97,6 +97,11 @@ class _Bucket:
 
     async def take(self, tokens: float) -> None:
         """Take some; return when there were so many."""
+        if not self._line.locked():  # so that nobody was here before
+            self.owe(tokens)
+            if self._tokens >= 0:
+                return
+            self._tokens += tokens  # they are not there yet: they are left, and waited for in line
         async with self._line:
             self.owe(tokens)
             try:

@@ -36,9 +36,10 @@ class ZstdStore(Compressor):
         self.level = level
         self.offload_above = next(size for highest, size in _QUICK.items() if level <= highest)
         self._zstd = zstd_coder
+        self._frames = zstd_coder.Frames(level, small=self.offload_above)
 
     def encode(self, data: bytes) -> bytes:
-        return self._zstd.compressed(data, self.level)
+        return self._frames.compressed(data)
 
     def encoder(self) -> Coder:
         return self._zstd.ZstdEncoder(self.level)

@@ -18,10 +18,8 @@ install: $(VENV)/.dev  ## make the development environment (.venv; PYTHON=python
 demo: $(VENV)/.demo  ## copy the standard library through a stack of stores and back, byte for byte
 	$(BIN)/python -m benchmarks.demo $(TREE)
 
-servers: $(SERVERS)/.pip  ## install the servers that tests run on; Ceph too, where this is root on Debian (1 GiB)
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	[ -e $(SERVERS)/ceph/.version ] || tests/ceph/install $(SERVERS)/ceph; \
-	else echo "not root on Debian: without Ceph"; fi
+servers: $(SERVERS)/.pip  ## install the servers that tests run on; as root on Debian also nginx, Redis, Ceph (1 GiB)
+	@tests/install-servers $(SERVERS)
 
 test: $(VENV)/.dev $(SERVERS)/.pip  ## run the tests
 	$(BIN)/pytest -n 2

@@ -38,7 +38,7 @@ class RefusedError(StoreUnavailableError):
 _BY_CODE: dict[str, Kind] = {
     "AccessDenied": PermissionDeniedError,  # of a key in an answer about many, which has no status of its own
     "AccessControlListNotSupported": UnsupportedOperationError,
-    "AuthorizationHeaderMalformed": ConfigError,  # it is in another region, and the message says in which
+    "AuthorizationHeaderMalformed": ConfigError,  # it is in another region
     "BadDigest": RefusedError,  # what arrived is not what was sent: send it again
     "BucketAlreadyExists": ConfigError,
     "BucketAlreadyOwnedByYou": ConfigError,
@@ -51,6 +51,7 @@ _BY_CODE: dict[str, Kind] = {
     "NoSuchUpload": UploadGoneError,
     "NotImplemented": UnsupportedOperationError,
     "OperationAborted": RefusedError,
+    "PermanentRedirect": ConfigError,
     "PreconditionFailed": PreconditionFailedError,
     "QuotaExceeded": StoreFullError,
     "RequestTimeout": StoreTimeoutError,
@@ -64,6 +65,9 @@ _SKEWED = ("RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed")
 
 #: Seconds by which a clock may be wrong before a server minds; Amazon's are 900.
 TOLERATED = 300
+
+#: What it says where the bucket is in another region than the request was signed for.
+_ELSEWHERE = ("AuthorizationHeaderMalformed", "PermanentRedirect")
 
 _BY_STATUS: dict[int, Kind] = {
     401: PermissionDeniedError,
@@ -133,6 +137,8 @@ def error_of(refusal: Refusal, key: str | None, store: object) -> StorageError:
     if kind is None:
         kind = StoreUnavailableError if refusal.status >= 500 else StorageError
     said = refusal.message or refusal.code or f"HTTP status {refusal.status}"
+    if refusal.code in _ELSEWHERE and (region := refusal.headers.get("x-amz-bucket-region")):
+        said = f"the bucket is in region {region!r}: give it as region="
     error: StorageError
     if kind in (KeyNotFoundError, PreconditionFailedError):
         if key is None:

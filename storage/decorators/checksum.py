@@ -30,7 +30,7 @@ class ChecksumStore(DataTransform):
     """
 
     # SHA-256 takes 0.3 ms for 512 KiB, without the interpreter's lock; a thread's hop takes 0.05 ms.
-    offload_above = (1 << 19) - 1
+    offload_above: int | None = (1 << 19) - 1
 
     def __init__(self, base: ObjectStore, *, algorithm: str = "sha256") -> None:
         super().__init__(base)

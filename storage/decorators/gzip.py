@@ -45,7 +45,7 @@ class GzipStore(Compressor):
             raise ValueError(f"a gzip level is 0 to 9, not {level}")
         super().__init__(base, max_size=max_size)
         self.level = level
-        self.offload_above = next(size for highest, size in _QUICK.items() if level <= highest)
+        self.offload_above: int | None = next(size for highest, size in _QUICK.items() if level <= highest)
         self._zlib = _fastest()
         # Level 1 of zlib-ng gives up a quarter in size for its speed; its level 2 is faster and smaller than zlib's 1.
         self._level = 2 if level == 1 and self._zlib is not zlib else level

@@ -34,7 +34,7 @@ class ZstdStore(Compressor):
             raise ImportError("ZstdStore needs backports.zstd: pip install 'stackstore[zstd]'") from cause
         super().__init__(base, max_size=max_size)
         self.level = level
-        self.offload_above = next(size for highest, size in _QUICK.items() if level <= highest)
+        self.offload_above: int | None = next(size for highest, size in _QUICK.items() if level <= highest)
         self._zstd = zstd_coder
         self._frames = zstd_coder.Frames(level, small=self.offload_above)
 

@@ -55,7 +55,8 @@ class Wire(Protocol):
 class HttpWire(Wire):
     """HTTP/1.1."""
 
-    port, scheme = 80, "http"
+    port: int = 80
+    scheme: str = "http"
 
     async def request(self, client: asyncio.StreamReader) -> ProxiedRequest | None:  # the protocol's
         try:
@@ -109,7 +110,8 @@ class HttpWire(Wire):
 class RedisWire(Wire):
     """The protocol of Redis, its second version and its third."""
 
-    port, scheme = 6379, "redis"
+    port: int = 6379
+    scheme: str = "redis"
 
     async def request(self, client: asyncio.StreamReader) -> ProxiedRequest | None:
         try:

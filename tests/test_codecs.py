@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import gzip
+import random
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from storage import Base64Store, CorruptObjectError, DataTransform, DictStore, GzipStore, ObjectStore, ZstdStore
+from storage.decorators.base64 import PIECE
 
 
 @pytest.fixture(params=["zlib", "zlib_ng"])
@@ -63,6 +66,29 @@ async def test_base64_takes_no_more_than_it_gives(below: bytes) -> None:
         with pytest.raises(CorruptObjectError) as caught:
             await read
         assert "k" == caught.value.key
+
+
+@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 3 * PIECE + 2])
+async def test_base64_of_many_pieces_is_that_of_the_whole(size: int) -> None:
+    """Objects that are encoded in pieces show no seams."""
+    content = random.Random(size).randbytes(size)
+    base = DictStore()
+    store = Base64Store(base)
+    await store.put("k", content)
+
+    assert base64.b64encode(content) == await base.get("k")
+    assert content == await store.get("k") == await opened(store, "k")
+
+
+async def test_base64_is_padded_nowhere_but_at_its_end() -> None:
+    """Also not where a piece happens to end."""
+    base = DictStore()
+    await base.put("k", base64.b64encode(bytes(PIECE - 1)) + base64.b64encode(b"more"))
+    store = Base64Store(base)
+
+    for read in (store.get("k"), opened(store, "k")):
+        with pytest.raises(CorruptObjectError):
+            await read
 
 
 @pytest.mark.parametrize("level", range(10))
@@ -120,7 +146,7 @@ class Watched:
         return self._work[name](data)
 
 
-@pytest.mark.parametrize("make", [GzipStore, ZstdStore])
+@pytest.mark.parametrize("make", [Base64Store, GzipStore, ZstdStore])
 @pytest.mark.parametrize(("content", "on_the_loop"), [(text(1000), [True, True]), (bytes(20 << 20), [False, False])])
 async def test_long_work_leaves_the_loop(
     make: Callable[[ObjectStore], DataTransform], content: bytes, on_the_loop: list[bool]

@@ -11,7 +11,8 @@ which every store stands: asyncio alone takes twice as long to import as `DictSt
 
 from __future__ import annotations
 
-import contextvars
+import atexit
+import functools
 import os
 import threading
 import types
@@ -21,24 +22,29 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
-    from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = ["is_stepping", "offload", "settled", "step"]
+    from storage.workers import Mailbox, Workers
+
+__all__ = ["is_stepping", "offload", "offload_copying", "settled", "step"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Threads for blocking work. As many as asyncio's own default executor would have; they are made when they are needed.
+#: Threads for blocking work: as many as asyncio's own default executor would have.
 WORKERS = min(32, (os.cpu_count() or 1) + 4)
+
+#: Threads for copying; the event loop and who uses what is copied want processors too.
+COPIERS = max(1, (os.cpu_count() or 1) // 2)
 
 
 class _Mode:
-    """Is the coroutine that runs in this thread right now being stepped?"""
+    """Is the coroutine that runs in this thread right now being stepped? If not, how does it get back to its loop?"""
 
-    __slots__ = ("stepping",)
+    __slots__ = ("mailbox", "stepping")
 
     def __init__(self) -> None:
         self.stepping = False
+        self.mailbox: Mailbox | None = None
 
 
 class _Thread(threading.local):
@@ -49,8 +55,8 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
-_executor: ThreadPoolExecutor | None = None
-_executor_lock = threading.Lock()
+_pools: dict[str, Workers] = {}
+_making = threading.Lock()
 
 
 def is_stepping() -> bool:
@@ -104,16 +110,40 @@ async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
     if _thread.mode.stepping:
         return work(*args, **kwargs)
+    return await _hop("workers", functools.partial(work, *args, **kwargs))
+
+
+async def offload_copying(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """
+    Run *work* like `offload`, when it copies large pieces of memory and hardly waits for anything.
+
+    Few threads do that quicker than many: each allocates from memory of its own, which the C library gives back and
+    the system clears again and again. Measured with 16 tasks that read 1 MiB each: CPU time for a read on one thread
+    160 us, on two 380 us, on six 450 us.
+    """
+    if _thread.mode.stepping:
+        return work(*args, **kwargs)
+    return await _hop("copiers", functools.partial(work, *args, **kwargs))
+
+
+async def _hop(threads: str, work: Callable[[], T]) -> T:
     import asyncio
 
-    context = contextvars.copy_context()
-    running: Future[T] = _workers().submit(lambda: context.run(work, *args, **kwargs))
+    from storage.workers import Job, Mailbox
+
+    mode, loop = _thread.mode, asyncio.get_running_loop()
+    if mode.mailbox is None or mode.mailbox.loop is not loop:
+        mode.mailbox = Mailbox(loop)
+    job = Job(work, mode.mailbox)
+    (_pools.get(threads) or _made(threads)).put(job)
     try:
-        return await asyncio.wrap_future(running)
+        await job.waiter
     except asyncio.CancelledError:
-        if not running.cancelled():
-            await settled(asyncio.wrap_future(running))
+        if not job.ended and not job.claim():
+            job.waiter = loop.create_future()
+            await settled(job.waiter)
         raise
+    return job.result()
 
 
 async def settled(future: asyncio.Future[Any]) -> None:
@@ -133,23 +163,30 @@ async def settled(future: asyncio.Future[Any]) -> None:
         future.exception()  # taken note of, so that asyncio does not report it
 
 
-def _workers() -> ThreadPoolExecutor:
-    global _executor
-    if _executor is None:
-        from concurrent.futures import ThreadPoolExecutor
+def _made(threads: str) -> Workers:
+    """Return the threads of that name, made when they are first asked for."""
+    from storage.workers import Workers
 
-        with _executor_lock:
-            if _executor is None:
-                _executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="storage")
-    return _executor
+    with _making:
+        if threads not in _pools:
+            _pools[threads] = Workers({"workers": WORKERS, "copiers": COPIERS}[threads])
+        return _pools[threads]
 
 
-def _forget_workers() -> None:
+@atexit.register  # before that of the background loop, and so called after it
+def _at_exit() -> None:
+    for pool in _pools.values():
+        pool.end()
+
+
+def _after_fork() -> None:
     """A forked child has none of its parent's threads."""
-    global _executor, _executor_lock
-    _executor, _executor_lock = None, threading.Lock()
+    global _making
+    _pools.clear()
+    _making = threading.Lock()
     _thread.mode.stepping = False
+    _thread.mode.mailbox = None
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_workers)
+    os.register_at_fork(after_in_child=_after_fork)

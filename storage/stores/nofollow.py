@@ -16,7 +16,7 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["make_directory", "open_nofollow", "prune"]
+__all__ = ["HAS_CACHED", "make_directory", "open_cached", "open_nofollow", "prune"]
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -31,14 +31,18 @@ class _OpenHow(ctypes.Structure):
     _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
-#: openat2(2): its number on every architecture, "relative to the working directory", and RESOLVE_NO_SYMLINKS.
-_SYS_OPENAT2, _AT_FDCWD, _NO_SYMLINKS = 437, -100, 0x04
+#: openat2(2): its number on every architecture, "relative to the working directory", RESOLVE_NO_SYMLINKS and
+#: RESOLVE_CACHED.
+_SYS_OPENAT2, _AT_FDCWD, _NO_SYMLINKS, _CACHED = 437, -100, 0x04, 0x20
 
 _syscall = None
 if sys.platform == "linux":
     _syscall = ctypes.CDLL(None, use_errno=True).syscall
     _syscall.restype = ctypes.c_long
     _syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t]
+
+#: Whether this system may have what `open_cached` needs; that the kernel is too old, only the call tells.
+HAS_CACHED = _syscall is not None
 
 
 def open_nofollow(root: str, path: str, flags: int) -> int:
@@ -55,20 +59,39 @@ def open_nofollow(root: str, path: str, flags: int) -> int:
         if sys.platform == "darwin":
             return os.open(whole, flags | _O_NOFOLLOW_ANY)
         return _walk(root, path, flags)
-    descriptor: int = _syscall(_SYS_OPENAT2, _AT_FDCWD, whole.encode("utf-8", "surrogateescape"), *_how(flags))
-    if descriptor >= 0:
-        return descriptor
-    number = ctypes.get_errno()
-    # An old kernel, a sandbox that refuses the call, a signal or a rename on the way: the long way says what is so.
-    if number in (errno.ENOSYS, errno.EPERM, errno.EINTR, errno.EAGAIN):
-        return _walk(root, path, flags)
-    raise OSError(number, os.strerror(number), whole)
+    try:
+        return _openat2(whole, flags, _NO_SYMLINKS)
+    except OSError as cause:
+        # An old kernel, a sandbox that refuses the call, a signal or a rename on the way: the long way says what is so.
+        if cause.errno not in (errno.ENOSYS, errno.EPERM, errno.EINTR, errno.EAGAIN):
+            raise
+    return _walk(root, path, flags)
 
 
-@lru_cache(maxsize=16)  # a store opens with three sets of flags; making the struct anew costs 0.4 us
-def _how(flags: int) -> tuple[Any, int]:
-    """Return a pointer to openat2's options for *flags*, and their size."""
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, _NO_SYMLINKS)
+def open_cached(root: str, path: str, flags: int) -> int:
+    """
+    Open the file *path* below *root* like `open_nofollow`, but only if all names on the way are in the kernel's memory.
+
+    Raises:
+        BlockingIOError: they are not, and finding them may take a disk's time.
+        OSError: as `open_nofollow`; or the system cannot open so (``ENOSYS``, ``EINVAL``, ``EPERM``).
+    """
+    return _openat2(f"{root}/{path}", flags, _NO_SYMLINKS | _CACHED)
+
+
+def _openat2(whole: str, flags: int, resolve: int) -> int:
+    assert _syscall is not None
+    descriptor: int = _syscall(_SYS_OPENAT2, _AT_FDCWD, whole.encode("utf-8", "surrogateescape"), *_how(flags, resolve))
+    if descriptor < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), whole)
+    return descriptor
+
+
+@lru_cache(maxsize=16)  # a store opens with few sets of flags; making the struct anew costs 0.4 us
+def _how(flags: int, resolve: int) -> tuple[Any, int]:
+    """Return a pointer to openat2's options, and their size."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     return ctypes.byref(how), ctypes.sizeof(how)
 
 

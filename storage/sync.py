@@ -306,8 +306,8 @@ class BucketStore(ObjectStore):
         anonymous: whether requests are not signed, for what everybody may read.
         ca_bundle: a file with the certificates to trust, for a server with one of its own.
         cache_control: the ``Cache-Control`` of objects that are put without one.
-        compress: whether text, JSON and the like are kept as gzip under ``Content-Encoding``, where an object comes
-            whole or fits into a part of an upload. They are read as they were, whatever this says.
+        compress: whether text, JSON and the like are kept as gzip under ``Content-Encoding``, streams too, but not what
+            `resume_upload` sends. They are read as they were, whatever this says.
         conditions: ``"auto"`` tries, once, before the first write on a condition, whether the server keeps conditions;
             ``"trust"`` takes it for granted, ``"off"`` refuses them.
         connect_timeout: seconds, or a timedelta, until a connection must be there.

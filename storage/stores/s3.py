@@ -28,19 +28,21 @@ from storage.errors import (
 )
 from storage.keys import check_key
 from storage.network import Patience
-from storage.reader import BytesReader, ObjectReader
-from storage.stores.s3_attributes import decoded_size, describe, guessed_type, headers_for
+from storage.reader import ObjectReader
+from storage.stores.s3_attributes import decoded_size, describe, guessed_type, headers_for, is_packed, packed_headers
 from storage.stores.s3_bulk import delete_page
 from storage.stores.s3_checksums import WITH_CHECKSUM, Checksum
 from storage.stores.s3_client import Body, ClientBucket, Listed, Page
 from storage.stores.s3_compressing import compressed, decompressed
 from storage.stores.s3_conditions import Claim, delete_version, honours_conditions
 from storage.stores.s3_errors import about
+from storage.stores.s3_packing import is_worth_it, put_packed, size_inside
 from storage.stores.s3_publishing import Publishing
 from storage.stores.s3_reader import BucketReader, range_header
 from storage.stores.s3_resuming import Resuming
 from storage.stores.s3_session import Account, Session
-from storage.stores.s3_upload import COPY_LIMIT, PART, copy_in_parts, parts_of, upload_in_parts
+from storage.stores.s3_unpacking import UnpackingReader, describe_packed
+from storage.stores.s3_upload import COPY_LIMIT, PART, copy_in_parts, numbered, parts_of, upload_in_parts
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
 if TYPE_CHECKING:
@@ -71,8 +73,8 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         anonymous: whether requests are not signed, for what everybody may read.
         ca_bundle: a file with the certificates to trust, for a server with one of its own.
         cache_control: the ``Cache-Control`` of objects that are put without one.
-        compress: whether text, JSON and the like are kept as gzip under ``Content-Encoding``, where an object comes
-            whole or fits into a part of an upload. They are read as they were, whatever this says.
+        compress: whether text, JSON and the like are kept as gzip under ``Content-Encoding``, streams too, but not what
+            `resume_upload` sends. They are read as they were, whatever this says.
         conditions: ``"auto"`` tries, once, before the first write on a condition, whether the server keeps conditions;
             ``"trust"`` takes it for granted, ``"off"`` refuses them.
         connect_timeout: seconds, or a timedelta, until a connection must be there.
@@ -188,8 +190,10 @@ class BucketStore(Publishing, Resuming, ObjectStore):
                 return await reader.read()
         with about(inner, key):
             answered, data = await self._patience.persist(lambda: bucket.get_bytes(inner, {}))
+        if not is_packed(answered):
+            return data
         size = decoded_size(answered)
-        return data if size is None else await decompressed(data, size, key)
+        return await decompressed(data, size_inside(data, key) if size is None else size, key)
 
     async def put(
         self,
@@ -213,7 +217,10 @@ class BucketStore(Publishing, Resuming, ObjectStore):
                 begun = [part for _ in range(2) if (part := await anext(parts, None)) is not None]
                 if len(begun) > 1:
                     claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
-                    return await upload_in_parts(bucket, self._patience, inner, _before(begun, parts), headers, claim)
+                    stream = _before(begun, parts)
+                    if self.compress and await is_worth_it(begun[0], headers):
+                        return await put_packed(bucket, self._patience, inner, stream, headers, claim)
+                    return await upload_in_parts(bucket, self._patience, inner, numbered(stream), headers, claim)
                 [whole] = begun
             if self.compress:
                 whole, headers = await compressed(whole, headers)
@@ -241,7 +248,10 @@ class BucketStore(Publishing, Resuming, ObjectStore):
     async def head(self, key: str) -> ObjectInfo:
         bucket, inner = await self._bucket(), self._inner(key)
         with about(inner, key):
-            return describe(await self._patience.persist(lambda: bucket.head(inner)), key)
+            found = await self._patience.persist(lambda: bucket.head(inner))
+            if is_packed(found) and decoded_size(found) is None:
+                return await describe_packed(bucket, self._patience, inner, key)
+            return describe(found, key)
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
@@ -249,17 +259,20 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         async with AsyncExitStack() as opened:
             with about(inner, key):
                 answered, body = await self._begin(bucket, inner, byte_range, opened)
-                info = describe(answered, key)
-                start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
-                if decoded_size(answered) is not None:  # it is small
-                    answered, data = await self._patience.persist(lambda: bucket.get_bytes(inner, {}))
-                    info, size = describe(answered, key), decoded_size(answered)
-                    data = data if size is None else await decompressed(data, size, key)
-                    yield BytesReader(info, data, byte_range)
-                    return
-            yield BucketReader(
-                info, bucket, inner, self._patience, repr(self), opened, start, stop, body, Checksum.of(answered)
-            )
+                if is_packed(answered) and byte_range is not None:  # no part of it can be read without what is before
+                    await opened.aclose()
+                    answered, body = await self._begin(bucket, inner, None, opened)
+                    body = body if is_packed(answered) else None
+                packed = is_packed(answered)
+                info = describe(answered, key, int(answered["content-length"]) if packed else None)
+                start, stop = (0, info.size) if packed or byte_range is None else byte_range.within(info.size, key)
+                checksum = None if body is None else Checksum.of(answered)
+                reader: ObjectReader = BucketReader(
+                    info, bucket, inner, self._patience, repr(self), opened, start, stop, body, checksum
+                )
+                if packed:
+                    reader = await UnpackingReader.over(reader, answered, byte_range)
+            yield reader
 
     async def _begin(
         self, bucket: ClientBucket, inner: str, byte_range: ByteRange | None, opened: AsyncExitStack
@@ -335,10 +348,10 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             found = await self._patience.persist(lambda: bucket.head(origin))
             info = describe(found, source)
             headers = headers_for(info.attributes, target)
-            if info.size > COPY_LIMIT:
-                claim = Claim(bucket, self._patience, inner, target)
-                return await copy_in_parts(bucket, self._patience, origin, info.etag, inner, info.size, headers, claim)
-            if guessed_type(source) == guessed_type(target) or decoded_size(found) is not None:
+            if (size := int(found.get("content-length", "0"))) > COPY_LIMIT:
+                claim, headers = Claim(bucket, self._patience, inner, target), headers | packed_headers(found)
+                return await copy_in_parts(bucket, self._patience, origin, info.etag, inner, size, headers, claim)
+            if guessed_type(source) == guessed_type(target) or is_packed(found):
                 return await self._patience.persist(lambda: bucket.copy(origin, inner, {}))
             headers |= {"x-amz-metadata-directive": "REPLACE", "x-amz-copy-source-if-match": f'"{info.etag}"'}
             return await self._patience.persist(lambda: bucket.copy(origin, inner, headers))

@@ -10,7 +10,19 @@ from urllib.parse import quote, unquote
 
 from storage.types import Attributes, ObjectInfo
 
-__all__ = ["META", "NONCE", "SIZE", "attributes_of", "decoded_size", "describe", "guessed_type", "headers_for"]
+__all__ = [
+    "INSIDE",
+    "META",
+    "NONCE",
+    "SIZE",
+    "attributes_of",
+    "decoded_size",
+    "describe",
+    "guessed_type",
+    "headers_for",
+    "is_packed",
+    "packed_headers",
+]
 
 #: Attributes that are headers of their own; every other one is user metadata.
 HEADERS = ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
@@ -23,6 +35,9 @@ NONCE = "-nonce"
 
 #: The metadata that says how large an object was before it was compressed; set by `storage.stores.s3_compressing` only.
 SIZE = "-size"
+
+#: That metadata of an object which was a stream: its size is inside (`storage.stores.s3_packing`).
+INSIDE = "inside"
 
 #: What a server says of an object whose type nobody gave.
 _NO_TYPE = ("", "application/octet-stream", "binary/octet-stream")
@@ -67,16 +82,29 @@ def attributes_of(headers: Mapping[str, str], key: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def is_packed(headers: Mapping[str, str]) -> bool:
+    """Say whether it was we who compressed an object."""
+    return decoded_size(headers) is not None or (
+        headers.get("content-encoding") == "gzip" and headers.get(META + SIZE) == INSIDE
+    )
+
+
+def packed_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers by which a copy of an object is known to be packed, if it is."""
+    return {"content-encoding": "gzip", META + SIZE: headers[META + SIZE]} if is_packed(headers) else {}
+
+
 def decoded_size(headers: Mapping[str, str]) -> int | None:
-    """Return the size that an object had before we compressed it, None for any other object."""
+    """Return the size that an object had before we compressed it; None for any other object, or if it is inside."""
     said = headers.get(META + SIZE, "")
     return int(said) if headers.get("content-encoding") == "gzip" and said.isascii() and said.isdigit() else None
 
 
-def describe(headers: Mapping[str, str], key: str) -> ObjectInfo:
-    """Return an object's description from the headers of a GET or HEAD of it, or of a range of it."""
+def describe(headers: Mapping[str, str], key: str, size: int | None = None) -> ObjectInfo:
+    """Return an object's description from the headers of a GET or HEAD of it, or of a range of it; *size* if known."""
     _, _, whole = headers.get("content-range", "").rpartition("/")
-    size = decoded_size(headers)
+    if size is None:
+        size = decoded_size(headers)
     if size is None:
         size = int(whole) if whole.isdigit() else int(headers.get("content-length", "0"))
     modified = headers.get("last-modified")

@@ -10,12 +10,15 @@ from storage.errors import CorruptObjectError
 from storage.offload import offload
 from storage.stores.s3_attributes import META, SIZE
 
-__all__ = ["compressed", "decompressed", "is_compressible"]
+__all__ = ["LEVEL", "compressed", "decompressed", "is_compressible"]
 
 #: Content types that compress well, beside all of text/.
 _TYPES = frozenset(
     f"application/{name}" for name in ("javascript", "json", "manifest+json", "toml", "wasm", "x-ndjson", "xml", "yaml")
 )
+
+#: How hard to try: zlib's own choice.
+LEVEL = 6
 
 #: Bytes below which compressing gains nothing, and above which it is done in a thread.
 _SMALLEST, _QUICK = 150, 64 << 10
@@ -55,7 +58,7 @@ async def decompressed(data: bytes, size: int, key: str) -> bytes:
 
 
 def _gzip(data: bytes) -> bytes:
-    return gzip.compress(data, 6, mtime=0)  # without a time, equal bytes give equal objects and etags
+    return gzip.compress(data, LEVEL, mtime=0)  # without a time, equal bytes give equal objects and etags
 
 
 def _gunzip(data: bytes, size: int) -> bytes:

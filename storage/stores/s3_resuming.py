@@ -13,7 +13,7 @@ from storage.stores.s3_attributes import headers_for
 from storage.stores.s3_client import ClientBucket
 from storage.stores.s3_conditions import Claim
 from storage.stores.s3_errors import UploadGoneError
-from storage.stores.s3_upload import parts_of, send_parts
+from storage.stores.s3_upload import numbered, parts_of, send_parts
 from storage.types import Attributes, Data, check_attributes
 
 __all__ = ["Resuming"]
@@ -77,7 +77,7 @@ class Resuming:
         claim = Claim(bucket, self._patience, inner, begun.key, nonce=begun.nonce)
         try:
             there = await self._patience.persist(lambda: bucket.parts(inner, begun.upload))
-            etags = await send_parts(bucket, self._patience, inner, begun.upload, parts_of(data), there)
+            etags = await send_parts(bucket, self._patience, inner, begun.upload, numbered(parts_of(data)), there)
             return await claim.make(lambda: bucket.complete_upload(inner, begun.upload, etags, {}))
         except UploadGoneError as error:
             if (etag := await claim.made()) is not None:

@@ -18,7 +18,7 @@ from storage.stores.s3_client import ClientBucket
 from storage.stores.s3_conditions import Claim
 from storage.types import Data
 
-__all__ = ["COPY_LIMIT", "PART", "copy_in_parts", "part_size", "parts_of", "send_parts", "upload_in_parts"]
+__all__ = ["COPY_LIMIT", "PART", "copy_in_parts", "numbered", "part_size", "parts_of", "send_parts", "upload_in_parts"]
 
 #: Bytes of the first parts of an upload; S3 takes none under 5 MiB but the last.
 PART = 8 << 20
@@ -67,12 +67,12 @@ async def upload_in_parts(
     bucket: ClientBucket,
     patience: Patience,
     key: str,
-    parts: AsyncIterator[bytes],
+    parts: AsyncIterator[tuple[int, bytes]],
     headers: dict[str, str],
     claim: Claim,
 ) -> str:
     """
-    Send *parts* as one object, some at once, and return its etag; on any failure nothing is left behind.
+    Send numbered *parts* as one object, some at once, and return its etag; on any failure nothing is left behind.
 
     *claim* is what makes them an object in the end, on its condition.
     """
@@ -90,11 +90,11 @@ async def send_parts(
     patience: Patience,
     key: str,
     upload: str,
-    parts: AsyncIterator[bytes],
+    parts: AsyncIterator[tuple[int, bytes]],
     there: Mapping[int, tuple[int, str]],
 ) -> list[str]:
     """
-    Send the parts of an upload, some at once, and return the etags of all, in order.
+    Send the numbered parts of an upload, some at once, and return the etags of all, in the order of their numbers.
 
     *there* has size and etag of those that the server holds: where they are a part's size and MD5 it is not sent again.
     """
@@ -106,7 +106,7 @@ async def send_parts(
         else:
             etags[number] = await patience.persist(lambda: bucket.upload_part(key, upload, number, part))
 
-    await _at_once(_numbered(parts), send)
+    await _at_once(parts, send)
     return [etags[number] for number in sorted(etags)]
 
 
@@ -146,7 +146,8 @@ async def copy_in_parts(
         raise
 
 
-async def _numbered(parts: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
+async def numbered(parts: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
+    """Yield parts with their numbers, from 1."""
     number = 0
     async for part in parts:
         number += 1

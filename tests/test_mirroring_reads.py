@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
 import pytest
+from staged import StagedStore
 from troubled import all_of, contents, listed, read, trouble
 
 from storage import (
@@ -75,6 +77,22 @@ async def test_object_that_a_child_lost_is_served_and_put_back() -> None:
 
     assert [dict.fromkeys("abc", b"v")] * 3 == await all_of(*children)
     assert {"color": "red"} == (await children[1].head("a")).attributes
+
+
+async def test_object_that_was_put_while_it_was_read_was_not_lost(caplog: pytest.LogCaptureFixture) -> None:
+    """A read that asks one child before a put and the next one after it tells nobody of a loss, and copies nothing."""
+    first = StagedStore(DictStore())
+    store = MirroringStore([first, DictStore()])
+    answered = first.gate("get", late=True)
+
+    read = asyncio.create_task(store.get("k"))
+    await answered.reached()
+    etag = await store.put("k", b"v")
+    answered.open()
+
+    assert b"v" == await read
+    assert etag == (await store.head("k")).etag
+    assert [] == caplog.messages
 
 
 async def test_looking_repairs_nothing() -> None:

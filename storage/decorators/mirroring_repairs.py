@@ -92,19 +92,21 @@ class Repairs:
 
     async def restore(self, key: str, number: int, why: StorageError) -> bool:
         """
-        Put back what a child has lost or holds damaged, if another one has it; with the lock. Say whether it was done.
+        Put back what a child has lost or holds damaged, if another one has it; with the lock. Say whether one has.
 
-        The lock is what keeps this from putting back what is just being deleted.
+        The lock is what keeps this from putting back what is just being deleted. That the child has it already is no
+        repair: the object was put between the questions of a read to this child and to the next.
         """
         try:
             source = await self._find(key, [number])
-            await self.copy(key, source, number, overwrite=not isinstance(why, KeyNotFoundError))
+            copied = await self.copy(key, source, number, overwrite=not isinstance(why, KeyNotFoundError))
         except KeyNotFoundError:
             return False
         except StorageError as error:
             self._tell(number, error)
             return False
-        _log.warning("children[%d] of a mirror had lost %r, which was put back: %s", number, key, why)
+        if copied:
+            _log.warning("children[%d] of a mirror had lost %r, which was put back: %s", number, key, why)
         return True
 
     async def copy(self, key: str, source: int, target: int, *, overwrite: bool = True) -> bool:

@@ -15,12 +15,12 @@ from typing import Any
 from benchmarks.sides import Calls, Place, side
 from benchmarks.spelled import awaited_obstore, awaited_opendal, awaited_store, sync_obstore, sync_opendal, sync_store
 
-__all__ = ["ACCOUNT", "BUCKET", "RCLONE", "obstore_bucket", "rclone", "store_bucket"]
+__all__ = ["ACCOUNT", "RCLONE", "obstore_bucket", "rclone", "store_bucket"]
 
 #: Where `make servers` puts rclone.
 RCLONE = Path(__file__).parent.parent / ".servers" / "pip" / "bin" / "rclone"
 
-BUCKET = "bucket"
+BUCKETS = ("bucket", "another")
 REGION = "us-east-1"
 
 #: Who may use the server.
@@ -34,7 +34,8 @@ def rclone() -> Iterator[str]:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
     with tempfile.TemporaryDirectory() as directory:
-        os.mkdir(os.path.join(directory, BUCKET))
+        for bucket in BUCKETS:
+            os.mkdir(os.path.join(directory, bucket))
         options = ["--addr", address, "--auth-key", ",".join(ACCOUNT.values()), "--vfs-cache-mode", "off"]
         command = [str(RCLONE), "serve", "s3", "--config", os.devnull, *options, directory]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -50,18 +51,18 @@ def rclone() -> Iterator[str]:
             process.wait()
 
 
-def store_bucket(url: str, module: Any) -> Any:
-    """Return our store over the bucket, of `storage` or of `storage.sync`."""
+def store_bucket(url: str, module: Any, bucket: str = BUCKETS[0]) -> Any:
+    """Return our store over a bucket, of `storage` or of `storage.sync`."""
     account = {f"s3_{name}": value for name, value in ACCOUNT.items()}
-    return module.BucketStore(BUCKET, endpoint_url=url, region=REGION, **account)
+    return module.BucketStore(bucket, endpoint_url=url, region=REGION, **account)
 
 
-def obstore_bucket(url: str) -> Any:
-    """Return obstore's store over the bucket."""
+def obstore_bucket(url: str, bucket: str = BUCKETS[0]) -> Any:
+    """Return obstore's store over a bucket."""
     from obstore.store import S3Store
 
     return S3Store(
-        BUCKET,
+        bucket,
         endpoint=url,
         access_key_id=ACCOUNT["access_key"],
         secret_access_key=ACCOUNT["secret_key"],
@@ -73,20 +74,20 @@ def obstore_bucket(url: str) -> Any:
 
 def _opendal(place: Place) -> dict[str, str]:
     account = {"access_key_id": ACCOUNT["access_key"], "secret_access_key": ACCOUNT["secret_key"]}
-    return {"bucket": BUCKET, "endpoint": place.server, "region": REGION, **account}
+    return {"bucket": BUCKETS[place.number], "endpoint": place.server, "region": REGION, **account}
 
 
 @side("s3", "BucketStore", ours=True)
 async def bucket_store(place: Place) -> AsyncIterator[Calls]:
     import storage
 
-    async with store_bucket(place.server, storage) as store:
+    async with store_bucket(place.server, storage, BUCKETS[place.number]) as store:
         yield awaited_store(store)
 
 
 @side("s3", "obstore S3Store", needs="obstore")
 async def obstore_s3(place: Place) -> AsyncIterator[Calls]:
-    yield awaited_obstore(obstore_bucket(place.server))
+    yield awaited_obstore(obstore_bucket(place.server, BUCKETS[place.number]))
 
 
 @side("s3", "opendal s3", needs="opendal")
@@ -111,14 +112,15 @@ async def by_s3fs(place: Place) -> AsyncIterator[Calls]:
         use_listings_cache=False,
     )
     session = await files.set_session()
+    bucket = BUCKETS[place.number]
     yield Calls(
-        get=lambda key: files._cat_file(f"{BUCKET}/{key}"),
-        put=lambda key, data: files._pipe_file(f"{BUCKET}/{key}", data),
-        head=lambda key: files._info(f"{BUCKET}/{key}"),
-        keys=lambda: files._find(BUCKET),
-        get_many=lambda keys: files._cat([f"{BUCKET}/{key}" for key in keys]),
-        put_many=lambda objects: files._pipe({f"{BUCKET}/{key}": data for key, data in objects.items()}),
-        delete_many=lambda keys: files._rm([f"{BUCKET}/{key}" for key in keys]),
+        get=lambda key: files._cat_file(f"{bucket}/{key}"),
+        put=lambda key, data: files._pipe_file(f"{bucket}/{key}", data),
+        head=lambda key: files._info(f"{bucket}/{key}"),
+        keys=lambda: files._find(bucket),
+        get_many=lambda keys: files._cat([f"{bucket}/{key}" for key in keys]),
+        put_many=lambda objects: files._pipe({f"{bucket}/{key}": data for key, data in objects.items()}),
+        delete_many=lambda keys: files._rm([f"{bucket}/{key}" for key in keys]),
     )
     await session.close()
 
@@ -129,6 +131,7 @@ async def by_aiobotocore(place: Place) -> AsyncIterator[Calls]:
     from aiobotocore.session import get_session
 
     account = {"aws_access_key_id": ACCOUNT["access_key"], "aws_secret_access_key": ACCOUNT["secret_key"]}
+    bucket = BUCKETS[place.number]
     config = AioConfig(max_pool_connections=max(place.tasks, 10), s3={"addressing_style": "path"})
     client: Any
     async with get_session().create_client(
@@ -136,22 +139,22 @@ async def by_aiobotocore(place: Place) -> AsyncIterator[Calls]:
     ) as client:
 
         async def get(key: str) -> bytes:
-            answer = await client.get_object(Bucket=BUCKET, Key=key)
+            answer = await client.get_object(Bucket=bucket, Key=key)
             async with answer["Body"] as body:
                 data: bytes = await body.read()
             return data
 
         async def keys() -> list[str]:
-            pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
             return [info["Key"] async for page in pages for info in page.get("Contents", [])]
 
         yield Calls(
             get=get,
-            put=lambda key, data: client.put_object(Bucket=BUCKET, Key=key, Body=data),
-            head=lambda key: client.head_object(Bucket=BUCKET, Key=key),
+            put=lambda key, data: client.put_object(Bucket=bucket, Key=key, Body=data),
+            head=lambda key: client.head_object(Bucket=bucket, Key=key),
             keys=keys,
             delete_many=lambda keys: client.delete_objects(
-                Bucket=BUCKET, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+                Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
             ),
         )
 
@@ -160,13 +163,13 @@ async def by_aiobotocore(place: Place) -> AsyncIterator[Calls]:
 def sync_bucket_store(place: Place) -> Iterator[Calls]:
     import storage.sync
 
-    with store_bucket(place.server, storage.sync) as store:
+    with store_bucket(place.server, storage.sync, BUCKETS[place.number]) as store:
         yield sync_store(store)
 
 
 @side("s3", "obstore S3Store", needs="obstore")
 def sync_obstore_s3(place: Place) -> Iterator[Calls]:
-    yield sync_obstore(obstore_bucket(place.server))
+    yield sync_obstore(obstore_bucket(place.server, BUCKETS[place.number]))
 
 
 @side("s3", "opendal s3", needs="opendal")

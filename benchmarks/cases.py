@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import buckets, files, memory, redis, sqlite  # noqa: F401  # they register their sides
 from benchmarks.harness import Comparison, Contender, Plan
-from benchmarks.operations import OPERATIONS, contender, filled
+from benchmarks.operations import OPERATIONS, Opened, contender, filled
 from benchmarks.promises import Promise
 from benchmarks.session import LOOPS, Session, installed
 from benchmarks.sides import SIDES, Place, Side
@@ -136,7 +136,12 @@ def compared(
                     continue
                 place = Place(_prepared(case, f"{work}/{number}", f"{work}/shared", objects), server, tasks)
                 calls = opened.enter_context(side.entered(session, case.loop, place))
-                made = contender(case.operation, side, calls, objects, tasks, case.loop)
+                target = None
+                if case.operation == "copy_store":
+                    os.makedirs(f"{work}/{number}.copy/000")
+                    another = Place(f"{work}/{number}.copy", server, tasks, 1)
+                    target = opened.enter_context(side.entered(session, case.loop, another))
+                made = contender(case.operation, Opened(side, calls, objects, tasks, target), case.loop)
                 if made is None:
                     continue
                 if case.kind != "file":  # whose objects are there
@@ -169,7 +174,7 @@ def _prepared(case: Case, own: str, shared: str, objects: Mapping[str, bytes]) -
     if case.kind != "file":
         os.mkdir(own)
         return own
-    reads = case.operation in {"get", "head", "keys", "get_many"}
+    reads = case.operation in {"get", "head", "keys", "get_many", "copy_store"}
     directory = shared if reads else own
     os.mkdir(f"{own}.part")
     if not os.path.exists(directory):

@@ -101,11 +101,14 @@ def _contender(side: Side, session: Session, opened: ExitStack, root: str, keys:
         return {**{name: value / count for name, value in took.items()}, "blocked": blocked, "worst": blocked}
 
     paths = [f"{root}/{key}" for key in keys]
-    return Contender(work=work, step=len(keys), before=lambda: _forgotten(paths), less=side.less)
+    return Contender(work=work, step=len(keys), before=lambda: _forgotten(paths), less=side.less, limit=side.limit)
 
 
 @contextmanager
 def _comparison(title: str, size: int, count: int, session: Session) -> Iterator[Comparison]:
+    if not hasattr(os, "posix_fadvise"):
+        yield Comparison(title=title, contenders={}, ours=frozenset(), missing=("posix_fadvise",))
+        return
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as root, ExitStack() as opened:
         keys = [f"{number:03}" for number in range(count)]
         for key in keys:

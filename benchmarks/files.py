@@ -103,7 +103,7 @@ async def by_threads(place: Place) -> AsyncIterator[Calls]:
     )
 
 
-@side("file", "os calls", less="the limit: it blocks the loop, and checks and makes nothing")
+@side("file", "os calls", less="it blocks the loop, and checks and makes nothing", limit=True)
 async def os_calls(place: Place) -> AsyncIterator[Calls]:
     async def get(key: str) -> bytes:
         return read_file(f"{place.directory}/{key}")
@@ -150,7 +150,7 @@ def sync_opendal_fs(place: Place) -> Iterator[Calls]:
     yield sync_opendal(Operator("fs", root=place.directory, atomic_write_dir=f"{place.directory}.part"))
 
 
-@side("file", "os calls", less="the limit: it checks and makes nothing")
+@side("file", "os calls", less="it checks and makes nothing", limit=True)
 def sync_os_calls(place: Place) -> Iterator[Calls]:
     yield Calls(
         get=lambda key: read_file(f"{place.directory}/{key}"),

@@ -40,6 +40,7 @@ class Contender:
         before: what is to be done before each round and is not measured; a round is then one step.
         loop: the event loop that it is awaited on.
         less: what it does less than the others, in words.
+        limit: whether it does the least that can be done, so that nothing that does more can be faster.
         over: the contender that this one is put over, where what it adds is of interest.
     """
 
@@ -48,6 +49,7 @@ class Contender:
     before: Callable[[], Any] | None = None
     loop: str = "asyncio"
     less: str = ""
+    limit: bool = False
     over: str = ""
 
 
@@ -128,7 +130,17 @@ class Result:
 def measure(comparison: Comparison, plan: Plan, session: Session) -> list[Result]:
     """Run the contenders in turns and return their results in the comparison's order."""
     contenders = comparison.contenders
+    gc.collect()
     gc.freeze()  # what was made so far is not looked through before every round
+    try:
+        rounds = _rounds(comparison, plan, session)
+    finally:
+        gc.unfreeze()
+    return results(rounds, {name: contender.over for name, contender in contenders.items() if contender.over})
+
+
+def _rounds(comparison: Comparison, plan: Plan, session: Session) -> dict[str, list[Measures]]:
+    contenders = comparison.contenders
     counts = {name: _calibrated(contender, plan, session) for name, contender in contenders.items()}
     rounds: dict[str, list[Measures]] = {name: [] for name in contenders}
     turns, ends = list(contenders), time.perf_counter() + plan.patience
@@ -137,7 +149,7 @@ def measure(comparison: Comparison, plan: Plan, session: Session) -> list[Result
             break
         for name in turns[number % len(turns) :] + turns[: number % len(turns)]:
             rounds[name].append(_timed(contenders[name], counts[name], session))
-    return results(rounds, {name: contender.over for name, contender in contenders.items() if contender.over})
+    return rounds
 
 
 def results(rounds: Mapping[str, list[Measures]], over: Mapping[str, str]) -> list[Result]:

@@ -80,7 +80,7 @@ async def opendal_memory(place: Place) -> AsyncIterator[Calls]:
     yield awaited_opendal(AsyncOperator("memory"))
 
 
-@side("memory", "a dict", less="the limit: nothing is checked, and there are no etags and times")
+@side("memory", "a dict", less="nothing is checked, and there are no etags and times", limit=True)
 async def bare_dict(place: Place) -> AsyncIterator[Calls]:
     objects: dict[str, bytes] = {}
 
@@ -167,7 +167,7 @@ def plain_calls(place: Place) -> Iterator[Calls]:
     yield Calls(get=store.get, put=store.put)
 
 
-@side("memory", "a dict", less="the limit: nothing is checked, and there are no etags and times")
+@side("memory", "a dict", less="nothing is checked, and there are no etags and times", limit=True)
 def sync_bare_dict(place: Place) -> Iterator[Calls]:
     objects: dict[str, bytes] = {}
     yield Calls(get=objects.__getitem__, put=objects.__setitem__, keys=lambda: sorted(objects))

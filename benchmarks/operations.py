@@ -6,12 +6,13 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.harness import Contender, Work
 from benchmarks.sides import Calls, Side
 
-__all__ = ["OPERATIONS", "contender", "each", "filled"]
+__all__ = ["OPERATIONS", "Opened", "contender", "each", "filled"]
 
 #: One call on an object, with its key and whatever belongs to it.
 Call = Callable[..., Any]
@@ -102,47 +103,91 @@ def filled(side: Side, calls: Calls, objects: Mapping[str, bytes]) -> Callable[[
     return lambda: work(len(objects))
 
 
-#: An operation's contender for a side, its calls, the objects and the tasks; None where the side has no call for it.
-Operation = Callable[[Side, Calls, Mapping[str, bytes], int], Contender | None]
+@dataclass(frozen=True)
+class Opened:
+    """A side that is open, the objects that are in it, how many use it at once, and another store of it to copy to."""
+
+    side: Side
+    calls: Calls
+    objects: Mapping[str, bytes]
+    tasks: int
+    target: Calls | None = None
+
+    @property
+    def keys(self) -> list[tuple[Any, ...]]:
+        """What is handed to calls that want a key."""
+        return [(key,) for key in self.objects]
+
+    @property
+    def items(self) -> list[tuple[Any, ...]]:
+        """What is handed to calls that want a key and its data."""
+        return list(self.objects.items())
+
+    def at_once(self, call: Callable[[], Any], before: Callable[[], Any] | None = None) -> Contender:
+        """Return the contender whose *call* is for all objects; what it takes is told for one."""
+        return Contender(work=repeated(call, len(self.objects), self.side.face), step=len(self.objects), before=before)
+
+    def one_by_one(
+        self, call: Call, things: list[tuple[Any, ...]], name: str, before: Callable[[], Any] | None = None
+    ) -> Contender:
+        """Return the contender that has no call for all objects, and does so many at once as there are tasks."""
+        workers = "threads" if self.side.face == "sync" else "tasks"
+        less = f"no such call: {name} in {f'{self.tasks} {workers}' if self.tasks > 1 else 'turn'}"
+        work = each(call, things, self.tasks, self.side.face)
+        return Contender(work=work, step=len(self.objects), before=before, less=less)
+
+
+#: An operation's contender; None where the side has no call for it.
+Operation = Callable[[Opened], Contender | None]
 
 
 def _by_key(name: str) -> Operation:
     """Return the operation that calls a side's *name* with one key after the other, in all tasks."""
 
-    def operation(side: Side, calls: Calls, objects: Mapping[str, bytes], tasks: int) -> Contender | None:
-        call = getattr(calls, name)
+    def operation(opened: Opened) -> Contender | None:
+        call = getattr(opened.calls, name)
         if call is None:
             return None
-        things: list[tuple[Any, ...]] = list(objects.items()) if name == "put" else [(key,) for key in objects]
-        return Contender(work=each(call, things, tasks, side.face), step=tasks)
+        things = opened.items if name == "put" else opened.keys
+        return Contender(work=each(call, things, opened.tasks, opened.side.face), step=opened.tasks)
 
     return operation
 
 
-def _keys(side: Side, calls: Calls, objects: Mapping[str, bytes], tasks: int) -> Contender | None:
-    """List them all; told for one key."""
-    if calls.keys is None:
-        return None
-    return Contender(work=repeated(calls.keys, len(objects), side.face), step=len(objects))
+def _keys(opened: Opened) -> Contender | None:
+    """List them all."""
+    return None if opened.calls.keys is None else opened.at_once(opened.calls.keys)
 
 
 def _bulk(name: str, one: str) -> Operation:
     """Return the operation that calls a side's *name* with all objects, or its *one* in as many tasks."""
 
-    def operation(side: Side, calls: Calls, objects: Mapping[str, bytes], tasks: int) -> Contender | None:
-        many, single = getattr(calls, name), getattr(calls, one)
-        given = dict(objects) if name == "put_many" else list(objects)
-        things: list[tuple[Any, ...]] = list(objects.items()) if name == "put_many" else [(key,) for key in objects]
-        before = filled(side, calls, objects) if name == "delete_many" else None
+    def operation(opened: Opened) -> Contender | None:
+        many, single = getattr(opened.calls, name), getattr(opened.calls, one)
+        before = filled(opened.side, opened.calls, opened.objects) if name == "delete_many" else None
         if many is not None:
-            work = repeated(lambda: many(given), len(objects), side.face)
-            return Contender(work=work, step=len(objects), before=before)
-        if single is None:
-            return None
-        less = f"has no such call: {one} in {tasks} tasks" if tasks > 1 else f"has no such call: {one} in turn"
-        return Contender(work=each(single, things, tasks, side.face), step=len(objects), before=before, less=less)
+            given = dict(opened.objects) if name == "put_many" else list(opened.objects)
+            return opened.at_once(lambda: many(given), before)
+        things = opened.items if name == "put_many" else opened.keys
+        return None if single is None else opened.one_by_one(single, things, one, before)
 
     return operation
+
+
+def _copy(opened: Opened) -> Contender | None:
+    """Copy all objects into another store of the same side."""
+    get, copy, target = opened.calls.get, opened.calls.copy, opened.target
+    assert target is not None
+    put = target.put
+    if copy is not None:
+        return opened.at_once(lambda: copy(target))
+    if opened.side.face == "sync":
+        return opened.one_by_one(lambda key: put(key, get(key)), opened.keys, "get and put")
+
+    async def moved(key: str) -> None:
+        await put(key, await get(key))
+
+    return opened.one_by_one(moved, opened.keys, "get and put")
 
 
 #: By name, as the command line has them.
@@ -154,15 +199,14 @@ OPERATIONS: dict[str, Operation] = {
     "get_many": _bulk("get_many", "get"),
     "put_many": _bulk("put_many", "put"),
     "delete_many": _bulk("delete_many", "delete"),
+    "copy_store": _copy,
 }
 
 
-def contender(
-    operation: str, side: Side, calls: Calls, objects: Mapping[str, bytes], tasks: int, loop: str
-) -> Contender | None:
+def contender(operation: str, opened: Opened, loop: str) -> Contender | None:
     """Return a side's contender in an operation; None where it has no call for it."""
-    made = OPERATIONS[operation](side, calls, objects, tasks)
+    made = OPERATIONS[operation](opened)
     if made is None:
         return None
-    less = "; ".join(part for part in (side.less, made.less) if part)
-    return Contender(work=made.work, step=made.step, before=made.before, less=less, loop=loop)
+    less = "; ".join(part for part in (opened.side.less, made.less) if part)
+    return replace(made, less=less, limit=opened.side.limit, loop=loop)

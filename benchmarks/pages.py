@@ -172,7 +172,7 @@ def _readme(measured: Run) -> Iterator[str]:
         if not results:
             continue
         ours, *peers = results
-        limits = [result for result in peers if result["less"].startswith("the limit")]
+        limits = [result for result in peers if result["limit"]]
         obstore = [result for result in peers if result["contender"].startswith("obstore")]
         others = [result for result in peers if result not in limits + obstore]
         best = sorted(others, key=lambda result: result["measures"]["seconds"])[:1]

@@ -43,7 +43,7 @@ def redis_server() -> Iterator[int]:
 async def redis_store(place: Place) -> AsyncIterator[Calls]:
     from storage import RedisStore
 
-    async with RedisStore(f"redis://127.0.0.1:{place.server}") as store:
+    async with RedisStore(f"redis://127.0.0.1:{place.server}/{place.number}") as store:
         yield awaited_store(store)
 
 
@@ -51,7 +51,7 @@ async def redis_store(place: Place) -> AsyncIterator[Calls]:
 async def redis_py(place: Place) -> AsyncIterator[Calls]:
     import redis.asyncio
 
-    async with redis.asyncio.Redis(port=place.server) as client:
+    async with redis.asyncio.Redis(port=place.server, db=place.number) as client:
         yield Calls(
             get=client.get,
             put=client.set,
@@ -67,7 +67,7 @@ async def aiocache_redis(place: Place) -> AsyncIterator[Calls]:
     from aiocache import RedisCache
     from aiocache.serializers import NullSerializer
 
-    cache = RedisCache(port=place.server, serializer=NullSerializer(encoding=None), namespace="cache")
+    cache = RedisCache(port=place.server, db=place.number, serializer=NullSerializer(encoding=None), namespace="cache")
     yield Calls(
         get=cache.get,
         put=cache.set,
@@ -81,7 +81,7 @@ async def aiocache_redis(place: Place) -> AsyncIterator[Calls]:
 def sync_redis_store(place: Place) -> Iterator[Calls]:
     import storage.sync
 
-    with storage.sync.RedisStore(f"redis://127.0.0.1:{place.server}") as store:
+    with storage.sync.RedisStore(f"redis://127.0.0.1:{place.server}/{place.number}") as store:
         yield sync_store(store)
 
 
@@ -89,5 +89,5 @@ def sync_redis_store(place: Place) -> Iterator[Calls]:
 def sync_redis_py(place: Place) -> Iterator[Calls]:
     import redis
 
-    with redis.Redis(port=place.server) as client:
+    with redis.Redis(port=place.server, db=place.number) as client:
         yield Calls(get=client.get, put=client.set, head=client.strlen, get_many=client.mget, put_many=client.mset)

@@ -44,9 +44,14 @@ def record(comparison: Comparison, results: list[Result], verdicts: list[Verdict
         **comparison.about,
         "ours": sorted(comparison.ours),
         "missing": list(comparison.missing),
-        "results": [{**asdict(result), "less": comparison.contenders[result.contender].less} for result in results],
+        "results": [{**asdict(result), **_described(comparison, result)} for result in results],
         "promises": [asdict(verdict) for verdict in verdicts],
     }
+
+
+def _described(comparison: Comparison, result: Result) -> dict[str, Any]:
+    contender = comparison.contenders[result.contender]
+    return {"less": contender.less, "limit": contender.limit}
 
 
 def table(record: dict[str, Any]) -> Iterator[str]:
@@ -61,7 +66,8 @@ def table(record: dict[str, Any]) -> Iterator[str]:
         shown = "".join(f"{amount(name, measures.get(name)):>13}" for name in more)
         each = f"{amount('seconds', measures['seconds']):>12}{amount('cpu', measures['cpu']):>12}"
         line = f"  {result['contender']:<42}{each}{1 / measures['seconds']:>11,.0f}{result['ratio']:>8.2f}{shown}"
-        yield f"{line}  {result['less']}".rstrip()
+        notes = [note for note in ("the limit" if result["limit"] else "", result["less"]) if note]
+        yield f"{line}  {': '.join(notes)}".rstrip()
     if record["missing"]:
         yield f"  not there: {', '.join(record['missing'])}"
     for verdict in record["promises"]:

@@ -35,6 +35,8 @@ class Calls:
         get_many: keys -> the objects.
         put_many: a dict of objects -> anything.
         delete_many: keys -> anything.
+        copy: the calls of another store of the side -> anything; all objects are there too.
+        store: what `copy` of another one needs to know of this one.
     """
 
     get: Callable[[str], Any]
@@ -45,6 +47,8 @@ class Calls:
     get_many: Callable[[list[str]], Any] | None = None
     put_many: Callable[[dict[str, bytes]], Any] | None = None
     delete_many: Callable[[list[str]], Any] | None = None
+    copy: Callable[[Calls], Any] | None = None
+    store: Any = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,13 @@ class Place:
         directory: its own; it holds the objects as files already where the kind of the side is ``file``.
         server: of the kinds that have one, as what starts it gives it.
         tasks: how many of them will use the side at once.
+        number: 0, or 1 for another store on the same server.
     """
 
     directory: str
     server: Any
     tasks: int
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Side:
         needs: packages that it cannot do without.
         less: what it does less than the others, in words.
         ours: whether it is of this package.
+        limit: whether it does the least that can be done.
     """
 
     kind: str
@@ -83,6 +90,7 @@ class Side:
     needs: tuple[str, ...]
     less: str
     ours: bool
+    limit: bool
     opens: Callable[[Place], Any]
 
     @property
@@ -105,13 +113,16 @@ SIDES: list[Side] = []
 Opening = Callable[[Place], AsyncIterator[Calls] | Iterator[Calls]]
 
 
-def side(kind: str, name: str, *, needs: str = "", less: str = "", ours: bool = False) -> Callable[[Opening], Opening]:
+def side(
+    kind: str, name: str, *, needs: str = "", less: str = "", ours: bool = False, limit: bool = False
+) -> Callable[[Opening], Opening]:
     """Make a side of a generator that opens it, yields its calls and closes it."""
 
     def register(opening: Opening) -> Opening:
         awaited = inspect.isasyncgenfunction(opening)
         opens: Any = asynccontextmanager(opening) if awaited else contextmanager(opening)  # type: ignore[arg-type]
-        SIDES.append(Side(kind, name, "await" if awaited else "sync", tuple(needs.split()), less, ours, opens))
+        face = "await" if awaited else "sync"
+        SIDES.append(Side(kind, name, face, tuple(needs.split()), less, ours, limit, opens))
         return opening
 
     return register

@@ -35,6 +35,8 @@ def awaited_store(store: ObjectStore) -> Calls:
         get_many=store.get_many,
         put_many=store.put_many,
         delete_many=store.delete_many,
+        copy=lambda target: storage.copy_store(store, target.store),
+        store=store,
     )
 
 
@@ -49,6 +51,8 @@ def sync_store(store: storage.sync.ObjectStore) -> Calls:
         get_many=store.get_many,
         put_many=store.put_many,
         delete_many=store.delete_many,
+        copy=lambda target: storage.sync.copy_store(store, target.store),
+        store=store,
     )
 
 

@@ -98,7 +98,7 @@ async def diskcache_in_threads(place: Place) -> AsyncIterator[Calls]:
         )
 
 
-@side("sqlite", "sqlite3", less="the limit: it blocks the loop; no etags and times")
+@side("sqlite", "sqlite3", less="it blocks the loop; no etags and times", limit=True)
 async def by_sqlite3(place: Place) -> AsyncIterator[Calls]:
     with closing(_connected(place)) as db:
         calls = _plain(db)
@@ -135,7 +135,7 @@ def by_diskcache(place: Place) -> Iterator[Calls]:
         yield Calls(get=cache.get, put=cache.set, keys=lambda: list(cache), delete=cache.delete)
 
 
-@side("sqlite", "sqlite3", less="the limit: no etags and times")
+@side("sqlite", "sqlite3", less="no etags and times", limit=True)
 def sync_sqlite3(place: Place) -> Iterator[Calls]:
     with closing(_connected(place)) as db:
         yield _plain(db)

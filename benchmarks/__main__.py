@@ -30,7 +30,9 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="?", choices=["story", "targets", "matrix"], help="the default is the story")
-    parser.add_argument("--only", metavar="TEXT", default="", help="only comparisons with this in their name")
+    parser.add_argument(
+        "--only", nargs="+", metavar="TEXT", default=[""], help="only comparisons with this in their name"
+    )
     parser.add_argument("--list", action="store_true", help="name the comparisons, and measure nothing")
     chosen = parser.add_argument_group("choose from the matrix; each takes one or more")
     chosen.add_argument("--store", nargs="+", choices=KINDS, help="kinds of stores")
@@ -69,21 +71,17 @@ def entries(arguments: argparse.Namespace) -> Iterator[Entry]:
         raise SystemExit(f"{arguments.what} is not chosen from: leave it away, or use --only")
     else:
         chosen = targets() if arguments.what == "targets" else story()
-    return (entry for entry in chosen if arguments.only in entry.name)
+    return (entry for entry in chosen if any(text in entry.name for text in arguments.only))
 
 
-def run(chosen: Iterator[Entry], plan: Plan) -> dict[str, Any]:
-    """Measure and print, and return what `--json` writes."""
-    about = report.machine()
-    print("{python}, {system}, {cores} cores; medians of rounds in turns, for one operation".format(**about))
-    print("CPU: of all threads of this process, servers apart; ratio: so many times as fast is the first")
-    records = []
+def run(chosen: Iterator[Entry], plan: Plan) -> Iterator[dict[str, Any]]:
+    """Measure and print, and yield what `--json` has of each comparison."""
     for entry in chosen:
         with Session() as session, entry.prepare(session, plan) as comparison:
             results = measure(comparison, plan, session) if comparison.contenders else []
-            records.append(report.record(comparison, results, [] if plan.quick else judge(comparison, results)))
-        print(*report.table(records[-1]), sep="\n", flush=True)
-    return {"machine": about, "results": records}
+            record = report.record(comparison, results, [] if plan.quick else judge(comparison, results))
+        print(*report.table(record), sep="\n", flush=True)
+        yield record
 
 
 def concluded(measured: dict[str, Any]) -> int:
@@ -105,10 +103,13 @@ def main() -> int:
         measured = json.loads(Path(arguments.read).read_text())
     else:
         plan = SMOKE if arguments.smoke else Plan(rounds=arguments.rounds, seconds=arguments.seconds)
-        measured = run(chosen, plan)
+        measured = {"machine": report.machine(), "results": []}
+        print(report.heading(measured["machine"]))
+        for record in run(chosen, plan):
+            measured["results"].append(record)
+            if arguments.json:  # each time: a run that is ended leaves what it has
+                Path(arguments.json).write_text(json.dumps(measured, indent=1) + "\n")
     failed = concluded(measured) > 0 and not arguments.read
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(measured, indent=1) + "\n")
     if arguments.plot:
         Path(arguments.plot).write_text(plot(measured))
     if arguments.pages:

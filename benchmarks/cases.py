@@ -19,7 +19,7 @@ from benchmarks.harness import Comparison, Contender, Plan
 from benchmarks.operations import OPERATIONS, Opened, contender, filled
 from benchmarks.promises import Promise
 from benchmarks.session import LOOPS, Session, installed
-from benchmarks.sides import SIDES, Place, Side
+from benchmarks.sides import SIDES, Calls, Place, Side
 
 __all__ = ["FACES", "KINDS", "SIZES", "TASKS", "Case", "compared", "matrix", "size_name"]
 
@@ -114,39 +114,18 @@ def compared(
     case: Case, session: Session, plan: Plan, promises: tuple[Promise, ...] = (), *, only: Iterable[str] = ()
 ) -> Iterator[Comparison]:
     """Open all sides of a case (or *only* some beside ours), each with the objects in it, and give their comparison."""
-    missing: list[str] = []
     start, absent = KINDS[case.kind]
-    if absent:
-        missing.append(absent)
-    if case.loop != "asyncio" and not installed(case.loop):
-        missing.append(case.loop)
+    missing = [absent] if absent else []
+    missing += [] if installed(case.loop) else [case.loop]
+    contenders: dict[str, Contender] = {}
     with ExitStack() as opened:
-        contenders: dict[str, Contender] = {}
         if not missing:
-            objects = _objects(case, plan)
-            work = opened.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-"))
-            server = opened.enter_context(start())
-            tasks = min(case.tasks, 8) if plan.quick else case.tasks
-            peers = set(only)
-            for number, side in enumerate(_sides(case)):
-                if peers and not side.ours and side.name not in peers:
-                    continue
-                if side.missing:
+            given = _Given(case, session, plan, opened.enter_context(start()), opened.enter_context(_directory()))
+            for side in _sides(case):
+                if side.ours or not only or side.name in only:
                     missing += side.missing
-                    continue
-                place = Place(_prepared(case, f"{work}/{number}", f"{work}/shared", objects), server, tasks)
-                calls = opened.enter_context(side.entered(session, case.loop, place))
-                target = None
-                if case.operation == "copy_store":
-                    os.makedirs(f"{work}/{number}.copy/000")
-                    another = Place(f"{work}/{number}.copy", server, tasks, 1)
-                    target = opened.enter_context(side.entered(session, case.loop, another))
-                made = contender(case.operation, Opened(side, calls, objects, tasks, target), case.loop)
-                if made is None:
-                    continue
-                if case.kind != "file":  # whose objects are there
-                    session.done(case.loop, filled(side, calls, objects)())
-                contenders[side.name] = made
+                    made = None if side.missing else given.contender(side, opened)
+                    contenders |= {} if made is None else {side.name: made}
         yield Comparison(
             title=case.title,
             contenders=contenders,
@@ -155,6 +134,50 @@ def compared(
             missing=tuple(dict.fromkeys(missing)),
             about=asdict(case),
         )
+
+
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="benchmarks-")
+
+
+class _Given:
+    """What all sides of a case are given: the same objects, the server, and a directory each."""
+
+    def __init__(self, case: Case, session: Session, plan: Plan, server: Any, work: str) -> None:
+        self._case, self._session, self._server, self._work = case, session, server, work
+        self._objects = _objects(case, plan)
+        self._tasks = min(case.tasks, 8) if plan.quick else case.tasks
+
+    def contender(self, side: Side, opened: ExitStack) -> Contender | None:
+        """Open a side and return its contender; None where it has no call for the operation."""
+        case, objects = self._case, self._objects
+        reads = case.operation not in {"put", "put_many", "delete_many"}
+        calls = self._enter(side, opened, "shared" if reads and case.kind == "file" else "own")
+        target = self._enter(side, opened, "target", 1) if case.operation == "copy_store" else None
+        made = contender(case.operation, Opened(side, calls, objects, self._tasks, target), case.loop)
+        if made is not None and case.kind != "file":  # whose objects are there
+            self._session.done(case.loop, filled(side, calls, objects)())
+        return made
+
+    def _enter(self, side: Side, opened: ExitStack, use: str, number: int = 0) -> Calls:
+        directory = f"{self._work}/{use if use == 'shared' else f'{side.name} {use}'}"
+        if not os.path.exists(directory):
+            self._prepare(directory, use)
+        place = Place(directory, self._server, self._tasks, number)
+        calls: Calls = opened.enter_context(side.entered(self._session, self._case.loop, place))
+        return calls
+
+    def _prepare(self, directory: str, use: str) -> None:
+        """Make a directory; one for files has the objects in it, or at least their directories, which is for peers."""
+        os.makedirs(f"{directory}.part")
+        os.makedirs(directory)
+        if self._case.kind != "file":
+            return
+        for folder in {key.partition("/")[0] for key in self._objects}:
+            os.mkdir(f"{directory}/{folder}")
+        for key, data in self._objects.items() if use != "target" else ():
+            with open(f"{directory}/{key}", "wb") as file:
+                file.write(data)
 
 
 def _objects(case: Case, plan: Plan) -> Mapping[str, bytes]:
@@ -167,20 +190,3 @@ def _objects(case: Case, plan: Plan) -> Mapping[str, bytes]:
         f"{number // 1000:03}/{number % 1000:03}": source.randbytes(size) if size <= 4 << 10 and count < 5000 else large
         for number in range(count)
     }
-
-
-def _prepared(case: Case, own: str, shared: str, objects: Mapping[str, bytes]) -> str:
-    """Return a directory; with the objects in it where it is one for files, which those that only read share."""
-    if case.kind != "file":
-        os.mkdir(own)
-        return own
-    reads = case.operation in {"get", "head", "keys", "get_many", "copy_store"}
-    directory = shared if reads else own
-    os.mkdir(f"{own}.part")
-    if not os.path.exists(directory):
-        for folder in {key.partition("/")[0] for key in objects}:
-            os.makedirs(f"{directory}/{folder}")
-        for key, data in objects.items():
-            with open(f"{directory}/{key}", "wb") as file:
-                file.write(data)
-    return directory

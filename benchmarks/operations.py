@@ -38,7 +38,7 @@ def _in_threads(call: Call, things: list[tuple[Any, ...]], tasks: int) -> Work:
         rest = itertools.islice(itertools.cycle(things), count)
 
         def thread() -> None:
-            for thing in _shared(rest):
+            for thing in rest:
                 call(*thing)
 
         with ThreadPoolExecutor(tasks) as pool:
@@ -46,12 +46,6 @@ def _in_threads(call: Call, things: list[tuple[Any, ...]], tasks: int) -> Work:
                 done.result()
 
     return work
-
-
-def _shared(rest: Any) -> Any:
-    """Yield from an iterator that other threads take from too: `next` of these is one step under the GIL."""
-    while (thing := next(rest, None)) is not None:
-        yield thing
 
 
 def _in_one_task(call: Call, things: list[tuple[Any, ...]]) -> Work:

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.harness import Comparison, Result
 from benchmarks.promises import Verdict
 
-__all__ = ["amount", "machine", "record", "table", "verdict_line"]
+__all__ = ["amount", "heading", "machine", "record", "table", "verdict_line"]
 
 #: Packages whose versions belong to the numbers.
 PEERS = "obstore opendal fsspec s3fs py-key-value-aio diskcache aiocache"
@@ -27,6 +27,14 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "packages": dict(_versions()),
     }
+
+
+def heading(about: dict[str, Any]) -> str:
+    """Return what is said before the first table."""
+    return (
+        f"{about['python']}, {about['system']}, {about['cores']} cores; medians of rounds in turns, for one operation\n"
+        "CPU: of all threads of this process, servers apart; ratio: so many times as fast is the first"
+    )
 
 
 def _versions() -> Iterator[tuple[str, str]]:

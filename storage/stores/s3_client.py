@@ -240,13 +240,20 @@ class ClientBucket:
                 if "Body" in parameters:
                     parameters = parameters | {"Body": _Watched(parameters["Body"], progress)}
                 return await getattr(self._client, operation)(Bucket=self._name, **parameters)
+        except StorageError:  # of who signs the client's requests
+            raise
         except boto.ClientError as cause:
             raise _refusal(cause.response) from cause
         except TypeError as cause:  # aiobotocore 3.10 stumbles over a 304 that has a checksum
             raise StorageError("the answer makes no sense to the client", key=key, store=self._store) from cause
         except (TimeoutError, boto.ConnectTimeoutError, boto.ReadTimeoutError) as cause:
             raise StoreTimeoutError("the server did not answer in time", key=key, store=self._store) from cause
-        except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.TokenRetrievalError) as cause:
+        except (
+            boto.NoCredentialsError,
+            boto.PartialCredentialsError,
+            boto.TokenRetrievalError,
+            boto.CredentialRetrievalError,
+        ) as cause:
             raise PermissionDeniedError(f"no credentials: {cause}", key=key, store=self._store) from cause
         except (boto.BotoCoreError, OSError) as cause:
             raise StoreUnavailableError(f"no answer: {type(cause).__name__}", key=key, store=self._store) from cause

@@ -29,6 +29,7 @@ from storage.network import Patience, Progressing
 from storage.offload import offload
 from storage.stores.s3_checksums import WITH_CHECKSUM, crc32, verify
 from storage.stores.s3_client import Body, ClientBucket
+from storage.stores.s3_credentials import finding_credentials
 from storage.stores.s3_errors import Refusal, error_of, parse_refusal, time_of
 from storage.stores.s3_signing import UNSIGNED, Credentials, presigned_query, quoted, sha256_hex, signed_headers
 
@@ -156,7 +157,8 @@ class LeanBucket(ClientBucket):
         """Return what to sign with now; they may have been refreshed."""
         if self._provider is None:
             return None
-        frozen = await self._provider.get_frozen_credentials()
+        with finding_credentials(self._store):
+            frozen = await self._provider.get_frozen_credentials()
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
     def now(self) -> float:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from storage.errors import PermissionDeniedError
 from storage.network import Patience
 from storage.stores.s3_client import ClientBucket
+from storage.stores.s3_credentials import finding_credentials
 
 __all__ = ["Account", "Session"]
 
@@ -55,14 +56,16 @@ class Session:
         if self._bucket is None:
             async with self._making:
                 if self._bucket is None:
-                    self._bucket = await self._make()
+                    async with AsyncExitStack() as opened:  # what was opened is closed again where it cannot be made
+                        self._bucket = await self._make(opened)
+                        self._opened = opened.pop_all()
         return self._bucket
 
     async def close(self) -> None:
         """Close what was opened; a client that was given stays open."""
         await self._opened.aclose()
 
-    async def _make(self) -> ClientBucket:
+    async def _make(self, opened: AsyncExitStack) -> ClientBucket:
         account = self._account
         if self._client is not None:
             return ClientBucket(self._client, account.bucket, self._patience, self._store)
@@ -89,20 +92,21 @@ class Session:
             response_checksum_validation="when_required",
             s3={"addressing_style": "path" if path_style else "virtual"},
         )
-        client = await self._opened.enter_async_context(
-            boto.create_client(
-                "s3",
-                endpoint_url=account.endpoint_url,
-                aws_access_key_id=account.access_key,
-                aws_secret_access_key=account.secret_key,
-                aws_session_token=account.token,
-                region_name=account.region or boto.get_config_variable("region") or "us-east-1",
-                verify=account.ca_bundle,
-                config=config,
+        with finding_credentials(self._store):
+            client = await opened.enter_async_context(
+                boto.create_client(
+                    "s3",
+                    endpoint_url=account.endpoint_url,
+                    aws_access_key_id=account.access_key,
+                    aws_secret_access_key=account.secret_key,
+                    aws_session_token=account.token,
+                    region_name=account.region or boto.get_config_variable("region") or "us-east-1",
+                    verify=account.ca_bundle,
+                    config=config,
+                )
             )
-        )
         client.meta.events.register("before-send.s3", _without_expect)
-        session = await self._opened.enter_async_context(
+        session = await opened.enter_async_context(
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=0,  # LeanBucket counts: an open reader must not keep others from their connection

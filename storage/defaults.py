@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from storage.concurrency import each
+from storage.concurrency import CONCURRENCY, each
 from storage.data import etag_of
 from storage.errors import (
     BulkError,
@@ -174,9 +174,16 @@ async def outcome(call: Awaitable[T]) -> T | StorageError:
 
 
 async def outcomes(
-    keys: Iterable[str] | AsyncIterable[str], call: Callable[[str], Awaitable[T]]
+    keys: Iterable[str] | AsyncIterable[str], call: Callable[[str], Awaitable[T]], *, limit: int = CONCURRENCY
 ) -> dict[str, T | StorageError]:
-    """Return per key what *call* gives for it, or its `StorageError`; each key is asked for once."""
+    """
+    Return per key what *call* gives for it, or its `StorageError`; each key is asked for once.
+
+    Args:
+        keys: the keys.
+        call: what to await for each.
+        limit: how many calls are under way at once; with 1 there are no tasks.
+    """
     results: dict[str, T | StorageError] = {}
 
     async def one(key: str) -> None:
@@ -184,7 +191,7 @@ async def outcomes(
             results[key] = cast(T, None)  # a place in the caller's order, taken at once
             results[key] = await outcome(call(key))
 
-    await each(keys, one)
+    await each(keys, one, limit=limit)
     return results
 
 

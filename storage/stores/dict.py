@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from storage import defaults
 from storage.base import ObjectStore
 from storage.conditions import check_conditions, judge
 from storage.data import as_bytes, is_stream, whole
-from storage.errors import KeyNotFoundError
+from storage.errors import KeyNotFoundError, StorageError
 from storage.keys import check_key
 from storage.listing import Listing
 from storage.reader import BytesReader, ObjectReader
@@ -96,6 +97,16 @@ class DictStore(ObjectStore):
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         found = self._find(key)
         yield BytesReader(self._describe(key, found), found.data, byte_range)
+
+    # One after the other: a task for each key takes twenty times as long as what it would do.
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+        return await defaults.outcomes(keys, self.get, limit=1)
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        return defaults.checked(await defaults.outcomes(keys, self.delete, limit=1), self, raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         found = self._find(source)

@@ -23,6 +23,7 @@ from storage import (
     RangeNotSatisfiableError,
     SafeFilesystemStore,
 )
+from storage.stores.file_bulk import HANDFUL
 from storage.stores.files import FileStore
 from storage.stores.hot_reads import LIMIT, ROW
 from storage.workers import Job, Workers
@@ -302,3 +303,22 @@ async def test_listing_takes_one_hop_for_each_page(
     assert 3 == len(hops)
     assert 25 == len(await rest(store.scan()))
     assert 6 == len(hops)
+
+
+@pytest.mark.parametrize("store_class", FILE_STORES)
+async def test_bulk_calls_take_one_hop_for_a_handful(
+    store_class: type[FileStore], tmp_path: Path, hops: list[Job[Any]]
+) -> None:
+    """Each object has its outcome all the same, in the order in which they were asked for."""
+    store = store_class(tmp_path)
+    objects = {f"k{number:03}": b"%d" % number for number in range(2 * HANDFUL)}
+    await store.put_many(objects)
+    hops.clear()
+
+    found = await store.get_many(["missing", *objects, "k000"])
+    assert ["missing", *objects] == list(found)
+    assert objects == {key: data for key, data in found.items() if key != "missing"}
+    assert 3 == len(hops)
+    await store.delete_many([*objects])
+    assert 5 == len(hops)
+    assert [] == await rest(store.keys())

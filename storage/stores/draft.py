@@ -20,8 +20,8 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from storage.conditions import judge
 from storage.errors import CorruptObjectError, KeyConflictError, UnsupportedOperationError
@@ -36,6 +36,7 @@ __all__ = [
     "ATTEMPTS",
     "DRAFT",
     "Draft",
+    "all_locked",
     "current_etag",
     "etag_of_file",
     "lacking",
@@ -160,6 +161,22 @@ def locked(directory: int, store: object = None, *, needed: bool = False, shared
     finally:
         if held:  # said aloud: a child forked meanwhile shares the descriptor, and closing ours would leave it locked
             fcntl.flock(directory, fcntl.LOCK_UN)
+
+
+@contextmanager
+def all_locked(directories: Iterable[int], store: object, *, needed: bool) -> Iterator[None]:
+    """
+    Hold the locks of several open directories, of one that is named twice only once.
+
+    They are taken in one order, or two renames that cross each other would wait for each other.
+    """
+    inodes = {
+        (status.st_dev, status.st_ino): directory for directory in directories for status in [os.fstat(directory)]
+    }
+    with ExitStack() as held:
+        for _, directory in sorted(inodes.items()):
+            held.enter_context(locked(directory, store, needed=needed))
+        yield
 
 
 def target_directory(root: str, path: str, *, sync: bool, store: object) -> int:

@@ -7,13 +7,14 @@ import itertools
 import os
 import stat
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Container, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Container, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing
 from typing import Any, Literal, TypeVar
 
 from storage.base import ObjectStore
 from storage.conditions import check_conditions, judge
 from storage.data import as_bytes, chunks, is_stream
+from storage.defaults import checked
 from storage.errors import KeyNotFoundError, StorageError
 from storage.offload import is_stepping, offload, offload_copying
 from storage.os_errors import from_os_error
@@ -22,6 +23,7 @@ from storage.stores.draft import (
     ATTEMPTS,
     DRAFT,
     Draft,
+    all_locked,
     current_etag,
     lacking,
     locked,
@@ -30,9 +32,10 @@ from storage.stores.draft import (
     reclaim,
     target_directory,
 )
+from storage.stores.file_bulk import for_each_key
 from storage.stores.file_reader import FileReader, describe, pread
 from storage.stores.hot_reads import ROW, Hop, HotReads
-from storage.stores.nofollow import open_nofollow, prune
+from storage.stores.nofollow import READ, open_nofollow, prune
 from storage.stores.walk import entries
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
@@ -48,8 +51,6 @@ PAGE = 1000
 #: What open(2) says where there is no plain file to read: nothing, a file for a directory, a symlink, a socket.
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
-# A pipe opened for reading would wait for its writer; O_NONBLOCK means nothing to a file.
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
@@ -168,6 +169,15 @@ class FileStore(ObjectStore):
 
             yield await self._do(key, begin)
 
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+        return await for_each_key(keys, lambda key: self._blocking(key, self._get, key, None))
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        results = await for_each_key(keys, lambda key: self._blocking(key, self._delete, key, None))
+        return checked(results, self, raise_errors)
+
     async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         if delimiter != "/":
             async for child in super().children(prefix, delimiter):
@@ -231,7 +241,7 @@ class FileStore(ObjectStore):
     def _opened(self, key: str) -> tuple[int, os.stat_result]:
         """Return a descriptor of the key's file, and its status."""
         try:
-            descriptor = open_nofollow(self._root, self._path(key), _READ)
+            descriptor = open_nofollow(self._root, self._path(key), READ)
         except OSError as cause:
             if cause.errno in _MISSING:
                 raise KeyNotFoundError(key, store=self) from None
@@ -323,10 +333,7 @@ class FileStore(ObjectStore):
                 held.callback(prune, self._root, parent)
                 directories.append(target_directory(self._root, parent, sync=self._sync, store=self))
                 held.callback(os.close, directories[-1])
-            # Two renames that cross each other take the locks in one order, and one directory's lock once.
-            inodes = {_inode(directory): directory for directory in directories}
-            for _, directory in sorted(inodes.items()):
-                held.enter_context(locked(directory, self, needed=if_absent))
+            held.enter_context(all_locked(directories, self, needed=if_absent))
             (_, _, old), (_, _, new) = paths
             etag = current_etag(directories[0], old)
             if etag is None:
@@ -390,8 +397,3 @@ class FileStore(ObjectStore):
             full = len(page) == PAGE
             if page:
                 yield page
-
-
-def _inode(descriptor: int) -> tuple[int, int]:
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino

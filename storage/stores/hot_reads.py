@@ -15,7 +15,7 @@ import stat
 import time
 from enum import Enum
 
-from storage.stores.nofollow import HAS_CACHED, open_cached
+from storage.stores.nofollow import HAS_CACHED, READ, open_cached
 from storage.types import ByteRange
 
 __all__ = ["ROW", "Hop", "HotReads"]
@@ -31,9 +31,6 @@ ROW = 64
 
 #: With ``relatime``, a read is noted in the file's inode when the last note is older (mount(8)).
 _DAY = 24 * 3600 * 10**9
-
-#: A pipe opened for reading would wait for its writer; O_NONBLOCK means nothing to a file.
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
@@ -64,7 +61,7 @@ class HotReads:
     def learn(self, path: str) -> None:
         """Find out, in a thread that may wait, whether files like this one, which was just read, can be read so."""
         try:
-            descriptor = open_cached(self._root, path, _READ)
+            descriptor = open_cached(self._root, path, READ)
             try:
                 mount = os.fstatvfs(descriptor).f_flag
                 self._noted = not mount & (os.ST_NOATIME | os.ST_RDONLY)
@@ -86,7 +83,7 @@ class HotReads:
             RangeNotSatisfiableError: the range starts behind the file's end.
         """
         try:
-            descriptor = open_cached(self._root, path, _READ)
+            descriptor = open_cached(self._root, path, READ)
         except FileNotFoundError:
             raise
         except OSError:  # cold; or an error, which is found again and told by who may wait

@@ -16,7 +16,10 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["HAS_CACHED", "make_directory", "open_cached", "open_nofollow", "prune"]
+__all__ = ["HAS_CACHED", "READ", "make_directory", "open_cached", "open_nofollow", "prune"]
+
+#: Flags to read a file by. A pipe would wait for its writer; O_NONBLOCK means nothing to a file.
+READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)

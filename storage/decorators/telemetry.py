@@ -91,6 +91,8 @@ class TelemetryStore(Observer[In, Out]):
         operation.span = self._tracer.start_span(f"storage.{operation.action}", attributes=attributes)
 
     async def _at_work(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
+        if not operation.span.get_span_context().is_valid:  # without a provider there is no span to be within
+            return await call()
         token = self._attach(operation.span)
         try:
             return await call()

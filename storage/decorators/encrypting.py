@@ -24,8 +24,8 @@ __all__ = ["EncryptingStore"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Bytes above which a worker thread encrypts and decrypts: 1 MiB takes 0.2 to 0.6 ms. The interpreter's lock is not given
-#: up meanwhile, only passed on between segments: the loop goes on, but nothing gets faster.
+#: Bytes above which a worker thread encrypts and decrypts: 1 MiB takes 0.2 to 0.6 ms. The interpreter's lock is not
+#: given up meanwhile, only passed on between segments: the loop goes on, but nothing gets faster.
 OFFLOAD_ABOVE = 1 << 20
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -81,6 +84,66 @@ async def test_cancelled_work_that_has_not_begun_is_withdrawn() -> None:
     await asyncio.gather(*busy)
 
     assert [] == log
+
+
+async def test_cancellation_that_comes_with_the_result_loses_nothing() -> None:
+    """Who is cancelled when the work has just ended does not wait for an end that has been told already."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+
+    def work() -> None:
+        loop.call_soon_threadsafe(ended.set)
+
+    task = asyncio.create_task(offload(work))
+    await ended.wait()
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([task], timeout=10)
+
+    assert task.done()
+
+
+async def test_as_many_threads_as_there_is_work_for() -> None:
+    """Work that waits for other work is done beside it."""
+    barrier = threading.Barrier(WORKERS)
+
+    places = await asyncio.gather(*(offload(barrier.wait, 10) for _ in range(WORKERS)))
+
+    assert [*range(WORKERS)] == sorted(places)
+
+
+def test_loops_of_several_threads_each_get_their_own_results() -> None:
+    """The threads are shared, the ways back are not."""
+
+    async def main(number: int) -> list[str]:
+        return await asyncio.gather(*(offload(str, number * 1000 + i) for i in range(100)))
+
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(lambda number: asyncio.run(main(number)), range(4)))
+
+    assert [[str(number * 1000 + i) for i in range(100)] for number in range(4)] == results
+
+
+def test_interpreter_does_not_end_in_the_middle_of_work() -> None:
+    """Also when its event loop was abandoned: a file half written would be half a file."""
+    code = (
+        "import asyncio, threading, time\n"
+        "from storage.offload import offload\n"
+        "begun = threading.Event()\n"
+        "def work():\n"
+        "    begun.set()\n"
+        "    time.sleep(0.1)\n"
+        "    print('done')\n"
+        "async def main():\n"
+        "    global task\n"
+        "    task = asyncio.create_task(offload(work))\n"
+        "    await asyncio.to_thread(begun.wait)\n"
+        "asyncio.new_event_loop().run_until_complete(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+
+    assert "done\n" == done.stdout
 
 
 # -- stepping --------------------------------------------------------------------------------------------------------

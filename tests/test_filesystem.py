@@ -652,7 +652,7 @@ async def test_hashdir_listing_leaves_the_loop_free_and_maps_errors(tmp_path: Pa
     walkers = set()
 
     class Watched(HashdirStore):
-        def _read_key(self, path: str) -> str | None:
+        def _read_key(self, directory: int, name: str, path: str) -> str | None:
             walkers.add(threading.get_ident())
             raise OSError(errno.EACCES, "no")
 

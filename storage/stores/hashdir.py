@@ -11,8 +11,8 @@ from storage import defaults
 from storage.keys import check_key
 from storage.stores.draft import DRAFT, current_etag
 from storage.stores.files import Durability, FileStore
-from storage.stores.nofollow import open_nofollow
-from storage.stores.walk import entries
+from storage.stores.nofollow import READ
+from storage.stores.walk import names_in, opened
 from storage.types import Capabilities
 
 __all__ = ["HashdirStore"]
@@ -92,27 +92,34 @@ class HashdirStore(FileStore):
         pending = [""]
         while pending:
             path = pending.pop()
-            names = dict(entries(self._root, path))
-            for name, is_directory in names.items():
-                below = f"{path}/{name}" if path else name
-                if is_directory:
-                    pending.append(below)
-                elif name.endswith(KEY) and name.removesuffix(KEY) in names:
-                    key = self._read_key(below)
-                    if key is not None:
-                        yield key
+            with opened(self._root, path) as directory:
+                names = {} if directory is None else dict(names_in(directory))
+                found = [
+                    self._read_key(directory, name, f"{path}/{name}" if path else name)
+                    for name in names
+                    if directory is not None
+                    and not names[name]
+                    and name.endswith(KEY)
+                    and name.removesuffix(KEY) in names
+                ]
+            pending += [f"{path}/{name}" if path else name for name in names if names[name]]
+            yield from (key for key in found if key is not None)
 
-    def _read_key(self, path: str) -> str | None:
+    def _read_key(self, directory: int, name: str, path: str) -> str | None:
         """Return the key in a key's file, or None where it is gone meanwhile or another program's."""
         try:
-            file = open_nofollow(self._root, path, os.O_RDONLY)
+            file = os.open(name, READ | os.O_NOFOLLOW, dir_fd=directory)
         except FileNotFoundError:
             return None
         try:
-            with os.fdopen(file, "rb") as opened:
-                key = opened.read().decode()
+            text = b""
+            while piece := os.read(file, 1 << 16):
+                text += piece
+            key = text.decode()
         except UnicodeDecodeError:
             return None
+        finally:
+            os.close(file)
         return key if key and self._path(key) == path.removesuffix(KEY) else None
 
     def _is_leftover(self, name: str, names: Container[str]) -> bool:

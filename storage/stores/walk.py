@@ -5,35 +5,45 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import AnyStr, Generic
 
 from storage.stores.draft import locked
 from storage.stores.nofollow import open_nofollow
 
-__all__ = ["Walk", "entries"]
+__all__ = ["Walk", "entries", "names_in", "opened"]
 
 
-def entries(root: str, path: str) -> list[tuple[str, bool]]:
-    """
-    Return (name, is it a directory) of what is in a directory, but for symlinks, sockets and the like.
-
-    No descriptor stays open. A directory that is gone has no entries, and neither has one too deep for any key.
-    """
+@contextmanager
+def opened(root: str, path: str) -> Iterator[int | None]:
+    """Give a descriptor of a directory; None where it is gone, or too deep for any key."""
     try:
         directory = open_nofollow(root, path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as cause:
-        if cause.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-            return []
-        raise
+        if cause.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            raise
+        yield None
+        return
     try:
-        with locked(directory, shared=True), os.scandir(directory) as found:
-            return [
-                (entry.name, is_directory)
-                for entry in found
-                if (is_directory := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
-            ]
+        yield directory
     finally:
         os.close(directory)
+
+
+def names_in(directory: int) -> list[tuple[str, bool]]:
+    """Return (name, is it a directory) of what is in an open directory, but for symlinks, sockets and the like."""
+    with locked(directory, shared=True), os.scandir(directory) as found:
+        return [
+            (entry.name, is_directory)
+            for entry in found
+            if (is_directory := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
+        ]
+
+
+def entries(root: str, path: str) -> list[tuple[str, bool]]:
+    """Return `names_in` a directory, of which no descriptor stays open; nothing where there is none."""
+    with opened(root, path) as directory:
+        return [] if directory is None else names_in(directory)
 
 
 class Walk(Generic[AnyStr]):

@@ -9,7 +9,7 @@ through every decorator; the conformance suite (`storage.testing`) holds them to
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from typing import Any, ClassVar, Generic
@@ -43,6 +43,16 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     #: `get`; both found by `storage.inheritance.settle`.
     _losses: ClassVar[frozenset[str]] = frozenset()
     _described_by: ClassVar[Callable[[Any, str], Awaitable[ObjectInfo]] | None] = None
+
+    #: Returns for every key the bytes and attributes of an object of up to `SMALL` bytes, and None for what is larger,
+    #: missing or in trouble; for classes that read many at once better than one by one.
+    _get_small: ClassVar[Callable[[Any, Sequence[str]], Awaitable[list[tuple[bytes, Attributes] | None]]] | None] = None
+
+    #: Puts every (key, bytes, attributes) and returns for each its etag or its error; for classes that write many at
+    #: once better than one by one.
+    _put_small: ClassVar[
+        Callable[[Any, Sequence[tuple[str, bytes, Attributes | None]]], Awaitable[list[str | StorageError]]] | None
+    ] = None
 
     #: The stores of `_parts`, while they are entered.
     _entered: AsyncExitStack | None = None

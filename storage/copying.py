@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from storage.base import ObjectStore
-from storage.concurrency import CONCURRENCY, each
+from storage.concurrency import CONCURRENCY, each, limiter
 from storage.data import CHUNK
-from storage.errors import KeyExistsError, KeyNotFoundError
+from storage.defaults import pages
+from storage.errors import KeyExistsError, KeyNotFoundError, StorageError
 from storage.types import Attributes, Capabilities, Data, ObjectInfo
 
 __all__ = ["Progress", "Track", "check_concurrency", "copy_object", "copy_store"]
 
 T = TypeVar("T")
+
+#: Keys whose objects are read and written together. From files into SQLite, CPU time for each: 95 us with pages of 16,
+#: 48 of 64, 34 of 256, 32 of 1,000.
+PAGE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +43,11 @@ class Progress:
 
 
 class Track:
-    """
-    What has been done of many things that are under way at once.
-
-    Attributes:
-        reached: the sum so far; its key never goes back, for all up to it is done.
-    """
+    """What has been done of many things that are under way at once."""
 
     def __init__(self, start_after: str, told: Callable[[Progress], object] | None) -> None:
-        self.reached: Progress = Progress(key=start_after)
         self._told = told
+        self._objects = self._bytes = self._skipped = self._deleted = 0
         self._listed = start_after
         self._before: dict[str, str] = {}  # of each object under way, in order: the key that was listed before it
 
@@ -61,16 +61,21 @@ class Track:
     def done(self, key: str, *, copied: int | None = None, deleted: bool = False) -> None:
         """Count one object: that it was *copied*, and how many bytes; that it was *deleted*; or that it was skipped."""
         del self._before[key]
-        sofar = self.reached
-        self.reached = Progress(
-            objects=sofar.objects + (copied is not None),
-            bytes=sofar.bytes + (copied or 0),
-            skipped=sofar.skipped + (copied is None and not deleted),
-            deleted=sofar.deleted + deleted,
-            key=next(iter(self._before.values()), self._listed),
-        )
+        if copied is not None:
+            self._objects += 1
+            self._bytes += copied
+        elif deleted:
+            self._deleted += 1
+        else:
+            self._skipped += 1
         if self._told is not None:
             self._told(self.reached)
+
+    @property
+    def reached(self) -> Progress:
+        """The sum so far; its key never goes back, for all up to it is done."""
+        reached = next(iter(self._before.values()), self._listed)
+        return Progress(self._objects, self._bytes, self._skipped, reached, self._deleted)
 
 
 async def copy_store(
@@ -87,7 +92,8 @@ async def copy_store(
     Copy every object to the same key of another store and return how many, and how many bytes, that were.
 
     Attributes go along where the target keeps some. Objects of up to 1 MiB are handed over whole, larger ones are
-    streamed: with stores that stream, memory stays below *concurrency* times a few MiB, for any number of keys.
+    streamed: with stores that stream, memory stays below *concurrency* times a few MiB, for any number of keys. Small
+    ones go by the hundred, with stores that read or write so many at once, and are read while others are written.
 
     The first error stops the copy and is raised as it is. What was copied stays; call again with the last progress's
     ``key`` as *start_after*, or with ``overwrite=False``, to go on.
@@ -98,7 +104,7 @@ async def copy_store(
         overwrite: replace objects that the target has already; else they are skipped unread.
         prefix: copy only keys that start with this.
         start_after: copy only keys that sort behind this one.
-        concurrency: objects under way at once; one at a time when run without an event loop.
+        concurrency: objects, or pages of small ones, under way at once; one when run without an event loop.
         progress: called after each object; its ``key`` never goes back. What it raises stops the copy.
 
     Raises:
@@ -108,13 +114,66 @@ async def copy_store(
     check_concurrency(concurrency)
     able = target.capabilities  # asked once: a store on files asks its file system
     track = Track(start_after, progress)
+    keys = track.follow(source.keys(prefix, start_after=start_after), str)
 
     async def copy(key: str) -> None:
         track.done(key, copied=await copy_object(source, target, able, key, overwrite))
 
-    keys = source.keys(prefix, start_after=start_after)
-    await each(track.follow(keys, str), copy, limit=concurrency)
+    if source._get_small is None or not overwrite:
+        await each(keys, copy, limit=concurrency)
+    else:
+        await _copy_pages(source, target, able, keys, copy, track, concurrency)
     return track.reached
+
+
+async def _copy_pages(
+    source: ObjectStore,
+    target: ObjectStore,
+    able: Capabilities,
+    keys: AsyncIterator[str],
+    copy: Callable[[str], Awaitable[None]],
+    track: Track,
+    concurrency: int,
+) -> None:
+    """
+    Copy the small objects of a page of keys together, and by *copy* what is not small, or gone.
+
+    While one page is being written and another one waits for its turn, the next is read: up to three are in memory.
+    """
+    read, write = source._get_small, target._put_small
+    assert read is not None
+    places = limiter(concurrency)  # for all pages: they overlap
+
+    async def put(item: tuple[str, bytes, Attributes | None]) -> None:
+        key, data, attributes = item
+        async with places:
+            await target.put(key, data, attributes=attributes)
+        track.done(key, copied=len(data))
+
+    async def copy_one(key: str) -> None:
+        async with places:
+            await copy(key)
+
+    async def copy_page(page: list[tuple[str, tuple[bytes, Attributes] | None]]) -> None:
+        small = [(key, found[0], found[1] if able.attributes else None) for key, found in page if found is not None]
+        if write is None:
+            await each(small, put, limit=concurrency)
+        else:
+            failures = []
+            for (key, data, _), result in zip(small, await write(small), strict=True):
+                if isinstance(result, StorageError):
+                    failures.append(result)
+                else:
+                    track.done(key, copied=len(data))
+            if failures:
+                raise failures[0]
+        await each((key for key, found in page if found is None), copy_one, limit=concurrency)
+
+    async def read_pages() -> AsyncIterator[list[tuple[str, tuple[bytes, Attributes] | None]]]:
+        async for page in pages(keys, PAGE):
+            yield list(zip(page, await read(page), strict=True))
+
+    await each(read_pages(), copy_page, limit=min(concurrency, 2))
 
 
 def check_concurrency(concurrency: int) -> None:

@@ -8,10 +8,14 @@ from typing import TypeGuard
 
 from storage.types import Data
 
-__all__ = ["BUFFERS", "CHUNK", "as_bytes", "chunks", "etag_of", "is_stream", "whole"]
+__all__ = ["BUFFERS", "CHUNK", "SMALL", "as_bytes", "chunks", "etag_of", "is_stream", "whole"]
 
 #: Bytes in a piece of a stream: so large that a worker thread's hop (about 50 us) does not matter beside the copying.
 CHUNK = 1 << 20
+
+#: Bytes up to which `copy_store` has objects read and written together, 256 of them, which are then 8 MiB at the most.
+#: Larger ones gain nothing from company.
+SMALL = 1 << 15
 
 
 #: Kinds of data that are one buffer. A tuple: a union would be made anew for each `isinstance`, for 0.1 us of a put.

@@ -1785,7 +1785,8 @@ def copy_store(
     Copy every object to the same key of another store and return how many, and how many bytes, that were.
 
     Attributes go along where the target keeps some. Objects of up to 1 MiB are handed over whole, larger ones are
-    streamed: with stores that stream, memory stays below *concurrency* times a few MiB, for any number of keys.
+    streamed: with stores that stream, memory stays below *concurrency* times a few MiB, for any number of keys. Small
+    ones go by the hundred, with stores that read or write so many at once, and are read while others are written.
 
     The first error stops the copy and is raised as it is. What was copied stays; call again with the last progress's
     ``key`` as *start_after*, or with ``overwrite=False``, to go on.
@@ -1796,7 +1797,7 @@ def copy_store(
         overwrite: replace objects that the target has already; else they are skipped unread.
         prefix: copy only keys that start with this.
         start_after: copy only keys that sort behind this one.
-        concurrency: objects under way at once; one at a time when run without an event loop.
+        concurrency: objects, or pages of small ones, under way at once; one when run without an event loop.
         progress: called after each object; its ``key`` never goes back. What it raises stops the copy.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from storage import defaults
 from storage.base import ObjectStore
 from storage.conditions import check_conditions, judge
-from storage.data import as_bytes, is_stream, whole
+from storage.data import SMALL, as_bytes, is_stream, whole
 from storage.errors import KeyNotFoundError, StorageError
 from storage.keys import check_key
 from storage.listing import Listing
@@ -107,6 +107,20 @@ class DictStore(ObjectStore):
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
     ) -> dict[str, None | StorageError]:
         return defaults.checked(await defaults.outcomes(keys, self.delete, limit=1), self, raise_errors)
+
+    async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
+        objects = map(self._objects.get, keys)
+        return [found and ((found.data, found.attributes) if len(found.data) <= SMALL else None) for found in objects]
+
+    async def _put_small(self, items: Sequence[tuple[str, bytes, Attributes | None]]) -> list[str | StorageError]:
+        kept = [check_attributes(attributes) if attributes else {} for _, _, attributes in items]
+        etags = [str(next(self._versions)) for _ in items]
+        now = datetime.now(UTC)
+        with self._writing:
+            for (key, data, _), etag, attributes in zip(items, etags, kept, strict=True):
+                self._objects[check_key(key, self)] = _Object(data, etag, now, attributes)
+            self._listing.outdated()
+        return [*etags]
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         found = self._find(source)

@@ -7,13 +7,13 @@ import itertools
 import os
 import stat
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Container, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from typing import Any, Literal, TypeVar
 
 from storage.base import ObjectStore
 from storage.conditions import check_conditions, judge
-from storage.data import as_bytes, chunks, is_stream
+from storage.data import SMALL, as_bytes, chunks, is_stream
 from storage.defaults import checked
 from storage.errors import KeyNotFoundError, StorageError
 from storage.offload import is_stepping, offload, offload_copying
@@ -192,6 +192,10 @@ class FileStore(ObjectStore):
             for info in page:
                 yield info
 
+    async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
+        found = await for_each_key(keys, self._small)
+        return [small if isinstance(small := found[key], tuple) else None for key in keys]
+
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         draft = Draft(self._root, self._path(target), sync=self._sync, store=self)
 
@@ -271,6 +275,19 @@ class FileStore(ObjectStore):
         if self._hot.able is None and not is_stepping():
             self._hot.learn(self._path(key))
         return data
+
+    def _small(self, key: str) -> tuple[bytes, Attributes] | None:
+        """Return the bytes and attributes of a small file, None for a larger one."""
+        try:
+            descriptor, status = self._opened(key)
+            try:
+                if status.st_size > SMALL:
+                    return None
+                return pread(descriptor, status.st_size, 0), read_attributes(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return None  # whoever opens it is told what is the matter
 
     def _head(self, key: str) -> ObjectInfo:
         descriptor, status = self._opened(key)

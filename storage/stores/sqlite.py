@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -255,8 +255,22 @@ class SqliteStore(ObjectStore):
         if not items:
             return {}
         weight = sum(map(len, items.values()))
-        etags = await outcome(self._opened().writer.run(partial(rows.put_many, items=list(items.items())), weight))
+        put = partial(rows.put_many, items=[(key, data, {}) for key, data in items.items()])
+        etags = await outcome(self._opened().writer.run(put, weight))
         return dict.fromkeys(items, etags) if isinstance(etags, StorageError) else dict(zip(items, etags, strict=True))
+
+    async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
+        return await self._opened().reader.run(rows.find_small, [key.encode() for key in keys])
+
+    async def _put_small(self, items: Sequence[tuple[str, bytes, Attributes | None]]) -> list[str | StorageError]:
+        session = self._opened()
+        checked = [(check_key(key, self), data, check_attributes(kept)) for key, data, kept in items]
+        put = partial(rows.put_many, items=checked)
+        try:
+            etags: list[str | StorageError] = await session.writer.run(put, sum(len(data) for _, data, _ in items))
+        except StorageError:  # together they fail all: who is to blame shows when they are put one by one
+            return [await outcome(self.put(key, data, attributes=kept)) for key, data, kept in items]
+        return etags
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True

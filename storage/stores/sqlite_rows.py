@@ -11,14 +11,15 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from storage.conditions import judge
+from storage.data import SMALL
 from storage.errors import KeyNotFoundError, StoreUnavailableError
 from storage.stores.sqlite_schema import CHUNK, LEASE
-from storage.types import ByteRange, ObjectInfo
+from storage.types import Attributes, ByteRange, ObjectInfo
 
 __all__ = [
     "INFO",
@@ -33,6 +34,7 @@ __all__ = [
     "delete_many",
     "extend",
     "find",
+    "find_small",
     "info_of",
     "leases",
     "page",
@@ -165,8 +167,7 @@ def _write(db: sqlite3.Connection, target: Target, size: int, version: int | Non
     """Write an object's row, if the conditions hold, in one statement, and return its etag."""
     key, attributes, if_absent, if_match, _ = target
     name, etag = key.encode(), _new_etag()
-    kept = json.dumps(attributes, ensure_ascii=False) if attributes else "{}"
-    row = (etag, size, time.time_ns(), kept, version, data)
+    row = (etag, size, time.time_ns(), _text(attributes), version, data)
     if if_match is not None:
         while not db.execute(_SWAP, (*row, name, if_match)).rowcount:
             _judge(db, target)  # raises, if that version has not come back this very moment
@@ -176,6 +177,16 @@ def _write(db: sqlite3.Connection, target: Target, size: int, version: int | Non
     else:
         db.execute(_PUT, (name, *row))
     return etag
+
+
+def _text(attributes: Mapping[str, str]) -> str:
+    """Return attributes as they are kept."""
+    return json.dumps(attributes, ensure_ascii=False) if attributes else "{}"
+
+
+def _attributes(text: str) -> dict[str, str]:
+    """Return attributes from what is kept."""
+    return {} if text == "{}" else json.loads(text)
 
 
 def _new_etag() -> str:
@@ -190,9 +201,18 @@ SINGLE = frozenset({put, delete})
 # -- many objects ----------------------------------------------------------------------------------------------------
 
 
-def put_many(db: sqlite3.Connection, items: Sequence[tuple[str, bytes]]) -> list[str]:
-    """Write objects that fit into their rows and return their etags."""
-    return [_write(db, Target(key, {}, False, None, ""), len(data), None, data) for key, data in items]
+def put_many(db: sqlite3.Connection, items: Sequence[tuple[str, bytes, Mapping[str, str]]]) -> list[str]:
+    """Write objects, (key, bytes, attributes), that fit into their rows and return their etags."""
+    now = time.time_ns()
+    etags = [_new_etag() for _ in items]
+    db.executemany(
+        _PUT,
+        (
+            (key.encode(), etag, len(data), now, _text(attributes), None, data)
+            for etag, (key, data, attributes) in zip(etags, items, strict=True)
+        ),
+    )
+    return etags
 
 
 def delete_many(db: sqlite3.Connection, keys: Sequence[str]) -> None:
@@ -205,6 +225,13 @@ def find(db: sqlite3.Connection, columns: str, names: Sequence[bytes]) -> dict[b
     more = -len(names) % _STEP if len(names) > _STEP else 0
     found = db.execute(_finding(columns, len(names) + more), [*names, *(names[0] for _ in range(more))])
     return {row[0]: row for row in found}
+
+
+def find_small(db: sqlite3.Connection, names: Sequence[bytes]) -> list[tuple[bytes, Attributes] | None]:
+    """Return (bytes, attributes) for each of these encoded keys; None where there is no object, or no small one."""
+    found = find(db, f"CASE WHEN size <= {SMALL} THEN data END, attributes", names)
+    rows = [found.get(name, (name, None, "")) for name in names]
+    return [None if data is None else (data, _attributes(text)) for _, data, text in rows]
 
 
 #: Numbers of keys in a query are multiples of this, by asking for one of them again, so that there are few queries.
@@ -252,7 +279,7 @@ def clear(db: sqlite3.Connection, lower: bytes, upper: bytes, limit: int) -> byt
 def info_of(key: str, etag: str, size: int, modified: int, attributes: str) -> ObjectInfo:
     """Return the description of an object from its columns `INFO`."""
     when = _EPOCH + timedelta(microseconds=modified // 1000)
-    return ObjectInfo(key, size, etag, when, {} if attributes == "{}" else json.loads(attributes))
+    return ObjectInfo(key, size, etag, when, _attributes(attributes))
 
 
 # -- versions: the chunks of large objects, and how long they are needed ---------------------------------------------

@@ -205,16 +205,22 @@ async def test_concurrency_is_bounded() -> None:
 
 async def test_progress_never_goes_back() -> None:
     """Objects end in any order; a key is reported when all before it are done."""
-    source, seen = WatchedStore(), list[Progress]()
+    source, seen, others_done = WatchedStore(), list[Progress](), anyio.Event()
 
     class Uneven(DictStore):
         async def put(self, key: str, data: Data, **options: Any) -> str:
-            await anyio.sleep(0.02 if key == "005" else 0)
+            if key == "005":
+                await others_done.wait()
             return await super().put(key, data, **options)
+
+    def told(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.objects == 39:
+            others_done.set()
 
     objects = await filled(source)
 
-    last = await copy_store(source, Uneven(), progress=seen.append)
+    last = await copy_store(source, Uneven(), progress=told)
 
     assert list(range(1, 41)) == [progress.objects for progress in seen]
     assert sorted(progress.key for progress in seen) == [progress.key for progress in seen]

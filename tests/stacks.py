@@ -68,7 +68,7 @@ from storage import (
     ZstdStore,
 )
 
-__all__ = ["ALONE", "DECORATORS", "DEEP", "STACKS", "STORES", "AnyStore", "Over", "Stack", "over"]
+__all__ = ["ALONE", "CRASHING", "DECORATORS", "DEEP", "STACKS", "STORES", "AnyStore", "Over", "Stack", "over"]
 
 #: A store that takes and gives what it likes; `ObjectStore` is one that takes and gives bytes, as the suite does.
 AnyStore: TypeAlias = ObjectStore[Any, Any]
@@ -391,4 +391,11 @@ STACKS: dict[str, Stack] = {
     **STORES,
     **ALONE,
     **{chain.replace(" ", "-"): over(chain.split()[-1], *chain.split()[:-1]) for chain in DEEP},
+}
+
+#: What the tests of crashes use besides: the suite has judged all parts of these.
+CRASHING: dict[str, Stack] = {
+    "hashdir-fsync": Stack(make=lambda root: HashdirStore(root, durability="fsync"), raw=in_hashed_file),
+    "deep-fsync": over("filesystem-fsync", "gzip", "encrypting", "hash-prefix"),
+    "zip-atomic": Stack(make=lambda root: ZipStore(root / ARCHIVE, durability="atomic"), raw=in_zip),
 }

@@ -109,6 +109,15 @@ def test_the_suite_judges_a_store_as_the_page_on_extending_says(tmp_path: Path) 
     assert 0 == result.returncode, result.stdout
 
 
+def test_proofs_of_the_guarantees_are_there() -> None:
+    """Every test that the page names is one."""
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "guarantees.md").read_text()))
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+
+    assert named
+    assert set() == {name for name in named if f"def {name}(" not in tests}
+
+
 def test_every_page_has_an_entry_in_the_index() -> None:
     """A page that nothing leads to is not read."""
     index = (ROOT / "docs" / "README.md").read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 import redis.asyncio
+from forking import context
 from redis.exceptions import ConnectionError as LostError
 from server_redis import RedisServer, raw_object, redis_server
 
@@ -32,8 +32,6 @@ from storage import (
 from storage.testing.conditions import count_up
 
 MIB = 1 << 20
-
-CONTEXT = multiprocessing.get_context("forkserver")
 
 #: Seconds that a process may take before something is wrong with it.
 PATIENCE = 60
@@ -336,9 +334,9 @@ async def test_conditions_hold_among_processes(server: RedisServer) -> None:
 
 
 def _in_processes(count: int, url: str, steps: int) -> list[list[str]]:
-    start = CONTEXT.Barrier(count)
-    pipes = [CONTEXT.Pipe(duplex=False) for _ in range(count)]
-    processes = [CONTEXT.Process(target=compete, args=(url, steps, start, sender)) for _, sender in pipes]
+    start = context().Barrier(count)
+    pipes = [context().Pipe(duplex=False) for _ in range(count)]
+    processes = [context().Process(target=compete, args=(url, steps, start, sender)) for _, sender in pipes]
     for process in processes:
         process.start()
     for _, sender in pipes:
@@ -370,8 +368,8 @@ def stream_for_ever(url: str, begun: Connection) -> None:
 
 async def test_killed_writer_leaves_the_old_object(server: RedisServer) -> None:
     """After kill -9 in the middle of a put the old object is there, and what was sent will be gone by itself."""
-    receiver, sender = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=stream_for_ever, args=(server.url, sender))
+    receiver, sender = context().Pipe(duplex=False)
+    process = context().Process(target=stream_for_ever, args=(server.url, sender))
     async with RedisStore(server.url) as store:
         await store.put("k", b"old")
         process.start()

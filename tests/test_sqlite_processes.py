@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -15,13 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from forking import context
 
 from storage import KeyExistsError, SqliteStore
 from storage.utils import update
-
-#: A server that forks children with everything imported: they are at work after milliseconds.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["aiosqlite", "storage.stores.sqlite", "storage.utils"])
 
 
 async def _create(path: str, name: str) -> list[str]:
@@ -59,7 +55,7 @@ def count(path: str) -> None:
 
 @pytest.fixture
 def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(3, mp_context=CONTEXT) as pool:
+    with ProcessPoolExecutor(3, mp_context=context()) as pool:
         yield pool
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import io
-import multiprocessing
 import os
 import random
 import subprocess
@@ -18,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from forking import context
 from zips import read_by_zipfile
 
 import storage.sync
@@ -30,9 +30,6 @@ from storage.stores.zip_format import EMPTY
 #: Processes that are killed, one after the other.
 ROUNDS = 24
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["storage.stores.zip"])
-
 
 def objects(path: Path) -> dict[str, bytes]:
     """Open the archive, return all objects, and leave it as it would be after another crash."""
@@ -43,7 +40,7 @@ def objects(path: Path) -> dict[str, bytes]:
 def inner_archive() -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("from the inner archive", "wrong")
+        archive.writestr(zipfile.ZipInfo("from the inner archive"), "wrong")  # of a fixed time
     return packed.getvalue()
 
 
@@ -266,8 +263,8 @@ def test_killed_writer_that_flushes_and_compacts_loses_nothing(tmp_path: Path) -
     last: dict[str, int | None] = {}
     begin = 0
     for _ in range(ROUNDS):
-        receiver, sender = CONTEXT.Pipe(duplex=False)
-        process = CONTEXT.Process(target=write_until_killed, args=(str(path), begin, sender))
+        receiver, sender = context().Pipe(duplex=False)
+        process = context().Process(target=write_until_killed, args=(str(path), begin, sender))
         process.start()
         sender.close()
         receiver.poll(30)

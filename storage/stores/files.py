@@ -323,12 +323,13 @@ class FileStore(ObjectStore):
             with locked(directory, self, needed=if_match is not None):
                 current = current_etag(directory, name)
                 judge(key, current, False, if_match, self)
-                if current is None:
-                    return
-                os.unlink(name, dir_fd=directory)
-                self._unname_it(directory, name)
+                if current is not None:
+                    os.unlink(name, dir_fd=directory)
+                    self._unname_it(directory, name)
             if self._sync:
-                os.fsync(directory)
+                os.fsync(directory)  # also for what another has just deleted: that may not be on the disk yet
+            if current is None:
+                return
         finally:
             os.close(directory)
         prune(self._root, parent)

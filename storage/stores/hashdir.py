@@ -56,8 +56,10 @@ class HashdirStore(FileStore):
     def _name_it(self, key: str) -> Callable[[int, str], None]:
         def name_it(directory: int, name: str) -> None:
             try:
-                os.stat(name + KEY, dir_fd=directory, follow_symlinks=False)
+                size = os.stat(name + KEY, dir_fd=directory, follow_symlinks=False).st_size
             except FileNotFoundError:
+                size = 0
+            if size != len(key.encode()):  # it is missing, or cut short by a loss of power
                 self._write_key(directory, name, key)
 
         return name_it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -195,6 +196,7 @@ async def work_over(
     *,
     large: int,
     conditions: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> Counter[str]:
     """
     Have many workers work over a bad line, hold all objects against what they know, and return which errors they got.
@@ -206,9 +208,10 @@ async def work_over(
         direct: a store over the same objects, past the line.
         large: bytes of large objects.
         conditions: whether the server keeps them.
+        tls: what the line speaks TLS with, if it does.
     """
     tasks = _ours()
-    async with FaultProxy(server, line.decide) as proxy:
+    async with FaultProxy(server, line.decide, tls=tls) as proxy:
         async with connect(proxy.url) as store:
             workers = [
                 Worker(store, number, large + number if number < LARGE else 0, conditions) for number in range(TASKS)

@@ -62,6 +62,9 @@ class FaultProxy:
         decide: is called with every request, in the order in which they come; None for no fault.
         tls: what to speak TLS to the clients with.
 
+    Raises:
+        ValueError: the server speaks neither of them, or over TLS.
+
     Attributes:
         url: where it listens, once it is entered.
         requests: how many came.
@@ -76,6 +79,8 @@ class FaultProxy:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         parts = urlsplit(server)
+        if parts.scheme not in ("http", "redis"):  # over TLS the two would wait for each other
+            raise ValueError(f"the server's URL begins with http:// or redis://, not {parts.scheme!r}")
         self._wire: Wire = RedisWire() if parts.scheme == "redis" else HttpWire()
         self._server = (parts.hostname or "127.0.0.1", parts.port or self._wire.port)
         self._decide = decide

@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import Self
 
 import redis
+from certificates import Certificate
 from peers import PATIENCE, free_port, need, said_by
 
-__all__ = ["COMMAND", "RedisServer", "raw_object", "redis_cluster", "redis_server"]
+__all__ = ["COMMAND", "RedisServer", "raw_object", "redis_cluster", "redis_over_tls", "redis_server"]
 
 COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
 
@@ -99,6 +100,16 @@ def redis_server(*options: str, password: str | None = None) -> Iterator[RedisSe
 def _version() -> str:
     assert COMMAND is not None
     return said_by(COMMAND, "--version").partition(" v=")[2].split()[0]
+
+
+@contextlib.contextmanager
+def redis_over_tls(certificate: Certificate) -> Iterator[tuple[RedisServer, str]]:
+    """Give a server, and the URL at which a store speaks TLS with it."""
+    port = free_port()
+    options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    options += ["--tls-cert-file", str(certificate.chain), "--tls-key-file", str(certificate.key)]
+    with redis_server(*options) as server:
+        yield server, f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate.authority}"
 
 
 @contextlib.contextmanager

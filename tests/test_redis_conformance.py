@@ -1,4 +1,4 @@
-"""The suite on `RedisStore`, awaited and through the synchronous face, with a server of its own and in a cluster."""
+"""The suite on `RedisStore`, awaited, over TLS, through the synchronous face, and in a cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from itertools import count
 
 import pytest
-from server_redis import RedisServer, raw_object, redis_cluster, redis_server
+from certificates import Certificate
+from server_redis import RedisServer, raw_object, redis_cluster, redis_over_tls, redis_server
 from views import View
 
 import storage.sync
@@ -23,6 +24,12 @@ def alone() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="module")
+def tls(certificate: Certificate) -> Iterator[tuple[RedisServer, str]]:
+    with redis_over_tls(certificate) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def clustered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with redis_cluster(tmp_path_factory.mktemp("cluster")) as server:
         yield server
@@ -33,10 +40,15 @@ class TestRedisStore(StoreConformance):
 
     numbers = count()
 
-    @pytest.fixture(params=["awaited", "sync", "clustered"])
+    @pytest.fixture(params=["awaited", "sync", "tls", "clustered"])
     async def store(self, request: pytest.FixtureRequest) -> AsyncIterator[ObjectStore]:
         self.view = request.param
-        self.server: RedisServer = request.getfixturevalue("clustered" if self.view == "clustered" else "alone")
+        self.server: RedisServer
+        if self.view == "tls":
+            self.server, self.url = request.getfixturevalue("tls")
+        else:
+            self.server = request.getfixturevalue("clustered" if self.view == "clustered" else "alone")
+            self.url = self.server.url
         self.client = self.server.client()
         self.prefix = f"t{next(self.numbers)}/"
         async with self.another(None) as store:
@@ -46,7 +58,7 @@ class TestRedisStore(StoreConformance):
         self.client.close()
 
     def another(self, store: ObjectStore | None) -> AbstractAsyncContextManager[ObjectStore]:
-        made = RedisStore(self.server.url, prefix=self.prefix)
+        made = RedisStore(self.url, prefix=self.prefix)
         return View(storage.sync.ObjectStore(made)) if self.view == "sync" else made
 
     async def raw(self, store: ObjectStore, key: str) -> bytes | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
+import os
+import random
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
@@ -20,13 +22,21 @@ from storage.types import Attributes, Data
 
 __all__ = ["Put", "new_etag"]
 
+_ETAG = re.compile("[0-9a-f]+")
+
 #: Milliseconds that a stream which nobody goes on with takes room in the server.
 DRAFT_LIFE = 3_600_000
 
 
+#: What a program that seeds the random numbers of all cannot make twice the same, nor a fork.
+_RANDOM = random.Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_RANDOM.seed)
+
+
 def new_etag() -> str:
     """Return an etag that no other version has, whoever makes it: so a write finds out whether it was done already."""
-    return secrets.token_hex(12)
+    return f"{_RANDOM.getrandbits(96):024x}"
 
 
 class Put:
@@ -60,7 +70,7 @@ class Put:
 
     def command(self, data: bytes) -> Command:
         """Return the command that puts *data*, up to 1 MiB, at once."""
-        return PUT, [self._space.object(self.key), self._space.index], [*self._arguments(len(data)), data]
+        return PUT, [self._space.object(self.key), self._space.index], [self._said(len(data)), data]
 
     async def at_once(self, session: Session, data: bytes) -> None:
         """Put *data*, up to 1 MiB."""
@@ -96,7 +106,7 @@ class Put:
             names = [self._space.object(self.key), self._space.index, draft]
 
             async def publish() -> bool:
-                answer = await session.once((PUBLISH, names, [*self._arguments(size), count]), self.key)
+                answer = await session.once((PUBLISH, names, [self._said(size), count]), self.key)
                 self._judge(answer)
                 return bool(answer[0] == b"lost")
 
@@ -119,10 +129,12 @@ class Put:
                     pass  # it expires
             raise
 
-    def _arguments(self, size: int) -> list[str | bytes | int]:
-        condition = "absent" if self._if_absent else "" if self._if_match is None else "match"
-        notes = noted(self._attributes)
-        return [self.key.encode(), self.etag, condition, self._if_match or "", self._milliseconds(), notes, size]
+    def _said(self, size: int) -> bytes:
+        """Return all that a script is told of the put, in one word."""
+        condition = "-" if self._if_absent else ""
+        if self._if_match is not None:  # what is none of our etags is that of no object
+            condition = f"={self._if_match if _ETAG.fullmatch(self._if_match) else '?'}"
+        return f"{self.etag} {condition} {self._milliseconds()} {size} {noted(self._attributes)}".encode()
 
     def _given(self, ttl: float | timedelta | None) -> timedelta | None:
         """Return how long the object lives, by the words that an `ExpiringStore` has for it too."""

@@ -48,8 +48,8 @@ _DISMISS = f"""
 local function space_of(index)
   return string.sub(index, 1, -1 - #':keys')
 end
-local function dismiss(space, name)
-  local info = redis.call('HMGET', name, 'etag', 'size')
+local function dismiss(space, name, known)
+  local info = known or redis.call('HMGET', name, 'etag', 'size')
   if info[1] and tonumber(info[2]) > {CHUNK} and redis.call('EXISTS', space .. ':r:' .. info[1]) == 1 then
     redis.call('RENAME', name, space .. ':v:' .. info[1])
     redis.call('PEXPIRE', space .. ':v:' .. info[1], {LEASE})
@@ -69,35 +69,49 @@ local function forget_some(index, start)
 end
 """
 
-_WRITE = (
+_JUDGE = (
     _NOW
     + _INDEX
     + _DISMISS
     + """
--- KEYS: object, index, draft. ARGV: name, etag, '' or 'absent' or 'match', the etag to match, milliseconds to live
--- or '', attributes or '', size; the bytes, or the number of chunks that the draft has
-local current = redis.call('HGET', KEYS[1], 'etag')
-if current == ARGV[2] then return {'done'} end
-if ARGV[3] == 'absent' and current or ARGV[3] == 'match' and current ~= ARGV[4] then return {'refused', current} end
+-- KEYS: object, index, draft. ARGV: what is said of the put; the bytes, or the number of chunks that the draft has.
+-- It is said in one word, because each costs a client time: etag, then '' or '-' for a creation or '=' and the etag to
+-- match, milliseconds to live or '', size, attributes or ''
+local etag, condition, life, size, attributes = string.match(ARGV[1], '^(%x+) (%S*) (%d*) (%d+) (.*)$')
+local found = redis.call('HMGET', KEYS[1], 'etag', 'size')
+local current = found[1]
+if current == etag then return {'done'} end
+if condition == '-' and current or string.sub(condition, 1, 1) == '=' and current ~= string.sub(condition, 2) then
+  return {'refused', current}
+end
 """
 )
 
-_DESCRIBE = """
-redis.call('HSET', KEYS[1], 'etag', ARGV[2], 'size', ARGV[7], 'modified', now())
-if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'attributes', ARGV[6]) end
-if ARGV[5] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
-if new then forget_some(KEYS[2], string.sub(KEYS[1], 1, -1 - #ARGV[1])) end
+_REPLACE = """
+local space = space_of(KEYS[2])
+local start = space .. ':o:'
+local new = redis.call('ZADD', KEYS[2], 0, string.sub(KEYS[1], #start + 1)) == 1
+dismiss(space, KEYS[1], found)
+"""
+
+_FINISH = """
+if attributes ~= '' then redis.call('HSET', KEYS[1], 'attributes', attributes) end
+if life ~= '' then redis.call('PEXPIRE', KEYS[1], life) end
+if new then forget_some(KEYS[2], start) end
 return {'done'}
 """
 
 PUT = Script(
-    _WRITE
+    _JUDGE
+    + _REPLACE
     + """
-local new = redis.call('ZADD', KEYS[2], 0, ARGV[1]) == 1
-dismiss(space_of(KEYS[2]), KEYS[1])
-if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], '0', ARGV[8]) end
+if size == '0' then
+  redis.call('HSET', KEYS[1], 'etag', etag, 'size', size, 'modified', now())
+else
+  redis.call('HSET', KEYS[1], '0', ARGV[2], 'etag', etag, 'size', size, 'modified', now())
+end
 """
-    + _DESCRIBE
+    + _FINISH
 )
 
 #: Add a chunk to a draft, which is gone by itself when nobody goes on with it.
@@ -108,15 +122,15 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """)
 
 PUBLISH = Script(
-    _WRITE
+    _JUDGE
+    + "if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[2]) then return {'lost'} end"
+    + _REPLACE
     + """
-if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[8]) then return {'lost'} end
-local new = redis.call('ZADD', KEYS[2], 0, ARGV[1]) == 1
-dismiss(space_of(KEYS[2]), KEYS[1])
 redis.call('RENAME', KEYS[3], KEYS[1])
 redis.call('PERSIST', KEYS[1])
+redis.call('HSET', KEYS[1], 'etag', etag, 'size', size, 'modified', now())
 """
-    + _DESCRIBE
+    + _FINISH
 )
 
 MOVE = Script(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
@@ -54,16 +55,16 @@ class Session:
         self._closed = False
         self._pool: Any = None
         if client is None:
-            self._pool = redis.BlockingConnectionPool.from_url(
+            self._pool = redis.ConnectionPool.from_url(
                 url,
-                max_connections=CONNECTIONS,
-                timeout=None,  # for a free connection: those who have one are held to their time
                 socket_connect_timeout=patience.connect,
                 socket_timeout=patience.read,
                 retry=_no_retries(),  # we try again ourselves, and know what may be tried twice
             )
             client = redis.Redis(connection_pool=self._pool)
         self._client = client
+        # redis-py's own pool that waits sets a timer for every call; those who have a connection are held to their time
+        self._turns = asyncio.Semaphore(CONNECTIONS) if self._pool is not None else nullcontext()
         self._options: dict[str, object] = {NEVER_DECODE: []}  # a client may be set to decode what it reads
 
     def check(self) -> None:
@@ -132,12 +133,13 @@ class Session:
         """
         from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
-        self.check()
         try:
-            try:
-                return await self._client.execute_command(*_words(command), **self._options)
-            except NoScriptError:
-                return await self._client.execute_command(*_words(command, whole=True), **self._options)
+            async with self._turns:
+                self.check()
+                try:
+                    return await self._client.execute_command(*_words(command), **self._options)
+                except NoScriptError:
+                    return await self._client.execute_command(*_words(command, whole=True), **self._options)
         except (RedisError, RedisClusterException, OSError) as cause:
             raise error_of(cause, key, self._store) from cause
 
@@ -145,14 +147,14 @@ class Session:
         """Return the answer to each command, or its error as a value, after a single attempt at all of them at once."""
         from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
-        self.check()
         if len(commands) == 1:
             try:
                 return [await self.once(commands[0])]
             except StorageError as error:
                 return [error]
         try:
-            async with self._client.pipeline(transaction=False) as pipeline:
+            async with self._turns, self._client.pipeline(transaction=False) as pipeline:
+                self.check()
                 for command in commands:
                     pipeline.execute_command(*_words(command), **self._options)
                 answers: list[Any] = await pipeline.execute(raise_on_error=False)

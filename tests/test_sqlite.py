@@ -366,6 +366,23 @@ async def test_children_are_found_without_reading_what_lies_below_them(store: Sq
     assert len(statements) <= 4
 
 
+async def test_keys_are_read_from_the_index_alone(store: SqliteStore, path: Path) -> None:
+    """A listing comes in pages, each one query, which neither sorts nor touches an object."""
+    await store.put_many({f"{number:05}": b"" for number in range(2500)})
+    found: list[str] = []
+
+    async def listing() -> None:
+        found.extend([key async for key in store.keys("0", start_after="00001")])
+
+    statements = await traced(store, listing)
+
+    assert [f"{number:05}" for number in range(2, 2500)] == found
+    assert 4 == len(statements)
+    for statement in statements:
+        ((*_, plan),) = sql(path, f"EXPLAIN QUERY PLAN {statement}")
+        assert plan.startswith("SEARCH objects USING COVERING INDEX")
+
+
 # -- large objects ---------------------------------------------------------------------------------------------------
 
 

@@ -181,19 +181,20 @@ class SqliteStore(ObjectStore):
     # -- many objects ------------------------------------------------------------------------------------------------
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        async for (name,) in self._rows("key", prefix, start_after):
-            yield name.decode()
+        async for page in self._pages("key", prefix, start_after):
+            for (name,) in page:
+                yield name.decode()
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        async for name, *described in self._rows(f"key, {rows.INFO}", prefix, start_after):
-            yield rows.info_of(name.decode(), *described)
+        async for page in self._pages(f"key, {rows.INFO}", prefix, start_after):
+            for name, *described in page:
+                yield rows.info_of(name.decode(), *described)
 
-    async def _rows(self, columns: str, prefix: str, start_after: str) -> AsyncIterator[tuple[Any, ...]]:
-        """Yield rows whose first column is the key."""
+    async def _pages(self, columns: str, prefix: str, start_after: str) -> AsyncIterator[list[tuple[Any, ...]]]:
+        """Yield lists of rows whose first column is the key; nothing is open between two of them."""
         lower, upper = rows.bounds(prefix, start_after)
         while found := await self._opened().reader.run(rows.page, columns, lower, upper, PAGE):
-            for row in found:
-                yield row
+            yield found
             lower = found[-1][0] + b"\0"
 
     async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:

@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from storage.conditions import judge
@@ -53,8 +53,6 @@ INFO = "etag, size, modified, attributes"
 
 #: Bytes that one transaction of `clear` or `delete_chunks` frees: how long it keeps other writers out (some 20 ms).
 FREED = 8 << 20
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _INSERT = """
 INSERT INTO objects (key, etag, size, modified, attributes, version, data) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -278,7 +276,7 @@ def clear(db: sqlite3.Connection, lower: bytes, upper: bytes, limit: int) -> byt
 
 def info_of(key: str, etag: str, size: int, modified: int, attributes: str) -> ObjectInfo:
     """Return the description of an object from its columns `INFO`."""
-    when = _EPOCH + timedelta(microseconds=modified // 1000)
+    when = datetime.fromtimestamp(modified // 1000 / 1e6, UTC)  # to the microsecond, in which a float of it is exact
     return ObjectInfo(key, size, etag, when, _attributes(attributes))
 
 

@@ -19,7 +19,7 @@ from storage.keys import check_key
 from storage.reader import BytesReader, ObjectReader
 from storage.stores import sqlite_rows as rows
 from storage.stores.sqlite_batches import JOBS, WEIGHT, Batches, Writer, commit, finder
-from storage.stores.sqlite_connection import Connection, unbroken
+from storage.stores.sqlite_connection import Connection, each_named, named, unbroken
 from storage.stores.sqlite_schema import CHUNK, prepare, prepare_reader
 from storage.stores.sqlite_versions import ChunkReader, Leases, put_stream
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
@@ -95,9 +95,9 @@ class SqliteStore(ObjectStore):
         session = self._opened()
         check_key(key, self)
         if byte_range is None:
-            row = await session.contents.run(key.encode())
+            row = await named(key, session.contents.run(key.encode()))
         else:
-            row = await session.reader.run(rows.part, key, byte_range)
+            row = await named(key, session.reader.run(rows.part, key, byte_range))
         if row is None:
             raise KeyNotFoundError(key, store=self)
         data: bytes | None = row[1]
@@ -124,24 +124,24 @@ class SqliteStore(ObjectStore):
         target = rows.Target(key, kept, if_absent, if_match, session.store)
         content = data if is_stream(data) else as_bytes(data)
         if not isinstance(content, bytes) or len(content) > CHUNK:
-            return await put_stream(session.writer, session.leases, target, content)
-        etag: str = await session.writer.run(partial(rows.put, target=target, data=content), len(content))
+            return await named(key, put_stream(session.writer, session.leases, target, content))
+        etag: str = await named(key, session.writer.run(partial(rows.put, target=target, data=content), len(content)))
         return etag
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         session = self._opened()
         check_key(key, self)
-        await session.writer.run(partial(rows.delete, key=key, if_match=if_match, store=session.store))
+        await named(key, session.writer.run(partial(rows.delete, key=key, if_match=if_match, store=session.store)))
 
     async def exists(self, key: str) -> bool:
         session = self._opened()
         check_key(key, self)
-        return await session.infos.run(key.encode()) is not None
+        return await named(key, session.infos.run(key.encode())) is not None
 
     async def head(self, key: str) -> ObjectInfo:
         session = self._opened()
         check_key(key, self)
-        row = await session.infos.run(key.encode())
+        row = await named(key, session.infos.run(key.encode()))
         if row is None:
             raise KeyNotFoundError(key, store=self)
         return rows.info_of(key, *row[1:])
@@ -153,7 +153,7 @@ class SqliteStore(ObjectStore):
     async def _reading(self, key: str, byte_range: ByteRange | None) -> AsyncIterator[ObjectReader]:
         session = self._opened()
         name = check_key(key, self).encode()
-        found = await session.reader.run(rows.page, f"{rows.INFO}, data, version", name, name + b"\0", 1)
+        found = await named(key, session.reader.run(rows.page, f"{rows.INFO}, data, version", name, name + b"\0", 1))
         if not found:
             raise KeyNotFoundError(key, store=self)
         *described, data, version = found[0]
@@ -175,7 +175,7 @@ class SqliteStore(ObjectStore):
         check_key(source, self)
         check_key(target, self)
         to = rows.Target(target, {}, if_absent, None, session.store)
-        etag: str = await session.writer.run(partial(work, source=source, target=to))
+        etag: str = await named(target, session.writer.run(partial(work, source=source, target=to)))
         return etag
 
     # -- many objects ------------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ class SqliteStore(ObjectStore):
         weight = sum(map(len, items.values()))
         put = partial(rows.put_many, items=[(key, data, {}) for key, data in items.items()])
         etags = await outcome(self._opened().writer.run(put, weight))
-        return dict.fromkeys(items, etags) if isinstance(etags, StorageError) else dict(zip(items, etags, strict=True))
+        return each_named(items, etags) if isinstance(etags, StorageError) else dict(zip(items, etags, strict=True))
 
     async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
         return await self._opened().reader.run(rows.find_small, [key.encode() for key in keys])
@@ -280,7 +280,8 @@ class SqliteStore(ObjectStore):
         async for page in pages(stream(keys), JOBS):
             taken = [key for key in page if self._takes(key, results)]
             failure = await outcome(self._opened().writer.run(partial(rows.delete_many, keys=taken)))
-            results.update(dict.fromkeys(taken, failure))
+            if failure is not None:
+                results.update(each_named(taken, failure))
         return checked(results, self, raise_errors)
 
     def _takes(self, key: str, results: dict[str, Any]) -> bool:

@@ -6,14 +6,13 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from copy import copy
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from storage.errors import StorageError
 from storage.offload import settled
 from storage.stores import sqlite_rows as rows
-from storage.stores.sqlite_connection import Connection
+from storage.stores.sqlite_connection import Connection, copied
 
 __all__ = ["JOBS", "WEIGHT", "Batches", "Work", "Writer", "commit", "finder"]
 
@@ -119,7 +118,7 @@ class Batches(Generic[Q, R]):
                 except asyncio.CancelledError:
                     pass  # asyncio.run is ending: the thread is done all the same, and its callers are told so
                 except Exception as failure:
-                    results = [_copied(failure) for _ in requests]
+                    results = [copied(failure) for _ in requests]
                 self._hand_over(results)
                 self._over()
         finally:
@@ -153,13 +152,6 @@ class Batches(Generic[Q, R]):
                 future.set_result(result)
         for caller in held:
             caller.set_result(None)
-
-
-def _copied(failure: Exception) -> Exception:
-    """Return a copy of the error of a whole batch: each caller may say in it which key is meant."""
-    error = copy(failure)
-    error.__cause__ = failure.__cause__
-    return error
 
 
 def _nothing(db: sqlite3.Connection) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from copy import copy
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from storage.errors import (
@@ -22,10 +23,11 @@ from storage.offload import settled
 if TYPE_CHECKING:
     import aiosqlite
 
-__all__ = ["Connection", "unbroken"]
+__all__ = ["Connection", "copied", "each_named", "named", "unbroken"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
 
 #: Compiled statements that a connection keeps: the store's 30 or so, and those of some 40 numbers of keys in a query.
 STATEMENTS = 256
@@ -132,6 +134,28 @@ _KINDS: dict[int, tuple[type[StorageError], str]] = {
     sqlite3.SQLITE_CORRUPT: (CorruptObjectError, "the database is damaged"),
     sqlite3.SQLITE_NOTADB: (CorruptObjectError, "the file is not an SQLite database"),
 }
+
+
+async def named(key: str, work: Awaitable[T]) -> T:
+    """Return what *work* gives; its errors say that they are about *key*, unless they name another."""
+    try:
+        return await work
+    except StorageError as error:
+        if error.key is None:
+            error.about(key)
+        raise
+
+
+def copied(error: E) -> E:
+    """Return a copy of the error of a whole batch: each caller may say in it which key is meant."""
+    another = copy(error)
+    another.__cause__ = error.__cause__
+    return another
+
+
+def each_named(keys: Iterable[str], error: StorageError) -> dict[str, Any]:
+    """Return the error of a whole batch once for each of its keys, which it names."""
+    return {key: copied(error).about(key) for key in keys}
 
 
 def _thread_of(connection: aiosqlite.Connection) -> threading.Thread:

@@ -22,7 +22,7 @@ from storage.errors import CorruptObjectError, StorageError, StoreClosedError, S
 from storage.reader import SeekableReader
 from storage.stores import sqlite_rows as rows
 from storage.stores.sqlite_batches import Writer
-from storage.stores.sqlite_connection import Connection
+from storage.stores.sqlite_connection import Connection, named
 from storage.stores.sqlite_schema import CHUNK, LEASE
 from storage.types import ByteRange, Data, ObjectInfo
 
@@ -169,7 +169,7 @@ class ChunkReader(SeekableReader):
         return b"".join(pieces)
 
     async def _chunk(self, number: int) -> bytes:
-        data, current = await self._connection.run(rows.read_chunk, self._version, number)
+        data, current = await named(self.info.key, self._connection.run(rows.read_chunk, self._version, number))
         if data is not None and len(data) == min(self.info.size - number * CHUNK, CHUNK):
             return data
         if current:

@@ -118,8 +118,23 @@ class Archive:
             else:
                 self.objects[key] = Found(self._file, entry)
         self._changed = end.stop != size  # whether the file ends in something else than its directory
+        self._synced = end.stop
+        self._doubtful = self._changed
         if self._changed and self._sync:
-            self._file.sync()  # what was found may not be on the disk yet, and is about to be shown
+            self._renew()  # what was found may not be on the disk yet, and is about to be shown
+            self._file.sync()
+            self._synced, self._doubtful = self._end, False
+
+    def _renew(self) -> None:
+        """
+        Write what is not known to be on the disk once more, if a sync of it may have failed.
+
+        The system says once that bytes did not get to the disk. Then it takes them for written, and the next sync, also
+        that of another process, for a success.
+        """
+        if self._doubtful:
+            for start in range(self._synced, self._end, CHUNK):
+                self._file.write(self._file.read(min(CHUNK, self._end - start), start), start)
 
     def _records(self) -> Iterator[tuple[str, Entry]]:
         """Yield our records from `_end` on, which moves behind each, up to the first that is not whole."""
@@ -230,6 +245,7 @@ class Archive:
                 end = self._write_one(change, pending, end)
             if self._sync and end > self._end:
                 self._file.sync()
+                self._synced = end
         except BaseException as error:
             for change in batch:
                 if change.error is None:
@@ -282,8 +298,11 @@ class Archive:
         """Write the directory, if anything has changed: other programs can read the archive then."""
         with self._writing:
             if self._changed and not self._closed:
+                self._check_there()
+                self._renew()
+                self._doubtful = True
                 self._end = self._finish(self._file, self._end, chain(self._others, self.objects.values()))
-                self._changed = False
+                self._synced, self._doubtful, self._changed = self._end, False, False
 
     def compact(self) -> None:
         """
@@ -311,6 +330,7 @@ class Archive:
                 os.unlink(self._draft)
                 raise
             self._file, self._end, self._changed = draft, end, False
+            self._synced, self._doubtful = end, False
             self._others = [found for key, found in moved if key is None]
             self.objects.update((key, found) for key, found in moved if key is not None)  # the same keys, moved
             sync_directory(self.directory)
@@ -329,3 +349,8 @@ class Archive:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosedError("the store was closed meanwhile")
+        self._check_there()
+
+    def _check_there(self) -> None:
+        if not os.fstat(self._file.descriptor).st_nlink:
+            raise StoreUnavailableError(f"{self._path} was deleted or replaced under the open store: open it anew")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from storage.backoff import full_jitter, pause
 from storage.durations import seconds
 from storage.errors import StorageError
 
-__all__ = ["Patience", "Progressing"]
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["Patience", "Progressing", "trusting"]
 
 T = TypeVar("T")
 
@@ -86,3 +89,10 @@ class Progressing:
     def rest(self) -> None:
         """Let no time pass until the next `step`: it is not the other side that is waited for."""
         self._limit.reschedule(None)
+
+
+def trusting(ca_bundle: str | None) -> ssl.SSLContext | bool:
+    """Return, for aiohttp, the certificates to trust: those of a file, or those that the system does."""
+    import ssl
+
+    return True if ca_bundle is None else ssl.create_default_context(cafile=ca_bundle)

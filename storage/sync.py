@@ -947,6 +947,7 @@ class HttpStore(ObjectStore):
             many ignore them, nginx among them, so ``"off"`` refuses conditions.
         listing: ``"autoindex"`` where the server lists directories as nginx does with ``autoindex_format json``; None
             where it does not, and `keys` raises `UnsupportedOperationError`.
+        ca_bundle: a file with the certificates to trust, for a server with one of its own.
         connect_timeout: seconds, or a timedelta, until a connection must be there.
         read_timeout: seconds without any progress until an attempt is given up, uploads included.
         retry_timeout: seconds within which attempts are begun, all those of one call together.
@@ -965,6 +966,7 @@ class HttpStore(ObjectStore):
         writable: bool = False,
         conditions: Literal["trust", "off"] = "off",
         listing: Literal["autoindex"] | None = None,
+        ca_bundle: str | None = None,
         connect_timeout: float | timedelta = 5,
         read_timeout: float | timedelta = 20,
         retry_timeout: float | timedelta = 60,
@@ -980,6 +982,7 @@ class HttpStore(ObjectStore):
             writable=writable,
             conditions=conditions,
             listing=listing,
+            ca_bundle=ca_bundle,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             retry_timeout=retry_timeout,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
-import aiohttp
 import pytest
 from certificates import Certificate
 from server_nginx import Nginx, nginx_server
@@ -72,12 +71,10 @@ class TestNginx(StoreConformance):
         kind, self.view = request.param
         self.root = nginx.objects
         self.url, self.options = nginx.url, self.kinds[kind]
-        async with AsyncExitStack() as opened:
-            if self.view == "tls":
-                connector = aiohttp.TCPConnector(limit=0, ssl=certificate.trusted())
-                session = await opened.enter_async_context(aiohttp.ClientSession(connector=connector))
-                self.url, self.options = nginx.tls_url, {**self.options, "session": session}
-            yield await opened.enter_async_context(self.another_one())
+        if self.view == "tls":
+            self.url, self.options = nginx.tls_url, {**self.options, "ca_bundle": str(certificate.authority)}
+        async with self.another_one() as store:
+            yield store
         for path in list(nginx.objects.iterdir()):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

@@ -11,12 +11,15 @@ import pytest
 from certificates import Certificate
 from server_nginx import Nginx, nginx_server
 
+import storage.sync
 from storage import (
     ByteRange,
+    ConfigError,
     FilesystemStore,
     HttpStore,
     KeyNotFoundError,
     PermissionDeniedError,
+    StoreUnavailableError,
     UnsupportedOperationError,
     copy_store,
     sync_stores,
@@ -38,6 +41,18 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) ->
         for path in server.objects.rglob("*"):
             os.utime(path, (THEN, THEN))
         yield server
+
+
+async def test_certificate_must_be_trusted(nginx: Nginx, certificate: Certificate) -> None:
+    """One that nobody has vouched for is refused; without `await` it is the same."""
+    async with HttpStore(nginx.tls_url, retry_timeout=0) as store:
+        with pytest.raises(StoreUnavailableError, match="Certificate"):
+            await store.get("table.csv")
+
+    with storage.sync.HttpStore(nginx.tls_url, ca_bundle=str(certificate.authority)) as trusting:
+        assert TEXT == trusting.get("table.csv")
+    with pytest.raises(ConfigError, match="leave out ca_bundle"):
+        HttpStore(nginx.tls_url, ca_bundle=str(certificate.authority), session=object())
 
 
 async def test_password_is_asked_for(nginx: Nginx) -> None:

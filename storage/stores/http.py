@@ -15,7 +15,7 @@ from storage import defaults
 from storage.base import ObjectStore
 from storage.conditions import check_conditions
 from storage.errors import ConfigError, StorageError, StoreClosedError, UnsupportedOperationError
-from storage.network import Patience
+from storage.network import Patience, trusting
 from storage.reader import ObjectReader
 from storage.stores.http_listing import walk
 from storage.stores.http_reading import Reading
@@ -54,6 +54,7 @@ class HttpStore(ObjectStore):
             many ignore them, nginx among them, so ``"off"`` refuses conditions.
         listing: ``"autoindex"`` where the server lists directories as nginx does with ``autoindex_format json``; None
             where it does not, and `keys` raises `UnsupportedOperationError`.
+        ca_bundle: a file with the certificates to trust, for a server with one of its own.
         connect_timeout: seconds, or a timedelta, until a connection must be there.
         read_timeout: seconds without any progress until an attempt is given up, uploads included.
         retry_timeout: seconds within which attempts are begun, all those of one call together.
@@ -72,6 +73,7 @@ class HttpStore(ObjectStore):
         writable: bool = False,
         conditions: Literal["trust", "off"] = "off",
         listing: Literal["autoindex"] | None = None,
+        ca_bundle: str | None = None,
         connect_timeout: float | timedelta = 5,
         read_timeout: float | timedelta = 20,
         retry_timeout: float | timedelta = 60,
@@ -81,6 +83,8 @@ class HttpStore(ObjectStore):
             raise ValueError(f"conditions is 'trust' or 'off', not {conditions!r}")
         if listing not in ("autoindex", None):
             raise ValueError(f"listing is 'autoindex' or None, not {listing!r}")
+        if ca_bundle is not None and session is not None:
+            raise ConfigError("a session trusts what it trusts: leave out ca_bundle")
         address = Address.parse(base_url)
         if address.username is not None or address.password is not None:
             if username is not None or password is not None:
@@ -95,6 +99,7 @@ class HttpStore(ObjectStore):
         self._headers = _headers_of(headers, token, username, password)
         self._keys = Keys(address.path, writable, listing is not None)
         self._patience = Patience(connect_timeout, read_timeout, retry_timeout)
+        self._ca_bundle = ca_bundle
         self._given = session
         self._opened: _Opened | None = None
 
@@ -106,7 +111,15 @@ class HttpStore(ObjectStore):
     # -- life cycle --------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        session = Session(self._address.origin, self._headers, self._patience, self.redirects, self._given, repr(self))
+        session = Session(
+            self._address.origin,
+            self._headers,
+            self._patience,
+            self.redirects,
+            self._given,
+            trusting(self._ca_bundle),
+            repr(self),
+        )
         reading = Reading(session, self._keys, self._patience, repr(self))
         self._opened = _Opened(session, reading, Writing(session, self._keys, self._patience, reading, repr(self)))
 

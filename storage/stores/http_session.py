@@ -13,6 +13,8 @@ from storage.network import Patience, Progressing
 from storage.stores.http_answers import foreign
 
 if TYPE_CHECKING:
+    import ssl
+
     import aiohttp
     from yarl import URL
 
@@ -145,6 +147,7 @@ class Session:
         patience: how long to wait.
         redirects: whether reads follow them.
         given: a session of the caller's, which stays open; None to make one.
+        trust: the certificates that one trusts.
         store: what errors say they come from.
     """
 
@@ -155,6 +158,7 @@ class Session:
         patience: Patience,
         redirects: bool,
         given: aiohttp.ClientSession | None,
+        trust: ssl.SSLContext | bool,
         store: str,
     ) -> None:
         try:
@@ -171,7 +175,7 @@ class Session:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=patience.connect, sock_read=patience.read)
         self._given = given
         self._session = given or aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+            connector=aiohttp.TCPConnector(limit=0, ssl=trust), cookie_jar=aiohttp.DummyCookieJar()
         )
         self._turns = asyncio.Semaphore(CALLS)
 

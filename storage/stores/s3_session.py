@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from storage.errors import PermissionDeniedError
-from storage.network import Patience
+from storage.network import Patience, trusting
 from storage.stores.s3_client import ClientBucket
 from storage.stores.s3_credentials import finding_credentials
 
@@ -111,7 +110,7 @@ class Session:
                 connector=aiohttp.TCPConnector(
                     limit=0,  # LeanBucket counts: an open reader must not keep others from their connection
                     limit_per_host=0,
-                    ssl=_trusting(account.ca_bundle or boto.get_config_variable("ca_bundle")),
+                    ssl=trusting(account.ca_bundle or boto.get_config_variable("ca_bundle")),
                 ),
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=self._patience.connect, sock_read=self._patience.read
@@ -159,11 +158,6 @@ def _models(boto: Any) -> Any:
 
 
 _SHARED: dict[str, Any] = {}
-
-
-def _trusting(ca_bundle: str | None) -> ssl.SSLContext | bool:
-    """Return the certificates to trust: those of a file, or those that the system does."""
-    return True if ca_bundle is None else ssl.create_default_context(cafile=ca_bundle)
 
 
 def _without_expect(request: Any, **kwargs: Any) -> None:

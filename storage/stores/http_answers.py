@@ -149,7 +149,9 @@ def foreign(key: str, store: object) -> Iterator[None]:
         yield
     except aiohttp.ClientSSLError as cause:
         raise StorageError(
-            f"no encrypted connection can be made: {type(cause).__name__}", key=key, store=store
+            f"no encrypted connection can be made: {type(cause).__name__}; ca_bundle= names certificates to trust",
+            key=key,
+            store=store,
         ) from cause
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as cause:
         raise StorageError("the server redirects to what is no URL", key=key, store=store) from cause

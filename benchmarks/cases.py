@@ -49,7 +49,7 @@ class Case:
         tasks: that share the work; threads where nothing is awaited.
         face: ``await`` or ``sync``.
         loop: ``asyncio`` or ``uvloop``.
-        objects: how many there are; by default some hundred, fewer where they are large, 10 000 to list.
+        objects: how many there are; by default some hundred, fewer where they are large, thousands to list.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class Case:
     def count(self) -> int:
         """How many objects there are; more than tasks, which would wait for each other at the same one."""
         if self.operation == "keys":
-            return self.objects or 10_000
+            return self.objects or (2_000 if self.kind == "s3" else 10_000)
         if self.size > 16 << 20:
             return self.objects or max(2, self.tasks)
         return self.objects or max(200 if self.size <= 64 << 10 else 16, 2 * self.tasks)
@@ -147,6 +147,7 @@ class _Given:
         self._case, self._session, self._server, self._work = case, session, server, work
         self._objects = _objects(case, plan)
         self._tasks = min(case.tasks, 8) if plan.quick else case.tasks
+        self._filled = case.kind == "file"  # by `_prepare`
 
     def contender(self, side: Side, opened: ExitStack) -> Contender | None:
         """Open a side and return its contender; None where it has no call for the operation."""
@@ -155,8 +156,9 @@ class _Given:
         calls = self._enter(side, opened, "shared" if reads and case.kind == "file" else "own")
         target = self._enter(side, opened, "target", 1) if case.operation == "copy_store" else None
         made = contender(case.operation, Opened(side, calls, objects, self._tasks, target), case.loop)
-        if made is not None and case.kind != "file":  # whose objects are there
+        if made is not None and not self._filled:
             self._session.done(case.loop, filled(side, calls, objects)())
+            self._filled = case.kind == "s3"  # in the same bucket for all
         return made
 
     def _enter(self, side: Side, opened: ExitStack, use: str, number: int = 0) -> Calls:

@@ -56,7 +56,8 @@ def _table(head: list[str], rows: list[list[str]]) -> Iterator[str]:
 def _machine(measured: Run) -> Iterator[str]:
     about = measured["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    yield f"Measured on {about['cores']} cores, {about['system']}, {about['python']}; {packages}."
+    load = f" (load {about['load']} before it began)" if about.get("load") else ""
+    yield f"Measured on {about['cores']} cores{load}, {about['system']}, {about['python']}; {packages}."
 
 
 def _promises(measured: Run) -> Iterator[str]:
@@ -132,11 +133,10 @@ def _decorators(measured: Run) -> Iterator[str]:
     """What each decorator adds, and the wrapper of py-key-value that does the same."""
     added: dict[str, dict[str, str]] = {"get": {}, "put": {}}
     for record in measured["results"]:
-        if record["comparison"].startswith("decorated "):
-            for result in record["results"]:
-                if result["added"] is not None:
-                    operation = record["comparison"].split()[1]
-                    added[operation][result["contender"]] = amount("added", result["added"])
+        for operation, found in added.items():
+            if record["comparison"].startswith(f"decorated {operation}"):
+                adding = [result for result in record["results"] if result["added"] is not None]
+                found.update({result["contender"]: amount("added", result["added"]) for result in adding})
     names = dict.fromkeys([*added["get"], *added["put"]])
     peers = {name[name.index("(") + 1 : -1]: name for name in names if "(" in name}
     rows = []

@@ -25,6 +25,7 @@ def machine() -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,  # of others, before it began
         "packages": dict(_versions()),
     }
 
@@ -32,7 +33,8 @@ def machine() -> dict[str, Any]:
 def heading(about: dict[str, Any]) -> str:
     """Return what is said before the first table."""
     return (
-        f"{about['python']}, {about['system']}, {about['cores']} cores; medians of rounds in turns, for one operation\n"
+        f"{about['python']}, {about['system']}, {about['cores']} cores, load {about['load']} before it began\n"
+        "medians of rounds in turns, for one operation\n"
         "CPU: of all threads of this process, servers apart; ratio: so many times as fast is the first"
     )
 

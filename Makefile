@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 ACTIVE = PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers format lint types fresh test bench smoke docs sync schema demo vet check clean
+.PHONY: help install servers format lint types fresh test bench figures smoke docs sync schema demo vet check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ fresh: $(VENV)/.dev  ## see whether storage/sync.py and the schema are what `mak
 
 bench: $(VENV)/.bench  ## measure, beside peers and the limit, in some ten minutes, and keep the numbers in bench.json
 	$(BIN)/python -m benchmarks --json bench.json
+
+figures: $(VENV)/.bench  ## write the figures of README.md and docs/performance.md, from what `make bench` measured
+	$(BIN)/python -m benchmarks --read bench.json --pages
 
 smoke: $(VENV)/.dev  ## run every benchmark for a moment
 	$(BIN)/python -m benchmarks --smoke

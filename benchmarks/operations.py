@@ -12,7 +12,10 @@ from typing import Any
 from benchmarks.harness import Contender, Work
 from benchmarks.sides import Calls, Side
 
-__all__ = ["OPERATIONS", "Opened", "contender", "each", "filled"]
+__all__ = ["NO_SUCH_CALL", "OPERATIONS", "Opened", "contender", "each", "filled"]
+
+#: How the note of a side begins that has no call for many objects.
+NO_SUCH_CALL = "no such call"
 
 #: One call on an object, with its key and whatever belongs to it.
 Call = Callable[..., Any]
@@ -126,7 +129,7 @@ class Opened:
     ) -> Contender:
         """Return the contender that has no call for all objects, and does so many at once as there are tasks."""
         workers = "threads" if self.side.face == "sync" else "tasks"
-        less = f"no such call: {name} in {f'{self.tasks} {workers}' if self.tasks > 1 else 'turn'}"
+        less = f"{NO_SUCH_CALL}: {name} in {f'{self.tasks} {workers}' if self.tasks > 1 else 'turn'}"
         work = each(call, things, self.tasks, self.side.face)
         return Contender(work=work, step=len(self.objects), before=before, less=less)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.operations import NO_SUCH_CALL
 from benchmarks.plot import plot
 from benchmarks.report import amount
 
@@ -89,12 +90,20 @@ def _kind(kind: str, face: str) -> Callable[[Run], Iterator[str]]:
             cells = {result["contender"]: _both(result) for result in record["results"]}
             rows.append([record["comparison"].removeprefix(f"{kind} "), *(cells.get(side, "") for side in sides)])
         yield from _table(["", *sides], rows)
-        notes = dict.fromkeys((result["contender"], result["less"]) for result in results if result["less"])
-        if notes:
-            yield ""
-            yield from (f"- {side}: {less}." for side, less in notes)
+        yield from _notes(results)
 
     return table
+
+
+def _notes(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield what each side does less; the page itself says what is done where one has no such call."""
+    notes: dict[str, dict[str, None]] = {}
+    for result in results:
+        parts = [part for part in result["less"].split("; ") if part and not part.startswith(NO_SUCH_CALL)]
+        notes.setdefault(result["contender"], {}).update(dict.fromkeys(parts))
+    if any(notes.values()):
+        yield ""
+        yield from (f"- {side}: {'; '.join(parts)}." for side, parts in notes.items() if parts)
 
 
 def _both(result: dict[str, Any]) -> str:

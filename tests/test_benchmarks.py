@@ -212,6 +212,53 @@ def test_tables_stand_between_their_marks() -> None:
     ) == pages.rewritten(text, run(ours=1e-6, peer=3e-6, limit=0.5e-6))
 
 
+def test_decorators_stand_beside_the_wrapper_that_does_the_same() -> None:
+    """What each adds to a get and to a put."""
+    measured = run(ours=1)
+    measured["results"] = [
+        {
+            "comparison": f"decorated {operation}, 100B",
+            "results": [
+                {"contender": name, "added": added}
+                for name, added in {
+                    "DictStore": None,
+                    "GzipStore": 2e-6,
+                    "ZstdStore": 4e-6,
+                    "Wrapper (GzipStore)": 3e-6,
+                }.items()
+            ],
+        }
+        for operation in ("get", "put")
+    ]
+
+    assert [
+        "| GzipStore | 2.00 us | 2.00 us | Wrapper | 3.00 us | 3.00 us |",
+        "| ZstdStore | 4.00 us | 4.00 us |  |  |  |",
+    ] == list(pages.TABLES["decorators"](measured))[2:]
+
+
+def test_a_kind_s_table_has_a_row_for_each_case_and_a_column_for_each_side() -> None:
+    """Wall time above CPU time; what a side does less stands below."""
+    measured = run(ours=1e-6, limit=2e-6)
+    measured["results"][0] |= {"comparison": "memory get, 100B", "kind": "memory", "face": "await"}
+    measured["results"][0]["results"][1]["less"] = "nothing is checked; no such call: get in turn"
+
+    assert [
+        "|  | ours | limit |",
+        "|---|---:|---:|",
+        "| get, 100B | 1.00 us<br>(1.00 us) | 2.00 us<br>(2.00 us) |",
+        "",
+        "- limit: nothing is checked.",
+    ] == list(pages.TABLES["memory await"](measured))
+
+
+def test_every_mark_of_a_page_has_a_table() -> None:
+    """A name that is misspelled would never be written again."""
+    marks = [match["name"] for page in pages.PAGES for match in pages._PART.finditer(page.read_text())]
+
+    assert set() == set(marks) ^ set(pages.TABLES)
+
+
 def test_the_plot_is_svg_with_a_bar_for_each_contender() -> None:
     """As wide as it is fast."""
     drawn = ElementTree.fromstring(plot(run(ours=1e-6, peer=2e-6)))

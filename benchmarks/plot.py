@@ -20,7 +20,7 @@ PANELS = {
     "s3 put, 4KiB, 32 tasks, await": "put into S3, 4 KiB, 32 tasks",
 }
 
-WIDTH, LEFT, BAR, LINE, GAP = 480, 175, 200, 19, 44
+WIDTH, LEFT, BAR, LINE, GAP = 500, 200, 200, 19, 44
 
 
 def plot(measured: dict[str, Any]) -> str:

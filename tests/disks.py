@@ -85,7 +85,8 @@ def disk(kind: str) -> Iterator[Disk]:
         pytest.skip(f"{command[0]} is not installed")
     # In memory, where there is such a place: a sync then costs what the file system does for it, and no disk's time.
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 3 * SIZE << 20
+    with tempfile.TemporaryDirectory(dir=memory if roomy else None) as place:
         image, root = Path(place, "image"), Path(place, "root")
         root.mkdir()
         with image.open("wb") as file:

@@ -160,6 +160,22 @@ def test_archive_is_synced_before_the_call_returns(tmp_path: Path) -> None:
     assert [*ALL, "a flush", "a compaction"] == seen.acknowledged
 
 
+def test_name_of_an_archive_that_a_killed_process_made_is_synced(tmp_path: Path) -> None:
+    """It was killed before it came to that, or somebody has put the file there a moment ago."""
+    seen = observed(
+        """
+made = os.open(root + "/a.zip", os.O_CREAT | os.O_RDWR)
+os.write(made, b"PK\\5\\6" + bytes(18))
+os.fsync(made)
+with ZipStore(root + "/a.zip") as store:
+    done("a put", store.put("k", b"v"))
+        """,
+        tmp_path,
+    )
+
+    assert ([], ["a put"]) == (seen.wrong, seen.acknowledged)
+
+
 @pytest.mark.parametrize("store", ["FilesystemStore(root", "HashdirStore(root, depth=0"])
 def test_delete_of_what_another_has_just_deleted_waits_for_the_disk_too(store: str, tmp_path: Path) -> None:
     """The other may not have come so far yet; that a durable delete returns means that the object stays away."""

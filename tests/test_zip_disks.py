@@ -13,9 +13,10 @@ from zips import read_by_zipfile
 
 import storage.sync
 from storage import StorageError, StoreUnavailableError
+from storage.stores import zip_archive
 from storage.stores.zip_archive import Archive
 from storage.stores.zip_content import Content
-from storage.stores.zip_file import OpenFile
+from storage.stores.zip_file import OpenFile, sync_directory
 from storage.stores.zip_format import EMPTY
 
 #: Bytes that a disk writes at once, and whole.
@@ -201,6 +202,32 @@ def test_opening_writes_again_what_a_killed_process_left(
     with storage.sync.ZipStore(left) as store:
         assert b"v" * 1000 == store.get("k")
         assert set(range(len(EMPTY), left.stat().st_size)) <= rewritten(recorder, since)
+
+
+def test_put_after_a_compaction_whose_last_sync_failed_syncs_the_new_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the old archive could come back after a power cut, without what was put into the new one."""
+    synced: list[str] = []
+
+    def failing(path: str) -> None:
+        raise OSError(errno.EIO, "the disk failed")
+
+    def syncing(path: str) -> None:
+        synced.append(path)
+        sync_directory(path)
+
+    with storage.sync.ZipStore(tmp_path / "a.zip") as store:
+        store.put("k", b"v")
+        with monkeypatch.context() as broken:
+            broken.setattr(zip_archive, "sync_directory", failing)
+            with pytest.raises(StorageError, match="error"):
+                store.compact()
+        monkeypatch.setattr(zip_archive, "sync_directory", syncing)
+        store.put("l", b"v")
+
+        assert [str(tmp_path)] == synced
+        assert ["k", "l"] == list(store.keys())
 
 
 @pytest.mark.parametrize("gone", [os.unlink, lambda path: os.replace(path.with_name("other"), path)])

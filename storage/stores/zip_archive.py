@@ -77,7 +77,7 @@ class Archive:
         self._queue: deque[Sequence[Change]] = deque()
         self._writing = threading.Lock()  # held over a write and its sync
         self.listing: Listing = Listing(self.objects)
-        self._closed = False
+        self._closed = self._named = False
         self._file = open_alone(self._path)
         try:
             with suppress(FileNotFoundError):
@@ -95,7 +95,7 @@ class Archive:
         if size < len(EMPTY) and EMPTY.startswith(self._file.read(size, 0)):
             size = self._file.write(EMPTY, 0)
             self._file.sync()
-            sync_directory(self.directory)
+            self._name()
         end = find_end(self._file.read, size)
         if end is None:
             raise CorruptObjectError(
@@ -135,6 +135,12 @@ class Archive:
         if self._doubtful:
             for start in range(self._synced, self._end, CHUNK):
                 self._file.write(self._file.read(min(CHUNK, self._end - start), start), start)
+
+    def _name(self) -> None:
+        """Wait until the archive's name is on the disk; whoever made the file may have been killed before."""
+        if not self._named:
+            sync_directory(self.directory)
+            self._named = True
 
     def _records(self) -> Iterator[tuple[str, Entry]]:
         """Yield our records from `_end` on, which moves behind each, up to the first that is not whole."""
@@ -245,6 +251,7 @@ class Archive:
                 end = self._write_one(change, pending, end)
             if self._sync and end > self._end:
                 self._file.sync()
+                self._name()
                 self._synced = end
         except BaseException as error:
             for change in batch:
@@ -302,6 +309,7 @@ class Archive:
                 self._renew()
                 self._doubtful = True
                 self._end = self._finish(self._file, self._end, chain(self._others, self.objects.values()))
+                self._name()
                 self._synced, self._doubtful, self._changed = self._end, False, False
 
     def compact(self) -> None:
@@ -330,10 +338,10 @@ class Archive:
                 os.unlink(self._draft)
                 raise
             self._file, self._end, self._changed = draft, end, False
-            self._synced, self._doubtful = end, False
+            self._synced, self._doubtful, self._named = end, False, False
             self._others = [found for key, found in moved if key is None]
             self.objects.update((key, found) for key, found in moved if key is not None)  # the same keys, moved
-            sync_directory(self.directory)
+            self._name()
 
     def _finish(self, file: OpenFile, start: int, everything: Iterable[Found]) -> int:
         """Write the directory of *everything* into *file* at *start*, and return where the archive ends then."""

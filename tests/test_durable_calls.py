@@ -52,7 +52,7 @@ class Model:
 
     Attributes:
         files: paths of files with bytes that are not on the disk.
-        directories: paths of those with names that are not.
+        names: paths that have come or gone, which their directories do not say on the disk.
         wrong: what should not have been: names given to such files, and acknowledgments too soon.
         acknowledged: what the program has said that is done.
     """
@@ -61,7 +61,7 @@ class Model:
         self._root = root
         self._known = {root}
         self.files: set[str] = set()
-        self.directories: set[str] = set()
+        self.names: set[str] = set()
         self.wrong: list[str] = []
         self.acknowledged: list[str] = []
 
@@ -80,7 +80,7 @@ class Model:
             self.files.add(paths[-1])
         elif call.name in SYNCS:
             self.files.discard(paths[0])
-            self.directories.discard(paths[0])
+            self.names = {name for name in self.names if os.path.dirname(name) != paths[0]}
         elif call.name == "openat":
             if "O_CREAT" in call.arguments:
                 self._name(paths[0])
@@ -92,32 +92,36 @@ class Model:
             self._rename(*paths)
         elif call.name == "rmdir" or "AT_REMOVEDIR" in call.arguments:
             self._known.discard(paths[0])  # it held nothing: whether it comes back is no matter
-            self.directories.discard(paths[0])
+            self.names = {name for name in self.names if os.path.dirname(name) != paths[0]}
         else:
             self._known.discard(paths[0])
             self.files.discard(paths[0])
-            self.directories.add(os.path.dirname(paths[0]))
+            self.names.add(paths[0])
 
     def _name(self, path: str) -> None:
         if path not in self._known:
             self._known.add(path)
-            self.directories.add(os.path.dirname(path))
+            self.names.add(path)
 
     def _rename(self, old: str, new: str) -> None:
         if old in self.files:
             self.wrong.append(f"{old} was not synced when it became {new}")
             self.files.add(new)
+        if f"{new}.key" in self.names:  # of a HashdirStore, which finds the object by it
+            self.wrong.append(f"the name of {new}.key was not synced before that of {new}")
         self._known.discard(old)
         self._known.add(new)
         self.files.discard(old)
-        self.directories |= {os.path.dirname(old), os.path.dirname(new)}
+        self.names |= {old, new}
 
     def _acknowledge(self, call: str) -> None:
         self.acknowledged.append(call)
-        for path in sorted(self.files | self.directories):
+        for path in sorted(self.files):
             self.wrong.append(f"{path} was not synced when {call} was acknowledged")
+        for path in sorted(self.names):
+            self.wrong.append(f"the name of {path} was not synced when {call} was acknowledged")
         self.files.clear()
-        self.directories.clear()
+        self.names.clear()
 
 
 def observed(program: str, place: Path, root: str = "") -> Model:

@@ -44,16 +44,6 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     _losses: ClassVar[frozenset[str]] = frozenset()
     _described_by: ClassVar[Callable[[Any, str], Awaitable[ObjectInfo]] | None] = None
 
-    #: Returns for every key the bytes and attributes of an object of up to `SMALL` bytes, and None for what is larger,
-    #: missing or in trouble; for classes that read many at once better than one by one.
-    _get_small: ClassVar[Callable[[Any, Sequence[str]], Awaitable[list[tuple[bytes, Attributes] | None]]] | None] = None
-
-    #: Puts every (key, bytes, attributes) and returns for each its etag or its error; for classes that write many at
-    #: once better than one by one.
-    _put_small: ClassVar[
-        Callable[[Any, Sequence[tuple[str, bytes, Attributes | None]]], Awaitable[list[str | StorageError]]] | None
-    ] = None
-
     #: The stores of `_parts`, while they are entered.
     _entered: AsyncExitStack | None = None
 
@@ -237,6 +227,20 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """Yield like `keys`, but the object's description instead of its key; an object gone meanwhile is left out."""
         return defaults.scan(self, prefix, start_after)
+
+    # Optional, and private: `copy_store` uses them where a class has its own.
+
+    async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
+        """
+        Return for every key the bytes and attributes of an object of up to `SMALL` bytes, None for any other.
+
+        For classes that read many at once better than one by one; larger, missing and failing ones are read otherwise.
+        """
+        raise NotImplementedError
+
+    async def _put_small(self, items: Sequence[tuple[str, bytes, Attributes | None]]) -> list[str | StorageError]:
+        """Put every (key, bytes, attributes), and return for each its etag or its error; for classes likewise."""
+        raise NotImplementedError
 
     # -- about itself --------------------------------------------------------------------------------------------
 

@@ -119,11 +119,16 @@ async def copy_store(
     async def copy(key: str) -> None:
         track.done(key, copied=await copy_object(source, target, able, key, overwrite))
 
-    if source._get_small is None or not overwrite:
-        await each(keys, copy, limit=concurrency)
-    else:
+    if _has(source, "_get_small") and overwrite:
         await _copy_pages(source, target, able, keys, copy, track, concurrency)
+    else:
+        await each(keys, copy, limit=concurrency)
     return track.reached
+
+
+def _has(store: ObjectStore, shortcut: str) -> bool:
+    """Say whether a store's class has an optional method of its own."""
+    return getattr(type(store), shortcut) is not getattr(ObjectStore, shortcut)
 
 
 async def _copy_pages(
@@ -140,8 +145,7 @@ async def _copy_pages(
 
     While one page is being written and another one waits for its turn, the next is read: up to three are in memory.
     """
-    read, write = source._get_small, target._put_small
-    assert read is not None
+    write = target._put_small if _has(target, "_put_small") else None
     places = limiter(concurrency)  # for all pages: they overlap
 
     async def put(item: tuple[str, bytes, Attributes | None]) -> None:
@@ -171,7 +175,7 @@ async def _copy_pages(
 
     async def read_pages() -> AsyncIterator[list[tuple[str, tuple[bytes, Attributes] | None]]]:
         async for page in pages(keys, PAGE):
-            yield list(zip(page, await read(page), strict=True))
+            yield list(zip(page, await source._get_small(page), strict=True))
 
     await each(read_pages(), copy_page, limit=min(concurrency, 2))
 

@@ -36,7 +36,7 @@ STANDS_FOR: dict[str, tuple[str, ...]] = {
     "scan": ("keys", "get", "open", "head"),
 }
 
-#: Likewise the optional methods by which `copy_store` goes faster; the contract's own is None.
+#: Likewise the optional methods by which `copy_store` goes faster; the contract's own stand for none.
 _SHORTCUTS: dict[str, tuple[str, ...]] = {"_get_small": ("get", "open"), "_put_small": ("put",)}
 
 #: What a class cannot claim while it has the contract's own default of a method.

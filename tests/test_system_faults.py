@@ -86,6 +86,25 @@ PUTS = {
     ],
 }
 
+STREAMS = {
+    name: [Fault("write", "error=EIO:when=2", StorageError), Fault("fsync", "error=EIO:when=1", StorageError)]
+    for name in ("filesystem", "hashdir", "deep")
+} | {
+    "sqlite": [Fault("pwrite64", "error=ENOSPC:when=100+", StoreFullError)],
+    "zip": [
+        Fault("write", "error=ENOSPC:when=1", StoreFullError),  # of the temporary file
+        Fault("pwrite64", "error=EIO:when=2", StorageError),
+        Fault("fsync", "error=EIO", StorageError),
+    ],
+}
+
+MOVES = {
+    "filesystem": [Fault(RENAMES, "error=EIO", StorageError), Fault("openat", "error=EMFILE", StoreUnavailableError)],
+    "hashdir": [Fault(RENAMES, "error=EIO", StorageError)],
+    "sqlite": [Fault("pwrite64", "error=ENOSPC", StoreFullError)],
+    "zip": [Fault("pwrite64", "error=ENOSPC:when=1", StoreFullError), Fault("fsync", "error=EIO", StorageError)],
+}
+
 UNREADABLE = Fault("pread64", "error=EIO", StorageError)
 
 GETS = {
@@ -155,6 +174,41 @@ def test_put_that_fails_leaves_the_old_object_and_nothing_else(name: str, fault:
 
         told(error, fault, tmp_path, "d/k")
         assert process.call("get", "d/k") in ([OLD, NEW] if fault.late else [OLD])
+        assert (before, held) == (files(tmp_path), process.held())
+        at_work(process, tmp_path)
+
+
+@needs_strace
+@each(STREAMS)
+def test_stream_that_fails_leaves_the_old_object_and_nothing_else(name: str, fault: Fault, tmp_path: Path) -> None:
+    """Also when a good part of it was written."""
+    with victim(name, tmp_path) as process:
+        process.call("put", "d/k", [LARGE, LARGE])
+        process.call("put", "d/k", OLD)
+        before, held = files(tmp_path), process.held()
+        with faulty(process, fault.calls, fault.fault):
+            error = process.call("put", "d/k", [LARGE, LARGE, LARGE])
+
+        told(error, fault, tmp_path, "d/k")
+        assert OLD == process.call("get", "d/k")
+        assert (before, held) == (files(tmp_path), process.held())
+        at_work(process, tmp_path)
+
+
+@needs_strace
+@pytest.mark.parametrize("method", ["copy", "rename"])
+@each(MOVES)
+def test_copy_or_rename_that_fails_leaves_both_objects(name: str, fault: Fault, method: str, tmp_path: Path) -> None:
+    """The source is where it was, and the target what it was."""
+    with victim(name, tmp_path) as process:
+        process.call("put", "d/k", OLD)
+        process.call("put", "d/l", NEW)
+        before, held = files(tmp_path), process.held()
+        with faulty(process, fault.calls, fault.fault):
+            error = process.call(method, "d/k", "d/l")
+
+        told(error, fault, tmp_path, "d/k" if name == "zip" else "d/l")
+        assert {"d/k": OLD, "d/l": NEW} == process.call("get_many", ["d/k", "d/l"])
         assert (before, held) == (files(tmp_path), process.held())
         at_work(process, tmp_path)
 

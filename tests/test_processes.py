@@ -17,7 +17,7 @@ from storage import Capabilities
 PROCESSES, STEPS = 5, 10
 
 #: Writers that are killed, one after the other, per stack; STORAGE_KILLS=300 makes it a long run of hundreds.
-KILLS = int(os.environ.get("STORAGE_KILLS", "25"))
+KILLS = int(os.environ.get("STORAGE_KILLS", "40"))
 
 
 def _shared(able: Capabilities) -> bool:

@@ -23,7 +23,7 @@ class Base64Store(DataTransform):
     """Objects are base64 (RFC 4648, section 4, padded, without line ends) in the store below."""
 
     _traits = frozenset({"transforms", "expands"})
-    offload_above = PIECE
+    offload_above: int | None = PIECE
 
     def encode(self, data: bytes) -> bytes:
         return b"".join([binascii.b2a_base64(piece, newline=False) for piece in _cut(data, PIECE)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -98,10 +98,22 @@ class DictStore(ObjectStore):
         found = self._find(key)
         yield BytesReader(self._describe(key, found), found.data, byte_range)
 
-    # One after the other: a task for each key takes twenty times as long as what it would do.
+    # One after the other: a task for each key takes twenty times as long as what it would do. Only streams are taken at
+    # the same time, for one may wait for what another one needs.
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
         return await defaults.outcomes(keys, self.get, limit=1)
+
+    async def put_many(
+        self,
+        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        if not isinstance(items, Mapping) or any(map(is_stream, items.values())):
+            return await defaults.put_many(self, items, raise_errors=raise_errors)
+        results = {key: await defaults.outcome(self.put(key, data)) for key, data in items.items()}
+        return defaults.checked(results, self, raise_errors)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True

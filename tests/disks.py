@@ -61,13 +61,14 @@ class Disk:
 
     def unmount(self) -> None:
         """Forget all that is in memory only."""
-        subprocess.run(["umount", self.root], check=True)
+        # Lazily: a file may still be open, that of an archive as long as anything refers to it.
+        subprocess.run(["umount", "--lazy", self.root], check=True)
 
     def restart(self) -> None:
         """Come back after a cut, with what is on the disk."""
         self.unmount()
-        # A copy: whoever has made a mount namespace meanwhile keeps the dead file system alive on the old image, and
-        # mounting that again would give it back.
+        # A copy: an open file, or whoever has made a mount namespace meanwhile, keeps the dead file system alive on the
+        # old image, and mounting that again would give it back.
         copy = self._image.with_name("copy")
         subprocess.run(["cp", "--sparse=always", self._image, copy], check=True)
         self._image.unlink()

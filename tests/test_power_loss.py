@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 from collections.abc import Iterator
@@ -150,7 +149,6 @@ def test_power_cut_under_atomic_leaves_a_beginning_of_a_zip(drive: Disk) -> None
                 if chances.random() < 0.1:
                     os.sync()
             drive.cut()
-        gc.collect()  # what refers to the file keeps it open
         drive.restart()
 
         with ZipStore(path, durability="atomic") as store:

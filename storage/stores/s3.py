@@ -32,10 +32,11 @@ from storage.reader import ObjectReader
 from storage.stores.s3_attributes import decoded_size, describe, guessed_type, headers_for, is_packed, packed_headers
 from storage.stores.s3_bulk import delete_page
 from storage.stores.s3_checksums import WITH_CHECKSUM, Checksum
-from storage.stores.s3_client import Body, ClientBucket, Listed, Page
+from storage.stores.s3_client import Body, ClientBucket
 from storage.stores.s3_compressing import compressed, decompressed
 from storage.stores.s3_conditions import Claim, delete_version, honours_conditions
 from storage.stores.s3_errors import about
+from storage.stores.s3_listing import Page
 from storage.stores.s3_packing import is_worth_it, put_packed, size_inside
 from storage.stores.s3_publishing import Publishing
 from storage.stores.s3_reader import BucketReader, range_header
@@ -297,8 +298,17 @@ class BucketStore(Publishing, Resuming, ObjectStore):
     # -- many objects ------------------------------------------------------------------------------------------------
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        async for listed in self._listed(prefix, start_after):
-            yield listed.key
+        bucket, cut = await self._bucket(), len(self.prefix)
+        start = start_after.partition("\0")[0]  # no key has one, and servers stumble over it
+        after = start and self.prefix + start
+        more = "\0" not in prefix
+        while more:
+            page = await self._page(bucket, self.prefix + prefix, after)
+            for key in page.keys:
+                yield key[cut:]
+            more = page.more and bool(page.keys)
+            if page.keys:
+                after = page.keys[-1]
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         async for info in defaults.scan(self, prefix, start_after):  # a listing does not know of attributes
@@ -311,7 +321,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         after, more = "", "\0" not in prefix + delimiter
         while more:
             page = await self._page(bucket, self.prefix + prefix, after, delimiter)
-            found = sorted([each.key for each in page.objects] + page.prefixes)
+            found = sorted(page.keys + page.prefixes)
             for child in found:
                 if child != after.removesuffix(_LAST):
                     yield child[cut:]
@@ -359,20 +369,6 @@ class BucketStore(Publishing, Resuming, ObjectStore):
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         await self.probe()  # it is a copy and a delete, which is on a condition where that can be
         return await defaults.rename(self, source, target, if_absent=if_absent)
-
-    async def _listed(self, prefix: str, start_after: str) -> AsyncIterator[Listed]:
-        """Yield what a listing says, a page at a time, under the caller's keys."""
-        bucket, cut = await self._bucket(), len(self.prefix)
-        start = start_after.partition("\0")[0]  # no key has one, and servers stumble over it
-        after = start and self.prefix + start
-        more = "\0" not in prefix
-        while more:
-            page = await self._page(bucket, self.prefix + prefix, after)
-            for listed in page.objects:
-                yield listed._replace(key=listed.key[cut:])
-            more = page.more and bool(page.objects)
-            if page.objects:
-                after = page.objects[-1].key
 
     async def _page(self, bucket: ClientBucket, prefix: str, after: str, delimiter: str = "") -> Page:
         return await self._patience.persist(lambda: bucket.page(prefix, after, delimiter))

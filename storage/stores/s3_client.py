@@ -6,8 +6,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 from storage.data import CHUNK
@@ -22,8 +21,9 @@ from storage.errors import (
 )
 from storage.network import Patience, Progressing
 from storage.stores.s3_errors import Refusal, UploadGoneError, error_of
+from storage.stores.s3_listing import Page
 
-__all__ = ["Body", "ClientBucket", "Listed", "Page"]
+__all__ = ["Body", "ClientBucket"]
 
 #: What keeps a server at work for long. It sends blanks meanwhile, so that the client's read timeout tells if it lives.
 _AT_WORK = ("complete_multipart_upload", "copy_object", "upload_part_copy")
@@ -35,23 +35,6 @@ class Body(Protocol):
     async def read(self, size: int = -1, /) -> bytes:
         """Return up to *size* bytes, ``b""`` at the end; all the rest for -1."""
         ...
-
-
-class Listed(NamedTuple):
-    """What a listing says of an object."""
-
-    key: str
-    size: int
-    etag: str
-    modified: datetime | None
-
-
-class Page(NamedTuple):
-    """One page of a listing, in order; *more* says that there is another behind it."""
-
-    objects: list[Listed]
-    prefixes: list[str]
-    more: bool
 
 
 class ClientBucket:
@@ -116,11 +99,8 @@ class ClientBucket:
             MaxKeys=limit,
             **({"Delimiter": delimiter} if delimiter else {}),
         )
-        objects = [
-            Listed(each["Key"], each["Size"], each.get("ETag", "").strip('"'), each.get("LastModified"))
-            for each in answer.get("Contents", ())
-        ]
-        return Page(objects, [each["Prefix"] for each in answer.get("CommonPrefixes", ())], answer["IsTruncated"])
+        keys = [each["Key"] for each in answer.get("Contents", ())]
+        return Page(keys, [each["Prefix"] for each in answer.get("CommonPrefixes", ())], answer["IsTruncated"])
 
     async def create(self, region: str | None) -> None:
         """Make the bucket, unless it is there and ours."""

@@ -31,6 +31,7 @@ from storage.stores.s3_checksums import WITH_CHECKSUM, crc32, verify
 from storage.stores.s3_client import Body, ClientBucket
 from storage.stores.s3_credentials import finding_credentials
 from storage.stores.s3_errors import Refusal, error_of, parse_refusal, time_of
+from storage.stores.s3_listing import Page, PageParser
 from storage.stores.s3_signing import UNSIGNED, Credentials, presigned_query, quoted, sha256_hex, signed_headers
 
 __all__ = ["LeanBucket"]
@@ -126,6 +127,20 @@ class LeanBucket(ClientBucket):
         async with self._turns, await self._send("PUT", key, _PART_TYPE, query=query, data=data) as response:
             return self._etag(response, key)
 
+    async def page(self, prefix: str, start_after: str, delimiter: str = "", limit: int = 1000) -> Page:
+        query = {"list-type": "2", "encoding-type": "url", "max-keys": str(limit), "prefix": prefix}
+        query |= {"start-after": start_after} if start_after else {}
+        query |= {"delimiter": delimiter} if delimiter else {}
+        parser = PageParser()
+        async with self._turns, await self._send("GET", None, {}, query=query) as response:
+            body = _Streamed(response, None, self._store)
+            while piece := await body.read(SLICE):
+                parser.feed(piece)
+        try:
+            return parser.page()
+        except Refusal as refusal:
+            raise self._error(refusal, None) from refusal
+
     def _etag(self, response: aiohttp.ClientResponse, key: str) -> str:
         """Return the etag of what was put; an answer without one is none, whatever its status says."""
         try:
@@ -135,9 +150,9 @@ class LeanBucket(ClientBucket):
                 "the server's answer is no answer to a put", key=key, store=self._store
             ) from cause
 
-    def path(self, key: str) -> str:
-        """Return the path of an object's URL, as it is sent and signed."""
-        return f"{self._root}/{quote(key, safe='/-_.~')}"
+    def path(self, key: str | None) -> str:
+        """Return the path of an object's URL, or of the bucket's, as it is sent and signed."""
+        return f"{self._root}/{quote(key or '', safe='/-_.~')}"
 
     async def presign(self, method: Literal["GET", "PUT"], key: str, expires: int, content_type: str | None) -> str:
         credentials = await self.credentials()
@@ -195,7 +210,7 @@ class LeanBucket(ClientBucket):
     async def _send(
         self,
         method: str,
-        key: str,
+        key: str | None,
         headers: Mapping[str, str],
         *,
         query: Mapping[str, str] | None = None,
@@ -218,7 +233,7 @@ class LeanBucket(ClientBucket):
             raise self._error(refusal, key) from refusal
 
     async def _attempt(
-        self, method: str, key: str, headers: Mapping[str, str], query: Mapping[str, str], data: bytes | None
+        self, method: str, key: str | None, headers: Mapping[str, str], query: Mapping[str, str], data: bytes | None
     ) -> aiohttp.ClientResponse:
         path = self.path(key)
         sent = {**headers, "host": self._host}
@@ -255,7 +270,7 @@ class LeanBucket(ClientBucket):
             return response
         raise await self._refusal(response, key)
 
-    async def _refusal(self, response: aiohttp.ClientResponse, key: str) -> Refusal:
+    async def _refusal(self, response: aiohttp.ClientResponse, key: str | None) -> Refusal:
         async with response:
             body = await _Streamed(response, key, self._store).read(1 << 16)
         code, message = parse_refusal(response.status, body)
@@ -263,7 +278,7 @@ class LeanBucket(ClientBucket):
         refusal.headers = _lower(response.headers)
         return refusal
 
-    def _error(self, refusal: Refusal, key: str) -> Exception:
+    def _error(self, refusal: Refusal, key: str | None) -> Exception:
         region = refusal.headers.get("x-amz-bucket-region", self._region)
         if 300 <= refusal.status < 400 or region != self._region:
             where = f"region {region!r}: give it as region=" if region != self._region else "another place"
@@ -274,7 +289,7 @@ class LeanBucket(ClientBucket):
 class _Streamed:
     """The body of an answer of aiohttp's, with our errors."""
 
-    def __init__(self, response: aiohttp.ClientResponse, key: str, store: str) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, key: str | None, store: str) -> None:
         self._response = response
         self._key = key
         self._store = store

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from storage import defaults
 from storage.base import ObjectStore
@@ -110,9 +110,10 @@ class DictStore(ObjectStore):
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
-        if not isinstance(items, Mapping) or any(map(is_stream, items.values())):
+        objects = cast("Mapping[str, Data]", items) if isinstance(items, Mapping) else None
+        if objects is None or any(map(is_stream, objects.values())):
             return await defaults.put_many(self, items, raise_errors=raise_errors)
-        results = {key: await defaults.outcome(self.put(key, data)) for key, data in items.items()}
+        results = {key: await defaults.outcome(self.put(key, data)) for key, data in objects.items()}
         return defaults.checked(results, self, raise_errors)
 
     async def delete_many(

@@ -337,3 +337,23 @@ async def test_cancelled_read_leaves_its_repair() -> None:
     assert idle(store)
     assert b"v" == await store.get("k")
     assert {"k": b"v"} == await contents(first.base)
+
+
+async def test_read_is_not_ahead_of_the_first_child() -> None:
+    """An object that was missing there, and was put twice since, is the one that the next reader gets."""
+    children = trouble(2)
+    store = MirroringStore(children)
+    late = children[1].hold("get")
+    early = asyncio.create_task(store.get("k"))
+    await late.reached.wait()
+    await store.put("k", b"one")
+    pending, landed = children[0].hold("put"), children[1].hold("put", after=True)
+    put = asyncio.create_task(store.put("k", b"two"))
+    await pending.reached.wait()
+    await landed.reached.wait()
+    late.released.set()
+
+    assert [b"one", b"one"] == [await early, await store.get("k")]
+    pending.released.set()
+    landed.released.set()
+    await put

@@ -16,11 +16,12 @@ from storage.decorators.mirroring_behind import Behind
 from storage.decorators.mirroring_repairs import Repairs
 from storage.decorators.mirroring_verify import Difference, Verification
 from storage.decorators.mirroring_writes import Writes
-from storage.decorators.several import SeveralStores, marked
+from storage.decorators.several import Found, SeveralStores, marked
 from storage.errors import (
     ConfigError,
     InvalidKeyError,
     KeyNotFoundError,
+    RangeNotSatisfiableError,
     StorageError,
     StoreUnavailableError,
     UnsupportedOperationError,
@@ -111,6 +112,29 @@ class MirroringStore(SeveralStores):
     def _is_plain(self, key: str) -> bool:
         return not self._behind.of(key)
 
+    async def _read(
+        self,
+        key: str,
+        call: Callable[[ObjectStore], Awaitable[T]],
+        known: Mapping[int, StorageError] | None = None,
+    ) -> Found[T]:
+        """
+        Read as ever, but look again at children that lacked the object before another one gave it.
+
+        It may have been put meanwhile, and once more: the other one can be ahead of what they give who comes next.
+        """
+        found = await super()._read(key, call, known)
+        for number, error in found.errors.items():
+            if isinstance(error, KeyNotFoundError) and number not in self._behind.of(key):
+                try:
+                    value = await call(self.stores[number])
+                except RangeNotSatisfiableError:
+                    raise
+                except StorageError:
+                    continue
+                return Found(value, number, {other: found.errors[other] for other in found.errors if other != number})
+        return found
+
     def _verdict(self, key: str, errors: Mapping[int, StorageError]) -> StorageError:
         invalid = [error for error in errors.values() if isinstance(error, InvalidKeyError)]
         if len(self.stores) - len(invalid) < self._needed:
@@ -131,7 +155,7 @@ class MirroringStore(SeveralStores):
     async def _find(self, key: str, without: Collection[int]) -> int:
         """Return the first child that has an object, for a repair."""
         known: dict[int, StorageError] = {number: KeyNotFoundError(key) for number in without}
-        return (await self._read(key, lambda store: store.head(key), known)).number
+        return (await super()._read(key, lambda store: store.head(key), known)).number
 
     # -- listing -------------------------------------------------------------------------------------------------
 

@@ -183,3 +183,22 @@ async def test_read_that_was_cancelled_from_within_is_made_again(cached: Cached)
 
     assert b"old" == await task
     assert 2 == cached.main.calls["open"]
+
+
+async def test_read_beside_a_write_is_not_shared(cached: Cached) -> None:
+    """What it found may be old already: who comes later may have seen the new object, and gets that."""
+    before, after = cached.main.gate("put"), cached.main.gate("put", late=True)
+    write = asyncio.create_task(cached.store.put("k", b"newer"))
+    await before.reached()
+    found = cached.main.gate("open", late=True)
+    early = asyncio.create_task(cached.store.get("k"))
+    await found.reached()
+    before.open()
+    await after.reached()
+
+    assert 5 == await cached.size()
+    assert b"newer" == await asyncio.wait_for(cached.store.get("k"), 5)
+    found.open()
+    after.open()
+    await write
+    assert b"old" == await early

@@ -47,7 +47,7 @@ class Reading:
     Attributes:
         key: the object.
         fits: whether what is found may go into the cache.
-        current: whether it may answer who asks now: nothing has been written since it began.
+        current: whether it may answer who asks now: nothing is being written, or has been since it began.
     """
 
     __slots__ = ("current", "fits", "key")
@@ -95,9 +95,9 @@ class Ledger:
     def read_begins(self, reading: Reading) -> None:
         """Follow a read of the main store, until `read_ends`."""
         with self._lock:
-            reading.fits = (
-                self._owed_all is None and not self._is_written(reading.key) and reading.key not in self._owed
-            )
+            # of what is being written others may see the new version while this read still finds the old one
+            reading.current = not self._is_written(reading.key)
+            reading.fits = reading.current and self._owed_all is None and reading.key not in self._owed
             self._readings.setdefault(reading.key, set()).add(reading)
 
     def read_ends(self, reading: Reading) -> None:

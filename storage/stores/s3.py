@@ -299,13 +299,14 @@ class BucketStore(Publishing, Resuming, ObjectStore):
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         bucket, cut = await self._bucket(), len(self.prefix)
-        start = start_after.partition("\0")[0]  # no key has one, and servers stumble over it
+        start = _sendable(start_after)
         after = start and self.prefix + start
-        more = "\0" not in prefix
+        more = _begins_keys(prefix)
         while more:
             page = await self._page(bucket, self.prefix + prefix, after)
             for key in page.keys:
-                yield key[cut:]
+                if key[cut:] > start_after:
+                    yield key[cut:]
             more = page.more and bool(page.keys)
             if page.keys:
                 after = page.keys[-1]
@@ -318,7 +319,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         if not delimiter:
             raise ValueError("a delimiter is not empty")
         bucket, cut = await self._bucket(), len(self.prefix)
-        after, more = "", "\0" not in prefix + delimiter
+        after, more = "", _begins_keys(prefix + delimiter)
         while more:
             page = await self._page(bucket, self.prefix + prefix, after, delimiter)
             found = sorted(page.keys + page.prefixes)
@@ -415,6 +416,22 @@ _ETAG = re.compile(r"[!#-)+\--~]+")
 
 #: Behind every key that starts with what it is put behind: no character is greater.
 _LAST = chr(0x10FFFF)
+
+#: What no key has: servers stumble over the first, and the others have no UTF-8 form, and so cannot be sent.
+_UNSENT = re.compile("[\0\ud800-\udfff]")
+
+
+def _begins_keys(prefix: str) -> bool:
+    """Say whether there can be keys that begin with this."""
+    return _UNSENT.search(prefix) is None
+
+
+def _sendable(start_after: str) -> str:
+    """Return what can be sent in its place: the same, or something before it with hardly a key in between."""
+    found = _UNSENT.search(start_after)
+    if found is None:
+        return start_after
+    return start_after[: found.start()] + ("\ud7ff" if found[0] > "\0" else "")
 
 
 async def _before(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -55,6 +55,15 @@ class Bulk(Harness):
 
         assert objects == await store.get_many([*objects, *reversed(objects)])
 
+    async def test_delete_many_takes_every_key(self, store: ObjectStore) -> None:
+        """What can be put can be deleted in bulk, also what is special in XML, or has no place there."""
+        held = await self.fill_some(
+            store, ["k", "x\x01y", "x\x1by", "x\ny", "x\ry", "<&'\">", "]]>", "x\ufffe", "\uffff"]
+        )
+
+        assert dict.fromkeys(held) == await store.delete_many(held)
+        assert [] == await listed(store.keys())
+
     @needs(writable=None, listable=None)
     async def test_get_many_of_nothing(self, store: ObjectStore) -> None:
         """No keys, no results."""

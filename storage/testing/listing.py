@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from storage.base import ObjectStore
 from storage.errors import UnsupportedOperationError
 from storage.testing.harness import Harness, each, listed, needs
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "children_of"]
 
 #: Keys that are neighbours in one order or another: of bytes, of UTF-16, of path segments, of letters without case.
 NEIGHBOURS = [
@@ -23,9 +24,10 @@ NEIGHBOURS = [
 
 PREFIXES = ["", "a", "a/", "a/c", "a/c/", "A", "b", "b/", "b/c", "b/c/d/", "é", "\U00010000", "%", "a_", "a*", "[", "x"]
 STARTS = ["", "a", "a-", "a/", "a/c", "a/c/d", "a/c/e", "a0", "b", "b/", "b/c/", "b0", "c", "é", "\uffff", "zz", "\0"]
+STARTS += ["a\ud800"]  # which is no key, and comes behind some
 
 
-def _cut(keys: list[str], prefix: str, delimiter: str) -> list[str]:
+def children_of(keys: Iterable[str], prefix: str, delimiter: str) -> list[str]:
     """Return what `children` is to give for *keys*."""
     found = {}
     for key in sorted(keys):
@@ -85,7 +87,7 @@ class Listing(Harness):
     async def test_prefix_of_no_key_lists_nothing(self, store: ObjectStore) -> None:
         """A prefix with which no key begins is no error, not even one that no key here could have."""
         await self.fill(store, {"k1": b"", "a/k2": b"", "x/k3": b""})
-        prefixes = ["nothing", "../", "..", "/", "//", "a//", "./", "a\0", "x" * 300, "k1/"]
+        prefixes = ["nothing", "../", "..", "/", "//", "a//", "./", "a\0", "a\ud800", "x" * 300, "k1/"]
         nothing: dict[str, list[object]] = {prefix: [] for prefix in prefixes}
 
         assert nothing == {prefix: await listed(store.keys(prefix)) for prefix in prefixes}
@@ -187,7 +189,8 @@ class Listing(Harness):
         held = list(await self.fill_some(store, NEIGHBOURS))
         ways = list(product(PREFIXES, ("/", "-", ".", "c", "/c", "\U00010000")))
 
-        assert {way: _cut(held, *way) for way in ways} == await each(lambda way: listed(store.children(*way)), ways)
+        expected = {way: children_of(held, *way) for way in ways}
+        assert expected == await each(lambda way: listed(store.children(*way)), ways)
 
     @needs(writable=None)
     async def test_children_need_a_delimiter(self, store: ObjectStore) -> None:

@@ -185,6 +185,14 @@ async def test_values_come_from_all_children_too() -> None:
     assert {"a": 2} == await store.get("l")
 
 
+async def test_values_that_are_missing_are_missing_to_copy() -> None:
+    """Of an object that is nowhere there is nothing to be said of where it could not be copied from."""
+    store = FallbackStore([JsonStore(DictStore()), JsonStore(DictStore())])
+
+    with pytest.raises(KeyNotFoundError):
+        await store.copy("missing", "copy")
+
+
 def test_fallback_that_cannot_be_right_is_refused() -> None:
     """When it is built."""
     store = DictStore()

@@ -93,7 +93,7 @@ class FallbackStore(SeveralStores[In, Out]):
         try:
             return await self.base.copy(source, target, if_absent=if_absent)
         except KeyNotFoundError:
-            if not takes_bytes(self):
+            if not takes_bytes(self) and await self.exists(source):
                 raise UnsupportedOperationError(
                     "copy from one store of values to another: get it and put it", key=source, store=self
                 ) from None

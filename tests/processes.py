@@ -7,6 +7,7 @@ Processes come from a server that has everything imported already, and are at wo
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,14 +16,18 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 from forking import context
+from players import Player
 from stacks import CRASHING, STACKS
 
 from storage import KeyExistsError, ObjectStore, StorageError
 from storage.testing.conditions import count_up
+from storage.testing.history import History
+from storage.testing.recording import RecordingStore
 
-__all__ = ["CREATED", "SIZES", "Killed", "compete", "content", "in_processes", "killed", "prepared", "verified"]
+__all__ = ["CREATED", "SIZES", "Killed", "compete", "content", "in_processes", "killed", "play", "prepared", "verified"]
 
 #: Seconds that a process may take before something is wrong with it.
 PATIENCE = 60
@@ -54,11 +59,24 @@ def compete(name: str, root: Path, steps: int, start: Barrier, results: Connecti
     results.send(asyncio.run(main()))
 
 
-def in_processes(count: int, name: str, root: Path, steps: int) -> list[list[str]]:
-    """Have *count* processes compete, and return what each of them won."""
+def play(name: str, root: Path, steps: int, start: Barrier, results: Connection) -> None:
+    """Have two players of a process make so many calls each, and send their history."""
+
+    async def main() -> History:
+        async with RecordingStore(STACKS[name].adapted(root)) as store:
+            start.wait(PATIENCE)
+            names = [f"{root}-{os.getpid()}-{number}" for number in range(2)]
+            await asyncio.gather(*(Player(store, each, tasks=True).play(steps) for each in names))
+        return store.history
+
+    results.send(asyncio.run(main()))
+
+
+def in_processes(work: Callable[..., None], count: int, name: str, root: Path, steps: int) -> list[Any]:
+    """Have *count* processes work on a stack at the same time, and return what each of them sent."""
     start = context().Barrier(count)
     pipes = [context().Pipe(duplex=False) for _ in range(count)]
-    processes = [context().Process(target=compete, args=(name, root, steps, start, sender)) for _, sender in pipes]
+    processes = [context().Process(target=work, args=(name, root, steps, start, sender)) for _, sender in pipes]
     for process in processes:
         process.start()
     for _, sender in pipes:

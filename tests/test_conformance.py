@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -11,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from pages import small_pages
 from processors import share_all, take_turns
 from stacks import ALONE, STACKS, STORES, AnyStore, Stack
 from views import View
@@ -86,19 +86,13 @@ class TestConformance(StoreConformance):
         else:
             share_all()
         if self.stack.page is not None:
-            self._small_pages(self.stack.page, monkeypatch)
+            small_pages(self.stack.page, monkeypatch)
+            self.many = self.stack.page + self.stack.page // 5
         self.inner = self.stack.make(self.root)
         async with self._seen(self.inner) as store:
             yield store
         shutil.rmtree(self.root)
         del self.inner  # pytest keeps this object to the end, and with it all that the tests have put
-
-    def _small_pages(self, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have the stores list so many keys at once, and the suite put more than that."""
-        for name, module in list(sys.modules.items()):
-            if name.startswith("storage.") and hasattr(module, "PAGE"):
-                monkeypatch.setattr(module, "PAGE", page)
-        self.many = page + page // 5
 
     def _seen(self, store: AnyStore) -> ObjectStore:
         """Return a store of the stack's kind as the suite sees it."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from clocks import HandClock, expiring
 from examples import MinimalStore
-from processes import CREATED, in_processes
+from processes import CREATED, compete, in_processes
 
 import storage.sync
 from storage import (
@@ -685,7 +685,7 @@ async def test_one_of_many_processes_over_expired_objects_wins(name: str, tmp_pa
             await base.put(key, b"old", attributes={"expires-at": "2001-01-01T00:00:00.000000+00:00"})
         await base.put("count", b"0")
 
-    won = await asyncio.to_thread(in_processes, 4, name, tmp_path, 1)
+    won = await asyncio.to_thread(in_processes, compete, 4, name, tmp_path, 1)
 
     assert sorted(CREATED) == sorted(key for keys in won for key in keys)
     async with ExpiringStore(base, 60) as store:

@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
-from processes import CREATED, in_processes, killed, prepared, verified
+from processes import CREATED, compete, in_processes, killed, prepared, verified
 from stacks import ALONE, STACKS
 
 from storage import Capabilities
@@ -39,7 +39,7 @@ async def test_conditions_hold_among_processes(name: str, tmp_path: Path) -> Non
     async with STACKS[name].adapted(tmp_path) as store:
         await store.put("count", b"0")
 
-    won = await asyncio.to_thread(in_processes, PROCESSES, name, tmp_path, STEPS)
+    won = await asyncio.to_thread(in_processes, compete, PROCESSES, name, tmp_path, STEPS)
 
     assert sorted(CREATED) == sorted(key for keys in won for key in keys)
     async with STACKS[name].adapted(tmp_path) as store:

@@ -24,6 +24,7 @@ class Call(Generic[T]):
 
     Attributes:
         size: the bytes that it puts, where that is known beforehand; else 0.
+        streams: whether it puts a stream.
     """
 
     __slots__ = ("_begin",)
@@ -34,6 +35,10 @@ class Call(Generic[T]):
     @property
     def size(self) -> int:
         return 0
+
+    @property
+    def streams(self) -> bool:
+        return False
 
     def __call__(self, around: Around | None = None) -> Awaitable[T]:
         """
@@ -60,8 +65,12 @@ class _Put(Call[str]):
     def size(self) -> int:
         return (size_of(self._data) or 0) if self._watched else 0
 
+    @property
+    def streams(self) -> bool:
+        return self._watched and is_one_shot(self._data)
+
     def __call__(self, around: Around | None = None) -> Awaitable[str]:
-        if around is not None and self._watched and is_one_shot(self._data):
+        if around is not None and self.streams:
             return self._put(WatchedStream(self._data, around))
         return self._put(self._data)
 

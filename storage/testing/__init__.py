@@ -1,6 +1,10 @@
 """
-What users test their own stores with: `StoreConformance`, the suite that judges every store of this package, and
-`NASTY_KEYS`, its table of keys that stores get wrong; and `FaultProxy`, for stores behind a network.
+What users test their own stores and services with.
+
+`StoreConformance` is the suite that judges every store of this package, `NASTY_KEYS` its table of keys that stores get
+wrong, and `StoreMachine` holds a store against a dict under any sequence of calls. `RecordingStore` and `History` tell
+whether many callers at once got what they should. `FaultyStore`, `SlowStore` and `CountingStore` go over a store, for
+tests of what uses it, and `FaultProxy` stands in front of a server.
 
     class TestMyStore(storage.testing.StoreConformance):
         @pytest.fixture
@@ -8,7 +12,7 @@ What users test their own stores with: `StoreConformance`, the suite that judges
             async with MyStore("somewhere") as store:
                 yield store
 
-Names are imported when they are first used. It needs the extra ``testing``: pytest and pytest-asyncio.
+Names are imported when they are first used. It needs the extra ``testing``: pytest, pytest-asyncio and Hypothesis.
 """
 
 from __future__ import annotations
@@ -19,20 +23,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from storage.testing.conformance import StoreConformance as StoreConformance
+    from storage.testing.counting import CountingStore as CountingStore
+    from storage.testing.faulty import Failing as Failing
+    from storage.testing.faulty import FaultyStore as FaultyStore
     from storage.testing.harness import Harness as Harness
     from storage.testing.harness import needs as needs
+    from storage.testing.history import History as History
+    from storage.testing.history import HistoryError as HistoryError
+    from storage.testing.history import RecordedCall as RecordedCall
+    from storage.testing.history import RecordedListing as RecordedListing
     from storage.testing.keys import NASTY_KEYS as NASTY_KEYS
+    from storage.testing.machine import StoreMachine as StoreMachine
     from storage.testing.proxy import Fault as Fault
     from storage.testing.proxy import FaultProxy as FaultProxy
+    from storage.testing.recording import RecordingStore as RecordingStore
+    from storage.testing.slow import SlowStore as SlowStore
     from storage.testing.wires import ProxiedRequest as ProxiedRequest
 
 _HOMES = {
+    "CountingStore": "storage.testing.counting",
+    "Failing": "storage.testing.faulty",
     "Fault": "storage.testing.proxy",
     "FaultProxy": "storage.testing.proxy",
+    "FaultyStore": "storage.testing.faulty",
     "Harness": "storage.testing.harness",
+    "History": "storage.testing.history",
+    "HistoryError": "storage.testing.history",
     "NASTY_KEYS": "storage.testing.keys",
     "ProxiedRequest": "storage.testing.wires",
+    "RecordedCall": "storage.testing.history",
+    "RecordedListing": "storage.testing.history",
+    "RecordingStore": "storage.testing.recording",
+    "SlowStore": "storage.testing.slow",
     "StoreConformance": "storage.testing.conformance",
+    "StoreMachine": "storage.testing.machine",
     "needs": "storage.testing.harness",
 }
 
@@ -46,6 +70,8 @@ _EXPLAINED = [
         "conditions",
         "harness",
         "listing",
+        "machine",
+        "modelled",
         "moving",
         "naming",
         "reading",

@@ -1,0 +1,16 @@
+"""Small pages, so that few objects are more than one page."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+__all__ = ["small_pages"]
+
+
+def small_pages(page: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the stores list so many keys at once."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("storage.") and hasattr(module, "PAGE"):
+            monkeypatch.setattr(module, "PAGE", page)

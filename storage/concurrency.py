@@ -68,6 +68,7 @@ async def each(
                     errors.append(error)
                     group.cancel_scope.cancel()
                     return
+                del item  # it may be large, and the next one be long in coming
                 places.release()
 
         def call() -> None:

@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 SERVERS = .servers
+# one more than has work for two processors: some wait, for servers, disks and processes
+WORKERS ?= 3
 BIN = $(VENV)/bin
 # pyright finds the installed package by the python on the path
 ACTIVE = PATH="$(abspath $(BIN)):$$PATH"
@@ -22,7 +24,7 @@ servers: $(SERVERS)/.pip  ## install the servers that tests run on; as root on D
 	@tests/install-servers $(SERVERS)
 
 test: $(VENV)/.dev $(SERVERS)/.pip  ## run the tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n $(WORKERS)
 
 docs: $(VENV)/.dev  ## run the examples of the README and of docs/
 	$(BIN)/pytest tests/test_docs.py

@@ -235,7 +235,7 @@ def test_compression_of_encrypted_bytes_is_refused() -> None:
 
 
 async def test_large_objects_leave_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over 2 MiB a worker thread encrypts and decrypts; small ones are not worth the way there."""
+    """Over 1 MiB a worker thread encrypts and decrypts; small ones are not worth the way there."""
     from storage.decorators import encrypting
 
     sent: list[str] = []
@@ -246,8 +246,8 @@ async def test_large_objects_leave_the_loop(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(encrypting, "offload", offload)
     store = EncryptingStore(DictStore(), {"a": SECRET})
-    await store.put("small", bytes(1 << 21))
-    await store.put("large", bytes(1 << 22))
+    await store.put("small", bytes(1 << 20))
+    await store.put("large", bytes(1 << 21))
     await store.get_many(["small", "large"])
 
     assert ["encrypt", "decrypt", "decrypt"] == sent

@@ -20,6 +20,9 @@ __all__ = ["ACCOUNT", "RCLONE", "obstore_bucket", "rclone", "store_bucket"]
 #: Where `make servers` puts rclone.
 RCLONE = Path(__file__).parent.parent / ".servers" / "pip" / "bin" / "rclone"
 
+#: Where a server is not held up by a disk.
+MEMORY = "/dev/shm"
+
 BUCKETS = ("bucket", "another")
 REGION = "us-east-1"
 
@@ -29,11 +32,11 @@ ACCOUNT = {"access_key": "AKBENCH000000000", "secret_key": "SKBENCH000000000"}
 
 @contextmanager
 def rclone() -> Iterator[str]:
-    """Start the server over an empty directory and give its URL."""
+    """Start the server over an empty directory, in memory where there is one, and give its URL."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY if os.path.isdir(MEMORY) else None) as directory:
         for bucket in BUCKETS:
             os.mkdir(os.path.join(directory, bucket))
         options = ["--addr", address, "--auth-key", ",".join(ACCOUNT.values()), "--vfs-cache-mode", "off"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,23 +22,28 @@ Call = Callable[..., Any]
 
 
 def each(call: Call, things: list[tuple[Any, ...]], tasks: int, face: str) -> Work:
-    """Return the work that goes through *things* over and over, calling with each, in so many tasks or threads."""
+    """
+    Return the work that goes through *things* over and over, calling with each, in so many tasks or threads.
+
+    It goes on where it stopped: nobody puts the same bytes twice in a row, which SQLite would not even write.
+    """
+    turning = itertools.cycle(things)
     if face == "sync":
-        return _in_threads(call, things, tasks) if tasks > 1 else _in_turn(call, things)
-    return _in_tasks(call, things, tasks) if tasks > 1 else _in_one_task(call, things)
+        return _in_threads(call, turning, tasks) if tasks > 1 else _in_turn(call, turning)
+    return _in_tasks(call, turning, tasks) if tasks > 1 else _in_one_task(call, turning)
 
 
-def _in_turn(call: Call, things: list[tuple[Any, ...]]) -> Work:
+def _in_turn(call: Call, things: Iterator[tuple[Any, ...]]) -> Work:
     def work(count: int) -> None:
-        for thing in itertools.islice(itertools.cycle(things), count):
+        for thing in itertools.islice(things, count):
             call(*thing)
 
     return work
 
 
-def _in_threads(call: Call, things: list[tuple[Any, ...]], tasks: int) -> Work:
+def _in_threads(call: Call, things: Iterator[tuple[Any, ...]], tasks: int) -> Work:
     def work(count: int) -> None:
-        rest = itertools.islice(itertools.cycle(things), count)
+        rest = itertools.islice(things, count)
 
         def thread() -> None:
             for thing in rest:
@@ -51,17 +56,17 @@ def _in_threads(call: Call, things: list[tuple[Any, ...]], tasks: int) -> Work:
     return work
 
 
-def _in_one_task(call: Call, things: list[tuple[Any, ...]]) -> Work:
+def _in_one_task(call: Call, things: Iterator[tuple[Any, ...]]) -> Work:
     async def work(count: int) -> None:
-        for thing in itertools.islice(itertools.cycle(things), count):
+        for thing in itertools.islice(things, count):
             await call(*thing)
 
     return work
 
 
-def _in_tasks(call: Call, things: list[tuple[Any, ...]], tasks: int) -> Work:
+def _in_tasks(call: Call, things: Iterator[tuple[Any, ...]], tasks: int) -> Work:
     async def work(count: int) -> None:
-        rest = itertools.islice(itertools.cycle(things), count)
+        rest = itertools.islice(things, count)
 
         async def task() -> None:
             for thing in rest:
@@ -117,8 +122,13 @@ class Opened:
 
     @property
     def items(self) -> list[tuple[Any, ...]]:
-        """What is handed to calls that want a key and its data."""
-        return list(self.objects.items())
+        """What is handed to calls that want a key and its data: first one version of all, then another one."""
+        return [*self.objects.items(), *self.changed.items()]
+
+    @property
+    def changed(self) -> dict[str, bytes]:
+        """Another version of the objects, that is different in its first byte."""
+        return {key: bytes([data[0] ^ 1]) + data[1:] for key, data in self.objects.items()}
 
     def at_once(self, call: Callable[[], Any], before: Callable[[], Any] | None = None) -> Contender:
         """Return the contender whose *call* is for all objects; what it takes is told for one."""
@@ -163,8 +173,9 @@ def _bulk(name: str, one: str) -> Operation:
         many, single = getattr(opened.calls, name), getattr(opened.calls, one)
         before = filled(opened.side, opened.calls, opened.objects) if name == "delete_many" else None
         if many is not None:
-            given = dict(opened.objects) if name == "put_many" else list(opened.objects)
-            return opened.at_once(lambda: many(given), before)
+            versions = (dict(opened.objects), opened.changed)
+            given = itertools.cycle(versions if name == "put_many" else (list(opened.objects),))
+            return opened.at_once(lambda: many(next(given)), before)
         things = opened.items if name == "put_many" else opened.keys
         return None if single is None else opened.one_by_one(single, things, one, before)
 

@@ -26,8 +26,8 @@ PEAKS = os.path.exists("/proc/self/clear_refs")
 #: What streams may need above what there was: not the size of what is streamed.
 PEAK = 64 * MIB
 
-#: Likewise with a bucket: nine parts of an upload, of which four are under way at once.
-BUCKET_PEAK = 9 * 8 * MIB
+#: Likewise with a bucket: ten parts of an upload, of which four are under way at once.
+BUCKET_PEAK = 10 * 8 * MIB
 
 
 def _in_process(*arguments: str) -> Work:

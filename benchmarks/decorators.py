@@ -94,7 +94,7 @@ def _wrappers() -> dict[str, Callable[[Any], Any]]:
 
 
 #: What a decorator that changes nothing is held against: the wrapper that does the same.
-TRANSPARENT = {"ReadonlyStore": "ReadOnlyWrapper", "PrefixStore": "PrefixKeysWrapper"}
+TRANSPARENT = {"PrefixStore": "PrefixKeysWrapper"}
 WORDS = "one transparent decorator: against a py-key-value wrapper, a quarter of its cost"
 PROMISES = tuple(
     ahead(f"{WORDS} ({ours})", f"{peer} ({ours})", 4, by="added", ours=ours) for ours, peer in TRANSPARENT.items()

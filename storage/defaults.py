@@ -28,8 +28,9 @@ T = TypeVar("T")
 #: Keys that `clear` deletes in one bulk call; S3 takes no more in one request.
 PAGE = 1000
 
-#: How often an object that keeps changing is read again before `open_whole` gives up.
-ATTEMPTS = 10
+#: How often an object that keeps changing is read again before `open_whole` gives up; with 10, eight tasks that did
+#: nothing but replace one object kept another from reading it once in some hundred runs.
+ATTEMPTS = 100
 
 
 @asynccontextmanager

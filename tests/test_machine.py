@@ -28,6 +28,7 @@ from wrong_stores import WRONG
 
 import storage.sync
 from storage import ConfigError, ObjectStore, RedisStore, StackWarning, StorageError
+from storage.keys import is_key
 from storage.testing import StoreMachine
 
 #: How many times as many sequences of calls are tried, and how many of each store and of all stacks that are drawn.
@@ -108,6 +109,8 @@ class DrawnMachine(StackMachine):
 
     def may_conflict(self, key: str, other: str) -> bool:
         """Say whether a file would be a directory too, by the keys below, of which some end otherwise."""
+        if not (is_key(key) and is_key(other)):  # it is refused, and has no name below
+            return False
         return super().may_conflict(self.stack.name(key), self.stack.name(other))
 
 

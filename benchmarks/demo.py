@@ -37,7 +37,7 @@ from storage import (
     ZipStore,
     copy_store,
 )
-from storage.concurrency import each
+from storage._concurrency.tasks import each
 
 #: Not part of the standard library proper: what was compiled from it, and what was installed beside it.
 LEFT_OUT = {"__pycache__", "site-packages", "dist-packages"}

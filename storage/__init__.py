@@ -11,22 +11,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from storage._core.registry import Registry as Registry
+    from storage._core.registry import registry as registry
     from storage.base import ObjectStore as ObjectStore
     from storage.config.factory import StoreFactory as StoreFactory
     from storage.config.urls import StoreUrl as StoreUrl
     from storage.config.urls import open_store as open_store
-    from storage.copying import Progress as Progress
-    from storage.copying import copy_store as copy_store
-    from storage.decorators.base import StoreDecorator as StoreDecorator
     from storage.decorators.base64 import Base64Store as Base64Store
+    from storage.decorators.bases.data_transform import Coder as Coder
+    from storage.decorators.bases.data_transform import DataTransform as DataTransform
+    from storage.decorators.bases.interceptor import Interceptor as Interceptor
+    from storage.decorators.bases.key_transform import KeyTransform as KeyTransform
+    from storage.decorators.bases.stacking import StackWarning as StackWarning
+    from storage.decorators.bases.store_decorator import StoreDecorator as StoreDecorator
+    from storage.decorators.bases.value_transform import ValueTransform as ValueTransform
     from storage.decorators.buffer import BinaryFile as BinaryFile
     from storage.decorators.buffer import BufferStore as BufferStore
     from storage.decorators.caching import CachingStore as CachingStore
-    from storage.decorators.caching_cache import CacheStats as CacheStats
+    from storage.decorators.caching.cache import CacheStats as CacheStats
     from storage.decorators.checksum import ChecksumStore as ChecksumStore
     from storage.decorators.concurrency_limit import ConcurrencyLimitStore as ConcurrencyLimitStore
-    from storage.decorators.data_transform import Coder as Coder
-    from storage.decorators.data_transform import DataTransform as DataTransform
     from storage.decorators.encrypting import EncryptingStore as EncryptingStore
     from storage.decorators.exception_logging import ExceptionLoggingStore as ExceptionLoggingStore
     from storage.decorators.expiring import ExpiringStore as ExpiringStore
@@ -34,18 +38,15 @@ if TYPE_CHECKING:
     from storage.decorators.fallback import FallbackStore as FallbackStore
     from storage.decorators.gzip import GzipStore as GzipStore
     from storage.decorators.hash_prefix import HashPrefixStore as HashPrefixStore
-    from storage.decorators.interceptor import Interceptor as Interceptor
     from storage.decorators.json import Json as Json
     from storage.decorators.json import JsonLike as JsonLike
     from storage.decorators.json import JsonStore as JsonStore
-    from storage.decorators.key_transform import KeyTransform as KeyTransform
     from storage.decorators.key_validating import KeyValidatingStore as KeyValidatingStore
     from storage.decorators.logging import LoggingStore as LoggingStore
     from storage.decorators.mirroring import MirroringStore as MirroringStore
-    from storage.decorators.mirroring_verify import Difference as Difference
+    from storage.decorators.mirroring.verify import Difference as Difference
     from storage.decorators.notifying import Event as Event
     from storage.decorators.notifying import NotifyingStore as NotifyingStore
-    from storage.decorators.order import StackWarning as StackWarning
     from storage.decorators.prefix import PrefixStore as PrefixStore
     from storage.decorators.readonly import ReadonlyStore as ReadonlyStore
     from storage.decorators.regex_validating import RegexValidatingStore as RegexValidatingStore
@@ -58,10 +59,8 @@ if TYPE_CHECKING:
     from storage.decorators.timeout import TimeoutStore as TimeoutStore
     from storage.decorators.url_encoding import UrlEncodingStore as UrlEncodingStore
     from storage.decorators.url_validating import UrlValidatingStore as UrlValidatingStore
-    from storage.decorators.value_transform import ValueTransform as ValueTransform
     from storage.decorators.writeonly import WriteonlyStore as WriteonlyStore
     from storage.decorators.zstd import ZstdStore as ZstdStore
-    from storage.describing import describe as describe
     from storage.errors import BulkError as BulkError
     from storage.errors import ConfigError as ConfigError
     from storage.errors import CorruptObjectError as CorruptObjectError
@@ -80,10 +79,16 @@ if TYPE_CHECKING:
     from storage.errors import StoreTimeoutError as StoreTimeoutError
     from storage.errors import StoreUnavailableError as StoreUnavailableError
     from storage.errors import UnsupportedOperationError as UnsupportedOperationError
+    from storage.functions.copy_store import Progress as Progress
+    from storage.functions.copy_store import copy_store as copy_store
+    from storage.functions.describe import describe as describe
+    from storage.functions.sync_stores import Change as Change
+    from storage.functions.sync_stores import sync_stores as sync_stores
+    from storage.functions.update import clear_store as clear_store
+    from storage.functions.update import get_or as get_or
+    from storage.functions.update import update as update
     from storage.reader import BytesReader as BytesReader
     from storage.reader import ObjectReader as ObjectReader
-    from storage.store_registry import Registry as Registry
-    from storage.store_registry import registry as registry
     from storage.stores.dict import DictStore as DictStore
     from storage.stores.filesystem import FilesystemStore as FilesystemStore
     from storage.stores.hashdir import HashdirStore as HashdirStore
@@ -93,16 +98,11 @@ if TYPE_CHECKING:
     from storage.stores.safe_filesystem import SafeFilesystemStore as SafeFilesystemStore
     from storage.stores.sqlite import SqliteStore as SqliteStore
     from storage.stores.zip import ZipStore as ZipStore
-    from storage.syncing import Change as Change
-    from storage.syncing import sync_stores as sync_stores
     from storage.types import Attributes as Attributes
     from storage.types import ByteRange as ByteRange
     from storage.types import Capabilities as Capabilities
     from storage.types import Data as Data
     from storage.types import ObjectInfo as ObjectInfo
-    from storage.utils import clear_store as clear_store
-    from storage.utils import get_or as get_or
-    from storage.utils import update as update
 
     # Every store has a second name, under which some know it.
     AsyncBase64Store = Base64Store
@@ -157,19 +157,19 @@ _HOMES = {
     "BulkError": "storage.errors",
     "ByteRange": "storage.types",
     "BytesReader": "storage.reader",
-    "CacheStats": "storage.decorators.caching_cache",
+    "CacheStats": "storage.decorators.caching.cache",
     "CachingStore": "storage.decorators.caching",
     "Capabilities": "storage.types",
-    "Change": "storage.syncing",
+    "Change": "storage.functions.sync_stores",
     "ChecksumStore": "storage.decorators.checksum",
-    "Coder": "storage.decorators.data_transform",
+    "Coder": "storage.decorators.bases.data_transform",
     "ConcurrencyLimitStore": "storage.decorators.concurrency_limit",
     "ConfigError": "storage.errors",
     "CorruptObjectError": "storage.errors",
     "Data": "storage.types",
-    "DataTransform": "storage.decorators.data_transform",
+    "DataTransform": "storage.decorators.bases.data_transform",
     "DictStore": "storage.stores.dict",
-    "Difference": "storage.decorators.mirroring_verify",
+    "Difference": "storage.decorators.mirroring.verify",
     "EncryptingStore": "storage.decorators.encrypting",
     "Event": "storage.decorators.notifying",
     "ExceptionLoggingStore": "storage.decorators.exception_logging",
@@ -181,7 +181,7 @@ _HOMES = {
     "HashPrefixStore": "storage.decorators.hash_prefix",
     "HashdirStore": "storage.stores.hashdir",
     "HttpStore": "storage.stores.http",
-    "Interceptor": "storage.decorators.interceptor",
+    "Interceptor": "storage.decorators.bases.interceptor",
     "InvalidKeyError": "storage.errors",
     "Json": "storage.decorators.json",
     "JsonLike": "storage.decorators.json",
@@ -189,7 +189,7 @@ _HOMES = {
     "KeyConflictError": "storage.errors",
     "KeyExistsError": "storage.errors",
     "KeyNotFoundError": "storage.errors",
-    "KeyTransform": "storage.decorators.key_transform",
+    "KeyTransform": "storage.decorators.bases.key_transform",
     "KeyValidatingStore": "storage.decorators.key_validating",
     "LoggingStore": "storage.decorators.logging",
     "MirrorError": "storage.errors",
@@ -202,20 +202,20 @@ _HOMES = {
     "PermissionDeniedError": "storage.errors",
     "PreconditionFailedError": "storage.errors",
     "PrefixStore": "storage.decorators.prefix",
-    "Progress": "storage.copying",
+    "Progress": "storage.functions.copy_store",
     "RangeNotSatisfiableError": "storage.errors",
     "ReadonlyStore": "storage.decorators.readonly",
     "RedisStore": "storage.stores.redis",
     "RegexValidatingStore": "storage.decorators.regex_validating",
-    "Registry": "storage.store_registry",
+    "Registry": "storage._core.registry",
     "RetryingStore": "storage.decorators.retrying",
     "RoutingStore": "storage.decorators.routing",
     "SafeFilesystemStore": "storage.stores.safe_filesystem",
     "SqliteStore": "storage.stores.sqlite",
-    "StackWarning": "storage.decorators.order",
+    "StackWarning": "storage.decorators.bases.stacking",
     "StorageError": "storage.errors",
     "StoreClosedError": "storage.errors",
-    "StoreDecorator": "storage.decorators.base",
+    "StoreDecorator": "storage.decorators.bases.store_decorator",
     "StoreFactory": "storage.config.factory",
     "StoreFullError": "storage.errors",
     "StoreTimeoutError": "storage.errors",
@@ -229,18 +229,18 @@ _HOMES = {
     "UnsupportedOperationError": "storage.errors",
     "UrlEncodingStore": "storage.decorators.url_encoding",
     "UrlValidatingStore": "storage.decorators.url_validating",
-    "ValueTransform": "storage.decorators.value_transform",
+    "ValueTransform": "storage.decorators.bases.value_transform",
     "WriteonlyStore": "storage.decorators.writeonly",
     "ZipStore": "storage.stores.zip",
     "ZstdStore": "storage.decorators.zstd",
-    "clear_store": "storage.utils",
-    "copy_store": "storage.copying",
-    "describe": "storage.describing",
-    "get_or": "storage.utils",
+    "clear_store": "storage.functions.update",
+    "copy_store": "storage.functions.copy_store",
+    "describe": "storage.functions.describe",
+    "get_or": "storage.functions.update",
     "open_store": "storage.config.urls",
-    "registry": "storage.store_registry",
-    "sync_stores": "storage.syncing",
-    "update": "storage.utils",
+    "registry": "storage._core.registry",
+    "sync_stores": "storage.functions.sync_stores",
+    "update": "storage.functions.update",
 }
 
 __all__ = sorted(_HOMES)

@@ -15,11 +15,11 @@ from dataclasses import replace
 from typing import Any, ClassVar, Generic
 
 from storage import defaults
+from storage._core.lifecycle import Lifecycle, enter_all
+from storage._core.registry import define
+from storage._core.subclassing import settle
 from storage.errors import StorageError
-from storage.inheritance import settle
-from storage.lifecycle import Lifecycle, enter_all
 from storage.reader import ObjectReader
-from storage.store_registry import define
 from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
 
 __all__ = ["ObjectStore"]
@@ -40,15 +40,15 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     _steppable: ClassVar[bool] = False
 
     #: Capabilities that a class's overrides and their signatures take away, and the native `head` behind an overridden
-    #: `get`; both found by `storage.inheritance.settle`.
+    #: `get`; both found by `storage._core.subclassing.settle`.
     _losses: ClassVar[frozenset[str]] = frozenset()
     _described_by: ClassVar[Callable[[Any, str], Awaitable[ObjectInfo]] | None] = None
 
     #: The stores of `_parts`, while they are entered.
     _entered: AsyncExitStack | None = None
 
-    #: Words for what a store does to objects or calls, by which `storage.decorators.order` finds stacks that cannot be
-    #: right.
+    #: Words for what a store does to objects or calls, by which `storage.decorators.bases.stacking` finds stacks
+    #: that cannot be right.
     _traits: frozenset[str] = frozenset()
 
     #: Those of `_parts` that hold copies only, of what other parts have.

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from storage.concurrency import CONCURRENCY, each
-from storage.data import etag_of
+from storage._concurrency.tasks import CONCURRENCY, each
+from storage._core.data import etag_of
 from storage.errors import (
     BulkError,
     KeyNotFoundError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 
-from storage.data import CHUNK
+from storage._core.data import CHUNK
 from storage.errors import UnsupportedOperationError
 from storage.types import ByteRange, ObjectInfo
 

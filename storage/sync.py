@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic
 
 import storage
-from storage.bridge import Data, In, kept
-from storage.config.face import StoreFactory, open_store
-from storage.face import Face, below, calling
-from storage.file import ObjectFile, open_file
+from storage._sync.caller import Data, In, kept
+from storage._sync.facade import Face, below, calling
+from storage._sync.factory import StoreFactory, open_store
+from storage._sync.object_file import ObjectFile, open_file
 from storage.types import Out
 
 if TYPE_CHECKING:
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-    from storage.copying import Progress
     from storage.decorators.buffer import BinaryFile
-    from storage.decorators.caching_cache import CacheStats
+    from storage.decorators.caching.cache import CacheStats
     from storage.decorators.json import Json, JsonLike
-    from storage.decorators.mirroring import Require
-    from storage.decorators.mirroring_verify import Difference
+    from storage.decorators.mirroring.store import Require
+    from storage.decorators.mirroring.verify import Difference
     from storage.decorators.notifying import Event
     from storage.errors import StorageError
-    from storage.stores.files import Durability
-    from storage.syncing import Change
+    from storage.functions.copy_store import Progress
+    from storage.functions.sync_stores import Change
+    from storage.functions.update import T
+    from storage.stores.files.file_store import Durability
     from storage.types import Attributes, ByteRange, Capabilities, ObjectInfo
-    from storage.utils import T
 
 __all__ = [
     "Base64Store",
@@ -1411,7 +1411,7 @@ class SafeFilesystemStore(ObjectStore):
     Objects are plain files below *root*, under names that are safe everywhere and give the keys back.
 
     Slashes stay directories and ``reports/2024-q1.csv`` stays readable; what file systems treat differently, upper case
-    included, is escaped (`storage.stores.safe_names`). Other files in the directory are skipped. Only keys whose
+    included, is escaped (`storage.stores.files.safe_names`). Other files in the directory are skipped. Only keys whose
     escaped path is longer than the operating system's 4,096 bytes are refused, with `InvalidKeyError`.
     """
 

@@ -8,8 +8,9 @@ from typing import TypeVar
 import pytest
 
 from storage import DictStore, Interceptor, ObjectStore, StorageError, StoreUnavailableError
-from storage.decorators import retrying_attempts, retrying_reader
-from storage.decorators.interceptor import Call
+from storage.decorators.bases.interceptor import Call
+from storage.decorators.retrying import attempts as retrying_attempts
+from storage.decorators.retrying import reader as retrying_reader
 from storage.types import Data, In, Out
 
 __all__ = ["Clock", "FlakyStore", "UnmarkedStore"]

@@ -12,7 +12,14 @@ from multiprocessing.context import ForkServerContext
 __all__ = ["context"]
 
 #: What the server imports: the stacks with all their stores, and what these import when they are first used.
-PRELOADED = ["processes", "aiosqlite", "anyio", "storage.stores.sqlite", "storage.stores.zip", "storage.utils"]
+PRELOADED = [
+    "processes",
+    "aiosqlite",
+    "anyio",
+    "storage.stores.sqlite.store",
+    "storage.stores.zip.store",
+    "storage.functions.update",
+]
 
 
 @functools.cache

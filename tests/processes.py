@@ -23,9 +23,9 @@ from players import Player
 from stacks import CRASHING, STACKS
 
 from storage import KeyExistsError, ObjectStore, StorageError
-from storage.testing.conditions import count_up
 from storage.testing.history import History
-from storage.testing.recording import RecordingStore
+from storage.testing.stores.recording import RecordingStore
+from storage.testing.suite.conditions import count_up
 
 __all__ = ["CREATED", "SIZES", "Killed", "compete", "content", "in_processes", "killed", "play", "prepared", "verified"]
 

@@ -36,7 +36,7 @@ from storage import (
     StoreDecorator,
     WriteonlyStore,
 )
-from storage.decorators.caching_entry import Entry
+from storage.decorators.caching.entry import Entry
 
 
 @pytest.fixture

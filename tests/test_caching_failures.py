@@ -20,7 +20,7 @@ from storage import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from storage.decorators import caching_ledger
+from storage.decorators.caching import ledger as caching_ledger
 
 #: What may go wrong in a cache store, also in one that does not keep the contract.
 ERRORS = [

@@ -20,8 +20,8 @@ from storage import (
     StorageError,
     StoreUnavailableError,
 )
-from storage.decorators import caching_recent
-from storage.decorators.caching_recent import Recent
+from storage.decorators.caching import recent_keys as caching_recent
+from storage.decorators.caching.recent_keys import Recent
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Give a function that lets seconds pass."""
     passed = [0.0]
     monkeypatch.setattr(caching_recent, "now", lambda: passed[0])
-    monkeypatch.setattr("storage.decorators.caching.now", lambda: passed[0])
+    monkeypatch.setattr("storage.decorators.caching.store.now", lambda: passed[0])
 
     def pass_(seconds: float) -> None:
         passed[0] += seconds

@@ -17,7 +17,7 @@ from storage import (
     ObjectStore,
     StoreDecorator,
 )
-from storage.data import CHUNK
+from storage._core.data import CHUNK
 
 DIGEST = hashlib.sha256(b"0123456789").digest()
 

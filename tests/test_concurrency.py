@@ -15,8 +15,8 @@ import anyio
 import pytest
 
 from storage import Data, DictStore, StoreDecorator
-from storage.concurrency import each
-from storage.offload import WORKERS, is_stepping, offload, step
+from storage._concurrency.offload import WORKERS, is_stepping, offload, step
+from storage._concurrency.tasks import each
 
 # -- offload ---------------------------------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ def test_interpreter_does_not_end_in_the_middle_of_work() -> None:
     """Also when its event loop was abandoned: a file half written would be half a file."""
     code = (
         "import asyncio, threading, time\n"
-        "from storage.offload import offload\n"
+        "from storage._concurrency.offload import offload\n"
         "begun = threading.Event()\n"
         "def work():\n"
         "    begun.set()\n"

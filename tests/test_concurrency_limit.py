@@ -19,7 +19,7 @@ from storage import (
     StackWarning,
     copy_store,
 )
-from storage.concurrency import CONCURRENCY
+from storage._concurrency.tasks import CONCURRENCY
 
 
 async def _most_inside(waiting: WaitingStore, store: ObjectStore) -> int:

@@ -13,10 +13,10 @@ import yaml
 from jsonschema import Draft7Validator
 
 from storage import ConfigError, DictStore, ObjectStore, Registry, StoreDecorator, StoreFactory
+from storage._core.registry import HOMES, SHORT_NAMES
 from storage._tools import schema as generator
-from storage.config.constructor import Constructor
+from storage.config.parameters.constructor import Constructor
 from storage.config.schema import schema
-from storage.store_registry import HOMES, SHORT_NAMES
 
 ROOT = Path(__file__).parent.parent
 COMMITTED = json.loads(files("storage.config").joinpath("schema.json").read_text(encoding="utf-8"))

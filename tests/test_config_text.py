@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import ConfigError, StoreFactory
+from storage.config.files import MAX_SIZE, load
 from storage.config.interpolation import Expanded, InterpolationError, expand
-from storage.config.loading import MAX_SIZE, load
 
 VARIABLES = {"HOME": "/home/us", "EMPTY": "", "N": "7", "TRICKY": "${N}"}
 

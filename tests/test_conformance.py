@@ -17,9 +17,9 @@ from views import View
 
 import storage.sync
 from storage import Capabilities, FilesystemStore, ObjectStore
-from storage.offload import step
+from storage._concurrency.offload import step
 from storage.testing import StoreConformance
-from storage.testing.harness import unfit
+from storage.testing.suite.harness import unfit
 
 #: The file system in memory, where there is one. The stores themselves are on a disk when they are awaited; what
 #: decorators and the synchronous face do with their files in memory they do on a disk, only later.

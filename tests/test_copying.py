@@ -26,9 +26,9 @@ from storage import (
     StoreFullError,
     copy_store,
 )
-from storage.copying import PAGE
-from storage.data import CHUNK, SMALL
-from storage.offload import step
+from storage._concurrency.offload import step
+from storage._core.data import CHUNK, SMALL
+from storage.functions.copy_store import PAGE
 
 #: Sizes on both sides of every way in which an object may go.
 SIZES = (0, 1, SMALL, SMALL + 1, CHUNK, CHUNK + 1)

@@ -10,8 +10,8 @@ from stacks import DECORATORS, DEEP, Over
 
 import storage
 from storage import DictStore, KeyTransform, ObjectStore, StoreDecorator
-from storage.inheritance import STANDS_FOR
-from storage.lifecycle import Lifecycle
+from storage._core.lifecycle import Lifecycle
+from storage._core.subclassing import STANDS_FOR
 
 PUBLIC = {name for name in vars(ObjectStore) if not name.startswith("_")}
 

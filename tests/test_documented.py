@@ -22,7 +22,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(storage.__file__).parent
 
 #: All modules of the package but those that only its makers run.
-MODULES = sorted(module.name for module in pkgutil.walk_packages([str(PACKAGE)], "storage.") if "._" not in module.name)
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages([str(PACKAGE)], "storage.")
+    if not module.name.startswith("storage._tools")
+)
 
 
 def _type_checking_imports(module: ModuleType) -> dict[str, str]:

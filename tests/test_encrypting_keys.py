@@ -236,7 +236,7 @@ def test_compression_of_encrypted_bytes_is_refused() -> None:
 
 async def test_large_objects_leave_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over 1 MiB a worker thread encrypts and decrypts; small ones are not worth the way there."""
-    from storage.decorators import encrypting
+    from storage.decorators.encrypting import store as encrypting
 
     sent: list[str] = []
 

@@ -218,7 +218,7 @@ async def test_bulk_writes_return_their_results_instead() -> None:
 
     class Broken(DictStore):
         async def put_many(self, items: Any, *, raise_errors: bool = True) -> dict[str, Any]:
-            assert 2 == len([item async for item in storage.concurrency.stream(items)])
+            assert 2 == len([item async for item in storage._concurrency.tasks.stream(items)])
             raise StoreUnavailableError("busy")
 
     async def items() -> AsyncIterator[tuple[str, bytes]]:

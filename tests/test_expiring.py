@@ -45,9 +45,9 @@ from storage import (
     WriteonlyStore,
     update,
 )
-from storage.decorators.expiring_deadlines import Clock
+from storage._core.deadlines import Clock
 from storage.defaults import PAGE
-from storage.testing.harness import listed
+from storage.testing.suite.harness import listed
 
 
 @pytest.fixture(params=["dict", "filesystem", "sqlite"])

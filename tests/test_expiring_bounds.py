@@ -29,7 +29,7 @@ from storage import (
     StoreFullError,
     StoreUnavailableError,
 )
-from storage.testing.harness import listed
+from storage.testing.suite.harness import listed
 
 
 @pytest.fixture(params=["dict", "filesystem", "sqlite"])

@@ -31,10 +31,10 @@ from storage import (
     PermissionDeniedError,
     SafeFilesystemStore,
 )
-from storage.offload import step
-from storage.stores.draft import DRAFT
-from storage.stores.file_reader import describe
-from storage.stores.safe_names import decode_name, encode_path
+from storage._concurrency.offload import step
+from storage.stores.files.draft import DRAFT
+from storage.stores.files.reader import describe
+from storage.stores.files.safe_names import decode_name, encode_path
 
 FILE_STORES = [FilesystemStore, SafeFilesystemStore, HashdirStore]
 
@@ -471,7 +471,7 @@ async def test_listing_misses_no_key_that_is_overwritten_meanwhile() -> None:
 def test_file_system_without_locks_has_no_conditions_and_says_so(tmp_path: Path) -> None:
     """Plain puts, deletes and listings work; a condition that could not be kept is refused."""
     code = (
-        "import storage, sys\nfrom storage.offload import step\n"
+        "import storage, sys\nfrom storage._concurrency.offload import step\n"
         "store = storage.FilesystemStore(sys.argv[1])\n"
         "able = store.capabilities\n"
         "print(able.conditional_put, able.conditional_delete, able.multi_process, able.steppable)\n"

@@ -23,10 +23,10 @@ from storage import (
     RangeNotSatisfiableError,
     SafeFilesystemStore,
 )
-from storage.stores.file_bulk import HANDFUL
-from storage.stores.files import FileStore
-from storage.stores.hot_reads import LIMIT, ROW
-from storage.workers import Job, Workers
+from storage._concurrency.threads import Job, Workers
+from storage.stores.files.bulk import HANDFUL
+from storage.stores.files.file_store import FileStore
+from storage.stores.files.page_cache import LIMIT, ROW
 
 FILE_STORES = [FilesystemStore, SafeFilesystemStore, HashdirStore]
 
@@ -213,7 +213,7 @@ def test_system_without_the_calls_reads_in_one_hop_each(fault: str, tmp_path: Pa
     code = (
         "import asyncio, sys\n"
         "from storage import FilesystemStore, KeyNotFoundError\n"
-        "from storage.workers import Workers\n"
+        "from storage._concurrency.threads import Workers\n"
         "put, hops = Workers.put, []\n"
         "Workers.put = lambda self, job: (hops.append(job), put(self, job))\n"
         "async def main():\n"
@@ -293,7 +293,7 @@ async def test_listing_takes_one_hop_for_each_page(
     tmp_path: Path, hops: list[Job[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many small directories are one page, and a large one is many."""
-    monkeypatch.setattr("storage.stores.files.PAGE", 10)
+    monkeypatch.setattr("storage.stores.files.file_store.PAGE", 10)
     store = FilesystemStore(tmp_path)
     for number in range(25):
         await store.put(f"{number % 7}/{number}", b"")

@@ -28,7 +28,7 @@ from storage import (
     open_store,
     registry,
 )
-from storage.testing.harness import listed
+from storage.testing.suite.harness import listed
 
 #: What decodes the bytes of others. A stack is there because an inner decoder's error must not confuse an outer one.
 DECODERS: dict[str, Callable[[ObjectStore], Any]] = {

@@ -20,7 +20,7 @@ from storage import (
     StoreUnavailableError,
     UnsupportedOperationError,
 )
-from storage.stores.http import HttpStore
+from storage.stores.http.store import HttpStore
 
 TEXT = b"0123456789" * 20_000
 

@@ -27,7 +27,7 @@ from storage import (
     describe,
     open_store,
 )
-from storage.stores.http import HttpStore
+from storage.stores.http.store import HttpStore
 from storage.testing import NASTY_KEYS
 
 SECRET = "s3cr3t-of-nobody"

@@ -17,9 +17,9 @@ from views import View
 
 import storage.sync
 from storage import BulkError, FilesystemStore, InvalidKeyError, KeyConflictError, KeyNotFoundError, ObjectStore
-from storage.stores.http import HttpStore
+from storage.stores.http.store import HttpStore
 from storage.testing import StoreConformance
-from storage.testing.harness import listed, unfit
+from storage.testing.suite.harness import listed, unfit
 
 
 def _seen(store: HttpStore, view: str) -> ObjectStore:

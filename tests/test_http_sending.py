@@ -20,7 +20,7 @@ from storage import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from storage.stores.http import HttpStore
+from storage.stores.http.store import HttpStore
 
 LARGE = b"x" * 3_000_000
 

@@ -23,7 +23,7 @@ from storage import (
     StoreDecorator,
     UnsupportedOperationError,
 )
-from storage.inheritance import STANDS_FOR
+from storage._core.subclassing import STANDS_FOR
 
 PUBLIC = {name for name in vars(ObjectStore) if not name.startswith("_")}
 

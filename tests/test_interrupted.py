@@ -19,7 +19,7 @@ from interrupting import interrupted
 from stacks import STACKS
 
 from storage import ByteRange, KeyNotFoundError, ObjectStore
-from storage.testing.harness import listed
+from storage.testing.suite.harness import listed
 
 #: What each object holds before an operation, and what writes put. The large one comes in several pieces everywhere.
 OLD: dict[str, bytes] = {"a": b"old a", "b": b"old b" * 30_000, "other": b"other"}

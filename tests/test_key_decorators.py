@@ -33,7 +33,7 @@ from storage import (
     UrlValidatingStore,
     clear_store,
 )
-from storage.keys import check_path
+from storage._core.keys import check_path
 
 KEYS = st.text(min_size=1) | st.lists(st.sampled_from([".", "..", "", "a", "%", "%2E", "é", "..."])).map("/".join)
 

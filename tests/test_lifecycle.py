@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from storage import DictStore, GzipStore, PrefixStore, StoreDecorator
-from storage.lifecycle import enter_all
+from storage._core.lifecycle import enter_all
 
 
 class CountedStore(DictStore):

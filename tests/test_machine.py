@@ -28,7 +28,7 @@ from wrong_stores import WRONG
 
 import storage.sync
 from storage import ConfigError, ObjectStore, RedisStore, StackWarning, StorageError
-from storage.keys import is_key
+from storage._core.keys import is_key
 from storage.testing import StoreMachine
 
 #: How many times as many sequences of calls are tried, and how many of each store and of all stacks that are drawn.

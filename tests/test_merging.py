@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from storage import DictStore, StoreUnavailableError
-from storage.merging import merged
-from storage.offload import step
+from storage._concurrency.offload import step
+from storage._core.merging import merged
 
 
 async def _store(*keys: str) -> DictStore:

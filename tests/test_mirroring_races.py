@@ -9,8 +9,8 @@ import pytest
 from troubled import all_of, contents, trouble
 
 from storage import KeyNotFoundError, MirroringStore
-from storage.decorators import mirroring_writes
-from storage.key_locks import KeyLocks
+from storage._concurrency.key_locks import KeyLocks
+from storage.decorators.mirroring import writes as mirroring_writes
 
 
 def idle(store: MirroringStore) -> bool:

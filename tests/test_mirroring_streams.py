@@ -23,8 +23,8 @@ from storage import (
     StoreFullError,
     StoreUnavailableError,
 )
-from storage.data import whole
-from storage.decorators import mirroring_writes
+from storage._core.data import whole
+from storage.decorators.mirroring import writes as mirroring_writes
 
 #: So large that a stream of it does not fit into the two pieces that are looked at before any child is called.
 PIECE = b"x" * (1 << 20)

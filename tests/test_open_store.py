@@ -26,7 +26,7 @@ from storage import (
     ZipStore,
     open_store,
 )
-from storage.store_registry import SHORT_NAMES
+from storage._core.registry import SHORT_NAMES
 
 
 class RemoteStore(DictStore, name=("remote", "remotes")):
@@ -270,7 +270,7 @@ def test_one_scheme_imports_no_other_back_end() -> None:
     """A program over memory does not pay for SQLite."""
     code = (
         "import sys; from storage import open_store; open_store('memory:')\n"
-        "print(*({'aiosqlite', 'sqlite3', 'storage.stores.zip', 'yaml'} & set(sys.modules)))"
+        "print(*({'aiosqlite', 'sqlite3', 'storage.stores.zip.store', 'yaml'} & set(sys.modules)))"
     )
 
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -35,7 +35,7 @@ from storage import (
     StoreUnavailableError,
     open_store,
 )
-from storage.decorators.expiring import ExpiringStore
+from storage.decorators.expiring.store import ExpiringStore
 
 MIB = 1 << 20
 

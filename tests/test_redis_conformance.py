@@ -13,7 +13,7 @@ from views import View
 
 import storage.sync
 from storage import ObjectStore
-from storage.stores.redis import RedisStore
+from storage.stores.redis.store import RedisStore
 from storage.testing import StoreConformance
 
 

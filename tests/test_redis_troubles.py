@@ -29,7 +29,7 @@ from storage import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from storage.testing.conditions import count_up
+from storage.testing.suite.conditions import count_up
 
 MIB = 1 << 20
 

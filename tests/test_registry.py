@@ -16,8 +16,8 @@ import pytest
 
 import storage
 from storage import ConfigError, DictStore, ObjectStore, Registry, StorageError, StoreClosedError, registry
+from storage._core.registry import HOMES, SHORT_NAMES
 from storage._tools.generate import BASES
-from storage.store_registry import HOMES, SHORT_NAMES
 
 
 def shelf(module: str = "shelves", **options: Any) -> type[DictStore]:
@@ -96,12 +96,12 @@ def test_looking_up_imports_one_store_and_importing_none() -> None:
     """The registry costs nothing until it is asked, and then only what it is asked for."""
     code = (
         "import sys, storage; from storage import registry; names = list(registry); 'SqliteStore' in registry\n"
-        "assert not {'aiosqlite', 'sqlite3', 'storage.stores.zip'} & set(sys.modules), 'imported'\n"
-        "registry['zip']; print(*({'storage.stores.zip', 'storage.stores.sqlite'} & set(sys.modules)))"
+        "assert not {'aiosqlite', 'sqlite3', 'storage.stores.zip.store'} & set(sys.modules), 'imported'\n"
+        "registry['zip']; print(*({'storage.stores.zip.store', 'storage.stores.sqlite.store'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
 
-    assert "storage.stores.zip\n" == result.stdout, result.stderr
+    assert "storage.stores.zip.store\n" == result.stdout, result.stderr
 
 
 # -- classes of the program ------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from storage import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from storage.decorators import retrying_attempts
+from storage.decorators.retrying import attempts as retrying_attempts
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +102,7 @@ async def test_pauses_double_up_to_the_longest(clock: Clock, monkeypatch: pytest
         bounds.append((low, high))
         return high / 2
 
-    monkeypatch.setattr("storage.backoff.random.uniform", uniform)
+    monkeypatch.setattr("storage._concurrency.backoff.random.uniform", uniform)
     flaky = FlakyStore(DictStore(), exists=["before"] * 5)
 
     await RetryingStore(flaky, attempts=6, base_delay=0.25, max_delay=1.5).exists("a")
@@ -202,7 +202,7 @@ def test_synchronous_face_waits_in_the_callers_thread(monkeypatch: pytest.Monkey
     """Over a store that needs no event loop retries need none."""
     monkeypatch.undo()
     slept: list[float] = []
-    monkeypatch.setattr("storage.backoff.time.sleep", slept.append)
+    monkeypatch.setattr("storage._concurrency.backoff.time.sleep", slept.append)
     flaky = FlakyStore(DictStore(), put=["before", "after"])
     store = storage.sync.RetryingStore(storage.sync.ObjectStore(flaky), base_delay=0.01)
 

@@ -19,7 +19,7 @@ from storage import (
     StoreUnavailableError,
     copy_store,
 )
-from storage.concurrency import CONCURRENCY
+from storage._concurrency.tasks import CONCURRENCY
 
 
 @pytest.fixture(autouse=True)

@@ -38,7 +38,7 @@ from storage import (
     UnsupportedOperationError,
     ValueTransform,
 )
-from storage.offload import step
+from storage._concurrency.offload import step
 
 
 async def _listed(items: AsyncIterator[Any]) -> list[Any]:

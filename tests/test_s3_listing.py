@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import StorageError, StoreUnavailableError
-from storage.stores.s3_errors import Refusal
-from storage.stores.s3_listing import Page, PageParser
+from storage.stores.s3.errors import Refusal
+from storage.stores.s3.listing import Page, PageParser
 
 ANSWER = """<?xml version="1.0" encoding="UTF-8"?>
 <ListBucketResult{space}>

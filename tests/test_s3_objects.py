@@ -30,7 +30,7 @@ from storage import (
     RangeNotSatisfiableError,
     StorageError,
 )
-from storage.stores.s3_upload import LARGEST, part_size
+from storage.stores.s3.multipart import LARGEST, part_size
 from storage.testing import Fault, FaultProxy, ProxiedRequest
 
 MIB = 1 << 20

@@ -13,7 +13,7 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.stores.s3_signing import UNSIGNED, Credentials, presigned_query, quoted, sha256_hex, signed_headers
+from storage.stores.s3.signing import UNSIGNED, Credentials, presigned_query, quoted, sha256_hex, signed_headers
 from storage.testing import NASTY_KEYS
 
 NOW = datetime(2024, 2, 29, 23, 59, 58, tzinfo=UTC)

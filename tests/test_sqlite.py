@@ -28,10 +28,11 @@ from storage import (
     StoreFullError,
     StoreUnavailableError,
 )
-from storage.stores import sqlite_rows, sqlite_versions
-from storage.stores.sqlite_batches import JOBS
-from storage.stores.sqlite_connection import STATEMENTS
-from storage.stores.sqlite_schema import CHUNK, LEASE
+from storage.stores.sqlite import large_objects as sqlite_versions
+from storage.stores.sqlite import statements as sqlite_rows
+from storage.stores.sqlite.connection import STATEMENTS
+from storage.stores.sqlite.group_commit import JOBS
+from storage.stores.sqlite.schema import CHUNK, LEASE
 
 #: An object of this many bytes has three chunks, and one more in a stream is written in two transactions.
 LARGE = 2 * CHUNK + 5

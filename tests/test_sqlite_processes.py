@@ -17,7 +17,7 @@ import pytest
 from forking import context
 
 from storage import KeyExistsError, SqliteStore
-from storage.utils import update
+from storage.functions.update import update
 
 
 async def _create(path: str, name: str) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 import storage
 import storage.sync
-from storage.offload import offload
+from storage._concurrency.offload import offload
 
 
 class Suspending(storage.DictStore):

@@ -17,8 +17,8 @@ import pytest
 
 import storage
 import storage.sync
-from storage.bridge_loop import OnLoop
-from storage.file import BUFFER
+from storage._sync.object_file import BUFFER
+from storage._sync.on_loop import OnLoop
 from storage.reader import ObjectReader
 
 

@@ -13,11 +13,11 @@ import pytest
 
 import storage
 import storage.sync
+from storage._sync import factory as face
 from storage._tools import generate as generator
 from storage._tools.generate import TARGET, Writer, generate
 from storage._tools.signature import Signature
 from storage._tools.source import Function, Module, find
-from storage.config import face
 
 
 def test_generated_file_is_fresh() -> None:

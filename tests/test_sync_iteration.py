@@ -12,7 +12,7 @@ import pytest
 
 import storage
 import storage.sync
-from storage.bridge_loop import BATCH, OnLoop
+from storage._sync.on_loop import BATCH, OnLoop
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

@@ -16,8 +16,8 @@ import pytest
 
 import storage
 import storage.sync
-from storage.bridge import kept
-from storage.bridge_loop import SLAB, OnLoop
+from storage._sync.caller import kept
+from storage._sync.on_loop import SLAB, OnLoop
 
 
 @pytest.fixture(params=[True, False], ids=["stepped", "loop"])

@@ -16,7 +16,7 @@ PREAMBLE = """
 import asyncio, gc, logging, os, signal, sys, threading, time
 logging.getLogger("asyncio").addFilter(lambda record: "took" not in record.msg)  # slow callbacks of a busy machine
 import storage, storage.sync
-from storage.offload import offload
+from storage._concurrency.offload import offload
 
 class Slow(storage.DictStore):
     '''A store that takes its time, and says when it is at it and when it has left.'''

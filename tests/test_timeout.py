@@ -23,7 +23,7 @@ from storage import (
     StoreTimeoutError,
     TimeoutStore,
 )
-from storage.offload import offload
+from storage._concurrency.offload import offload
 
 #: Seconds: so short that a test may wait for it, so long that no call that is not held takes as much.
 SHORT, LONG = 0.02, 60

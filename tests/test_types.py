@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from storage import ByteRange, Capabilities, Data, InvalidKeyError, ObjectInfo, RangeNotSatisfiableError
-from storage.data import as_bytes, chunks, etag_of, is_stream, whole
-from storage.keys import check_key, check_path, is_key
+from storage._core.data import as_bytes, chunks, etag_of, is_stream, whole
+from storage._core.keys import check_key, check_path, is_key
 from storage.testing import NASTY_KEYS
 from storage.types import check_attributes
 

@@ -1,4 +1,4 @@
-"""`storage.utils`: functions that need no more of a store than the contract."""
+"""`storage.functions.update`: functions that need no more of a store than the contract."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from storage import (
     get_or,
     update,
 )
-from storage.offload import step
+from storage._concurrency.offload import step
 
 
 class WatchedStore(DictStore):

@@ -25,7 +25,7 @@ from storage import (
     TextEncodingStore,
     UnsupportedOperationError,
 )
-from storage.data import CHUNK
+from storage._core.data import CHUNK
 
 # -- text -------------------------------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ from storage import (
     UnsupportedOperationError,
     ZipStore,
 )
-from storage.offload import step
-from storage.stores.zip_entry import entry_of
-from storage.stores.zip_file import OpenFile
-from storage.stores.zip_format import pack_central, pack_end, pack_local, parse_directory, parse_record
+from storage._concurrency.offload import step
+from storage.stores.zip.entry import entry_of
+from storage.stores.zip.file import OpenFile
+from storage.stores.zip.format import pack_central, pack_end, pack_local, parse_directory, parse_record
 from storage.testing import NASTY_KEYS
 
 

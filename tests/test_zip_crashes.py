@@ -22,10 +22,10 @@ from zips import read_by_zipfile
 
 import storage.sync
 from storage import CorruptObjectError, StorageError, StoreFullError, ZipStore
-from storage.stores.zip_archive import Archive
-from storage.stores.zip_content import Content
-from storage.stores.zip_file import OpenFile
-from storage.stores.zip_format import EMPTY
+from storage.stores.zip.archive import Archive
+from storage.stores.zip.content import Content
+from storage.stores.zip.file import OpenFile
+from storage.stores.zip.format import EMPTY
 
 #: Processes that are killed, one after the other.
 ROUNDS = 24

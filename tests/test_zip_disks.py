@@ -13,11 +13,11 @@ from zips import read_by_zipfile
 
 import storage.sync
 from storage import StorageError, StoreUnavailableError
-from storage.stores import zip_archive
-from storage.stores.zip_archive import Archive
-from storage.stores.zip_content import Content
-from storage.stores.zip_file import OpenFile, sync_directory
-from storage.stores.zip_format import EMPTY
+from storage.stores.zip import archive as zip_archive
+from storage.stores.zip.archive import Archive
+from storage.stores.zip.content import Content
+from storage.stores.zip.file import OpenFile, sync_directory
+from storage.stores.zip.format import EMPTY
 
 #: Bytes that a disk writes at once, and whole.
 SECTOR = 512

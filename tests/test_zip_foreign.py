@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 import storage.sync
 from storage import ByteRange, CorruptObjectError, StorageError, UnsupportedOperationError
-from storage.stores.zip_decoders import DEFLATED
-from storage.stores.zip_entry import Entry, entry_of
-from storage.stores.zip_format import pack_central, pack_end, pack_local
+from storage.stores.zip.decoders import DEFLATED
+from storage.stores.zip.entry import Entry, entry_of
+from storage.stores.zip.format import pack_central, pack_end, pack_local
 
 METHODS = {
     "stored": zipfile.ZIP_STORED,

@@ -21,9 +21,9 @@ from storage import (
     StoreUnavailableError,
     ZipStore,
 )
-from storage.offload import step
-from storage.stores.zip_changes import Target, packed
-from storage.stores.zip_file import OpenFile
+from storage._concurrency.offload import step
+from storage.stores.zip.changes import Target, packed
+from storage.stores.zip.file import OpenFile
 
 
 @pytest.fixture

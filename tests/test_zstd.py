@@ -15,8 +15,8 @@ from zstds import zstd
 
 import storage.sync
 from storage import CorruptObjectError, DictStore, ObjectStore, ZstdStore
-from storage.data import CHUNK
-from storage.decorators.zstd_coder import Frames
+from storage._core.data import CHUNK
+from storage.decorators.zstd.coder import Frames
 
 #: A frame that holds no data, and says so in 7 bytes; RFC 8878, section 3.1.2.
 SKIPPABLE = bytes.fromhex("502a4d18") + (3).to_bytes(4, "little") + b"abc"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TypeVar, cast
 
 from storage import DictStore, Interceptor, KeyNotFoundError, ObjectStore, StoreUnavailableError
-from storage.decorators.interceptor import Call
+from storage.decorators.bases.interceptor import Call
 
 __all__ = ["Hold", "TroubledStore", "all_of", "contents", "listed", "pieces", "read", "trouble"]
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Ma
 from typing import Any
 
 from storage import Attributes, ByteRange, Data, ObjectStore, StorageError, StoreDecorator
-from storage.concurrency import stream
-from storage.data import is_stream, whole
+from storage._concurrency.tasks import stream
+from storage._core.data import is_stream, whole
 from storage.defaults import items_of
 
 __all__ = ["BytesOf", "SameBytesOf", "buffers", "documents", "in_document", "texts"]

@@ -6,7 +6,7 @@ import asyncio
 from typing import TypeVar
 
 from storage import Interceptor, ObjectStore
-from storage.decorators.interceptor import Call
+from storage.decorators.bases.interceptor import Call
 from storage.types import In, Out
 
 __all__ = ["WaitingStore"]

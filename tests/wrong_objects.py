@@ -19,7 +19,7 @@ from storage import (
     ObjectReader,
     StorageError,
 )
-from storage.data import is_stream, whole
+from storage._core.data import is_stream, whole
 
 __all__ = [
     "BareKeyError",

@@ -28,7 +28,7 @@ BASES = {"ObjectStore", "StoreDecorator", "KeyTransform", "DataTransform", "Valu
 #: The type arguments of a store that takes and gives what the store below does.
 PASSED_ON = "[In, Out]"
 
-#: What is neither async nor a store, and so is written by hand, in `storage.config.face`.
+#: What is neither async nor a store, and so is written by hand, in `storage._sync.factory`.
 WRITTEN = ("StoreFactory", "open_store")
 
 HEADER = '''"""
@@ -117,7 +117,7 @@ class Writer:
         self.public.append(node.name)
         self.lines += [
             *["", "", "class ObjectStore(Face[Out], Generic[In, Out]):"],
-            *_sync(load("storage.face").docstring(_class("storage.face", "Face").node)),
+            *_sync(load("storage._sync.facade").docstring(_class("storage._sync.facade", "Face").node)),
         ]
         for before, method in zip(node.body, node.body[1:], strict=False):
             if isinstance(method, ast.AsyncFunctionDef | ast.FunctionDef) and method.name[0] != "_":
@@ -176,9 +176,11 @@ class Writer:
         return (
             HEADER
             + "from typing import TYPE_CHECKING, Any, Generic\n\nimport storage\n"
-            + f"from storage.bridge import Data, In{kept}\n"
-            + f"from storage.config.face import {', '.join(WRITTEN)}\nfrom storage.face import Face, below, calling\n"
-            + "from storage.file import ObjectFile, open_file\nfrom storage.types import Out\n\nif TYPE_CHECKING:\n"
+            + f"from storage._sync.caller import Data, In{kept}\n"
+            + "from storage._sync.facade import Face, below, calling\n"
+            + f"from storage._sync.factory import {', '.join(WRITTEN)}\n"
+            + "from storage._sync.object_file import ObjectFile, open_file\n"
+            + "from storage.types import Out\n\nif TYPE_CHECKING:\n"
             + "\n".join(self._imports())
             + f"\n\n__all__ = [\n{exported}\n]\n"
             + body

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import sys
 
+from storage._core.registry import HOMES, SHORT_NAMES, Registry
 from storage._tools.source import ROOT
 from storage.config.schema import schema
-from storage.store_registry import HOMES, SHORT_NAMES, Registry
 
 TARGET = ROOT / "storage" / "config" / "schema.json"
 

@@ -14,10 +14,10 @@ TYPES = {"AsyncIterator": "Iterator"}
 READER = "AbstractAsyncContextManager[ObjectReader]"
 GONE = {"AsyncIterable", "Awaitable"}
 HOMES = {
-    "Data": "storage.bridge",
-    "In": "storage.bridge",
+    "Data": "storage._sync.caller",
+    "In": "storage._sync.caller",
     "Iterator": "collections.abc",
-    "ObjectFile": "storage.file",
+    "ObjectFile": "storage._sync.object_file",
 }
 
 
@@ -58,7 +58,7 @@ class Parameter:
         return f"caller.{lend}({self.name})" if lend else self.star + self.name
 
     def lent(self) -> str | None:
-        """Return the method of `storage.bridge.Caller` that lends this argument, None for a plain value."""
+        """Return the method of `storage._sync.caller.Caller` that lends this argument, None for a plain value."""
         if re.search(r"tuple\[str, (Data|In)\]", self.written):
             return "items"
         if re.search(r"\b(Data|In)\b", self.written):

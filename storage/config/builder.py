@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from storage._core.registry import Registry
+from storage._core.suggestions import among
 from storage.base import ObjectStore
-from storage.config.constructor import Constructor
-from storage.config.definitions import Definition, Document, definition
+from storage.config.document import Definition, Document, definition
 from storage.config.interpolation import Expanded, InterpolationError, expand
-from storage.config.kind import MismatchError, called, plain
-from storage.config.making import make
+from storage.config.make_store import make
+from storage.config.parameters.constructor import Constructor
+from storage.config.parameters.kind import MismatchError, called, plain
 from storage.errors import ConfigError
-from storage.store_registry import Registry
-from storage.suggestions import among
 
 __all__ = ["Builder", "Site"]
 

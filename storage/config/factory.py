@@ -9,13 +9,13 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from storage._core.registry import Registry, registry
 from storage.base import ObjectStore
 from storage.config.builder import Builder, Site
-from storage.config.definitions import read
-from storage.config.kind import MismatchError
-from storage.config.loading import load
+from storage.config.document import read
+from storage.config.files import load
+from storage.config.parameters.kind import MismatchError
 from storage.errors import ConfigError
-from storage.store_registry import Registry, registry
 
 __all__ = ["StoreFactory"]
 

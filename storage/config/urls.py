@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
+from storage._core.registry import registry
+from storage._core.suggestions import among
 from storage.base import ObjectStore
-from storage.config.constructor import Constructor
 from storage.config.interpolation import Expanded
-from storage.config.kind import MismatchError
-from storage.config.making import make
+from storage.config.make_store import make
+from storage.config.parameters.constructor import Constructor
+from storage.config.parameters.kind import MismatchError
 from storage.errors import ConfigError
-from storage.store_registry import registry
-from storage.suggestions import among
 
 __all__ = ["StoreUrl", "open_store"]
 

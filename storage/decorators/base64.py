@@ -6,7 +6,7 @@ import binascii
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from storage.decorators.data_transform import Coder, DataTransform
+from storage.decorators.bases.data_transform import Coder, DataTransform
 from storage.errors import CorruptObjectError
 
 __all__ = ["Base64Store"]

@@ -6,9 +6,9 @@ import io
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Protocol, runtime_checkable
 
-from storage.data import BUFFERS, CHUNK
-from storage.decorators.value_transform import ValueTransform
-from storage.offload import offload
+from storage._concurrency.offload import offload
+from storage._core.data import BUFFERS, CHUNK
+from storage.decorators.bases.value_transform import ValueTransform
 from storage.types import Data
 
 __all__ = ["BinaryFile", "BufferStore"]

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 from storage.base import ObjectStore
-from storage.decorators.data_transform import Coder, DataTransform
+from storage.decorators.bases.data_transform import Coder, DataTransform
 from storage.errors import CorruptObjectError
 
 __all__ = ["ChecksumStore"]

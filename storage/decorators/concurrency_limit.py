@@ -8,8 +8,8 @@ from typing import TypeVar
 import anyio
 
 from storage.base import ObjectStore
-from storage.decorators.interceptor import Call, Interceptor
-from storage.decorators.streams import Pull
+from storage.decorators.bases.interceptor import Call, Interceptor
+from storage.decorators.bases.streams import Pull
 from storage.types import In, Out
 
 __all__ = ["ConcurrencyLimitStore"]

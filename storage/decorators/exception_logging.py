@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from storage import defaults
 from storage.base import ObjectStore
-from storage.decorators.interceptor import Call, Interceptor
+from storage.decorators.bases.interceptor import Call, Interceptor
+from storage.decorators.bases.streams import changed_items, noted_keys
 from storage.decorators.logging import level_of
-from storage.decorators.streams import changed_items, noted_keys
 from storage.errors import ANSWERS, StorageError
 from storage.types import Attributes, In, Out
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from storage.base import ObjectStore
-from storage.decorators.key_filter import KeyFilter
+from storage.decorators.bases.key_filter import KeyFilter
 from storage.types import In, Out
 
 __all__ = ["ExtensionFilterStore"]

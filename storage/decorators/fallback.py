@@ -6,10 +6,10 @@ from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from storage import defaults
+from storage._core.conditions import check_conditions
 from storage.base import ObjectStore
-from storage.conditions import check_conditions
-from storage.decorators.several import SeveralStores, marked
-from storage.decorators.streams import takes_bytes
+from storage.decorators.bases.multi_store import SeveralStores, marked
+from storage.decorators.bases.streams import takes_bytes
 from storage.errors import (
     ConfigError,
     InvalidKeyError,

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+from storage._core.data import CHUNK
 from storage.base import ObjectStore
-from storage.data import CHUNK
-from storage.decorators.compressor import Compressor
-from storage.decorators.data_transform import Coder
+from storage.decorators.bases.compressor import Compressor
+from storage.decorators.bases.data_transform import Coder
 from storage.errors import CorruptObjectError
 
 __all__ = ["GzipStore"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from storage.base import ObjectStore
-from storage.decorators.key_transform import KeyTransform
+from storage.decorators.bases.key_transform import KeyTransform
 from storage.types import In, Out
 
 __all__ = ["HashPrefixStore"]

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 from uuid import UUID
 
 from storage.base import ObjectStore
-from storage.decorators.value_transform import ValueTransform
+from storage.decorators.bases.value_transform import ValueTransform
 from storage.errors import CorruptObjectError
 
 __all__ = ["Json", "JsonLike", "JsonStore"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from storage.base import ObjectStore
-from storage.decorators.key_filter import KeyFilter
+from storage.decorators.bases.key_filter import KeyFilter
 from storage.errors import StorageError
 from storage.types import In, Out
 

@@ -7,7 +7,7 @@ from asyncio import CancelledError
 from collections.abc import Iterator
 
 from storage.base import ObjectStore
-from storage.decorators.observer import Observer, Operation
+from storage.decorators.bases.observer import Observer, Operation
 from storage.errors import ANSWERS, StorageError
 from storage.types import In, Out
 

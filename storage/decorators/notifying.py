@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from storage import defaults
 from storage.base import ObjectStore
-from storage.decorators.base import StoreDecorator
-from storage.decorators.streams import changed_items, noted_keys
+from storage.decorators.bases.store_decorator import StoreDecorator
+from storage.decorators.bases.streams import changed_items, noted_keys
 from storage.errors import StorageError
 from storage.types import Attributes, Capabilities, In, Out
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import replace
 
 from storage.base import ObjectStore
-from storage.decorators.base import StoreDecorator
+from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import ConfigError, StorageError, UnsupportedOperationError
 from storage.types import Attributes, Capabilities, In, Out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from storage.base import ObjectStore
-from storage.decorators.key_filter import KeyFilter
+from storage.decorators.bases.key_filter import KeyFilter
 from storage.errors import ConfigError
 from storage.types import In, Out
 

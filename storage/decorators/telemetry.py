@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from storage.base import ObjectStore
-from storage.decorators.observer import Observer, Operation
+from storage.decorators.bases.observer import Observer, Operation
 from storage.errors import ANSWERS
 from storage.types import In, Out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 
 from storage.base import ObjectStore
-from storage.decorators.value_transform import ValueTransform
+from storage.decorators.bases.value_transform import ValueTransform
 from storage.errors import CorruptObjectError
 
 __all__ = ["TextEncodingStore"]

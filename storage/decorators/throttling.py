@@ -9,8 +9,8 @@ import anyio
 from anyio import sleep
 
 from storage.base import ObjectStore
-from storage.decorators.interceptor import Call, Interceptor
-from storage.decorators.streams import Pull, size_of
+from storage.decorators.bases.interceptor import Call, Interceptor
+from storage.decorators.bases.streams import Pull, size_of
 from storage.types import In, Out
 
 __all__ = ["ThrottlingStore"]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
+from storage._core.lifecycle import enter_all
 from storage.base import ObjectStore
-from storage.decorators.base import StoreDecorator
-from storage.decorators.caching import CachingStore
-from storage.decorators.caching_cache import CacheStats
-from storage.decorators.expiring import ExpiringStore
-from storage.lifecycle import enter_all
+from storage.decorators.bases.store_decorator import StoreDecorator
+from storage.decorators.caching.cache import CacheStats
+from storage.decorators.caching.store import CachingStore
+from storage.decorators.expiring.store import ExpiringStore
 
 __all__ = ["TieredStore"]
 

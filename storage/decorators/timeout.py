@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import anyio
 
+from storage._core.durations import seconds
 from storage.base import ObjectStore
-from storage.decorators.interceptor import Call, Interceptor
-from storage.decorators.streams import Pull
-from storage.durations import seconds
+from storage.decorators.bases.interceptor import Call, Interceptor
+from storage.decorators.bases.streams import Pull
 from storage.errors import StoreTimeoutError
 from storage.types import In, Out
 

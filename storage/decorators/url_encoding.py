@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from storage.decorators.key_transform import KeyTransform
+from storage.decorators.bases.key_transform import KeyTransform
 from storage.types import In, Out
 
 __all__ = ["UrlEncodingStore"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from storage.base import ObjectStore
-from storage.decorators.key_filter import KeyFilter
+from storage.decorators.bases.key_filter import KeyFilter
 from storage.types import In, Out
 
 __all__ = ["UrlValidatingStore"]

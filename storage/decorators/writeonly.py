@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from storage.base import ObjectStore
-from storage.decorators.base import StoreDecorator
+from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import ConfigError, StorageError, UnsupportedOperationError
 from storage.reader import ObjectReader
 from storage.types import ByteRange, Capabilities, In, ObjectInfo, Out

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
 from storage import defaults
+from storage._core.conditions import check_conditions, judge
+from storage._core.data import SMALL, as_bytes, is_stream, whole
+from storage._core.keys import check_key
+from storage._core.sorted_keys import Listing
 from storage.base import ObjectStore
-from storage.conditions import check_conditions, judge
-from storage.data import SMALL, as_bytes, is_stream, whole
 from storage.errors import KeyNotFoundError, StorageError
-from storage.keys import check_key
-from storage.listing import Listing
 from storage.reader import BytesReader, ObjectReader
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from storage._core.keys import check_length, check_path, is_key
 from storage.errors import InvalidKeyError
-from storage.keys import check_length, check_path, is_key
-from storage.stores.draft import DRAFT
-from storage.stores.files import FileStore
-from storage.stores.walk import Walk
+from storage.stores.files.draft import DRAFT
+from storage.stores.files.file_store import FileStore
+from storage.stores.files.walk import Walk
 
 __all__ = ["FilesystemStore"]
 

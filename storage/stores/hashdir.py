@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Container, Iterator
 from dataclasses import replace
 
 from storage import defaults
-from storage.keys import check_key
-from storage.stores.draft import DRAFT, current_etag
-from storage.stores.files import Durability, FileStore
-from storage.stores.nofollow import READ
-from storage.stores.walk import names_in, opened
+from storage._core.keys import check_key
+from storage.stores.files.draft import DRAFT, current_etag
+from storage.stores.files.file_store import Durability, FileStore
+from storage.stores.files.root import READ
+from storage.stores.files.walk import names_in, opened
 from storage.types import Capabilities
 
 __all__ = ["HashdirStore"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage.keys import check_key, check_length, is_key
-from storage.stores.files import FileStore
-from storage.stores.safe_names import decode_name, encode_directory, encode_path
-from storage.stores.walk import Walk
+from storage._core.keys import check_key, check_length, is_key
+from storage.stores.files.file_store import FileStore
+from storage.stores.files.safe_names import decode_name, encode_directory, encode_path
+from storage.stores.files.walk import Walk
 
 __all__ = ["SafeFilesystemStore"]
 
@@ -17,7 +17,7 @@ class SafeFilesystemStore(FileStore):
     Objects are plain files below *root*, under names that are safe everywhere and give the keys back.
 
     Slashes stay directories and ``reports/2024-q1.csv`` stays readable; what file systems treat differently, upper case
-    included, is escaped (`storage.stores.safe_names`). Other files in the directory are skipped. Only keys whose
+    included, is escaped (`storage.stores.files.safe_names`). Other files in the directory are skipped. Only keys whose
     escaped path is longer than the operating system's 4,096 bytes are refused, with `InvalidKeyError`.
     """
 

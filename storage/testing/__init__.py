@@ -22,65 +22,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from storage.testing.conformance import StoreConformance as StoreConformance
-    from storage.testing.counting import CountingStore as CountingStore
-    from storage.testing.faulty import Failing as Failing
-    from storage.testing.faulty import FaultyStore as FaultyStore
-    from storage.testing.harness import Harness as Harness
-    from storage.testing.harness import needs as needs
     from storage.testing.history import History as History
     from storage.testing.history import HistoryError as HistoryError
     from storage.testing.history import RecordedCall as RecordedCall
     from storage.testing.history import RecordedListing as RecordedListing
-    from storage.testing.keys import NASTY_KEYS as NASTY_KEYS
-    from storage.testing.machine import StoreMachine as StoreMachine
-    from storage.testing.proxy import Fault as Fault
-    from storage.testing.proxy import FaultProxy as FaultProxy
-    from storage.testing.recording import RecordingStore as RecordingStore
-    from storage.testing.slow import SlowStore as SlowStore
-    from storage.testing.wires import ProxiedRequest as ProxiedRequest
+    from storage.testing.machine.machine import StoreMachine as StoreMachine
+    from storage.testing.proxy.protocols import ProxiedRequest as ProxiedRequest
+    from storage.testing.proxy.proxy import Fault as Fault
+    from storage.testing.proxy.proxy import FaultProxy as FaultProxy
+    from storage.testing.stores.counting import CountingStore as CountingStore
+    from storage.testing.stores.faulty import Failing as Failing
+    from storage.testing.stores.faulty import FaultyStore as FaultyStore
+    from storage.testing.stores.recording import RecordingStore as RecordingStore
+    from storage.testing.stores.slow import SlowStore as SlowStore
+    from storage.testing.suite.conformance import StoreConformance as StoreConformance
+    from storage.testing.suite.harness import Harness as Harness
+    from storage.testing.suite.harness import needs as needs
+    from storage.testing.suite.nasty_keys import NASTY_KEYS as NASTY_KEYS
 
 _HOMES = {
-    "CountingStore": "storage.testing.counting",
-    "Failing": "storage.testing.faulty",
-    "Fault": "storage.testing.proxy",
-    "FaultProxy": "storage.testing.proxy",
-    "FaultyStore": "storage.testing.faulty",
-    "Harness": "storage.testing.harness",
+    "CountingStore": "storage.testing.stores.counting",
+    "Failing": "storage.testing.stores.faulty",
+    "Fault": "storage.testing.proxy.proxy",
+    "FaultProxy": "storage.testing.proxy.proxy",
+    "FaultyStore": "storage.testing.stores.faulty",
+    "Harness": "storage.testing.suite.harness",
     "History": "storage.testing.history",
     "HistoryError": "storage.testing.history",
-    "NASTY_KEYS": "storage.testing.keys",
-    "ProxiedRequest": "storage.testing.wires",
+    "NASTY_KEYS": "storage.testing.suite.nasty_keys",
+    "ProxiedRequest": "storage.testing.proxy.protocols",
     "RecordedCall": "storage.testing.history",
     "RecordedListing": "storage.testing.history",
-    "RecordingStore": "storage.testing.recording",
-    "SlowStore": "storage.testing.slow",
-    "StoreConformance": "storage.testing.conformance",
-    "StoreMachine": "storage.testing.machine",
-    "needs": "storage.testing.harness",
+    "RecordingStore": "storage.testing.stores.recording",
+    "SlowStore": "storage.testing.stores.slow",
+    "StoreConformance": "storage.testing.suite.conformance",
+    "StoreMachine": "storage.testing.machine.machine",
+    "needs": "storage.testing.suite.harness",
 }
 
-#: The modules whose asserts pytest is to explain; it must be told before they are imported.
-_EXPLAINED = [
-    f"storage.testing.{topic}"
-    for topic in (
-        "attributes",
-        "bulk",
-        "cancellation",
-        "conditions",
-        "harness",
-        "listing",
-        "machine",
-        "modelled",
-        "moving",
-        "naming",
-        "reading",
-        "sharing",
-        "sinks",
-        "streams",
-        "writing",
-    )
-]
+#: The package whose asserts pytest is to explain, with all its modules; it must be told before they are imported.
+_EXPLAINED = ("storage.testing.suite", "storage.testing.machine")
 
 __all__ = sorted(_HOMES)
 
@@ -90,10 +71,10 @@ def __getattr__(name: str) -> Any:
         home = _HOMES[name]
     except KeyError:
         raise AttributeError(f"module 'storage.testing' has no attribute {name!r}") from None
-    if home in _EXPLAINED or home == "storage.testing.conformance":
+    if home.startswith(_EXPLAINED):
         import pytest
 
-        pytest.register_assert_rewrite(*(module for module in _EXPLAINED if module not in sys.modules))
+        pytest.register_assert_rewrite(*(package for package in _EXPLAINED if package not in sys.modules))
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value

@@ -1,0 +1,155 @@
+"""When an object's time is up: by which clock, and how the object carries its deadline."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from storage._core.durations import seconds
+from storage.base import ObjectStore
+from storage.decorators.bases.stacking import stack
+from storage.types import Attributes, ObjectInfo, revised
+
+__all__ = [
+    "CLOCK",
+    "LIFETIME",
+    "Clock",
+    "deadline_of",
+    "forgets",
+    "last_deadline",
+    "lifetime",
+    "with_deadline",
+    "without_deadline",
+]
+
+#: The attribute by which a put says how long its object lives, also through decorators that do not know of it.
+LIFETIME = "expires-in"
+
+#: The attribute below that holds an object's deadline: a word for each expiring store of a stack, the outermost first.
+DEADLINE = "expires-at"
+
+#: The word of an object that has no deadline.
+NEVER = "-"
+
+#: Longer than any of these is a slip; and the calendar ends with the year 9999.
+LONGEST = timedelta(days=365_000)
+
+
+class Clock:
+    """
+    The time of day, which no step of the system's clock changes while the process lives.
+
+    It is read once, and from then on counted by a clock that only goes forward, also while the machine sleeps. So a
+    deadline that was written by one process means the same moment to the next, and none needs a table of deadlines.
+    """
+
+    def __init__(self) -> None:
+        self._began = datetime.fromtimestamp(self.wall(), UTC)
+        self._origin = self.monotonic()
+
+    def wall(self) -> float:
+        """Return the system's clock, in seconds since 1970; somebody may set it."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds since some moment; nobody can set it."""
+        if sys.platform == "linux":
+            return time.clock_gettime(time.CLOCK_BOOTTIME)  # time.monotonic stands still while a laptop is closed
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the time of day."""
+        return self._began + timedelta(seconds=self.monotonic() - self._origin)
+
+
+#: One for the process: all its stores agree about the time, whatever happened to the system's clock between them.
+CLOCK = Clock()
+
+
+def lifetime(name: str, value: float | timedelta | str | None) -> timedelta | None:
+    """
+    Return how long an object lives, None for ever, from what the parameter or attribute *name* says.
+
+    Args:
+        name: what the caller knows it by.
+        value: seconds or a timedelta, infinity or None for ever; from an attribute the number's text.
+
+    Raises:
+        TypeError: it is no time.
+        ValueError: it is not more than 0, or longer than 1,000 years.
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError(f"{name} is a number of seconds, or 'inf', not {value!r}") from None
+    if value is None or value == math.inf:
+        return None
+    given = seconds(name, value)
+    if given > LONGEST.total_seconds():
+        raise ValueError(f"{name} is at most 1,000 years, not {value!r}; infinity is for ever")
+    return timedelta(seconds=given)
+
+
+def with_deadline(attributes: Attributes | None, deadline: datetime | None) -> Attributes | None:
+    """Return the attributes for below: the caller's, and the deadline if there is one."""
+    if deadline is None and (not attributes or DEADLINE not in attributes):
+        return attributes
+    word = NEVER if deadline is None else deadline.isoformat(timespec="microseconds")
+    pushed = dict(attributes or {})
+    pushed[DEADLINE] = f"{pushed[DEADLINE]} {word}" if DEADLINE in pushed else word
+    return pushed
+
+
+def deadline_of(below: Attributes) -> datetime | None:
+    """Return an object's deadline from its attributes below, or None where it has none."""
+    text = below.get(DEADLINE)
+    return None if text is None else _parsed(text.rpartition(" ")[2])
+
+
+def last_deadline(below: Attributes) -> datetime | None:
+    """
+    Return when an object is gone for every expiring store of a stack, or None where it lives for ever for one of them.
+
+    A store that can forget objects by itself may do so from then on.
+    """
+    deadlines = [_parsed(word) for word in below.get(DEADLINE, NEVER).split(" ")]
+    return None if None in deadlines else max(each for each in deadlines if each is not None)
+
+
+def forgets(store: ObjectStore[Any, Any]) -> bool:
+    """
+    Say whether all that *store* has is gone by itself at its deadline, so that nobody need sweep.
+
+    Below another expiring store an object stays until the last of its deadlines.
+    """
+    below = list(stack(store))
+    at_the_end = [each for each in below if not each._parts()]
+    by_itself = all("forgets" in each._traits for each in at_the_end)
+    return by_itself and not any("expires" in each._traits for each in below)
+
+
+def without_deadline(below: ObjectInfo) -> ObjectInfo:
+    """Return the description with the attributes as the caller put them."""
+    text = below.attributes.get(DEADLINE)
+    if text is None:
+        return below
+    rest, more, word = text.rpartition(" ")
+    if word != NEVER and _parsed(word) is None:
+        return below  # another program's
+    outer = {name: value for name, value in below.attributes.items() if name != DEADLINE}
+    if more:
+        outer[DEADLINE] = rest
+    return revised(below, attributes=outer)
+
+
+def _parsed(word: str) -> datetime | None:
+    """Return the deadline that a word says, or None where it says none."""
+    try:
+        deadline = datetime.fromisoformat(word)
+    except ValueError:
+        return None
+    return deadline if deadline.tzinfo is not None else None

@@ -1,0 +1,308 @@
+"""
+`registry`: every class of store by its name.
+
+The module is not called registry, because ``storage.registry`` is the object, and Python would put the module there.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from importlib import import_module
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
+from weakref import WeakValueDictionary
+
+from storage import _HOMES
+from storage._core.suggestions import among
+from storage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from storage.base import ObjectStore
+
+__all__ = ["Registry", "Session", "define", "registry"]
+
+StoreClass: TypeAlias = "type[ObjectStore[Any, Any]]"
+
+#: Short names of the stores of this package, which are the schemes of their URLs too. They stand here and not with the
+#: classes, so that a name is known without importing the back ends of the others.
+SHORT_NAMES = {
+    "dict": "DictStore",
+    "file": "FilesystemStore",
+    "filesystem": "FilesystemStore",
+    "hashdir": "HashdirStore",
+    "http": "HttpStore",
+    "https": "HttpStore",
+    "memory": "DictStore",
+    "redis": "RedisStore",
+    "rediss": "RedisStore",
+    "s3": "BucketStore",
+    "safe": "SafeFilesystemStore",
+    "sqlite": "SqliteStore",
+    "zip": "ZipStore",
+}
+
+#: What a short name may be: what a URL's scheme may be (RFC 3986), in lower case.
+_SHORT_NAME = re.compile(r"[a-z][a-z0-9+.-]+")
+
+
+class Registry:
+    """
+    Classes of stores by name: ``registry["GzipStore"]``, ``"GzipStore" in registry``, ``sorted(registry)``.
+
+    Every subclass of `ObjectStore` is here by its class name, and by the short names it was given
+    (``class ShelfStore(ObjectStore, name="shelf")``), as long as it exists. Defined anew in the same place, as in a
+    notebook, it replaces what was there. The stores of this package and those of installed packages (entry points) are
+    imported when they are looked up. ``Async`` before a name changes nothing.
+
+    Iterating gives the class names of all stores that can be made, sorted.
+
+    Args:
+        homes: the modules of classes that need not be imported to be known.
+        short_names: short names of such classes.
+        group: the group of entry points to read, ``""`` for none.
+    """
+
+    def __init__(
+        self,
+        homes: Mapping[str, str] | None = None,
+        *,
+        short_names: Mapping[str, str] | None = None,
+        group: str = "",
+    ) -> None:
+        self._homes = dict(homes or {})
+        self._short_homes = dict(short_names or {})
+        self._group = group
+        self._classes: WeakValueDictionary[tuple[str, str], StoreClass] = WeakValueDictionary()
+        self._short: dict[str, tuple[str, str]] = {}
+        self._entries: dict[str, EntryPoint] = {}
+
+    def register(self, cls: StoreClass, *names: str) -> None:
+        """
+        Add a class by its name and by short *names*; deriving from `ObjectStore` does this for `storage.registry`.
+
+        Raises:
+            ConfigError: a short name is taken by another class, or cannot be one.
+        """
+        place = (cls.__module__, cls.__qualname__)
+        for name in names:
+            if _SHORT_NAME.fullmatch(name) is None:
+                raise ConfigError(
+                    f"{'.'.join(place)}: a short name is lower case, with digits, '+', '-' and '.', like 'shelf' or "
+                    f"'my-shelf'; not {name!r}"
+                )
+            if taken := self._taken(name, place):
+                raise ConfigError(f"{'.'.join(place)}: the short name {name!r} is taken by {taken}")
+        kept = {name: owner for name, owner in self._short.items() if owner != place}
+        self._short = {**kept, **dict.fromkeys(names, place)}
+        self._classes[place] = cls
+
+    def __getitem__(self, name: str) -> StoreClass:
+        """
+        Return the class of this name, short name or entry point.
+
+        Raises:
+            ConfigError: there is none, or there are several; or the package that has it cannot be imported.
+        """
+        found = self._find(name)
+        if len(found) > 1:
+            gc.collect()  # a class that nobody has any more may still wait for its collection
+            del found
+            found = self._find(name)
+        if not found:
+            raise ConfigError(f"no store is named {name!r}: {among(name, [*self, *self.short_names()])}")
+        if len(found) > 1:
+            places = " and ".join(sorted(map(_place, found)))
+            raise ConfigError(f'{name!r} is ambiguous: {places}. Give one a short name: class ...(..., name="...")')
+        return found[0]
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether anything has this name; what an entry point names is not imported for that."""
+        return isinstance(name, str) and any(
+            each in self._homes or each in self._short_homes or self._defined(each) or self._entry_points(each)
+            for each in _spellings(name)
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the class names of all stores that can be made, sorted."""
+        defined = {cls.__name__ for cls in self._classes.values() if _is_whole(cls)}
+        self._read()
+        return iter(sorted({*self._homes, *defined, *map(_class_name, self._entries.values())}))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def short_names(self) -> dict[str, str]:
+        """Return the other names of stores, and the class name that each stands for: those that URLs may use."""
+        self._read()
+        named = {name: _class_name(entry) for name, entry in self._entries.items()}
+        given = {name: self._classes[place].__name__ for name, place in self._short.items() if place in self._classes}
+        return dict(sorted({**self._short_homes, **named, **given}.items()))
+
+    def session(self) -> Session:
+        """Return a way to make stores that are closed together: ``async with registry.session() as session:``."""
+        return Session(self)
+
+    # -- what a name stands for ----------------------------------------------------------------------------------
+
+    def _find(self, name: str) -> list[StoreClass]:
+        """Return all classes that *name* may mean, each once."""
+        for each in _spellings(name):
+            found = self._defined(each)
+            known = self._short_homes.get(each, each)
+            if known in self._homes:
+                found.append(getattr(import_module(self._homes[known]), known))
+            else:  # the names of what is known are not for entry points to take
+                found += [self._load(entry) for entry in self._entry_points(each)]
+            if found:
+                return list(dict.fromkeys(found))
+        return []
+
+    def _defined(self, name: str) -> list[StoreClass]:
+        """Return the classes that were registered under a name or short name."""
+        found = [cls for cls in self._classes.values() if cls.__name__ == name]
+        short = self._classes.get(self._short[name]) if name in self._short else None
+        return found if short is None or short in found else [*found, short]
+
+    def _taken(self, name: str, place: tuple[str, str]) -> str | None:
+        """Return who has a short name already, if it is not the class of this place."""
+        known = self._short_homes.get(name, name)
+        if known in self._homes:
+            return f"{self._homes[known]}.{known}"
+        owner = self._short.get(name, place)
+        if owner != place and owner in self._classes:
+            gc.collect()
+        return ".".join(owner) if owner != place and owner in self._classes else None
+
+    # -- entry points --------------------------------------------------------------------------------------------
+
+    def _entry_points(self, name: str) -> list[EntryPoint]:
+        """Return the entry points of this name, or of a class of this name; they are read anew when there are none."""
+        for reading in (False, True):
+            if reading:
+                self._read()
+            if found := [each for each in self._entries.values() if name in (each.name, _class_name(each))]:
+                return found
+        return []
+
+    def _read(self) -> None:
+        """
+        Read the entry points of all installed packages.
+
+        Raises:
+            ConfigError: two of them have one name, or one has the name of a store of ours.
+        """
+        if not self._group:
+            return
+        from importlib.metadata import entry_points  # takes longer than all of this package
+
+        entries: dict[str, EntryPoint] = {}
+        for entry in entry_points(group=self._group):
+            other = entries.setdefault(entry.name, entry)
+            if other.value != entry.value:
+                both = f"{_origin(other)} and {_origin(entry)}"
+                raise ConfigError(f"entry point {entry.name!r} is both {both}: remove one")
+            if (known := self._short_homes.get(entry.name, entry.name)) in self._homes:
+                raise ConfigError(f"entry point {entry.name!r} of {_origin(entry)} has the name of our {known}")
+        self._entries = entries
+
+    def _load(self, entry: EntryPoint) -> StoreClass:
+        """
+        Import what an entry point names.
+
+        Raises:
+            ConfigError: that fails, or it is no class of stores.
+        """
+        from storage.base import ObjectStore
+
+        try:
+            loaded = entry.load()
+        except Exception as cause:  # whatever a package's import raises, the package is what is wrong
+            _broken(entry, f"cannot be imported: {type(cause).__name__}: {cause}", cause)
+        if not (isinstance(loaded, type) and issubclass(loaded, ObjectStore)):
+            _broken(entry, "is not a class that derives from ObjectStore")
+        return loaded
+
+
+class Session:
+    """
+    Makes stores and keeps them open until ``async with`` ends, which closes them all, the last one first.
+
+    Args:
+        registry: where the classes are looked up.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._opened = AsyncExitStack()
+
+    async def open(self, name: str, *args: Any, **parameters: Any) -> ObjectStore[Any, Any]:
+        """
+        Make a store and open it.
+
+        Args:
+            name: of its class, as in `Registry`.
+            args: for its constructor.
+            parameters: for its constructor.
+
+        Raises:
+            ConfigError: there is no such class.
+        """
+        return await self._opened.enter_async_context(self._registry[name](*args, **parameters))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._opened.__aexit__(kind, error, traceback)
+
+
+def define(cls: StoreClass, name: str | tuple[str, ...]) -> None:
+    """Register a class that was just derived; of this package's own only those are known that `storage` names."""
+    if not cls.__module__.startswith("storage."):
+        registry.register(cls, *((name,) if isinstance(name, str) else name))
+
+
+def _spellings(name: str) -> list[str]:
+    """Return what a name may stand for, the most exact first."""
+    return [name, name.removeprefix("Async")] if name.startswith("Async") else [name]
+
+
+def _class_name(entry: EntryPoint) -> str:
+    return entry.attr.rpartition(".")[2]
+
+
+def _place(cls: type[Any]) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _is_whole(cls: type[Any]) -> bool:
+    """Say whether stores are made of this class, not only classes."""
+    return not cls.__name__.startswith("_") and not inspect.isabstract(cls)
+
+
+def _origin(entry: EntryPoint) -> str:
+    return f"{entry.value} of the package {entry.dist.name if entry.dist else '?'}"
+
+
+def _broken(entry: EntryPoint, how: str, cause: Exception | None = None) -> NoReturn:
+    raise ConfigError(f"entry point {entry.name!r}: {_origin(entry)} {how}") from cause
+
+
+def _is_made(name: str) -> bool:
+    """Say whether a public name of this package is a store that users make: all others do not end so."""
+    return name.endswith("Store") and name != "ObjectStore"
+
+
+#: The stores of this package, and the modules that they are in.
+HOMES = {name: home for name, home in _HOMES.items() if _is_made(name)}
+
+#: Every store there is, by name: of this package, of installed packages, and of the program.
+registry: Registry = Registry(HOMES, short_names=SHORT_NAMES, group="storage.stores")

@@ -1,0 +1,116 @@
+"""The hand-written half of the synchronous face: what stands behind the generated methods in `storage.sync`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+
+from storage._concurrency.offload import step
+from storage._sync.caller import Caller, Held, Stepped
+from storage.types import Out
+
+if TYPE_CHECKING:
+    from storage.base import ObjectStore
+
+__all__ = ["Face", "below", "calling"]
+
+T = TypeVar("T")
+
+
+class _Run(Protocol):
+    def __call__(self, coroutine: Coroutine[Any, Any, T], /) -> T: ...
+
+
+_STEPPED = Stepped()
+_entering = threading.RLock()
+
+
+class Face(Generic[Out]):
+    """
+    An async store, called without ``await``.
+
+    A stack that never suspends is stepped in the caller's thread; every other one, and with ``stepped=False`` any, runs
+    on one background loop that all such stores share.
+
+    Args:
+        store: the async store, with all its decorators.
+        stepped: False to run on the background loop also what could be stepped.
+    """
+
+    def __init__(self, store: ObjectStore[Any, Out], *, stepped: bool = True) -> None:
+        if isinstance(store, Face):
+            raise TypeError(f"{store!r} is synchronous already")
+        self._store = store
+        self._stepped = stepped and store.capabilities.steppable
+        self._run: _Run
+        self._call: Callable[[], Caller]
+        if self._stepped:
+            self._run, self._call = step, _same
+        else:
+            from storage._sync import on_loop as bridge_loop
+
+            self._run, self._call = bridge_loop.run, bridge_loop.OnLoop
+        self._held: list[Held[object]] = []
+
+    @property
+    def async_store(self) -> ObjectStore[Any, Out]:
+        """The store that this one calls; it lives on the background loop unless it is stepped."""
+        return self._store
+
+    def close(self) -> None:
+        """Close the store now, whoever else has entered it; what it did not open itself stays open. May be repeated."""
+        with _alone(self._stepped):
+            self._run(self._store.aclose())
+
+    def __enter__(self) -> Self:
+        with _alone(self._stepped):
+            self._held.append(self._call().hold(self._store))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with _alone(self._stepped):
+            self._held.pop().leave()
+
+    def __repr__(self) -> str:
+        name, inner = type(self).__name__, repr(self._store)
+        return f"storage.sync.{inner}" if name == type(self._store).__name__ else f"storage.sync.{name}({inner})"
+
+
+def below(store: Face[Out]) -> ObjectStore[Any, Out]:
+    """Return the async store of a synchronous one."""
+    if not isinstance(store, Face):
+        raise TypeError(f"{store!r} is not a store of storage.sync: wrap it, storage.sync.ObjectStore(store)")
+    return store.async_store
+
+
+def calling(*stores: Face[Any]) -> Caller:
+    """Return the way to call a function on these stores: stepped if all of them are."""
+    if all(store._stepped for store in stores):
+        return _STEPPED
+    from storage._sync.on_loop import OnLoop
+
+    return OnLoop()
+
+
+def _same() -> Caller:
+    return _STEPPED
+
+
+def _alone(stepped: bool) -> AbstractContextManager[object]:
+    """Keep two threads from opening a store twice, also one that two stacks share; tasks on the loop need no help."""
+    return _entering if stepped else nullcontext()
+
+
+def _after_fork() -> None:
+    global _entering
+    _entering = threading.RLock()  # a thread that is not here may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

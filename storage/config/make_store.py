@@ -1,0 +1,99 @@
+"""Makes one store of a class and of values from outside, or says what is wrong with them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from storage._core.suggestions import among
+from storage.base import ObjectStore
+from storage.config.interpolation import Expanded
+from storage.config.parameters.constructor import Constructor
+from storage.config.parameters.kind import Building, MismatchError
+from storage.errors import ConfigError
+
+__all__ = ["make"]
+
+#: Text from outside that is this short is shown: hiding every ``1`` would make an error unreadable, and no secret safe.
+SHORT = 4
+
+_UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
+
+
+def make(
+    cls: type[ObjectStore[Any, Any]],
+    values: Mapping[str, object],
+    *,
+    where: str,
+    building: Building,
+    given: Mapping[str, object] | None = None,
+    secrets: Sequence[Expanded] = (),
+) -> ObjectStore[Any, Any]:
+    """
+    Return a new store.
+
+    Args:
+        cls: its class.
+        values: of the constructor's parameters, as YAML gives them, or `Expanded` text.
+        where: what errors begin with: the file and the store's name, the URL's scheme.
+        building: finds the stores and objects that values name.
+        given: arguments that need no conversion.
+        secrets: more text that no error may show, beside the values.
+
+    Raises:
+        ConfigError: the constructor does not take that, or refuses it.
+    """
+    if inspect.isabstract(cls):
+        raise ConfigError(f"{where}: {cls.__name__} is the base of other classes, and no store by itself")
+    constructor = Constructor(cls)
+    arguments = dict(given or {})
+    for name in [*values, *arguments]:
+        if name not in constructor.parameters and constructor.others is None:
+            raise ConfigError(
+                f"{where}: {cls.__name__} has no parameter {name!r}: {among(name, constructor.parameters)}"
+            )
+        if name in values and name in arguments:
+            raise ConfigError(f"{where}: the parameter {name!r} is given twice")
+    for name, value in values.items():
+        kind = constructor.parameters[name].kind if name in constructor.parameters else constructor.others
+        assert kind is not None
+        try:
+            arguments[name] = kind.convert(value, building)
+        except MismatchError as error:
+            raise ConfigError(f"{where}: parameter {name!r} of {cls.__name__}: {error}") from None
+    for name, parameter in constructor.parameters.items():
+        if parameter.required and name not in arguments:
+            needed = f"needs {name!r}: {parameter.kind.expects}"
+            raise ConfigError(f"{where}: {cls.__name__} {needed}")
+    try:
+        return constructor.call(arguments)
+    except Exception as cause:  # whatever a constructor raises, it is the values that it does not take
+        text = str(cause) or type(cause).__name__
+        if isinstance(cause, TypeError) and (unknown := _UNKNOWN.search(text)):  # by what it hands its options on to
+            text = f"has no parameter {unknown[1]!r}: {among(unknown[1], constructor.parameters)}"
+        hidden = _hide(text, [values, *secrets])
+        raise ConfigError(f"{where}: {cls.__name__}: {hidden}") from (cause if hidden == text else None)
+
+
+def _hide(text: str, values: object) -> str:
+    """Return an error's text without what came from the environment or a URL: it may be a secret."""
+    for value in _texts(values):
+        if len(value) >= SHORT:
+            for form in (str.__str__(value), repr(str.__str__(value))[1:-1]):
+                text = text.replace(form, f"({value.source})")
+    return text
+
+
+def _texts(value: object) -> Iterator[Expanded]:
+    """Yield all texts from outside that are in a value."""
+    if isinstance(value, Expanded):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _texts(name)
+            yield from _texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)

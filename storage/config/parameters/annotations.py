@@ -1,0 +1,131 @@
+"""From a parameter's annotation to the `Kind` of parameter that it says."""
+
+from __future__ import annotations
+
+import builtins
+import collections.abc
+import datetime
+import inspect
+import logging
+import os
+import pathlib
+import re
+import types
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import storage
+from storage.base import ObjectStore
+from storage.config.parameters.containers import Either, Fixed, Handed, Log, Named, Several, Store
+from storage.config.parameters.kind import Anything, Kind
+from storage.config.parameters.scalars import (
+    Binary,
+    Choice,
+    FilePath,
+    Nothing,
+    Number,
+    Pattern,
+    Seconds,
+    Text,
+    Truth,
+    Whole,
+)
+
+__all__ = ["annotation_of", "kind_of"]
+
+#: The kind for a class, by the first of these that it derives from, as far as it has no parameters of its own.
+_CLASSES: list[tuple[type, Callable[[], Kind]]] = [
+    (bool, Truth),
+    (int, Whole),
+    (float, Number),
+    (str, Text),
+    (bytes, Binary),
+    (type(None), Nothing),
+    (datetime.timedelta, Seconds),
+    (re.Pattern, Pattern),
+    (logging.Logger, Log),
+    (pathlib.PurePath, lambda: FilePath(pathlib.Path)),
+    (os.PathLike, FilePath),
+]
+
+#: What a list of a configuration becomes. A text is an iterable too, but has been dealt with.
+_COLLECTIONS: list[tuple[type, Callable[[list[object]], object]]] = [
+    (frozenset, frozenset),
+    (collections.abc.Set, set),
+    (tuple, tuple),
+    (collections.abc.Iterable, list),
+    (collections.abc.Container, list),
+]
+
+#: Modules whose names may be imported for type checkers only, so that the annotation's own module does not have them.
+_MODULES = {module.__name__: module for module in (collections, datetime, logging, os, pathlib, re, typing, storage)}
+
+
+def annotation_of(text: object, function: Callable[..., object]) -> Any:
+    """Return what an annotation of *function* means; names that cannot be found are classes without a meaning."""
+    if not isinstance(text, str):
+        return text
+    names = getattr(function, "__globals__", {})
+    try:
+        return eval(text, {**names}, _Missing(names))  # it is the class's own source, not the user's text
+    except Exception:  # an annotation may be any expression; one that we cannot read says nothing
+        return Any
+
+
+class _Missing(dict[str, Any]):
+    """Names that an annotation's module lacks when it runs."""
+
+    def __init__(self, present: dict[str, Any]) -> None:
+        super().__init__()
+        self._present = present
+
+    def __missing__(self, name: str) -> Any:
+        if name in self._present or hasattr(builtins, name):
+            raise KeyError(name)
+        if name in _MODULES:
+            return _MODULES[name]
+        for module in (collections.abc, storage, typing, datetime, pathlib):
+            if hasattr(module, name):
+                return getattr(module, name)
+        return type(name, (), {"__class_getitem__": classmethod(lambda cls, _: cls)})
+
+
+def kind_of(annotation: Any) -> Kind:
+    """Return the kind of what is annotated so."""
+    if annotation in (Any, object, inspect.Parameter.empty):
+        return Anything()
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return kind_of(arguments[0])
+    if origin in (Union, types.UnionType):
+        return Either([kind_of(each) for each in arguments])
+    if origin is Literal:
+        return Choice(arguments)
+    if origin is Callable or annotation is Callable:
+        return Handed("callable")
+    if isinstance(annotation, TypeVar):
+        return kind_of(annotation.__bound__) if annotation.__bound__ else Anything()
+    for alias in ("__supertype__", "__value__"):  # of a NewType, of a ``type`` statement
+        if hasattr(annotation, alias):
+            return kind_of(getattr(annotation, alias))
+    if annotation is None:
+        return Nothing()
+    cls = origin or annotation
+    return _kind_of_class(cls, arguments) if isinstance(cls, type) else Anything()
+
+
+def _kind_of_class(cls: type, arguments: tuple[Any, ...]) -> Kind:
+    if issubclass(cls, ObjectStore):
+        return Store(cls)
+    for known, kind in _CLASSES:
+        if issubclass(cls, known):
+            return kind()
+    if issubclass(cls, collections.abc.Mapping):
+        return Named(*map(kind_of, arguments)) if len(arguments) == 2 else Named(Text(), Anything())
+    if issubclass(cls, tuple) and arguments and arguments[-1] is not ...:
+        return Fixed([kind_of(each) for each in arguments])
+    for known, make in _COLLECTIONS:
+        if issubclass(cls, known) and cls.__module__ in ("builtins", "collections.abc"):
+            return Several(kind_of(arguments[0]) if arguments else Anything(), make)
+    return Handed(cls.__name__)

@@ -1,0 +1,36 @@
+"""`KeyFilter`: the base of the decorators that take some keys only."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from storage.decorators.bases.key_transform import KeyTransform
+from storage.errors import InvalidKeyError
+from storage.types import In, Out
+
+__all__ = ["KeyFilter"]
+
+
+class KeyFilter(KeyTransform[In, Out]):
+    """
+    A decorator that is one pure function, `objection`, to the keys that it does not take.
+
+    Every method refuses such a key with `InvalidKeyError`, and objects of such keys below are not listed.
+    """
+
+    keeps_order = True
+
+    @abstractmethod
+    def objection(self, key: str) -> str | None:
+        """Return what is wrong with *key*, or None where nothing is."""
+
+    def encode(self, key: str) -> str:
+        if reason := self.objection(key):
+            raise InvalidKeyError(reason, key=key, store=self)
+        return key
+
+    def encode_prefix(self, prefix: str) -> str:
+        return prefix
+
+    def decode(self, inner: str) -> str | None:
+        return None if self.objection(inner) else inner

@@ -1,0 +1,249 @@
+"""`KeyTransform`: the base of the decorators that change keys, and nothing else."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any, ClassVar, TypeVar
+
+from storage import defaults
+from storage._concurrency.tasks import stream
+from storage._core.keys import check_key
+from storage.decorators.bases.store_decorator import StoreDecorator
+from storage.errors import StorageError
+from storage.reader import ObjectReader, ReaderDecorator
+from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out, revised
+
+__all__ = ["KeyTransform"]
+
+T = TypeVar("T")
+
+
+class KeyTransform(StoreDecorator[In, Out]):
+    """
+    A decorator that is two pure functions on keys: `encode`, from the caller's key to that of the store below, and
+    `decode`, back again.
+
+    Errors, listings and descriptions carry the caller's keys, never those below.
+
+    Attributes:
+        keeps_order: whether `encode` keeps the order of keys and takes prefixes to prefixes, so that a listing below is
+            one here. Where it does not, `keys` collects and sorts.
+    """
+
+    _steppable = True
+    keeps_order: ClassVar[bool] = False
+
+    @abstractmethod
+    def encode(self, key: str) -> str:
+        """
+        Return the key below for the caller's *key*.
+
+        Raises:
+            InvalidKeyError: there is none.
+        """
+
+    def encode_prefix(self, prefix: str) -> str:
+        """
+        Return what all keys below start with whose keys here start with *prefix*, or nothing where that is not told.
+
+        Where the order is kept it is `encode` if not said otherwise, which then takes any start of a key, even ``""``.
+        """
+        return self.encode(prefix) if self.keeps_order else ""
+
+    @abstractmethod
+    def decode(self, inner: str) -> str | None:
+        """Return the caller's key for the key *inner* below, or None where it is not one of this store's."""
+
+    def _inner(self, key: str) -> str:
+        return self.encode(check_key(key, self))
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
+        inner = self._inner(key)
+        try:
+            return await self.base.get(inner, byte_range=byte_range)
+        except StorageError as error:
+            _rename(error, {inner: key})
+            raise
+
+    async def put(
+        self,
+        key: str,
+        data: In,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        inner = self._inner(key)
+        try:
+            return await self.base.put(inner, data, if_absent=if_absent, if_match=if_match, attributes=attributes)
+        except StorageError as error:
+            _rename(error, {inner: key})
+            raise
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        inner = self._inner(key)
+        try:
+            await self.base.delete(inner, if_match=if_match)
+        except StorageError as error:
+            _rename(error, {inner: key})
+            raise
+
+    async def exists(self, key: str) -> bool:
+        inner = self._inner(key)
+        try:
+            return await self.base.exists(inner)
+        except StorageError as error:
+            _rename(error, {inner: key})
+            raise
+
+    async def head(self, key: str) -> ObjectInfo:
+        inner = self._inner(key)
+        try:
+            return revised(await self.base.head(inner), key=key)
+        except StorageError as error:
+            _rename(error, {inner: key})
+            raise
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        inner = self._inner(key)
+        async with AsyncExitStack() as opened:
+            try:
+                reader = await opened.enter_async_context(self.base.open(inner, byte_range=byte_range))
+            except StorageError as error:
+                _rename(error, {inner: key})
+                raise
+            yield reader if inner == key else _RenamedReader(reader, key)
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        if self.keeps_order:
+            below = self.base.keys(
+                self.encode_prefix(prefix), start_after=start_after and self.encode_prefix(start_after)
+            )
+            async for inner in below:
+                if key := self.decode(inner):
+                    yield key
+        else:
+            below = self.base.keys(self.encode_prefix(prefix))
+            decoded = [self.decode(inner) async for inner in below]
+            for key in sorted(name for name in decoded if name and name.startswith(prefix) and name > start_after):
+                yield key
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        if self.keeps_order:
+            below = self.base.scan(
+                self.encode_prefix(prefix), start_after=start_after and self.encode_prefix(start_after)
+            )
+            async for info in below:
+                if key := self.decode(info.key):
+                    yield revised(info, key=key)
+        else:  # one listing below, not one `head` for each key
+            found: dict[str, ObjectInfo] = {}
+            async for info in self.base.scan(self.encode_prefix(prefix)):
+                if (key := self.decode(info.key)) and key.startswith(prefix) and key > start_after:
+                    found[key] = info
+            for key in sorted(found):
+                yield revised(found[key], key=key)
+
+    def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        return defaults.children(self, prefix, delimiter)
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+        return await self._many(keys, self.base.get_many)
+
+    async def put_many(
+        self,
+        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        names: dict[str, str] = {}
+        refused: dict[str, str | StorageError] = {}
+
+        async def renamed() -> AsyncIterator[tuple[str, In]]:
+            async for key, data in stream(defaults.items_of(items)):
+                try:
+                    inner = self._inner(key)
+                except StorageError as error:
+                    refused[key] = error
+                else:
+                    names[inner] = key
+                    yield inner, data
+
+        results = await self.base.put_many(renamed(), raise_errors=False)
+        return defaults.checked(refused | _renamed(results, names), self, raise_errors)
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        async def delete(below: Iterable[str]) -> dict[str, None | StorageError]:
+            return await self.base.delete_many(below, raise_errors=False)
+
+        return defaults.checked(await self._many(keys, delete), self, raise_errors)
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        return await self._between(self.base.copy, source, target, if_absent)
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        return await self._between(self.base.rename, source, target, if_absent)
+
+    async def clear(self, prefix: str = "") -> None:
+        await defaults.clear(self, prefix)  # key by key: what is below a prefix there need not be a key here
+
+    @property
+    def capabilities(self) -> Capabilities:
+        below = self.base.capabilities
+        return self._capable(replace(below, bounded_listing=below.bounded_listing and self.keeps_order))
+
+    async def _between(self, work: Callable[..., Awaitable[str]], source: str, target: str, if_absent: bool) -> str:
+        inner_source, inner_target = self._inner(source), self._inner(target)
+        try:
+            return await work(inner_source, inner_target, if_absent=if_absent)
+        except StorageError as error:
+            _rename(error, {inner_target: target, inner_source: source})
+            raise
+
+    async def _many(
+        self, keys: Iterable[str] | AsyncIterable[str], work: Callable[[Iterable[str]], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Do one bulk call below for the caller's keys; a key with none below has its error for a result."""
+        names: dict[str, str] = {}
+        refused: dict[str, Any] = {}
+        async for key in stream(keys):
+            try:
+                names[self._inner(key)] = key
+            except StorageError as error:
+                refused[key] = error
+        return refused | _renamed(await work(names), names)
+
+
+def _rename(error: StorageError, names: Mapping[str, str]) -> None:
+    """Let an error about a key below speak of the caller's; any other, of his own iterable say, stays as it is."""
+    if key := names.get(error.key or ""):
+        error.about(key)
+
+
+def _renamed(results: dict[str, T], names: dict[str, str]) -> dict[str, T]:
+    """Return a bulk call's results under the caller's names, its errors speaking of them too."""
+    for result in results.values():
+        if isinstance(result, StorageError):
+            _rename(result, names)
+    return {names[inner]: result for inner, result in results.items()}
+
+
+class _RenamedReader(ReaderDecorator):
+    """A reader whose description and errors carry the caller's key."""
+
+    def __init__(self, reader: ObjectReader, key: str) -> None:
+        super().__init__(reader, revised(reader.info, key=key))
+
+    async def read(self, size: int = -1, /) -> bytes:
+        try:
+            return await super().read(size)
+        except StorageError as error:
+            _rename(error, {self.reader.info.key: self.info.key})
+            raise

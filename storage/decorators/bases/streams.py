@@ -1,0 +1,104 @@
+"""What is put, on its way through a decorator: its size, whether it can be put twice, and a watch on its pieces."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias, cast
+
+from storage._concurrency.tasks import stream
+from storage._core.data import as_bytes
+from storage.base import ObjectStore
+from storage.decorators.bases.stacking import stack
+from storage.defaults import items_of
+from storage.types import In
+
+__all__ = ["Around", "Pull", "WatchedStream", "changed_items", "is_one_shot", "noted_keys", "size_of", "takes_bytes"]
+
+#: Gives the next piece of a stream, None behind its end.
+Pull: TypeAlias = Callable[[], Awaitable[bytes | None]]
+
+#: Awaited in place of the function that it is given, and returns what that gives.
+Around: TypeAlias = Callable[[Pull], Awaitable[bytes | None]]
+
+_END: Any = object()
+
+
+def takes_bytes(store: ObjectStore[Any, Any]) -> bool:
+    """Say whether what a stack takes is bytes: an iterator may be a stream of them then, else it is a value."""
+    return not any("values" in each._traits for each in stack(store))
+
+
+def is_one_shot(data: object) -> bool:
+    """Say whether *data* is used up when it has been put: iterators, readers and files are, collections are not."""
+    if isinstance(data, Collection):  # buffers, too
+        return False
+    return isinstance(data, AsyncIterable | Iterable) or hasattr(data, "read")
+
+
+def size_of(data: object) -> int | None:
+    """Return how many bytes *data* has; None for what does not tell, such as a stream."""
+    if isinstance(data, bytes | bytearray):
+        return len(data)
+    if isinstance(data, memoryview):
+        return data.nbytes
+    if isinstance(data, list | tuple):
+        sizes = [size_of(piece) for piece in data if not isinstance(piece, list | tuple)]
+        return sum(size for size in sizes if size is not None)
+    return None
+
+
+class WatchedStream:
+    """A stream each of whose pieces is asked for by way of *around*, which may wait, count or refuse."""
+
+    def __init__(self, data: Any, around: Around) -> None:
+        self._data = data
+        self._around = around
+        self._iterator: AsyncIterator[object] | Iterator[object] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece."""
+        piece = await self._around(self._pull)
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+    async def _pull(self) -> bytes | None:
+        if self._iterator is None:
+            self._iterator = aiter(self._data) if isinstance(self._data, AsyncIterable) else iter(self._data)
+        if isinstance(self._iterator, AsyncIterator):
+            piece = await anext(self._iterator, _END)
+        else:
+            piece = next(self._iterator, _END)
+        return None if piece is _END else as_bytes(piece)
+
+
+def changed_items(
+    items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+    change: Callable[[str, In], In],
+) -> Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]]:
+    """Return what `put_many` takes with ``change(key, data)`` for each item's data; a collection stays one."""
+    if isinstance(items, Collection):
+        return [(key, change(key, data)) for key, data in cast("Iterable[tuple[str, In]]", items_of(items))]
+
+    async def changed() -> AsyncIterator[tuple[str, In]]:
+        async for key, data in stream(items_of(items)):
+            yield key, change(key, data)
+
+    return changed()
+
+
+def noted_keys(keys: Iterable[str] | AsyncIterable[str], noted: list[str]) -> Iterable[str] | AsyncIterable[str]:
+    """Return *keys*, those that have been taken of them being *noted*; a collection stays one."""
+    if isinstance(keys, Collection):
+        noted.extend(keys)
+        return keys
+
+    async def passed() -> AsyncIterator[str]:
+        async for key in stream(keys):
+            noted.append(key)
+            yield key
+
+    return passed()

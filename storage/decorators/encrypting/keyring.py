@@ -1,0 +1,141 @@
+"""The keys of an `EncryptingStore`, and what they do to segments (`storage.decorators.encrypting.format`)."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from storage.decorators.encrypting.format import HEADER, KEY_ID, MAGIC, SALT, SEALED, SEGMENT
+from storage.errors import CorruptObjectError
+
+__all__ = ["Keyring", "Seal"]
+
+#: Bytes of a key of AES-256.
+KEY = 32
+
+_INFO = b"stackstore sealed 1"
+
+
+class Keyring:
+    """
+    Keys by their ids.
+
+    Args:
+        keys: 32 bytes each, as such or as text in hex or base64.
+        active: the id of the one to encrypt with; may be None for a single one.
+        store: whose keys they are, for errors.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes | str], active: str | None, store: object) -> None:
+        self._keys = {key_id: _key(key_id, key) for key_id, key in keys.items()}
+        if active is None and len(keys) == 1:
+            active = next(iter(keys))
+        if active not in self._keys:
+            ids = ", ".join(map(repr, keys)) or "there are none"
+            raise ValueError(f"active is the id of the key to encrypt with ({ids}), not {active!r}")
+        self.active = active
+        self._store = store
+
+    def new(self, name: str) -> Seal:
+        """Return the seal of an object that is to be written under *name*."""
+        header = MAGIC + self.active.encode().ljust(KEY_ID, b"\0") + os.urandom(SALT)
+        return Seal(self._keys[self.active], header, name, self._store)
+
+    def of(self, header: bytes, name: str) -> Seal:
+        """
+        Return the seal of an object that is read under *name*, by its header and what may follow that.
+
+        Raises:
+            CorruptObjectError: it is no encrypted object, or its key is not here.
+        """
+        key_id = self.key_id(header, name)
+        if key_id not in self._keys:
+            raise CorruptObjectError(
+                f"encrypted with the key {key_id!r}, which this store does not have", key=name, store=self._store
+            )
+        return Seal(self._keys[key_id], header[:HEADER], name, self._store)
+
+    def key_id(self, header: bytes, name: str) -> str:
+        """
+        Return the id of the key with which an object was encrypted.
+
+        Raises:
+            CorruptObjectError: it is no encrypted object.
+        """
+        if len(header) < HEADER or not header.startswith(MAGIC):
+            raise CorruptObjectError("not an encrypted object", key=name, store=self._store)
+        return header[len(MAGIC) : len(MAGIC) + KEY_ID].rstrip(b"\0").decode(errors="backslashreplace")
+
+
+class Seal:
+    """What encrypts and decrypts the segments of one object."""
+
+    def __init__(self, key: bytes, header: bytes, name: str, store: object) -> None:
+        self._header = header
+        self._name = name
+        self._store = store
+        self._bound = header + name.encode()
+        self._cipher = AESGCM(HKDF(SHA256(), KEY, header[-SALT:], _INFO).derive(key))
+
+    def encrypt(self, data: bytes, *, number: int = 0, last: bool = True) -> bytes:
+        """Return *data* as the encrypted segments from *number* on, whole ones but for the *last*; 0 has the header."""
+        encrypt, bound = self._cipher.encrypt, self._bound
+        segments = [encrypt(nonce, part, bound) for nonce, part in _segments(data, SEGMENT, number, last)]
+        return b"".join(segments if number else [self._header, *segments])
+
+    def decrypt(self, sealed: bytes | memoryview, *, number: int = 0, last: bool = True) -> bytes:
+        """
+        Return what encrypted segments hold: those from *number* on, the *last* of the object among them or not.
+
+        Raises:
+            CorruptObjectError: they are not these segments of this object.
+        """
+        decrypt, bound = self._cipher.decrypt, self._bound
+        try:
+            return b"".join([decrypt(nonce, part, bound) for nonce, part in _segments(sealed, SEALED, number, last)])
+        except InvalidTag as cause:
+            raise CorruptObjectError(
+                "does not decrypt: it was changed or cut, or encrypted under another name or with another key",
+                key=self._name,
+                store=self._store,
+            ) from cause
+
+
+def _segments(data: bytes | memoryview, size: int, number: int, last: bool) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield the nonce and the bytes of each segment of *size*; of no bytes at all, there is one segment."""
+    view = memoryview(data)
+    for start in range(0, len(view) or 1, size):
+        ends = last and start + size >= len(view)
+        yield (number + start // size).to_bytes(11, "big") + bytes([ends]), view[start : start + size]
+
+
+def _key(key_id: str, key: bytes | str) -> bytes:
+    """Return a key's bytes; no error shows any of them."""
+    if not isinstance(key_id, str):
+        raise TypeError(f"the id of a key is text: put {key_id!r} in quotes")
+    if not 0 < len(key_id.encode()) <= KEY_ID or "\0" in key_id:
+        raise ValueError(f"the id of a key is 1 to {KEY_ID} bytes of text without NUL, not {key_id!r}")
+    raw = _decoded(key.strip()) if isinstance(key, str) else key
+    if not isinstance(raw, bytes) or len(raw) != KEY:
+        raise ValueError(
+            f"the key {key_id!r} is not {KEY} bytes, as such or in hex or base64; generate_key() makes one"
+        )
+    return raw
+
+
+def _decoded(text: str) -> bytes:
+    """Return the bytes of hex or base64 (of either alphabet, padded or not); none where it is neither."""
+    if re.fullmatch(f"[0-9a-fA-F]{{{2 * KEY}}}", text):
+        return bytes.fromhex(text)
+    padded = text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4)
+    try:
+        return base64.b64decode(padded, validate=True)
+    except ValueError:
+        return b""

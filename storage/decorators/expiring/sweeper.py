@@ -1,0 +1,58 @@
+"""Work in the background that is done again and again, and ends when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from storage._concurrency.offload import settled
+from storage.errors import StorageError
+
+__all__ = ["Periodic"]
+
+_log = logging.getLogger("storage")
+
+
+class Periodic:
+    """
+    A task that does *work*, each time *interval* seconds after the last, the first time as long after its start.
+
+    A time that fails is logged, and the next one comes.
+
+    Args:
+        name: what is being done, for the log.
+        owner: who does it, for the log.
+        work: is awaited each time.
+        interval: seconds of rest.
+    """
+
+    def __init__(self, name: str, owner: object, work: Callable[[], Awaitable[object]], interval: float) -> None:
+        self._name = name
+        self._owner = owner
+        self._work = work
+        self._interval = interval
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, on the event loop that runs."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Cancel the task and wait for its end, however long the caller is cancelled meanwhile."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await settled(task)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            try:
+                await self._work()
+            except Exception as error:
+                _log.warning(
+                    "%s of %r failed, and is tried again in %g s: %s",
+                    *(self._name, self._owner, self._interval, error),
+                    exc_info=not isinstance(error, StorageError),
+                )

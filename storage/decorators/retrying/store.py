@@ -1,0 +1,333 @@
+"""`RetryingStore`: what failed in passing is tried again, and nothing is done twice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from functools import cached_property, partial
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from storage import defaults
+from storage._concurrency.tasks import stream
+from storage._core.durations import seconds
+from storage.base import ObjectStore
+from storage.decorators.bases.store_decorator import StoreDecorator
+from storage.decorators.bases.streams import Pull, WatchedStream, is_one_shot, takes_bytes
+from storage.decorators.retrying.attempts import Attempts, Patience
+from storage.decorators.retrying.nonce import hidden, marked, new_nonce, nonce_of
+from storage.decorators.retrying.reader import ResumingReader, after, resumed
+from storage.errors import ANSWERS, KeyExistsError, KeyNotFoundError, OutcomeUnknownError, StorageError
+from storage.reader import ObjectReader
+from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
+
+__all__ = ["RetryingStore"]
+
+T = TypeVar("T")
+
+
+class RetryingStore(StoreDecorator[In, Out]):
+    """
+    A call that failed with an error which says `retryable` is made again, after a pause that is random and grows.
+
+    What must not take effect twice (a put or delete on a condition, a rename) is looked up first: the answer to the
+    failed call may have been lost, not the call. Where that cannot tell, `OutcomeUnknownError` is raised. Objects put
+    on a condition bear a word in an attribute for it, which is not seen from above.
+
+    A stream is put again only if nothing was taken of it. An open object is opened again where reading failed, and read
+    on if it is still the same; a listing goes on behind its last key.
+
+    Args:
+        base: the store below.
+        attempts: how often a call is made at most.
+        budget: seconds after which no other attempt is begun, pauses included; None for no such bound.
+        base_delay: seconds that the first pause takes at most; the next ones take up to twice as long each.
+        max_delay: seconds that any pause takes at most.
+    """
+
+    _steppable = True
+    _traits = frozenset({"retries"})
+
+    def __init__(
+        self,
+        base: ObjectStore[In, Out],
+        *,
+        attempts: int = 5,
+        budget: float | timedelta | None = 60.0,
+        base_delay: float | timedelta = 0.1,
+        max_delay: float | timedelta = 10.0,
+    ) -> None:
+        if attempts < 1:
+            raise ValueError(f"attempts is 1 or more, not {attempts}")
+        self.attempts = attempts
+        self.budget: float | None = None if budget is None else seconds("budget", budget)
+        self.base_delay: float = seconds("base_delay", base_delay, or_none_at_all=True)
+        self.max_delay: float = seconds("max_delay", max_delay, or_none_at_all=True)
+        super().__init__(base)
+        patience = Patience(attempts, math.inf if self.budget is None else self.budget, self.base_delay, self.max_delay)
+        self._attempts = partial(Attempts, patience)
+        self._watches = takes_bytes(base)
+
+    # -- what may be done again ----------------------------------------------------------------------------------
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
+        return await _again(self._attempts("get", key), partial(self.base.get, key, byte_range=byte_range))
+
+    async def exists(self, key: str) -> bool:
+        return await _again(self._attempts("exists", key), partial(self.base.exists, key))
+
+    async def head(self, key: str) -> ObjectInfo:
+        return hidden(await _again(self._attempts("head", key), partial(self.base.head, key)))
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        async with AsyncExitStack() as opened:
+
+            def begin() -> Awaitable[ObjectReader]:
+                return opened.enter_async_context(self.base.open(key, byte_range=byte_range))
+
+            reader = await _again(self._attempts("open", key), begin)
+            yield ResumingReader(self.base, reader, byte_range, opened, self._attempts)
+
+    def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        def begin(last: str | None) -> AsyncIterator[str]:
+            return self.base.keys(prefix, start_after=last or start_after)
+
+        return resumed(begin, str, partial(self._attempts, "keys", None))
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        def begin(last: str | None) -> AsyncIterator[ObjectInfo]:
+            return self.base.scan(prefix, start_after=last or start_after)
+
+        async for info in resumed(begin, attrgetter("key"), partial(self._attempts, "scan", None)):
+            yield hidden(info)
+
+    def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        def begin(last: str | None) -> AsyncIterator[str]:
+            return after(last, self.base.children(prefix, delimiter))
+
+        return resumed(begin, str, partial(self._attempts, "children", None))
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+        wanted = {key: None async for key in stream(keys)}
+        return await self._many("get_many", wanted, self.base.get_many)
+
+    async def put_many(
+        self,
+        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        if not isinstance(items, Collection):  # what comes one by one need not all be kept for another attempt
+            return await defaults.put_many(self, items, raise_errors=raise_errors)
+
+        async def put(left: Mapping[str, _Payload]) -> dict[str, str | StorageError]:
+            data = {key: payload.data for key, payload in left.items()}
+            return await self.base.put_many(data, raise_errors=False)
+
+        payloads = {key: _Payload(data, self._watches) async for key, data in stream(defaults.items_of(items))}
+        return defaults.checked(await self._many("put_many", payloads, put), self, raise_errors)
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        async def delete(left: Iterable[str]) -> dict[str, None | StorageError]:
+            return await self.base.delete_many(left, raise_errors=False)
+
+        wanted = {key: None async for key in stream(keys)}
+        return defaults.checked(await self._many("delete_many", wanted, delete), self, raise_errors)
+
+    # -- what may not, unless it is known that it was not done ---------------------------------------------------
+
+    async def put(
+        self,
+        key: str,
+        data: In,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        attempts = self._attempts("put", key)
+        payload = _Payload(data, self._watches)
+        conditional = if_absent or if_match is not None
+        nonce = new_nonce() if conditional and self._able.attributes else None
+
+        def begin() -> Awaitable[str]:
+            below = marked(attributes, nonce)
+            return self.base.put(key, payload.data, if_absent=if_absent, if_match=if_match, attributes=below)
+
+        async def look(refusal: StorageError | None) -> str | None:
+            info = await self._find(key, attempts)
+            if info is not None and nonce is not None and nonce_of(info) == nonce:
+                return info.etag
+            if if_absent and info is None:
+                return None
+            if if_absent and nonce is not None:
+                raise refusal or KeyExistsError(key, store=self)
+            if info is None or info.etag != if_match:
+                raise _UntoldError
+            return None
+
+        return await (
+            self._once(attempts, key, begin, look, payload) if conditional else _again(attempts, begin, payload)
+        )
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        attempts = self._attempts("delete", key)
+        begin = partial(self.base.delete, key, if_match=if_match)
+
+        async def look(refusal: StorageError | None) -> None:
+            info = await self._find(key, attempts)
+            if info is None or info.etag != if_match:
+                raise _UntoldError
+
+        await (_again(attempts, begin) if if_match is None else self._once(attempts, key, begin, look))
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        attempts = self._attempts("copy", source)
+        begin = partial(self.base.copy, source, target, if_absent=if_absent)
+
+        async def look(refusal: StorageError | None) -> None:
+            if await self._find(target, attempts) is not None:
+                raise _UntoldError
+
+        return await (self._once(attempts, target, begin, look) if if_absent else _again(attempts, begin))
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        attempts = self._attempts("rename", source)
+        begin = partial(self.base.rename, source, target, if_absent=if_absent)
+        before = None
+        if self._able.cheap_head:  # the one way to know later that the source is still what was to be renamed
+            before = await _again(attempts.of("head", source), partial(self.base.head, source))
+
+        async def look(refusal: StorageError | None) -> None:
+            now = await self._find(source, attempts)
+            if now is None or before is None or now.etag != before.etag:
+                raise _UntoldError
+
+        return await self._once(attempts, source, begin, look)
+
+    # -- how -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _able(self) -> Capabilities:
+        """What the store below can do, asked once: a store on files asks its file system."""
+        return self.base.capabilities
+
+    async def _once(
+        self,
+        attempts: Attempts,
+        key: str,
+        begin: Callable[[], Awaitable[T]],
+        look: Callable[[StorageError | None], Awaitable[T | None]],
+        payload: _Payload | None = None,
+    ) -> T:
+        """
+        Return what a call gives that must not take effect twice.
+
+        *look* is awaited after an attempt that may have taken effect. It returns the call's result if that is so and
+        None if not; or it raises what is to be raised, which may be how another attempt was refused.
+        """
+        lost = False
+        while True:
+            try:
+                return await begin()
+            except StorageError as error:
+                refusal = error if isinstance(error, ANSWERS) else None  # maybe by an earlier attempt
+                if (payload and error is payload.raised) or not (error.retryable or (refusal and lost)):
+                    raise
+                lost = True
+                again = _is_fresh(payload) and await attempts.another(error)
+                try:
+                    result = await look(refusal)
+                except _UntoldError:
+                    raise OutcomeUnknownError(
+                        f"{attempts.action} may have taken effect or not: look before you make it again",
+                        key=key,
+                        store=self,
+                    ) from error
+                if result is not None:
+                    return result
+                if not again:
+                    raise
+
+    async def _find(self, key: str, attempts: Attempts) -> ObjectInfo | None:
+        """Return the description below of an object, None where there is none."""
+        if attempts.over:
+            raise _UntoldError
+        try:
+            return await _again(attempts.of("head", key), partial(self.base.head, key))
+        except KeyNotFoundError:
+            return None
+        except StorageError as error:
+            raise _UntoldError from error
+
+    async def _many(
+        self,
+        action: str,
+        items: Mapping[str, _Payload | None],
+        call: Callable[[Any], Awaitable[dict[str, T | StorageError]]],
+    ) -> dict[str, T | StorageError]:
+        """Return the results of a bulk call, and of others for those that failed."""
+        attempts = self._attempts(action, None)
+        results: dict[str, T | StorageError] = {}
+        left = dict(items)
+        while True:
+            try:
+                results.update(await call(left))
+            except StorageError as error:
+                if not await attempts.another(error):
+                    if not results:
+                        raise
+                    return results  # with the errors of the attempt before
+                continue
+            failed = {key: result for key in left if isinstance(result := results.get(key), StorageError)}
+            left = {key: items[key] for key, error in failed.items() if error.retryable and _is_fresh(items[key])}
+            if not left or not await attempts.another(failed[next(iter(left))]):
+                return results
+
+
+class _UntoldError(Exception):
+    """Whether a call took effect cannot be told."""
+
+
+class _Payload:
+    """
+    What is put, if need be more than once.
+
+    Attributes:
+        data: to be put.
+        fresh: whether it can be put now: a stream of which something was taken cannot.
+        raised: what the caller's stream raised.
+    """
+
+    def __init__(self, data: Any, watched: bool) -> None:
+        one_shot = is_one_shot(data)
+        self.fresh = watched or not one_shot
+        self.raised: Exception | None = None
+        self.data: Any = WatchedStream(data, self._take) if watched and one_shot else data
+
+    async def _take(self, pull: Pull) -> bytes | None:
+        self.fresh = False
+        try:
+            return await pull()
+        except Exception as error:
+            self.raised = error
+            raise
+
+
+def _is_fresh(payload: _Payload | None) -> bool:
+    return payload is None or payload.fresh
+
+
+async def _again(attempts: Attempts, begin: Callable[[], Awaitable[T]], payload: _Payload | None = None) -> T:
+    """Return what a call gives that may be made again."""
+    while True:
+        try:
+            return await begin()
+        except StorageError as error:
+            if not _is_fresh(payload) or not await attempts.another(error):
+                raise

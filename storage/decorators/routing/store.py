@@ -1,0 +1,282 @@
+"""`RoutingStore`: which of several stores has an object is told by its key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from copy import copy as copied
+from dataclasses import fields
+from operator import attrgetter, itemgetter
+from typing import Any, TypeVar
+
+from storage import defaults
+from storage._concurrency.tasks import CONCURRENCY, each, stream
+from storage._core.keys import check_key
+from storage._core.merging import merged
+from storage.base import ObjectStore
+from storage.decorators.bases.stacking import check_order, stack
+from storage.decorators.regex_validating import compiled
+from storage.decorators.routing.table import Routes, UnprefixedStore
+from storage.errors import ConfigError, InvalidKeyError, StorageError, UnsupportedOperationError
+from storage.reader import ObjectReader
+from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
+
+__all__ = ["RoutingStore"]
+
+T = TypeVar("T")
+
+#: What `put_many` gathers for all stores before they are given their shares: so many items, or bytes of data.
+_ITEMS, _BYTES = 1000, 8 << 20
+
+
+class RoutingStore(ObjectStore[In, Out]):
+    """
+    Several stores as one: the key of an object says which of them has it.
+
+    That is the store of the first pattern which matches the whole key; else that of the longest of *routes* with which
+    it starts; else *default*. A key that no route takes is refused by every method with `InvalidKeyError`. What a store
+    holds under keys that are another's is neither seen nor touched.
+
+    An object that is copied or renamed from one store to another is streamed; a rename is then a copy and a delete.
+
+    Args:
+        routes: the store of each prefix, also several prefixes of one store.
+        patterns: the store of each regular expression of Python's `re`, in the order in which they are tried.
+        default: the store of all other keys.
+        strip_prefix: cut the prefix off the keys in the stores of *routes*. A store has one route only then.
+
+    Raises:
+        ConfigError: there is no store at all, a pattern is no regular expression, or the route ``""`` leaves nothing
+            for the default; or with *strip_prefix* two keys would be one object.
+    """
+
+    _steppable = True
+
+    def __init__(
+        self,
+        routes: Mapping[str, ObjectStore[In, Out]] | None = None,
+        *,
+        patterns: Mapping[str, ObjectStore[In, Out]] | None = None,
+        default: ObjectStore[In, Out] | None = None,
+        strip_prefix: bool = False,
+    ) -> None:
+        self.routes: dict[str, ObjectStore[In, Out]] = dict(routes or {})
+        self.patterns: dict[str, ObjectStore[In, Out]] = dict(patterns or {})
+        self.default = default
+        self.strip_prefix = strip_prefix
+        stores = list(self._parts().values())
+        for store in stores:
+            check_order(self, store)
+        self._check(stores)
+        prefixes = self.routes if default is None else {"": default, **self.routes}
+        self._routes = Routes(
+            {
+                prefix: UnprefixedStore(store, prefix) if strip_prefix and prefix else store
+                for prefix, store in prefixes.items()
+            },
+            [(compiled(pattern), store) for pattern, store in self.patterns.items()],
+        )
+        self._values = any("values" in below._traits for store in stores for below in stack(store))
+
+    def _check(self, stores: list[ObjectStore[In, Out]]) -> None:
+        if not stores:
+            raise ConfigError("a RoutingStore has a route at least, or a default")
+        if self.default is not None and "" in self.routes:
+            raise ConfigError("the route '' takes every key and leaves none for the default; leave one of them out")
+        cut = [store for prefix, store in self.routes.items() if prefix and self.strip_prefix]
+        if any(sum(store is other for other in stores) > 1 for store in cut):
+            raise ConfigError(
+                "without their prefixes, keys of two routes to one store would be one object; put PrefixStores over it"
+            )
+
+    def _route(self, key: str) -> ObjectStore[In, Out]:
+        """Return the store that has *key*."""
+        store = self._routes.find(check_key(key, self))
+        if store is None:
+            raise InvalidKeyError(f"no route takes it; there are {self._routes}", key=key, store=self)
+        return store
+
+    # -- one object ----------------------------------------------------------------------------------------------
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
+        return await self._route(key).get(key, byte_range=byte_range)
+
+    async def put(
+        self,
+        key: str,
+        data: In,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        return await self._route(key).put(key, data, if_absent=if_absent, if_match=if_match, attributes=attributes)
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        await self._route(key).delete(key, if_match=if_match)
+
+    async def exists(self, key: str) -> bool:
+        return await self._route(key).exists(key)
+
+    async def head(self, key: str) -> ObjectInfo:
+        return await self._route(key).head(key)
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        async with self._route(key).open(key, byte_range=byte_range) as reader:
+            yield reader
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        one, other = self._route(source), self._route(target)
+        if one is other:
+            return await one.copy(source, target, if_absent=if_absent)
+        if self._values:
+            raise UnsupportedOperationError(
+                "copy from one store of values to another: get it and put it", key=source, store=self
+            )
+        return await defaults.copy(self, source, target, if_absent=if_absent)
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        one, other = self._route(source), self._route(target)
+        if one is other:
+            return await one.rename(source, target, if_absent=if_absent)
+        return await defaults.rename(self, source, target, if_absent=if_absent)
+
+    # -- listing -------------------------------------------------------------------------------------------------
+
+    def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        return self._listed(prefix, start_after, lambda store, start: store.keys(start, start_after=start_after), str)
+
+    def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        return self._listed(
+            prefix, start_after, lambda store, start: store.scan(start, start_after=start_after), attrgetter("key")
+        )
+
+    def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        owner = self._routes.owner(prefix)
+        return defaults.children(self, prefix, delimiter) if owner is None else owner.children(prefix, delimiter)
+
+    def _listed(
+        self,
+        prefix: str,
+        start_after: str,
+        listing: Callable[[ObjectStore[In, Out], str], AsyncIterator[T]],
+        key: Callable[[T], str],
+    ) -> AsyncIterator[T]:
+        places = self._routes.places(prefix, start_after)
+        if places and self._routes.owner(prefix) is not None:
+            [(start, store)] = places
+            return listing(store, start)
+        return merged([self._own(store, listing(store, start), key) for start, store in places], key)
+
+    async def _own(
+        self, store: ObjectStore[In, Out], items: AsyncIterator[T], key: Callable[[T], str]
+    ) -> AsyncIterator[T]:
+        """Yield of what is listed in a store that which belongs there."""
+        async for item in items:
+            if self._routes.find(key(item)) is store:
+                yield item
+
+    # -- bulk ----------------------------------------------------------------------------------------------------
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+        return await self._share(await _each_once(keys), str, lambda store, part: store.get_many(part))
+
+    async def put_many(
+        self,
+        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        results: dict[str, str | StorageError] = {}
+        async for batch in _batches(stream(defaults.items_of(items))):
+            results |= await self._share(
+                batch, itemgetter(0), lambda store, part: store.put_many(part, raise_errors=False)
+            )
+        return defaults.checked(results, self, raise_errors)
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        results: dict[str, None | StorageError] = await self._share(
+            await _each_once(keys), str, lambda store, part: store.delete_many(part, raise_errors=False)
+        )
+        return defaults.checked(results, self, raise_errors)
+
+    async def clear(self, prefix: str = "") -> None:
+        owner = self._routes.owner(prefix)
+        if owner is None:
+            await defaults.clear(self, prefix)
+        else:
+            await owner.clear(prefix)
+
+    async def _share(
+        self,
+        items: Iterable[T],
+        key: Callable[[T], str],
+        work: Callable[[ObjectStore[In, Out], list[T]], Awaitable[dict[str, Any]]],
+    ) -> dict[str, Any]:
+        """Let each store do its share of a bulk call, all at once, and return the outcomes in the order of *items*."""
+        results: dict[str, Any] = {}
+        shares: dict[int, tuple[ObjectStore[In, Out], list[T]]] = {}
+        for item in items:
+            results[key(item)] = None  # a place in the caller's order
+            try:
+                store = self._route(key(item))
+            except InvalidKeyError as error:
+                results[key(item)] = error
+            else:
+                shares.setdefault(id(store), (store, []))[1].append(item)
+
+        async def do(share: tuple[ObjectStore[In, Out], list[T]]) -> None:
+            store, part = share
+            done = await defaults.outcome(work(store, part))
+            results.update(done if isinstance(done, dict) else {key(item): _about(done, key(item)) for item in part})
+
+        await each(shares.values(), do)
+        return results
+
+    # -- about itself --------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        able = [store.capabilities for store in self._parts().values()]
+        return self._capable(Capabilities(**{name: all(getattr(one, name) for one in able) for name in _CAPABILITIES}))
+
+    def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
+        parts = {f"routes[{prefix!r}]": store for prefix, store in self.routes.items()}
+        parts |= {f"patterns[{pattern!r}]": store for pattern, store in self.patterns.items()}
+        return parts if self.default is None else {**parts, "default": self.default}
+
+    def __repr__(self) -> str:
+        patterns = f", patterns={self.patterns!r}" if self.patterns else ""
+        default = f", default={self.default!r}" if self.default is not None else ""
+        strip = ", strip_prefix=True" if self.strip_prefix else ""
+        return f"{type(self).__name__}({self.routes!r}{patterns}{default}{strip})"
+
+
+_CAPABILITIES = [field.name for field in fields(Capabilities)]
+
+
+async def _each_once(keys: Iterable[str] | AsyncIterable[str]) -> list[str]:
+    return list(dict.fromkeys([key async for key in stream(keys)]))
+
+
+async def _batches(items: AsyncIterator[tuple[str, T]]) -> AsyncIterator[list[tuple[str, T]]]:
+    """Yield what `put_many` was given in lists that are bounded in memory; few at once of what has no size yet."""
+    batch: list[tuple[str, T]] = []
+    weight = 0
+    async for key, data in items:
+        batch.append((key, data))
+        weight += len(data) if isinstance(data, bytes | bytearray | memoryview) else _BYTES // CONCURRENCY
+        if weight >= _BYTES or len(batch) >= _ITEMS:
+            yield batch
+            batch, weight = [], 0
+    yield batch
+
+
+def _about(error: StorageError, key: str) -> StorageError:
+    """Return a store's error on a whole bulk call as one about this key."""
+    own = copied(error).about(key)
+    own.__cause__ = error
+    return own

@@ -1,0 +1,7 @@
+"""See `store`."""
+
+from __future__ import annotations
+
+from storage.decorators.zstd.store import ZstdStore as ZstdStore
+
+__all__ = ["ZstdStore"]

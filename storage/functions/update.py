@@ -1,0 +1,84 @@
+"""What one does with stores, as functions over the contract: they work on every store, a user's own included."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from storage._concurrency.backoff import full_jitter, pause
+from storage.base import ObjectStore
+from storage.errors import (
+    KeyExistsError,
+    KeyNotFoundError,
+    PreconditionFailedError,
+    StorageError,
+)
+
+__all__ = ["clear_store", "get_or", "update"]
+
+T = TypeVar("T")
+
+
+async def clear_store(store: ObjectStore, prefix: str = "") -> None:
+    """
+    Delete every object, or every one whose key starts with *prefix*: `ObjectStore.clear` as a function.
+
+    Raises:
+        BulkError: some could not be deleted; all were tried.
+    """
+    await store.clear(prefix)
+
+
+async def get_or(store: ObjectStore, key: str, default: T) -> bytes | T:
+    """Return the object's bytes, or *default* where there is none."""
+    try:
+        return await store.get(key)
+    except KeyNotFoundError:
+        return default
+
+
+async def update(
+    store: ObjectStore, key: str, fn: Callable[[bytes | None], bytes | Awaitable[bytes]], *, attempts: int = 100
+) -> bytes:
+    """
+    Replace the object's bytes with ``fn(bytes)`` and return them; no concurrent writer's change is lost.
+
+    This is a compare-and-swap loop: when another writer came between the read and the write, *fn* is called again with
+    the new bytes, after a short random pause. The object keeps its attributes.
+
+    Args:
+        store: one whose capabilities have ``conditional_put``.
+        key: the object; where there is none, *fn* gets None and the object is created.
+        fn: a function from the old bytes to the new, or an async one; what it raises passes unchanged, and nothing is
+            written then.
+        attempts: how often to try.
+
+    Raises:
+        PreconditionFailedError: others were faster each time.
+        UnsupportedOperationError: the store cannot put on a condition.
+        ValueError: *attempts* is less than 1.
+    """
+    if attempts < 1:
+        raise ValueError(f"attempts is at least 1, not {attempts}")
+    beaten: StorageError | None = None
+    for attempt in range(attempts):
+        if beaten is not None:
+            await pause(full_jitter(attempt, base=0.001, most=1))  # in step they would beat each other every time
+        try:
+            async with store.open(key) as reader:
+                current, info = await reader.read(), reader.info
+        except KeyNotFoundError:
+            current, info = None, None
+        made = fn(current)
+        changed = await made if isinstance(made, Awaitable) else made
+        try:
+            if info is None:
+                await store.put(key, changed, if_absent=True)
+            else:
+                await store.put(key, changed, if_match=info.etag, attributes=info.attributes or None)
+            return changed
+        except (PreconditionFailedError, KeyExistsError) as error:
+            beaten = error
+    raise PreconditionFailedError(
+        key, store=store, message=f"others changed the object during each of {attempts} attempts"
+    ) from beaten

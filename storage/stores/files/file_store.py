@@ -1,0 +1,417 @@
+"""`FileStore`: what the stores on plain files share; they differ in the file that a key is kept in, and in listing."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import stat
+from abc import abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Container, Iterable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing
+from typing import Any, Literal, TypeVar
+
+from storage._concurrency.offload import is_stepping, offload, offload_copying
+from storage._core.conditions import check_conditions, judge
+from storage._core.data import SMALL, as_bytes, chunks, is_stream
+from storage.base import ObjectStore
+from storage.defaults import checked
+from storage.errors import KeyNotFoundError, StorageError
+from storage.reader import ObjectReader
+from storage.stores.files.bulk import for_each_key
+from storage.stores.files.draft import (
+    ATTEMPTS,
+    DRAFT,
+    Draft,
+    all_locked,
+    current_etag,
+    lacking,
+    locked,
+    move,
+    read_attributes,
+    reclaim,
+    target_directory,
+)
+from storage.stores.files.errors import from_os_error
+from storage.stores.files.page_cache import ROW, Hop, HotReads
+from storage.stores.files.reader import FileReader, describe, pread
+from storage.stores.files.root import READ, open_nofollow, prune
+from storage.stores.files.walk import entries
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+
+__all__ = ["Durability", "FileStore"]
+
+T = TypeVar("T")
+
+Durability = Literal["atomic", "fsync"]
+
+#: Keys that a listing fetches in one hop to a worker thread.
+PAGE = 1000
+
+#: What open(2) says where there is no plain file to read: nothing, a file for a directory, a symlink, a socket.
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+
+_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
+
+
+class FileStore(ObjectStore):
+    """
+    A directory of files, one for each object, which holds the object's bytes and nothing else.
+
+    Args:
+        root: the directory; made with the first put when it is missing. It may be a symlink, what is in it may not.
+        durability: ``"atomic"``: readers and crashes of processes never see half an object; ``"fsync"``: moreover a put
+            or delete that has returned outlasts a loss of power.
+    """
+
+    _steppable = True
+
+    def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:
+        if durability not in ("atomic", "fsync"):
+            raise ValueError(f"durability is 'atomic' or 'fsync', not {durability!r}")
+        self.root: str = os.fspath(root)
+        self.durability: Durability = durability
+        self._root = os.path.realpath(self.root)
+        self._sync = durability == "fsync"
+        self._hot = HotReads(self._root)
+        self._row = 0
+
+    # -- where a key is kept, said by each store -----------------------------------------------------------------
+
+    @abstractmethod
+    def _path(self, key: str) -> str:
+        """
+        Return the path of the key's file, relative to the root.
+
+        Raises:
+            InvalidKeyError: this store cannot hold the key.
+        """
+
+    @abstractmethod
+    def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
+        """Return an iterator over the keys in order, or over the children of the prefix; it blocks."""
+
+    def _name_it(self, key: str) -> Callable[[int, str], None] | None:
+        """Return what is to be done in the directory, under its lock, before the key's file comes to be there."""
+        return None
+
+    def _unname_it(self, directory: int, name: str) -> None:
+        """Undo that, in the directory and under its lock, after the file is gone."""
+
+    # -- the contract --------------------------------------------------------------------------------------------
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        found = Hop.WAIT if is_stepping() else self._read_hot(key, byte_range)
+        if isinstance(found, bytes):
+            self._row = (self._row + 1) % ROW
+            if not self._row:
+                import asyncio
+
+                await asyncio.sleep(0)
+            return found
+        hop = offload_copying if found is Hop.COPY else offload
+        return await hop(self._blocking, key, self._get, key, byte_range)
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        draft = Draft(self._root, self._path(key), sync=self._sync, store=self)
+        check_conditions(if_absent, if_match)
+        kept = check_attributes(attributes)
+
+        def publish() -> str:
+            name_it = self._name_it(key)
+            return draft.publish(key, kept, if_absent=if_absent, if_match=if_match, name_it=name_it)
+
+        def write(content: bytes) -> str:
+            with closing(draft):
+                draft.begin()
+                draft.write(content)
+                return publish()
+
+        if not is_stream(data):
+            return await self._do(key, write, as_bytes(data))
+        with closing(draft):
+            await self._do(key, draft.begin)
+            async for piece in chunks(data):
+                await self._do(key, draft.write, piece)
+            return await self._do(key, publish)
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        await self._do(key, self._delete, key, if_match)
+
+    async def exists(self, key: str) -> bool:
+        return await self._do(key, self._exists, key)
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        async for page in self._pages(self._walk(prefix, start_after)):
+            for key in page:
+                yield key
+
+    async def head(self, key: str) -> ObjectInfo:
+        return await self._do(key, self._head, key)
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        with ExitStack() as opened:
+
+            def begin() -> ObjectReader:
+                descriptor, status = self._opened(key)
+                opened.callback(os.close, descriptor)
+                info = describe(key, descriptor, status)
+                return opened.enter_context(closing(FileReader(self, info, descriptor, byte_range)))
+
+            yield await self._do(key, begin)
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+        return await for_each_key(keys, lambda key: self._blocking(key, self._get, key, None))
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        results = await for_each_key(keys, lambda key: self._blocking(key, self._delete, key, None))
+        return checked(results, self, raise_errors)
+
+    async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        if delimiter != "/":
+            async for child in super().children(prefix, delimiter):
+                yield child
+            return
+        async for page in self._pages(self._walk(prefix, "", "/")):
+            for child in page:
+                yield child
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        async for page in self._pages(self._heads(self._walk(prefix, start_after))):
+            for info in page:
+                yield info
+
+    async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
+        found = await for_each_key(keys, self._small)
+        return [small if isinstance(small := found[key], tuple) else None for key in keys]
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        draft = Draft(self._root, self._path(target), sync=self._sync, store=self)
+
+        def copy() -> str:
+            descriptor, status = self._blocking(source, self._opened, source)
+            try:
+                with closing(draft):
+                    draft.begin()
+                    draft.copy_from(descriptor, status.st_size)
+                    kept = read_attributes(descriptor)
+                    return draft.publish(target, kept, if_absent=if_absent, name_it=self._name_it(target))
+            finally:
+                os.close(descriptor)
+
+        return await self._do(target, copy)
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        return await self._do(target, self._rename, source, target, if_absent)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capable(Capabilities.all_but(*lacking(self._root)))
+
+    async def _open(self) -> None:
+        await offload(self._reclaim)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.root!r})"
+
+    # -- what blocks ---------------------------------------------------------------------------------------------
+
+    async def _do(self, key: str, work: Callable[..., T], *args: Any) -> T:
+        """Do a key's blocking work, in one hop."""
+        return await offload(self._blocking, key, work, *args)
+
+    def _blocking(self, key: str, work: Callable[..., T], *args: Any) -> T:
+        """Do a key's blocking work here: the one place where the system's errors become ours."""
+        try:
+            return work(*args)
+        except StorageError as error:
+            if error.key is None:
+                error.about(key)
+            raise
+        except OSError as cause:
+            raise from_os_error(cause, key, self) from cause
+
+    def _opened(self, key: str) -> tuple[int, os.stat_result]:
+        """Return a descriptor of the key's file, and its status."""
+        try:
+            descriptor = open_nofollow(self._root, self._path(key), READ)
+        except OSError as cause:
+            if cause.errno in _MISSING:
+                raise KeyNotFoundError(key, store=self) from None
+            raise
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            return descriptor, status
+        os.close(descriptor)
+        raise KeyNotFoundError(key, store=self)
+
+    def _read_hot(self, key: str, byte_range: ByteRange | None) -> bytes | Hop:
+        """Return an object's bytes if that takes no waiting, or else how to get them; this does not block."""
+        if not self._hot.able:
+            return Hop.WAIT
+        try:
+            return self._hot.read(self._path(key), key, byte_range)
+        except FileNotFoundError:
+            raise KeyNotFoundError(key, store=self) from None
+
+    def _get(self, key: str, byte_range: ByteRange | None) -> bytes:
+        descriptor, status = self._opened(key)
+        try:
+            start, stop = (0, status.st_size) if byte_range is None else byte_range.within(status.st_size, key)
+            data = pread(descriptor, stop - start, start)
+        finally:
+            os.close(descriptor)
+        if self._hot.able is None and not is_stepping():
+            self._hot.learn(self._path(key))
+        return data
+
+    def _small(self, key: str) -> tuple[bytes, Attributes] | None:
+        """Return the bytes and attributes of a small file, None for a larger one."""
+        try:
+            descriptor, status = self._opened(key)
+            try:
+                if status.st_size > SMALL:
+                    return None
+                return pread(descriptor, status.st_size, 0), read_attributes(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return None  # whoever opens it is told what is the matter
+
+    def _head(self, key: str) -> ObjectInfo:
+        descriptor, status = self._opened(key)
+        try:
+            return describe(key, descriptor, status)
+        finally:
+            os.close(descriptor)
+
+    def _heads(self, keys: Iterator[str]) -> Iterator[ObjectInfo]:
+        for key in keys:
+            try:
+                yield self._blocking(key, self._head, key)
+            except KeyNotFoundError:
+                continue
+
+    def _exists(self, key: str) -> bool:
+        try:
+            os.close(self._opened(key)[0])
+        except KeyNotFoundError:
+            return False
+        return True
+
+    def _delete(self, key: str, if_match: str | None) -> None:
+        parent, _, name = self._path(key).rpartition("/")
+        try:
+            directory = open_nofollow(self._root, parent, _DIRECTORY)
+        except OSError as cause:
+            if cause.errno not in _MISSING:
+                raise
+            judge(key, None, False, if_match, self)
+            return
+        try:
+            with locked(directory, self, needed=if_match is not None):
+                current = current_etag(directory, name)
+                judge(key, current, False, if_match, self)
+                if current is not None:
+                    os.unlink(name, dir_fd=directory)
+                    self._unname_it(directory, name)
+            if self._sync:
+                os.fsync(directory)  # also for what another has just deleted: that may not be on the disk yet
+            if current is None:
+                return
+        finally:
+            os.close(directory)
+        prune(self._root, parent)
+
+    def _rename(self, source: str, target: str, if_absent: bool) -> str:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._rename_once(source, target, if_absent)
+            except FileNotFoundError:  # a delete left the target's directory empty, and so removed it
+                continue
+        return self._rename_once(source, target, if_absent)
+
+    def _rename_once(self, source: str, target: str, if_absent: bool) -> str:
+        paths = [self._path(key).rpartition("/") for key in (source, target)]
+        os.close(self._blocking(source, self._opened, source)[0])  # a missing source makes no directories
+        with ExitStack() as held:
+            directories = []
+            for parent, _, _ in paths:
+                held.callback(prune, self._root, parent)
+                directories.append(target_directory(self._root, parent, sync=self._sync, store=self))
+                held.callback(os.close, directories[-1])
+            held.enter_context(all_locked(directories, self, needed=if_absent))
+            (_, _, old), (_, _, new) = paths
+            etag = current_etag(directories[0], old)
+            if etag is None:
+                raise KeyNotFoundError(source, store=self)
+            judge(target, current_etag(directories[1], new) if if_absent else None, if_absent, None, self)
+            if source == target:
+                return etag
+            if name_it := self._name_it(target):
+                name_it(directories[1], new)
+            move(directories[0], old, directories[1], new, store=self)
+            self._unname_it(directories[0], old)
+            if self._sync:
+                for directory in reversed(directories):
+                    os.fsync(directory)
+        return etag
+
+    def _reclaim(self) -> None:
+        """Remove what killed writers left; what may not be read or changed now is left for another time."""
+        pending = [""]
+        while pending:
+            path = pending.pop()
+            try:
+                names = dict(entries(self._root, path))
+                self._reclaim_in(path, [name for name in names if not names[name] and self._is_leftover(name, names)])
+            except OSError:
+                continue
+            pending += [f"{path}/{name}" if path else name for name in names if names[name]]
+
+    def _reclaim_in(self, path: str, leftovers: list[str]) -> None:
+        """Remove these files of a directory, if they are leftovers indeed, and what is empty then."""
+        for name in leftovers:
+            directory = open_nofollow(self._root, path, _DIRECTORY)
+            try:
+                with locked(directory):
+                    self._remove_leftover(directory, name)
+            finally:
+                os.close(directory)
+        if leftovers:
+            prune(self._root, path)
+
+    def _is_leftover(self, name: str, names: Container[str]) -> bool:
+        """Say whether a file, one of *names* in its directory, may be what a killed writer left."""
+        return name.startswith(DRAFT)
+
+    def _remove_leftover(self, directory: int, name: str) -> None:
+        """Remove it, under the directory's lock, if that is what it is."""
+        reclaim(directory, name)
+
+    async def _pages(self, found: Iterator[T]) -> AsyncIterator[list[T]]:
+        """Yield what a blocking iterator gives in lists, each fetched in one hop."""
+
+        def fetch() -> list[T]:
+            try:
+                return list(itertools.islice(found, PAGE))
+            except OSError as cause:
+                raise from_os_error(cause, None, self) from cause
+
+        full = True
+        while full:
+            page = await offload(fetch)
+            full = len(page) == PAGE
+            if page:
+                yield page

@@ -1,0 +1,115 @@
+"""Listing a tree of files in the order of the keys that their paths stand for."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import AnyStr, Generic
+
+from storage.stores.files.draft import locked
+from storage.stores.files.root import open_nofollow
+
+__all__ = ["Walk", "entries", "names_in", "opened"]
+
+
+@contextmanager
+def opened(root: str, path: str) -> Iterator[int | None]:
+    """Give a descriptor of a directory; None where it is gone, or too deep for any key."""
+    try:
+        directory = open_nofollow(root, path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as cause:
+        if cause.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            raise
+        yield None
+        return
+    try:
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def names_in(directory: int) -> list[tuple[str, bool]]:
+    """Return (name, is it a directory) of what is in an open directory, but for symlinks, sockets and the like."""
+    with locked(directory, shared=True), os.scandir(directory) as found:
+        return [
+            (entry.name, is_directory)
+            for entry in found
+            if (is_directory := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
+        ]
+
+
+def entries(root: str, path: str) -> list[tuple[str, bool]]:
+    """Return `names_in` a directory, of which no descriptor stays open; nothing where there is none."""
+    with opened(root, path) as directory:
+        return [] if directory is None else names_in(directory)
+
+
+class Walk(Generic[AnyStr]):
+    """
+    An iterator over the keys below *path*, as *decode* reads them from the names, in order.
+
+    A directory is read whole when its turn comes, sorted, and closed; nothing is held between two keys but the names
+    still to come in it and in those above. A directory counts as its text with the slash at the end, which puts ``a/b``
+    between ``a.b`` and ``a0``.
+
+    Args:
+        root: the store's directory.
+        decode: gives what a name (and whether it is a directory's) adds to the key; None for what is not the store's.
+        path: the directory to begin with, relative to the root.
+        text: the part of the key that *path* stands for.
+        prefix: only keys that start with it.
+        start_after: only keys that sort behind it.
+        delimiter: for the children of the prefix: a directory's text in which this comes behind the prefix is given
+            itself, if there is a key below it, instead of these keys.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        decode: Callable[[str, bool], AnyStr | None],
+        path: str,
+        text: AnyStr,
+        prefix: AnyStr,
+        start_after: AnyStr,
+        delimiter: AnyStr | None = None,
+    ) -> None:
+        self._root = root
+        self._decode: Callable[[str, bool], AnyStr | None] = decode
+        self._prefix: AnyStr = prefix
+        self._start_after: AnyStr = start_after
+        self._delimiter: AnyStr | None = delimiter
+        self._pending: list[tuple[AnyStr, str, bool]] = [(text, path, True)]
+
+    def __iter__(self) -> Iterator[AnyStr]:
+        return self
+
+    def __next__(self) -> AnyStr:
+        while self._pending:
+            text, path, is_directory = self._pending.pop()
+            if not is_directory:
+                return text
+            if self._delimiter is None or self._delimiter not in text[len(self._prefix) :]:
+                self._pending += sorted(self._wanted(text, path), reverse=True)
+            elif any(True for _ in Walk(self._root, self._decode, path, text, text, self._start_after)):
+                return text
+        raise StopIteration
+
+    def _wanted(self, text: AnyStr, path: str) -> Iterator[tuple[AnyStr, str, bool]]:
+        for name, is_directory in entries(self._root, path):
+            piece = self._decode(name, is_directory)
+            if piece is None:
+                continue
+            whole: AnyStr = text + piece
+            if is_directory:
+                leads = _begins(whole, self._prefix) or _begins(self._prefix, whole)
+                leads = leads and (whole > self._start_after or _begins(self._start_after, whole))
+            else:
+                leads = _begins(whole, self._prefix) and whole > self._start_after
+            if leads:
+                yield whole, f"{path}/{name}" if path else name, is_directory
+
+
+def _begins(text: AnyStr, start: AnyStr) -> bool:
+    return text[: len(start)] == start

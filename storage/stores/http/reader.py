@@ -1,0 +1,170 @@
+"""Reading an object of a web server in pieces, on from where a broken answer ended."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from storage.errors import StorageError, StoreUnavailableError, UnsupportedOperationError
+from storage.reader import ObjectReader
+from storage.stores.http.responses import Described, described, error_of, extent
+from storage.stores.http.session import Answer
+from storage.stores.network import Patience
+from storage.types import ByteRange
+
+__all__ = ["HttpReader", "range_header"]
+
+#: Bytes that no object has; servers count in 64 bits, and take what does not fit for a mistake.
+_LARGEST = 1 << 62
+
+#: Bytes that are thrown away at once, of an answer that begins before what was asked for.
+_SKIPPED = 1 << 20
+
+
+def range_header(byte_range: ByteRange) -> str:
+    """Return the ``Range`` header of a range that is not empty."""
+    if byte_range.last is not None:
+        return f"bytes=-{min(byte_range.last, _LARGEST)}"
+    return f"bytes={byte_range.start}-{'' if byte_range.stop is None else min(byte_range.stop, _LARGEST) - 1}"
+
+
+class HttpReader(ObjectReader):
+    """
+    A reader over the bytes *start* to *stop* of an object.
+
+    What breaks off is asked for again from there on, of the same version only; where the server says nothing by which
+    that is sure, it is an error.
+
+    Attributes:
+        replaced: whether the version that was begun has been found to be no more.
+
+    Args:
+        found: the object.
+        ask: sends a GET with these headers more.
+        patience: how long to try again.
+        start: the first byte to give.
+        stop: the byte behind the last one.
+        answer: the one that has begun, None if nothing is to be read.
+        begins: the byte with which its body begins.
+        store: what errors say they come from.
+    """
+
+    def __init__(
+        self,
+        found: Described,
+        ask: Callable[[Mapping[str, str]], Awaitable[Answer]],
+        patience: Patience,
+        start: int,
+        stop: int,
+        answer: Answer | None,
+        begins: int,
+        store: str,
+    ) -> None:
+        super().__init__(found.info)
+        self.replaced: bool = False
+        self._condition = found.condition
+        self._ask = ask
+        self._patience = patience
+        self._start = start
+        self._stop = stop
+        self._position = start
+        self._answer = answer
+        self._at = begins  # where in the object the answer's next byte is
+        self._store = store
+
+    async def read(self, size: int = -1, /) -> bytes:
+        left = max(self._stop - self._position, 0)
+        wanted = left if size < 0 else min(size, left)
+        pieces: list[bytes] = []
+        while wanted:
+            if self.resumable:
+                piece = await self._patience.persist(lambda wanted=wanted: self.some(wanted))  # type: ignore[misc]
+            else:
+                piece = await self.some(wanted)
+            pieces.append(piece)
+            wanted -= len(piece)
+        return b"".join(pieces)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a later answer can be known to be of the same version."""
+        return self._condition is not None
+
+    @property
+    def left(self) -> int:
+        """How many bytes are still to be read."""
+        return max(self._stop - self._position, 0)
+
+    def seekable(self) -> bool:
+        return self.resumable
+
+    async def seek(self, offset: int, /) -> None:
+        if not self.resumable:
+            raise UnsupportedOperationError(
+                "the server says nothing by which versions are told apart for sure",
+                key=self.info.key,
+                store=self._store,
+            )
+        if self._start + offset != self._position:
+            self._position = self._start + offset
+            self.close()
+
+    async def some(self, wanted: int) -> bytes:
+        """Return up to *wanted* bytes, one or more, in one attempt."""
+        try:
+            answer = self._answer or await self._go_on()
+            while self._at < self._position:
+                await self._take(answer, min(self._position - self._at, _SKIPPED))
+            piece = await self._take(answer, wanted)
+        except StorageError:
+            self.close()
+            raise
+        self._position += len(piece)
+        return piece
+
+    def close(self) -> None:
+        """Let go of the answer."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.close()
+
+    async def _take(self, answer: Answer, size: int) -> bytes:
+        piece = await answer.read(size)
+        if not piece:
+            raise StoreUnavailableError("the object was cut short", key=self.info.key, store=self._store)
+        self._at += len(piece)
+        return piece
+
+    async def _go_on(self) -> Answer:
+        """Ask for the rest, of the version that was begun."""
+        key = self.info.key
+        if self._condition is None:
+            raise StoreUnavailableError(
+                "the object was cut short, and the server says nothing by which the rest would surely be of the same "
+                "version: read it again",
+                key=key,
+                store=self._store,
+            )
+        answer = await self._ask({"range": f"bytes={self._position}-{self._stop - 1}", **self._condition})
+        try:
+            if answer.status in (404, 410, 412, 416):
+                raise self._gone()
+            if answer.status not in (200, 206):
+                raise error_of(answer.status, answer.headers, key, self._store)
+            begins, size = extent(answer.status, answer.headers, key, self._store)
+            found = described(answer.headers, key, size)
+            if found is None or (found.info.etag, found.info.size) != (self.info.etag, self.info.size):
+                raise self._gone()
+            if begins > self._position:
+                raise StorageError("the server sends another part than was asked for", key=key, store=self._store)
+        except StorageError:
+            answer.close()
+            raise
+        self._answer, self._at = answer, begins
+        return answer
+
+    def _gone(self) -> StorageError:
+        """Return the error of an object that is not there any more as it was begun, and go on no more."""
+        self.replaced, self._condition = True, None
+        return StorageError(
+            "the object was replaced while it was read; open it again", key=self.info.key, store=self._store
+        )

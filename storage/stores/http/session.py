@@ -1,0 +1,282 @@
+"""The open half of an `HttpStore`: its connections, what it shows to which server, and its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, TypeVar
+
+from storage.errors import StorageError, StoreUnavailableError, UnsupportedOperationError
+from storage.stores.http.responses import foreign
+from storage.stores.network import Patience, Progressing
+
+if TYPE_CHECKING:
+    import ssl
+
+    import aiohttp
+    from yarl import URL
+
+__all__ = ["Answer", "Session", "Upload"]
+
+T = TypeVar("T")
+
+#: Calls of one store that are under way at once; one more waits its turn.
+CALLS = 64
+
+#: Redirects that one request follows.
+MOST_REDIRECTS = 10
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+#: Bytes that are written to a connection at once, so that progress is noticed.
+SLICE = 128 << 10
+
+#: Bytes of an answer that is no object: they are read, so that the connection can be used again.
+_SMALL = 64 << 10
+
+#: What aiohttp would add by itself.
+_NOT_SENT = ("Accept", "Content-Type", "User-Agent")
+
+
+class Answer:
+    """
+    One answer of a server, whose body is yet to be read.
+
+    Attributes:
+        status: of HTTP; 404 for a redirect to the directory of this name.
+        headers: with names in lower case.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, status: int, key: str, store: str) -> None:
+        self.status = status
+        self.headers: dict[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self._response = response
+        self._key = key
+        self._store = store
+
+    async def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes of the body, up to *size*; all the rest for -1, and ``b""`` at its end."""
+        with foreign(self._key, self._store):
+            return await self._response.content.read(size)
+
+    async def discard(self) -> None:
+        """Be done with a body that is no object."""
+        try:
+            await self.read(_SMALL)
+            await self.read(1)  # notices the end
+        except StorageError:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it; what was not read to its end takes its connection with it."""
+        self._response.close()
+
+
+class Upload:
+    """
+    Bytes on their way to a server, once: in pieces, each of which is progress.
+
+    Attributes:
+        size: how many bytes, where that is known.
+        error: what the caller's own stream raised, if it did.
+        ended: whether all of them were taken.
+    """
+
+    def __init__(self, pieces: AsyncIterator[bytes], size: int | None = None) -> None:
+        self.size = size
+        self.error: Exception | None = None
+        self.ended: bool = False
+        self._pieces = pieces
+        self._begun = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._progress: Progressing | None = None
+
+    @classmethod
+    def of(cls, data: bytes) -> Upload:
+        """Return bytes that are sent once, whatever becomes of the connection."""
+        return cls(_one(data), len(data))
+
+    def watched(self, progress: Progressing) -> Upload:
+        """Return itself, with the time limit that its progress is told to."""
+        self._progress = progress
+        return self
+
+    async def idle(self) -> None:
+        """Wait until the caller's stream is not waited for any more: it may then be closed."""
+        await self._idle.wait()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._begun:  # aiohttp sends a request again when the connection was stale, and would now send nothing
+            raise StoreUnavailableError("the connection broke while a stream was sent")
+        self._begun = True
+        while (piece := await self._next()) is not None:
+            for begin in range(0, len(piece), SLICE):
+                yield piece[begin : begin + SLICE]
+                self._step()
+        self.ended = True
+
+    async def _next(self) -> bytes | None:
+        if self._progress is not None:
+            self._progress.rest()  # it is the caller who is waited for
+        self._idle.clear()
+        try:
+            return await anext(self._pieces, None)
+        except Exception as error:
+            self.error = error
+            raise
+        finally:
+            self._idle.set()
+            self._step()
+
+    def _step(self) -> None:
+        if self._progress is not None:
+            self._progress.step()
+
+
+class Session:
+    """
+    The connections of a store that is open; they belong to one event loop and one process.
+
+    Args:
+        origin: scheme, host and port of the store's own server.
+        headers: for every request to it, credentials among them; no other host gets any.
+        patience: how long to wait.
+        redirects: whether reads follow them.
+        given: a session of the caller's, which stays open; None to make one.
+        trust: the certificates that one trusts.
+        store: what errors say they come from.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        headers: Mapping[str, str],
+        patience: Patience,
+        redirects: bool,
+        given: aiohttp.ClientSession | None,
+        trust: ssl.SSLContext | bool,
+        store: str,
+    ) -> None:
+        try:
+            import aiohttp
+        except ImportError as cause:
+            raise ImportError("HttpStore needs aiohttp: pip install 'stackstore[http]'") from cause
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.pid: int = os.getpid()
+        self._origin = origin
+        self._headers = dict(headers)
+        self._patience = patience
+        self._redirects = redirects
+        self._store = store
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=patience.connect, sock_read=patience.read)
+        self._given = given
+        self._session = given or aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=trust), cookie_jar=aiohttp.DummyCookieJar()
+        )
+        self._turns = asyncio.Semaphore(CALLS)
+
+    async def close(self) -> None:
+        """Close what was opened; a session that was given stays open."""
+        if self._given is None:
+            await self._session.close()
+
+    async def turn(self, call: Callable[[], Awaitable[T]]) -> T:
+        """
+        Return what *call* gives, when it is its turn.
+
+        It is for what comes to an end by itself. Open readers and streams that are put have no turn: they would wait
+        for each other, and those whom their caller has open at the same time for ever.
+        """
+        async with self._turns:
+            return await call()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        key: str,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | Upload | None = None,
+    ) -> Answer:
+        """
+        Send one request and return its answer, whatever its status.
+
+        Raises:
+            StorageError: there was no answer, or it leads to where we do not go.
+        """
+        from yarl import URL
+
+        url = URL(f"{self._origin}{path}", encoded=True)
+        own, ours = url, True
+        for _ in range(MOST_REDIRECTS + 1):
+            answer = await self._once(method, url, key, headers or {}, data, ours)
+            if answer.status not in _REDIRECTS or "location" not in answer.headers:
+                return answer
+            await answer.discard()
+            target = self._target(url, answer.headers["location"], key)
+            if not self._redirects and target.path == f"{url.path}/":
+                answer.status = 404  # there is a directory of this name, and no object
+                return answer
+            ours = target.origin() == own.origin()
+            self._check_redirect(method, url, target, key, ours)
+            url = target
+        raise StorageError(f"the server redirects more than {MOST_REDIRECTS} times", key=key, store=self._store)
+
+    async def _once(
+        self, method: str, url: URL, key: str, headers: Mapping[str, str], data: bytes | Upload | None, ours: bool
+    ) -> Answer:
+        sent = {"Accept-Encoding": "identity", **(self._headers if ours else {}), **headers}
+        if isinstance(data, bytes) and len(data) > SLICE:
+            data = Upload.of(data)
+        size = len(data) if isinstance(data, bytes) else data.size if data is not None else None
+        if size is not None:
+            sent["Content-Length"] = str(size)
+        limit = Progressing.within(self._patience.connect + self._patience.read) if data else nullcontext()
+        with foreign(key, self._store):
+            async with limit as progress:
+                body = data.watched(progress) if isinstance(data, Upload) and progress is not None else data
+                response = await self._session.request(
+                    method,
+                    url,
+                    headers=sent,
+                    data=body,
+                    allow_redirects=False,
+                    auto_decompress=False,
+                    skip_auto_headers=_NOT_SENT,
+                    timeout=self._timeout,
+                )
+        return Answer(response, response.status, key, self._store)
+
+    def _target(self, url: URL, location: str, key: str) -> URL:
+        from yarl import URL
+
+        try:
+            target = url.join(URL(location, encoded=True)).with_user(None).with_fragment(None)
+            target.origin()
+        except ValueError:
+            raise StorageError("the server redirects to what is no URL", key=key, store=self._store) from None
+        return target
+
+    def _check_redirect(self, method: str, url: URL, target: URL, key: str, ours: bool) -> None:
+        """Refuse a redirect that is not wanted, or would carry away what is secret; only its host is named."""
+        why = None
+        if method not in ("GET", "HEAD"):
+            why = "writes follow no redirects"
+        elif not self._redirects:
+            why = "redirects=True follows it"
+        elif target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme != "https"):
+            why = "that is less safe than where it comes from"
+        elif not ours and self._given is not None and (self._given.headers or self._given.auth):
+            why = "the session's own headers would go there"
+        if why is not None:
+            raise UnsupportedOperationError(
+                f"the server redirects to {target.host or 'another place'}: {why}", key=key, store=self._store
+            )
+
+
+async def _one(data: bytes) -> AsyncIterator[bytes]:
+    yield data

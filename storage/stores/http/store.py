@@ -1,0 +1,298 @@
+"""`HttpStore`: the objects of a web server, to be read, and written where it takes PUT and DELETE."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from storage import defaults
+from storage._core.conditions import check_conditions
+from storage.base import ObjectStore
+from storage.errors import ConfigError, StorageError, StoreClosedError, UnsupportedOperationError
+from storage.reader import ObjectReader
+from storage.stores.http.autoindex import walk
+from storage.stores.http.reads import Reading
+from storage.stores.http.session import Session
+from storage.stores.http.urls import Address, Keys
+from storage.stores.http.writes import Writing
+from storage.stores.network import Patience, trusting
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+
+if TYPE_CHECKING:
+    from storage.config.urls import StoreUrl
+
+__all__ = ["HttpStore"]
+
+#: Headers that are the store's business.
+_OURS = {"accept-encoding", "content-length", "expect", "host", "if-match", "range", "transfer-encoding"}
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class HttpStore(ObjectStore):
+    """
+    The objects of a web server: the key ``reports/2024.csv`` is the URL ``base_url/reports/2024.csv``.
+
+    It reads from any web server, and writes to one that takes PUT and DELETE. Use it inside ``async with``; entering
+    asks the network for nothing. One store belongs to one event loop.
+
+    Args:
+        base_url: the URL below which all keys are; a ``user:password@`` in it is taken for `username` and `password`.
+        token: sent as ``Authorization: Bearer``.
+        username: sent, with the password, as ``Authorization: Basic``.
+        password: the secret that belongs to it.
+        headers: more headers for every request to this server.
+        redirects: whether reads follow redirects; neither credentials nor *headers* go with them to another host.
+        writable: whether the server takes PUT and DELETE.
+        conditions: ``"trust"`` where the server is known to keep ``If-Match`` and ``If-None-Match`` when it writes;
+            many ignore them, nginx among them, so ``"off"`` refuses conditions.
+        listing: ``"autoindex"`` where the server lists directories as nginx does with ``autoindex_format json``; None
+            where it does not, and `keys` raises `UnsupportedOperationError`.
+        ca_bundle: a file with the certificates to trust, for a server with one of its own.
+        connect_timeout: seconds, or a timedelta, until a connection must be there.
+        read_timeout: seconds without any progress until an attempt is given up, uploads included.
+        retry_timeout: seconds within which attempts are begun, all those of one call together.
+        session: a session of aiohttp's to use; it stays open, and yours.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        redirects: bool = False,
+        writable: bool = False,
+        conditions: Literal["trust", "off"] = "off",
+        listing: Literal["autoindex"] | None = None,
+        ca_bundle: str | None = None,
+        connect_timeout: float | timedelta = 5,
+        read_timeout: float | timedelta = 20,
+        retry_timeout: float | timedelta = 60,
+        session: Any = None,
+    ) -> None:
+        if conditions not in ("trust", "off"):
+            raise ValueError(f"conditions is 'trust' or 'off', not {conditions!r}")
+        if listing not in ("autoindex", None):
+            raise ValueError(f"listing is 'autoindex' or None, not {listing!r}")
+        if ca_bundle is not None and session is not None:
+            raise ConfigError("a session trusts what it trusts: leave out ca_bundle")
+        address = Address.parse(base_url)
+        if address.username is not None or address.password is not None:
+            if username is not None or password is not None:
+                raise ConfigError("the base_url has a username or password already: give them once")
+            username, password = address.username, address.password
+        self.base_url: str = address.url
+        self.redirects = redirects
+        self.writable = writable
+        self.conditions = conditions
+        self.listing = listing
+        self._address = address
+        self._headers = _headers_of(headers, token, username, password)
+        self._keys = Keys(address.path, writable, listing is not None)
+        self._patience = Patience(connect_timeout, read_timeout, retry_timeout)
+        self._ca_bundle = ca_bundle
+        self._given = session
+        self._opened: _Opened | None = None
+
+    @classmethod
+    def _from_url(cls, url: StoreUrl) -> ObjectStore[Any, Any]:
+        """Return the store of ``https://host/path?redirects=true``: what is not the query is the base URL."""
+        return url.make(cls, base_url=url.address)
+
+    # -- life cycle --------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        session = Session(
+            self._address.origin,
+            self._headers,
+            self._patience,
+            self.redirects,
+            self._given,
+            trusting(self._ca_bundle),
+            repr(self),
+        )
+        reading = Reading(session, self._keys, self._patience, repr(self))
+        self._opened = _Opened(session, reading, Writing(session, self._keys, self._patience, reading, repr(self)))
+
+    async def _close(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.session.close()
+
+    def _on(self, key: str | None = None) -> _Opened:
+        """Return the open half, for a call about *key*."""
+        opened = self._opened
+        if opened is None:
+            raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
+        if opened.session.pid != os.getpid():
+            raise StoreClosedError("the store was opened before a fork: make another in the child", store=self)
+        if opened.session.loop is not asyncio.get_running_loop():
+            raise StoreClosedError(
+                "the store is open under another event loop: close it there, or make one store per loop", store=self
+            )
+        if key is not None:
+            self._keys.path_of(key, self)
+        return opened
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        return await self._on().reading.get(key, byte_range)
+
+    async def exists(self, key: str) -> bool:
+        session, reading, _ = self._on()
+        return await self._patience.persist(lambda: session.turn(lambda: reading.exists(key)))
+
+    async def head(self, key: str) -> ObjectInfo:
+        session, reading, _ = self._on()
+        return await self._patience.persist(lambda: session.turn(lambda: reading.describe(key)))
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        session, reading, _ = self._on()
+        async with AsyncExitStack() as opened:
+            yield await self._patience.persist(lambda: session.turn(lambda: reading.begin(key, byte_range, opened)))
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        reading = self._on().reading
+        if self.listing is None:
+            raise UnsupportedOperationError(
+                "keys: web servers do not list what they have; listing='autoindex' reads nginx's listing in JSON",
+                store=self,
+            )
+        async for key in walk(reading.names_in, prefix, start_after):
+            yield key
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        writing = self._on(key).writing
+        self._need_writable("put", key)
+        condition = self._condition(if_absent, if_match, key)
+        if check_attributes(attributes):
+            raise UnsupportedOperationError("put with attributes: they are the server's to say", key=key, store=self)
+        return await writing.put(key, data, condition)
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        writing = self._on(key).writing
+        self._need_writable("delete", key)
+        await writing.delete(key, self._condition(False, if_match, key))
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        self._on(target)
+        self._need_writable("copy", target)
+        async with self.open(source) as reader:  # the server says of the copy what it said of its source
+            return await self.put(target, reader, if_absent=if_absent)
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        self._need_writable("rename", source)
+        return await defaults.rename(self, source, target, if_absent=if_absent)
+
+    async def put_many(
+        self,
+        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        self._need_writable("put_many")
+        return await defaults.put_many(self, items, raise_errors=raise_errors)
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        self._need_writable("delete_many")
+        return await defaults.delete_many(self, keys, raise_errors=raise_errors)
+
+    async def clear(self, prefix: str = "") -> None:
+        self._need_writable("clear")
+        await defaults.clear(self, prefix)
+
+    def _need_writable(self, operation: str, key: str | None = None) -> None:
+        if not self.writable:
+            raise UnsupportedOperationError(
+                f"{operation}: writable=True is for servers that take PUT and DELETE", key=key, store=self
+            )
+
+    def _condition(self, if_absent: bool, if_match: str | None, key: str) -> dict[str, str]:
+        """Return the headers that make a write conditional."""
+        if not if_absent and if_match is None:
+            return {}
+        if self.conditions != "trust":
+            raise UnsupportedOperationError(
+                "writes on a condition: conditions='trust' is for servers that are known to keep them",
+                key=key,
+                store=self,
+            )
+        check_conditions(if_absent, if_match)
+        if if_match is None:
+            return {"if-none-match": "*"}
+        return {"if-match": if_match if if_match.startswith("W/") else f'"{if_match}"'}
+
+    # -- about itself ------------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        keeps = self.writable and self.conditions == "trust"
+        return self._capable(
+            Capabilities(
+                writable=self.writable,
+                listable=self.listing is not None,
+                conditional_put=keeps,
+                conditional_delete=keeps,
+                ranges=True,
+                streaming=True,
+                cheap_head=True,
+                multi_process=True,
+            )
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_url!r})"
+
+
+class _Opened(NamedTuple):
+    session: Session
+    reading: Reading
+    writing: Writing
+
+
+def _headers_of(
+    given: Mapping[str, str] | None, token: str | None, username: str | None, password: str | None
+) -> dict[str, str]:
+    """
+    Return the headers of every request, credentials among them; no error shows a value.
+
+    Raises:
+        ConfigError: there are two kinds of credentials, or a header cannot be one.
+    """
+    headers = {name.lower(): value for name, value in (given or {}).items()}
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
+    if username is not None or password is not None:
+        if token is not None:
+            raise ConfigError("give a token, or a username and password, not both")
+        basic = base64.b64encode(f"{username or ''}:{password or ''}".encode()).decode()
+        headers["authorization"] = f"Basic {basic}"
+    for name, value in headers.items():
+        if _TOKEN.fullmatch(name) is None or re.search(r"[\0\r\n]", value):
+            raise ConfigError(f"the header {name!r} cannot be sent: its name is no word, or its value has line ends")
+        if name in _OURS:
+            raise ConfigError(f"the header {name!r} is the store's own to set")
+    return headers

@@ -1,0 +1,110 @@
+"""The URL of an object: what a key becomes, and which keys become none."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from storage._core.keys import check_key, check_path
+from storage.errors import ConfigError, InvalidKeyError
+
+__all__ = ["Address", "Keys"]
+
+#: scheme://user:password@host:port/path, each part as it is written.
+_URL = re.compile(
+    r"(https?)://(?:([^/?#@:]*)(?::([^/?#@]*))?@)?(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?(/[^?#]*)?", re.I
+)
+
+#: What may stand in a path without being escaped (RFC 3986, 3.3), and the sign of an escape.
+_PATH = "/-_.~%!$&'()*+,;=:@"
+
+#: Bytes of a URL: servers take 8,000 at least, where they say so (RFC 9110, 4.1).
+LONGEST_URL = 8000
+
+#: Bytes of a name, and of a whole path below the server's root: behind PUT there are files.
+LONGEST_NAME, LONGEST_PATH = 255, 3000
+
+
+class Address(NamedTuple):
+    """
+    Where a store's objects are.
+
+    Attributes:
+        origin: scheme, host and port: ``"https://host:8080"``.
+        path: quoted, without a slash at its end: ``"/data"``, or ``""``.
+        username: from the URL, None where it has none.
+        password: likewise.
+    """
+
+    origin: str
+    path: str
+    username: str | None
+    password: str | None
+
+    def __repr__(self) -> str:
+        return f"Address({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """The URL without what is secret in it."""
+        return f"{self.origin}{self.path}"
+
+    @classmethod
+    def parse(cls, base_url: str) -> Address:
+        """
+        Return the parts of a base URL.
+
+        Raises:
+            ConfigError: it is no URL of a path on a web server; the text is not in the message, it may hold a secret.
+        """
+        parts = _URL.fullmatch(base_url)
+        path = (parts[6] or "").rstrip("/") if parts else ""
+        if parts is None or re.search(r"[\\\s\x00-\x1f\x7f]", path) or _climbs(path):
+            raise ConfigError("base_url is http:// or https://, a host and a path: no query, no '#', no '..'")
+        user, password = (None if each is None else unquote(each) for each in (parts[2], parts[3]))
+        origin = f"{parts[1].lower()}://{parts[4].lower()}{parts[5] or ''}"
+        return cls(origin, quote(path, safe=_PATH), user or None, password)
+
+
+def _climbs(path: str) -> bool:
+    return any(unquote(segment) in (".", "..") for segment in path.split("/"))
+
+
+class Keys(NamedTuple):
+    """
+    Turns keys into paths of URLs, each key into one of its own.
+
+    Attributes:
+        path: of the URL below which all are.
+        writable: whether there must be a file behind each.
+        listed: whether a listing that leaves out hidden files must show each.
+    """
+
+    path: str
+    writable: bool
+    listed: bool
+
+    def path_of(self, key: str, store: object) -> str:
+        """
+        Return the quoted path that stands for *key*.
+
+        Nothing in it is special: what could end the path or begin another host, query or fragment is escaped, and what
+        no escape protects (servers and proxies resolve ``..`` and join slashes, escaped or not) is refused.
+
+        Raises:
+            InvalidKeyError: a web server could not tell this key from another one, or would not take it.
+        """
+        check_path(check_key(key, store), store)
+        path = f"{self.path}/{quote(key, safe='/-_.~')}"
+        if len(path) > LONGEST_URL:
+            raise InvalidKeyError(f"its URL has more than {LONGEST_URL} bytes", key=key, store=store)
+        if self.writable and len(key) * 4 > LONGEST_NAME:
+            names = [len(name.encode()) for name in key.split("/")]
+            if max(names) > LONGEST_NAME or sum(names) + len(names) > LONGEST_PATH:
+                raise InvalidKeyError(
+                    f"too long for a file: a name has {LONGEST_NAME} bytes, a path {LONGEST_PATH}", key=key, store=store
+                )
+        if self.listed and (key.startswith(".") or "/." in key):
+            raise InvalidKeyError("the listing leaves out names that begin with '.'", key=key, store=store)
+        return path

@@ -1,0 +1,7 @@
+"""See `store`."""
+
+from __future__ import annotations
+
+from storage.stores.redis.store import RedisStore as RedisStore
+
+__all__ = ["RedisStore"]

@@ -1,0 +1,97 @@
+"""How objects lie in Redis: the names of their keys, and what is in them. docs/redis.md says it to other programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit, urlunsplit
+
+from storage._core.keys import is_key
+from storage.types import Attributes, ObjectInfo
+
+__all__ = ["DESCRIPTION", "Space", "described", "noted", "without_secrets"]
+
+#: The fields of an object that `described` takes, in this order.
+DESCRIPTION = ("etag", "size", "modified", "attributes")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: Greater than any byte of UTF-8.
+_LAST = b"\xff"
+
+
+class Space:
+    """
+    The names in Redis of all that one store has, which are on one slot of a cluster: they share what is in braces.
+
+    Attributes:
+        common: what all names begin with.
+        start: what the names of objects begin with.
+        index: the name of the sorted set of their keys.
+
+    Args:
+        prefix: tells one store from another in the same database.
+
+    Raises:
+        ValueError: it has braces, or does not encode to UTF-8.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        if prefix and (not is_key(prefix) or set("{}") & set(prefix)):
+            raise ValueError(f"a prefix is text without braces, which mark a cluster's slots in Redis, not {prefix!r}")
+        self.common: bytes = f"{{storage:{prefix}}}".encode()
+        self.start: bytes = self.common + b":o:"
+        self.index: bytes = self.common + b":keys"
+
+    def object(self, key: str) -> bytes:
+        """Return the name of an object."""
+        return self.start + key.encode()
+
+    def draft(self, token: str) -> bytes:
+        """Return the name of what is on its way to be an object."""
+        return self.common + b":d:" + token.encode()
+
+    def reading(self, etag: str) -> list[bytes]:
+        """Return the names of the count of a version's readers, and of what is kept for them when it is replaced."""
+        return [self.common + b":r:" + etag.encode(), self.common + b":v:" + etag.encode()]
+
+    @staticmethod
+    def bounds(prefix: str, start_after: str) -> tuple[bytes, bytes]:
+        """Return the bounds in the index, as ``ZRANGEBYLEX`` takes them, of what `ObjectStore.keys` is to list."""
+        first, after = prefix.encode("utf-8", "surrogatepass"), start_after.encode("utf-8", "surrogatepass")
+        return b"(" + after if after and after >= first else b"[" + first, b"(" + first + _LAST
+
+
+def noted(attributes: Attributes) -> str:
+    """Return attributes as they are kept, ``""`` for none."""
+    return json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":")) if attributes else ""
+
+
+def described(key: str, fields: Sequence[bytes]) -> ObjectInfo:
+    """Return the description of an object from the fields of `DESCRIPTION`, the last of them empty for none."""
+    etag, size, modified, attributes = fields
+    return ObjectInfo(
+        key,
+        int(size),
+        etag.decode(),
+        _EPOCH + timedelta(microseconds=int(modified)),
+        json.loads(attributes) if attributes else {},
+    )
+
+
+def without_secrets(url: str) -> str:
+    """
+    Return a server's URL without user, password and query.
+
+    Raises:
+        ValueError: it is no URL of a Redis server.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("a Redis server's URL has the form redis://host:port/database, rediss://... or unix:///path")
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -1,0 +1,110 @@
+"""Reading an object of Redis in pieces, all of one version."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from storage._core.data import CHUNK
+from storage.errors import KeyNotFoundError, RangeNotSatisfiableError, StorageError
+from storage.reader import ObjectReader, SeekableReader
+from storage.stores.redis.layout import Space, described
+from storage.stores.redis.scripts import READ, RELEASE
+from storage.stores.redis.session import GRACE, Session
+from storage.types import ByteRange, ObjectInfo
+
+__all__ = ["reading"]
+
+#: What stands for "to the end" in a script, whose numbers are exact up to here.
+_FAR = 1 << 53
+
+
+@asynccontextmanager
+async def reading(
+    session: Session, space: Space, key: str, store: object, byte_range: ByteRange | None
+) -> AsyncIterator[ObjectReader]:
+    """
+    Open an object for reading.
+
+    Raises:
+        KeyNotFoundError: there is no such object.
+        RangeNotSatisfiableError: the range starts behind the object's end.
+    """
+    wanted = byte_range or ByteRange(0)
+    stop = -1 if wanted.stop is None else min(wanted.stop, _FAR)
+    last = "" if wanted.last is None else min(wanted.last, _FAR)
+    arguments = ["", min(wanted.start, _FAR), stop, last, CHUNK, space.common]
+    found = await session.ask((READ, [space.object(key)], arguments), key)
+    if not found:
+        raise KeyNotFoundError(key, store=store)
+    *fields, data = found
+    info = described(key, fields)
+    if wanted.last is None and wanted.start > info.size:
+        raise RangeNotSatisfiableError(
+            f"the range starts at {wanted.start}, the object has {info.size} bytes", key=key, store=store
+        )
+    reader = _RedisReader(session, space, store, info, byte_range, data)
+    try:
+        yield reader
+    finally:
+        if not reader.complete:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GRACE):
+                try:
+                    await session.once((RELEASE, space.reading(info.etag), []))
+                except StorageError:
+                    pass  # what is kept for readers expires
+
+
+class _RedisReader(SeekableReader):
+    """
+    A reader over an object, of which up to 1 MiB is in memory at a time.
+
+    Attributes:
+        complete: whether all there is to read came when it was opened. If not, the server keeps it: a version that is
+            replaced while it has readers stays for them, unless all of them pause for minutes.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        space: Space,
+        store: object,
+        info: ObjectInfo,
+        byte_range: ByteRange | None,
+        data: bytes,
+    ) -> None:
+        super().__init__(info, byte_range)
+        self.complete = len(data) == self._stop - self._start
+        self._session = session
+        self._space = space
+        self._store = store
+        self._data = data
+        self._offset = self._start  # of the data in the object
+
+    async def _read_at(self, offset: int, size: int) -> bytes:
+        pieces: list[bytes] = []
+        while size:
+            within = offset - self._offset
+            if not 0 <= within < len(self._data):
+                self._data, self._offset = await self._more(offset), offset
+                within = 0
+            piece = self._data[within : within + size]
+            pieces.append(piece)
+            offset += len(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    async def _more(self, offset: int) -> bytes:
+        info = self.info
+        arguments = [info.etag, offset, self._stop, "", CHUNK, self._space.common]
+        found = await self._session.ask((READ, [self._space.object(info.key)], arguments), info.key)
+        if not found:
+            raise StorageError(
+                "the object was replaced, deleted or expired while it was read; open it again",
+                key=info.key,
+                store=self._store,
+            )
+        data: bytes = found[4]
+        return data

@@ -1,0 +1,233 @@
+"""
+What a `RedisStore` has Redis do in one step, in Lua.
+
+An object is one hash (docs/redis.md): ``etag``, ``size``, ``modified`` (microseconds since 1970), ``attributes`` (JSON,
+if there are any) and its bytes in chunks of 1 MiB under ``0``, ``1``, ... Its name is in the index, a sorted set whose
+scores are all 0, which Redis keeps in the order of the bytes.
+
+Of what a script writes the first is the index: that is what a full server refuses, and then nothing has changed. A
+script that finds its own etag there already was sent before, and only its answer was lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from storage._core.data import CHUNK
+
+__all__ = ["DELETE", "DRAW_UP", "LIST", "MOVE", "PUBLISH", "PUT", "READ", "RELEASE", "Script"]
+
+
+class Script:
+    """
+    A script, and the name by which a server knows it that has run it before.
+
+    Attributes:
+        text: in Lua.
+        sha: of the text.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text: str = text.strip()
+        self.sha: str = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+_NOW = """
+local function now()
+  local time = redis.call('TIME')
+  return string.format('%.0f', time[1] * 1000000 + time[2])
+end
+"""
+
+#: Milliseconds that a reader may pause between two reads of a large object, and keep what somebody replaces meanwhile.
+LEASE = 300_000
+
+#: In place of ``UNLINK``: a version that is being read is kept aside. Names end with its etag, ``:r:`` counts its
+#: readers and ``:v:`` is where they find it.
+_DISMISS = f"""
+local function space_of(index)
+  return string.sub(index, 1, -1 - #':keys')
+end
+local function dismiss(space, name, known)
+  local info = known or redis.call('HMGET', name, 'etag', 'size')
+  if info[1] and tonumber(info[2]) > {CHUNK} and redis.call('EXISTS', space .. ':r:' .. info[1]) == 1 then
+    redis.call('RENAME', name, space .. ':v:' .. info[1])
+    redis.call('PEXPIRE', space .. ':v:' .. info[1], {LEASE})
+  else
+    redis.call('UNLINK', name)
+  end
+end
+"""
+
+#: Two names at random are looked at for each one that is new: what expires or is evicted is forgotten as fast as other
+#: objects come, though nobody lists them.
+_INDEX = """
+local function forget_some(index, start)
+  for _, member in ipairs(redis.call('ZRANDMEMBER', index, 2)) do
+    if redis.call('EXISTS', start .. member) == 0 then redis.call('ZREM', index, member) end
+  end
+end
+"""
+
+_JUDGE = (
+    _NOW
+    + _INDEX
+    + _DISMISS
+    + """
+-- KEYS: object, index, draft. ARGV: what is said of the put; the bytes, or the number of chunks that the draft has.
+-- It is said in one word, because each costs a client time: etag, then '' or '-' for a creation or '=' and the etag to
+-- match, milliseconds to live or '', size, attributes or ''
+local etag, condition, life, size, attributes = string.match(ARGV[1], '^(%x+) (%S*) (%d*) (%d+) (.*)$')
+local found = redis.call('HMGET', KEYS[1], 'etag', 'size')
+local current = found[1]
+if current == etag then return {'done'} end
+if condition == '-' and current or string.sub(condition, 1, 1) == '=' and current ~= string.sub(condition, 2) then
+  return {'refused', current}
+end
+"""
+)
+
+_REPLACE = """
+local space = space_of(KEYS[2])
+local start = space .. ':o:'
+local new = redis.call('ZADD', KEYS[2], 0, string.sub(KEYS[1], #start + 1)) == 1
+dismiss(space, KEYS[1], found)
+"""
+
+_FINISH = """
+if attributes ~= '' then redis.call('HSET', KEYS[1], 'attributes', attributes) end
+if life ~= '' then redis.call('PEXPIRE', KEYS[1], life) end
+if new then forget_some(KEYS[2], start) end
+return {'done'}
+"""
+
+PUT = Script(
+    _JUDGE
+    + _REPLACE
+    + """
+if size == '0' then
+  redis.call('HSET', KEYS[1], 'etag', etag, 'size', size, 'modified', now())
+else
+  redis.call('HSET', KEYS[1], '0', ARGV[2], 'etag', etag, 'size', size, 'modified', now())
+end
+"""
+    + _FINISH
+)
+
+#: Add a chunk to a draft, which is gone by itself when nobody goes on with it.
+DRAW_UP = Script("""
+-- KEYS: draft. ARGV: number of the chunk, its bytes, milliseconds that the draft may live without another
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+""")
+
+PUBLISH = Script(
+    _JUDGE
+    + "if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[2]) then return {'lost'} end"
+    + _REPLACE
+    + """
+redis.call('RENAME', KEYS[3], KEYS[1])
+redis.call('PERSIST', KEYS[1])
+redis.call('HSET', KEYS[1], 'etag', etag, 'size', size, 'modified', now())
+"""
+    + _FINISH
+)
+
+MOVE = Script(
+    _NOW
+    + _DISMISS
+    + f"""
+-- KEYS: source, target, index. ARGV: name of the source, of the target, etag, '' or 'absent', 'copy' or 'rename'
+local found = redis.call('HGET', KEYS[1], 'etag')
+local current = redis.call('HGET', KEYS[2], 'etag')
+if current == ARGV[3] then return {{'done', current}} end
+if not found then return {{'missing'}} end
+if ARGV[4] == 'absent' and current then return {{'refused', current}} end
+if KEYS[1] == KEYS[2] then return {{'done', found}} end
+redis.call('ZADD', KEYS[3], 0, ARGV[2])
+local space = space_of(KEYS[3])
+dismiss(space, KEYS[2])
+if ARGV[5] == 'rename' then
+  if redis.call('EXISTS', space .. ':r:' .. found) == 1 then
+    redis.call('COPY', KEYS[1], space .. ':v:' .. found)
+    redis.call('PEXPIRE', space .. ':v:' .. found, {LEASE})
+  end
+  redis.call('RENAME', KEYS[1], KEYS[2])
+  redis.call('ZREM', KEYS[3], ARGV[1])
+else
+  redis.call('COPY', KEYS[1], KEYS[2])
+end
+redis.call('HSET', KEYS[2], 'etag', ARGV[3], 'modified', now())
+return {{'done', ARGV[3]}}
+"""
+)
+
+DELETE = Script(
+    _DISMISS
+    + """
+-- KEYS: index, objects. ARGV: the etag to match, or '' and then there may be more than one; names
+if ARGV[1] ~= '' then
+  local current = redis.call('HGET', KEYS[2], 'etag')
+  if current ~= ARGV[1] then return {'refused', current} end
+end
+local space = space_of(KEYS[1])
+for number = 2, #KEYS do
+  dismiss(space, KEYS[number])
+  redis.call('ZREM', KEYS[1], ARGV[number])
+end
+return {'done'}
+"""
+)
+
+#: A page of the index without what has expired: how many names were looked at, the last of them, and those that live.
+LIST = Script("""
+-- KEYS: index. ARGV: what the keys of objects begin with, first and last name, how many, '' or 'describe'
+local names = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
+local living = {}
+for _, name in ipairs(names) do
+  local info = redis.call('HMGET', ARGV[1] .. name, 'etag', 'size', 'modified', 'attributes')
+  if not info[1] then
+    redis.pcall('ZREM', KEYS[1], name) -- a replica, or a user who may only read, leaves it to others
+  elseif ARGV[5] == '' then
+    living[#living + 1] = name
+  else
+    living[#living + 1] = {name, info[1], info[2], info[3], info[4] or ''}
+  end
+end
+return {#names, names[#names] or '', living}
+""")
+
+#: The description and a part of an object: no more bytes than are wanted, of one version.
+READ = Script(f"""
+-- KEYS: object. ARGV: '' or the version, first byte, the one behind the last or -1, '' or how many from the end,
+-- how many at most, what all names begin with
+local name = KEYS[1]
+local info = redis.call('HMGET', name, 'etag', 'size', 'modified', 'attributes')
+if ARGV[1] ~= '' and ARGV[1] ~= info[1] then
+  name = ARGV[6] .. ':v:' .. ARGV[1]
+  info = redis.call('HMGET', name, 'etag', 'size', 'modified', 'attributes')
+  if info[1] then redis.call('PEXPIRE', name, {LEASE}) end
+end
+if not info[1] then return {{}} end
+local size, start, stop = tonumber(info[2]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if ARGV[4] ~= '' then start = math.max(size - tonumber(ARGV[4]), 0) end
+if stop < 0 or stop > size then stop = size end
+if ARGV[1] ~= '' or stop - start > tonumber(ARGV[5]) then
+  local readers = ARGV[6] .. ':r:' .. info[1]
+  if ARGV[1] == '' then redis.pcall('INCR', readers) end -- who may only read reads what is not replaced meanwhile
+  redis.pcall('PEXPIRE', readers, {LEASE})
+end
+stop = math.min(stop, start + tonumber(ARGV[5]))
+local parts = {{}}
+for offset = start - start % {CHUNK}, stop - 1, {CHUNK} do
+  local chunk = redis.call('HGET', name, string.format('%.0f', offset / {CHUNK}))
+  parts[#parts + 1] = string.sub(chunk, math.max(start - offset, 0) + 1, stop - offset)
+end
+return {{info[1], info[2], info[3], info[4] or '', table.concat(parts)}}
+""")
+
+#: A reader has come to its end; the last one lets go of what was kept for it.
+RELEASE = Script("""
+-- KEYS: count of readers, version. ARGV: none
+if redis.call('DECR', KEYS[1]) <= 0 then redis.call('UNLINK', KEYS[1], KEYS[2]) end
+""")

@@ -1,0 +1,286 @@
+"""`RedisStore`: objects in the memory of a Redis server, which many processes share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from copy import copy
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from storage import defaults
+from storage._core.conditions import check_conditions, judge
+from storage._core.data import CHUNK, as_bytes, is_stream
+from storage._core.keys import check_key
+from storage.base import ObjectStore
+from storage.errors import (
+    KeyExistsError,
+    KeyNotFoundError,
+    StorageError,
+    StoreClosedError,
+)
+from storage.reader import ObjectReader
+from storage.stores.network import Patience
+from storage.stores.redis.bulk import OBJECTS, answers_to, pages_of, put_many
+from storage.stores.redis.layout import DESCRIPTION, Space, described, without_secrets
+from storage.stores.redis.reader import reading
+from storage.stores.redis.scripts import DELETE, LIST, MOVE
+from storage.stores.redis.session import Session
+from storage.stores.redis.writes import Put, new_etag
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+
+if TYPE_CHECKING:
+    from storage.config.urls import StoreUrl
+
+__all__ = ["RedisStore"]
+
+#: Keys that are listed, or deleted, with one request.
+PAGE = 1000
+
+
+class RedisStore(ObjectStore):
+    """
+    Objects in the memory of a Redis server (6.2 or later, Valkey), for many processes, and for a time where wanted.
+
+    Use it inside ``async with``; entering asks the network for nothing. One store belongs to one event loop.
+
+    An object that is put with a ``ttl=``, or by an `ExpiringStore` above, Redis itself removes when its time is up.
+
+    Args:
+        url: ``redis://user:password@host:port/database``, ``rediss://`` with TLS, or ``unix:///path/to/socket``; a
+            query may have what redis-py takes there.
+        prefix: tells this store's objects from those of others in the same database; text without braces.
+        client: a client of ``redis.asyncio`` to use instead, that of a cluster too; it stays open, and yours.
+        connect_timeout: seconds, or a timedelta, until a connection must be there.
+        read_timeout: seconds that the server may take for an answer, of 1 MiB at most, until an attempt is given up.
+        retry_timeout: seconds within which attempts are begun, all those of one call together.
+
+    Raises:
+        ValueError: the URL is none of Redis, or the prefix has braces.
+    """
+
+    _traits = frozenset({"forgets"})
+
+    def __init__(
+        self,
+        url: str = "redis://localhost:6379/0",
+        *,
+        prefix: str = "",
+        client: Any = None,
+        connect_timeout: float | timedelta = 5,
+        read_timeout: float | timedelta = 20,
+        retry_timeout: float | timedelta = 60,
+    ) -> None:
+        self.url: str = without_secrets(url)
+        self.prefix = prefix
+        self._address = url
+        self._client = client
+        self._space = Space(prefix)
+        self._patience = Patience(connect_timeout, read_timeout, retry_timeout)
+        self._opened: Session | None = None
+
+    @classmethod
+    def _from_url(cls, url: StoreUrl) -> ObjectStore[Any, Any]:
+        return url.make(cls, url=url.address)
+
+    # -- life cycle --------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        self._opened = Session(self._address, self._client, self._patience, repr(self))
+
+    async def _close(self) -> None:
+        session, self._opened = self._opened, None
+        if session is not None:
+            await session.close()
+
+    def _session(self) -> Session:
+        session = self._opened
+        if session is None:
+            raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
+        session.check()
+        return session
+
+    def _name(self, key: str) -> bytes:
+        return self._space.object(check_key(key, self))
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        name, session = self._name(key), self._session()
+        if byte_range is not None:
+            async with self.open(key, byte_range=byte_range) as reader:
+                return await reader.read()
+        size, data = await session.ask(("HMGET", name, "size", "0"), key)
+        return await self._whole(key, size, data)
+
+    async def _whole(self, key: str, size: bytes | None, first: bytes | None) -> bytes:
+        """Return an object of which the size and the first chunk are known, if there is one."""
+        if size is None:
+            raise KeyNotFoundError(key, store=self)
+        if int(size) <= CHUNK:
+            return first or b""
+        async with self.open(key) as reader:
+            return await reader.read()
+
+    async def exists(self, key: str) -> bool:
+        found: int = await self._session().ask(("EXISTS", self._name(key)), key)
+        return bool(found)
+
+    async def head(self, key: str) -> ObjectInfo:
+        fields = await self._session().ask(("HMGET", self._name(key), *DESCRIPTION), key)
+        if fields[0] is None:
+            raise KeyNotFoundError(key, store=self)
+        return described(key, fields)
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        check_key(key, self)
+        async with reading(self._session(), self._space, key, self, byte_range) as reader:
+            yield reader
+
+    async def expires(self, key: str) -> datetime | None:
+        """
+        Return the moment at which Redis removes the object, or None when it stays.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+        """
+        left: int = await self._session().ask(("PTTL", self._name(key)), key)
+        if left == -2:  # what PTTL says of a key that is not there; -1 of one without a time
+            raise KeyNotFoundError(key, store=self)
+        return None if left < 0 else datetime.now(UTC) + timedelta(milliseconds=left)
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> str:
+        """
+        Store *data* as every store does, for a time where that is said.
+
+        Args:
+            key: the name of the object.
+            data: its bytes, or an iterable or async iterable of them.
+            if_absent: create only.
+            if_match: replace only the version of this etag.
+            attributes: text to keep beside the bytes.
+            ttl: seconds or a timedelta after which Redis removes the object; None leaves it to the deadline of an
+                `ExpiringStore` above, or the attribute ``expires-in`` (seconds as text), and without those is for ever.
+        """
+        check_key(key, self)
+        session = self._session()
+        check_conditions(if_absent, if_match)
+        kept = check_attributes(attributes)
+        put = Put(self._space, key, self, if_absent=if_absent, if_match=if_match, attributes=kept, ttl=ttl)
+        whole = None if is_stream(data) else as_bytes(data)
+        if whole is not None and len(whole) <= CHUNK:
+            await put.at_once(session, whole)
+        else:
+            await put.in_parts(session, data if whole is None else whole)
+        return put.etag
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        name, session = self._name(key), self._session()
+
+        async def attempt() -> None:
+            names, arguments = [self._space.index, name], ["" if if_match is None else if_match, key.encode()]
+            outcome, *current = await session.once((DELETE, names, arguments), key)
+            if outcome == b"refused":
+                judge(key, current[0].decode() if current and current[0] else None, False, if_match, self)
+
+        await session.tell(attempt, key)
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        return await self._move(source, target, if_absent, "copy")
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        return await self._move(source, target, if_absent, "rename")
+
+    async def _move(self, source: str, target: str, if_absent: bool, how: Literal["copy", "rename"]) -> str:
+        names = [self._name(source), self._name(target), self._space.index]
+        session = self._session()
+        arguments = [source.encode(), target.encode(), new_etag(), "absent" if if_absent else "", how]
+
+        async def attempt() -> str:
+            outcome, *etag = await session.once((MOVE, names, arguments), source)
+            if outcome == b"missing":
+                raise KeyNotFoundError(source, store=self)
+            if outcome == b"refused":
+                raise KeyExistsError(target, store=self)
+            return str(etag[0].decode())
+
+        return await session.tell(attempt, source)
+
+    # -- many objects ------------------------------------------------------------------------------------------------
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        async for names in self._pages(prefix, start_after, ""):
+            for name in names:
+                yield name.decode()
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        async for found in self._pages(prefix, start_after, "describe"):
+            for name, *fields in found:
+                yield described(name.decode(), fields)
+
+    async def _pages(self, prefix: str, start_after: str, how: Literal["", "describe"]) -> AsyncIterator[list[Any]]:
+        """Yield what lives, a page at a time, and have the names of what does not forgotten."""
+        session, page = self._session(), PAGE
+        first, last = self._space.bounds(prefix, start_after)
+        count = page
+        while count == page:
+            count, end, living = await session.ask(
+                (LIST, [self._space.index], [self._space.start, first, last, page, how])
+            )
+            yield living
+            first = b"(" + end
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+        session, results = self._session(), dict[str, bytes | StorageError]()
+        async for page in pages_of(keys, self._name, results, OBJECTS):
+            commands = {key: ("HMGET", name, "size", "0") for key, name in page.items()}
+            for key, answer in (await answers_to(session, commands, change=False)).items():
+                failed = isinstance(answer, StorageError)
+                results[key] = answer if failed else await defaults.outcome(self._whole(key, *answer))
+        return results
+
+    async def put_many(
+        self,
+        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        def prepared(key: str) -> Put:
+            return Put(self._space, check_key(key, self), self)
+
+        return defaults.checked(await put_many(self._session(), items, prepared, self.put), self, raise_errors)
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        session, results = self._session(), dict[str, None | StorageError]()
+        async for page in pages_of(keys, self._name, results, PAGE):
+            command = DELETE, [self._space.index, *page.values()], ["", *(key.encode() for key in page)]
+            try:
+                await session.tell(lambda command=command: session.once(command))  # type: ignore[misc]
+            except StoreClosedError:
+                raise
+            except StorageError as error:
+                results.update({key: copy(error).about(key) for key in page})
+        return defaults.checked(results, self, raise_errors)
+
+    # -- about itself ------------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capable(Capabilities.all_but("steppable"))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r}{self.prefix and f', prefix={self.prefix!r}'})"

@@ -1,0 +1,154 @@
+"""One put into Redis: its command, what the answer means, and how a large object gets there in pieces."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+
+import anyio
+
+from storage._core.conditions import judge
+from storage._core.data import chunks
+from storage._core.deadlines import CLOCK, DEADLINE, LIFETIME, last_deadline, lifetime
+from storage.errors import StorageError, StoreUnavailableError
+from storage.stores.redis.layout import Space, noted
+from storage.stores.redis.scripts import DRAW_UP, PUBLISH, PUT
+from storage.stores.redis.session import GRACE, Command, Session
+from storage.types import Attributes, Data
+
+__all__ = ["Put", "new_etag"]
+
+_ETAG = re.compile("[0-9a-f]+")
+
+#: Milliseconds that a stream which nobody goes on with takes room in the server.
+DRAFT_LIFE = 3_600_000
+
+
+#: What a program that seeds the random numbers of all cannot make twice the same, nor a fork.
+_RANDOM = random.Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_RANDOM.seed)
+
+
+def new_etag() -> str:
+    """Return an etag that no other version has, whoever makes it: so a write finds out whether it was done already."""
+    return f"{_RANDOM.getrandbits(96):024x}"
+
+
+class Put:
+    """
+    One put, which may be sent again and again: it has its etag from the beginning.
+
+    Attributes:
+        key: of the object.
+        etag: of the version that is put.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        key: str,
+        store: object,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> None:
+        self.key = key
+        self.etag: str = new_etag()
+        self._space = space
+        self._store = store
+        self._if_absent = if_absent
+        self._if_match = if_match
+        self._attributes = attributes or {}
+        self._life = self._given(ttl)
+
+    def command(self, data: bytes) -> Command:
+        """Return the command that puts *data*, up to 1 MiB, at once."""
+        return PUT, [self._space.object(self.key), self._space.index], [self._said(len(data)), data]
+
+    async def at_once(self, session: Session, data: bytes) -> None:
+        """Put *data*, up to 1 MiB."""
+
+        async def attempt() -> None:
+            self._judge(await session.once(self.command(data), self.key))
+
+        await session.tell(attempt, self.key)
+
+    async def in_parts(self, session: Session, data: Data) -> None:
+        """Put *data* beside the object, 1 MiB at a time, and then in its place; if it is no more than that, at once."""
+        async with aclosing(chunks(data)) as parts:
+            first = await anext(parts, b"")
+            second = await anext(parts, None)
+            if second is None:
+                await self.at_once(session, first)
+            else:
+                await self._through_a_draft(session, first, second, parts)
+
+    async def _through_a_draft(self, session: Session, first: bytes, second: bytes, rest: AsyncIterator[bytes]) -> None:
+        async with self._drafting(session) as draft:
+            count = size = 0
+
+            async def send(part: bytes) -> None:
+                nonlocal count, size
+                await session.ask((DRAW_UP, [draft], [count, part, DRAFT_LIFE]), self.key)
+                count, size = count + 1, size + len(part)
+
+            await send(first)
+            await send(second)
+            async for part in rest:
+                await send(part)
+            names = [self._space.object(self.key), self._space.index, draft]
+
+            async def publish() -> bool:
+                answer = await session.once((PUBLISH, names, [self._said(size), count]), self.key)
+                self._judge(answer)
+                return bool(answer[0] == b"lost")
+
+            if await session.tell(publish, self.key):
+                raise StoreUnavailableError(
+                    "the server lost what had been sent to it; put the object again", key=self.key, store=self._store
+                )
+
+    @asynccontextmanager
+    async def _drafting(self, session: Session) -> AsyncIterator[bytes]:
+        """Give the name of a draft, which does not outlive what fails; that of a process which is killed expires."""
+        draft = self._space.draft(self.etag)
+        try:
+            yield draft
+        except BaseException:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GRACE):
+                try:
+                    await session.once(("UNLINK", draft))
+                except StorageError:
+                    pass  # it expires
+            raise
+
+    def _said(self, size: int) -> bytes:
+        """Return all that a script is told of the put, in one word."""
+        condition = "-" if self._if_absent else ""
+        if self._if_match is not None:  # what is none of our etags is that of no object
+            condition = f"={self._if_match if _ETAG.fullmatch(self._if_match) else '?'}"
+        return f"{self.etag} {condition} {self._milliseconds()} {size} {noted(self._attributes)}".encode()
+
+    def _given(self, ttl: float | timedelta | None) -> timedelta | None:
+        """Return how long the object lives, by the words that an `ExpiringStore` has for it too."""
+        if ttl is None and LIFETIME in self._attributes and DEADLINE not in self._attributes:
+            return lifetime(f"the attribute {LIFETIME!r}", self._attributes[LIFETIME])
+        return lifetime("ttl", ttl)
+
+    def _milliseconds(self) -> int | str:
+        """Return for how long Redis keeps the object, ``""`` for ever: until no store above takes it for alive."""
+        deadline = last_deadline(self._attributes)
+        life = self._life if self._life is not None or deadline is None else deadline - CLOCK.now()
+        return "" if life is None else max(1, round(life / timedelta(milliseconds=1)))
+
+    def _judge(self, answer: list[bytes | None]) -> None:
+        if answer[0] == b"refused":
+            current = answer[1].decode() if len(answer) > 1 and answer[1] else None
+            judge(self.key, current, self._if_absent, self._if_match, self._store)

@@ -1,0 +1,61 @@
+"""Many objects of a bucket deleted with one request, and an outcome for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from storage._concurrency.tasks import each
+from storage.errors import StorageError
+from storage.stores.network import Patience
+from storage.stores.s3.client import ClientBucket
+
+__all__ = ["delete_page"]
+
+
+async def delete_page(bucket: ClientBucket, patience: Patience, keys: Iterable[str]) -> dict[str, StorageError]:
+    """
+    Delete up to 1,000 objects, and return the errors of those that were not.
+
+    A server answers for each: those that it could not delete just now are asked for again, and no others. What cannot
+    stand in the XML of such a request would make the server refuse all of it, and is deleted by itself.
+    """
+    together, apart = list[str](), list[str]()
+    for key in keys:
+        (apart if _NOT_IN_XML.search(key) else together).append(key)
+    errors = await _delete_together(bucket, patience, together) if together else {}
+
+    async def delete(key: str) -> None:
+        try:
+            await patience.persist(lambda: bucket.delete(key, None))
+        except StorageError as error:
+            errors[key] = error
+
+    await each(apart, delete)
+    return errors
+
+
+#: Characters that XML 1.0 has no way to write (section 2.2).
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+async def _delete_together(bucket: ClientBucket, patience: Patience, keys: list[str]) -> dict[str, StorageError]:
+    """Delete by one request, and more for what could not be deleted by it."""
+    errors: dict[str, StorageError] = {}
+    left = keys
+
+    async def attempt() -> None:
+        nonlocal left
+        failed = await bucket.delete_many(left)
+        for key in left:
+            errors.pop(key, None)
+        errors.update(failed)
+        left = [key for key, error in failed.items() if error.retryable]
+        if left:
+            raise failed[left[0]]
+
+    try:
+        await patience.persist(attempt)
+    except StorageError as error:
+        errors = dict.fromkeys(left, error) | errors
+    return errors

@@ -1,0 +1,124 @@
+"""
+Streams that are kept under ``Content-Encoding: gzip``, packed on their way into an upload in parts.
+
+How many bytes a stream has is known at its end, when the metadata of its object is long fixed. So the size stands in
+the field that a gzip header has for such things (RFC 1952, 2.3.1.1), at the very beginning of the object: the first
+part, which is held back, is sent last. To everybody else it is a gzip file like any other.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import AsyncIterator, Mapping
+
+from storage._concurrency.offload import offload
+from storage.errors import CorruptObjectError
+from storage.stores.network import Patience
+from storage.stores.s3.attributes import INSIDE, META, SIZE
+from storage.stores.s3.client import ClientBucket
+from storage.stores.s3.conditions import Claim
+from storage.stores.s3.gzip_objects import LEVEL, is_compressible
+from storage.stores.s3.multipart import part_size, upload_in_parts
+
+__all__ = ["HEADER", "is_worth_it", "put_packed", "size_inside"]
+
+#: A gzip header without name and time, that says of 12 bytes more: a field of ours, the size of all in 8 bytes.
+_BEGINNING = b"\x1f\x8b\x08\x04" + bytes(5) + b"\xff" + struct.pack("<H2sH", 12, b"SS", 8)
+
+#: Bytes of the whole header.
+HEADER = len(_BEGINNING) + 8
+
+#: Bytes that are tried, and what must be left of them at most.
+_SAMPLE, _GAIN = 256 << 10, 0.9
+
+
+async def is_worth_it(first: bytes, headers: Mapping[str, str]) -> bool:
+    """Say whether a stream of these headers that begins like this gets smaller by being packed."""
+    if not is_compressible(headers):
+        return False
+    sample = first[:_SAMPLE]
+    return len(await offload(zlib.compress, sample, LEVEL)) <= len(sample) * _GAIN
+
+
+async def put_packed(
+    bucket: ClientBucket,
+    patience: Patience,
+    inner: str,
+    stream: AsyncIterator[bytes],
+    headers: dict[str, str],
+    claim: Claim,
+) -> str:
+    """Put a stream as gzip, in bounded memory, and return the object's etag."""
+    packing = _Packing(stream)
+    encoded = headers | {"content-encoding": "gzip"}
+    if await packing.fits():
+        whole, marked = packing.first(), encoded | {META + SIZE: str(packing.size)} | claim.mark | claim.condition
+        return await claim.make(lambda: bucket.put(inner, whole, marked))
+    return await upload_in_parts(bucket, patience, inner, packing.parts(), encoded | {META + SIZE: INSIDE}, claim)
+
+
+def size_inside(data: bytes, key: str) -> int:
+    """
+    Return how many bytes are packed in an object, from how it begins.
+
+    Raises:
+        CorruptObjectError: it does not begin so.
+    """
+    if len(data) < HEADER or not data.startswith(_BEGINNING):
+        raise CorruptObjectError("not the gzip data that it is said to be", key=key)
+    size: int = struct.unpack_from("<Q", data, len(_BEGINNING))[0]
+    return size
+
+
+class _Packing:
+    """
+    A stream, and what it is packed.
+
+    Attributes:
+        size: bytes of the stream so far.
+    """
+
+    def __init__(self, stream: AsyncIterator[bytes]) -> None:
+        self.size = 0
+        self._stream = stream
+        self._engine = zlib.compressobj(LEVEL, zlib.DEFLATED, -15)  # without header and trailer, which are written here
+        self._crc = 0
+        self._packed = bytearray()
+        self._ended = False
+        self._held = b""
+
+    async def fits(self) -> bool:
+        """Pack the first part, and say whether that is all."""
+        self._held = await self._take(part_size(1) - HEADER)
+        return self._ended and not self._packed
+
+    def first(self) -> bytes:
+        """Return the first part, when the size is known."""
+        return _BEGINNING + struct.pack("<Q", self.size) + self._held
+
+    async def parts(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Yield the numbered parts, the first one last."""
+        number = 2
+        while part := await self._take(part_size(number)):
+            yield number, part
+            number += 1
+        yield 1, self.first()
+
+    async def _take(self, size: int) -> bytes:
+        """Return the next bytes, fewer than *size* at the end only."""
+        while len(self._packed) < size and not self._ended:
+            piece = await anext(self._stream, None)
+            if piece is None:
+                self._ended = True
+                self._packed += self._engine.flush() + struct.pack("<II", self._crc, self.size & 0xFFFFFFFF)
+            else:
+                self._packed += await offload(self._pack, piece)
+        taken = bytes(self._packed[:size])
+        del self._packed[:size]
+        return taken
+
+    def _pack(self, piece: bytes) -> bytes:
+        self.size += len(piece)
+        self._crc = zlib.crc32(piece, self._crc)
+        return self._engine.compress(piece)

@@ -1,0 +1,173 @@
+"""Objects in parts: uploads of any size in bounded memory, and copies of what is too large for one request."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import anyio
+
+from storage._concurrency.offload import offload
+from storage._concurrency.tasks import each
+from storage._core.data import chunks
+from storage.errors import StorageError
+from storage.stores.network import Patience
+from storage.stores.s3.client import ClientBucket
+from storage.stores.s3.conditions import Claim
+from storage.types import Data
+
+__all__ = ["COPY_LIMIT", "PART", "copy_in_parts", "numbered", "part_size", "parts_of", "send_parts", "upload_in_parts"]
+
+#: Bytes of the first parts of an upload; S3 takes none under 5 MiB but the last.
+PART = 8 << 20
+
+#: Parts that an upload may have, and bytes that an object may have (Amazon S3 user guide, "multipart upload limits").
+_PARTS, LARGEST = 10_000, 5 << 40
+
+#: Bytes that one request copies at most.
+COPY_LIMIT = 5 << 30
+
+#: Bytes of the parts of a copy.
+_COPY_PART = 512 << 20
+
+#: Parts of one upload under way at once: this many times their size is the memory that it takes.
+_PARALLEL = 4
+
+
+def part_size(number: int) -> int:
+    """
+    Return how many bytes the part of this number has, counted from 1.
+
+    They grow, so that 10,000 of them make 5 TiB while a small upload needs little memory: 1,000 of 8 MiB, 1,000 of
+    16 MiB, and so on doubled up to 4 GiB.
+    """
+    return PART << min((number - 1) // 1000, 9)
+
+
+async def parts_of(data: Data) -> AsyncIterator[bytes]:
+    """Yield a stream in parts of the right sizes; the last one is shorter, the only one may be empty."""
+    number = 1
+    pending = bytearray()
+    async for piece in chunks(data):
+        pending += piece
+        while len(pending) >= (size := part_size(number)):
+            with memoryview(pending) as view:  # a slice of the bytearray would be one more copy
+                part = bytes(view[:size])
+            del pending[:size]
+            yield part
+            del part
+            number += 1
+    if pending or number == 1:
+        yield bytes(pending)
+
+
+async def upload_in_parts(
+    bucket: ClientBucket,
+    patience: Patience,
+    key: str,
+    parts: AsyncIterator[tuple[int, bytes]],
+    headers: dict[str, str],
+    claim: Claim,
+) -> str:
+    """
+    Send numbered *parts* as one object, some at once, and return its etag; on any failure nothing is left behind.
+
+    *claim* is what makes them an object in the end, on its condition.
+    """
+    upload = await patience.persist(lambda: bucket.create_upload(key, headers | claim.mark))
+    try:
+        etags = await send_parts(bucket, patience, key, upload, parts, {})
+        return await claim.make(lambda: bucket.complete_upload(key, upload, etags, claim.condition))
+    except BaseException:
+        await _abort(bucket, patience, key, upload)
+        raise
+
+
+async def send_parts(
+    bucket: ClientBucket,
+    patience: Patience,
+    key: str,
+    upload: str,
+    parts: AsyncIterator[tuple[int, bytes]],
+    there: Mapping[int, tuple[int, str]],
+) -> list[str]:
+    """
+    Send the numbered parts of an upload, some at once, and return the etags of all, in the order of their numbers.
+
+    *there* has size and etag of those that the server holds: where they are a part's size and MD5 it is not sent again.
+    """
+    etags: dict[int, str] = {}
+
+    async def send(number: int, part: bytes) -> None:
+        if number in there and there[number] == (len(part), await offload(_md5, part)):
+            etags[number] = there[number][1]
+        else:
+            etags[number] = await patience.persist(lambda: bucket.upload_part(key, upload, number, part))
+
+    await _at_once(parts, send)
+    return [etags[number] for number in sorted(etags)]
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+async def copy_in_parts(
+    bucket: ClientBucket,
+    patience: Patience,
+    source: str,
+    etag: str,
+    target: str,
+    size: int,
+    headers: dict[str, str],
+    claim: Claim,
+) -> str:
+    """Copy one version of an object, of any size, inside the bucket on the server, and return the copy's etag."""
+    upload = await patience.persist(lambda: bucket.create_upload(target, headers | claim.mark))
+    try:
+        etags: dict[int, str] = {}
+
+        async def ranges() -> AsyncIterator[tuple[int, str]]:
+            for number, begin in enumerate(range(0, size, _COPY_PART), start=1):
+                yield number, f"bytes={begin}-{min(begin + _COPY_PART, size) - 1}"
+
+        async def copy(number: int, byte_range: str) -> None:
+            etags[number] = await patience.persist(
+                lambda: bucket.copy_part(source, etag, target, upload, number, byte_range)
+            )
+
+        await _at_once(ranges(), copy)
+        ordered = [etags[number] for number in sorted(etags)]
+        return await claim.make(lambda: bucket.complete_upload(target, upload, ordered, claim.condition))
+    except BaseException:
+        await _abort(bucket, patience, target, upload)
+        raise
+
+
+async def numbered(parts: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
+    """Yield parts with their numbers, from 1."""
+    number = 0
+    async for part in parts:
+        number += 1
+        yield number, part
+
+
+async def _at_once(items: AsyncIterator[tuple[int, Any]], work: Callable[[int, Any], Awaitable[None]]) -> None:
+    """Do *work* for every item, `_PARALLEL` at once; the first error, of either, stops all and is raised as it is."""
+
+    async def one(item: tuple[int, Any]) -> None:
+        await work(*item)
+
+    await each(items, one, limit=_PARALLEL)
+
+
+async def _abort(bucket: ClientBucket, patience: Patience, key: str, upload: str) -> None:
+    """Give an upload up, also in a cancelled task; where even that fails, the bucket's life-cycle rule has to."""
+    with anyio.CancelScope(shield=True):
+        try:
+            async with asyncio.timeout(patience.read):
+                await patience.persist(lambda: bucket.abort_upload(key, upload))
+        except (StorageError, TimeoutError):
+            pass

@@ -1,0 +1,112 @@
+"""Reading an object of a bucket in pieces, on from where a broken answer ended."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from storage.errors import PreconditionFailedError, StorageError, StoreUnavailableError
+from storage.reader import ObjectReader
+from storage.stores.network import Patience
+from storage.stores.s3.checksums import Checksum
+from storage.stores.s3.client import Body, ClientBucket
+from storage.types import ByteRange, ObjectInfo
+
+__all__ = ["BucketReader", "range_header"]
+
+
+def range_header(byte_range: ByteRange) -> str:
+    """Return the ``Range`` header of a range that is not empty."""
+    if byte_range.last is not None:
+        return f"bytes=-{byte_range.last}"
+    return f"bytes={byte_range.start}-{'' if byte_range.stop is None else byte_range.stop - 1}"
+
+
+class BucketReader(ObjectReader):
+    """
+    A reader over the bytes *start* to *stop* of an object.
+
+    What breaks off is asked for again from there on, of the same version only. What is read from its beginning to its
+    end is held against the *checksum*, if there is one.
+    """
+
+    def __init__(
+        self,
+        info: ObjectInfo,
+        bucket: ClientBucket,
+        inner: str,
+        patience: Patience,
+        store: str,
+        opened: AsyncExitStack,
+        start: int,
+        stop: int,
+        body: Body | None = None,
+        checksum: Checksum | None = None,
+    ) -> None:
+        super().__init__(info)
+        self._bucket = bucket
+        self._inner = inner
+        self._patience = patience
+        self._store = store
+        self._opened = opened
+        self._start = start
+        self._stop = stop
+        self._position = start
+        self._body = body
+        self._checksum = checksum
+
+    async def read(self, size: int = -1, /) -> bytes:
+        left = max(self._stop - self._position, 0)
+        wanted = left if size < 0 else min(size, left)
+        pieces: list[bytes] = []
+        while wanted:
+            piece = await self._patience.persist(lambda wanted=wanted: self._some(wanted))  # type: ignore[misc]
+            pieces.append(piece)
+            self._position += len(piece)
+            wanted -= len(piece)
+            self._verify(piece)
+        return b"".join(pieces)
+
+    def seekable(self) -> bool:
+        return True
+
+    async def seek(self, offset: int, /) -> None:
+        if self._start + offset != self._position:
+            self._position = self._start + offset
+            self._checksum = None
+            await self._drop()
+
+    def _verify(self, piece: bytes) -> None:
+        """Take a piece into account, and at the end all of them."""
+        if self._checksum is not None:
+            self._checksum.update(piece)
+            if self._position == self._stop:
+                self._checksum.check(self.info.key, self._store)
+
+    async def _some(self, wanted: int) -> bytes:
+        """Return up to *wanted* bytes, at least one, in one attempt."""
+        body = self._body or await self._go_on()
+        try:
+            piece = await body.read(wanted)
+            if not piece:
+                raise StoreUnavailableError("the object was cut short", key=self.info.key)
+        except StorageError:
+            await self._drop()
+            raise
+        return piece
+
+    async def _go_on(self) -> Body:
+        """Ask for the rest, of the version that we have begun."""
+        headers = {"range": f"bytes={self._position}-{self._stop - 1}", "if-match": f'"{self.info.etag}"'}
+        try:
+            _, body = await self._opened.enter_async_context(self._bucket.get(self._inner, headers))
+        except PreconditionFailedError as cause:
+            raise StorageError(
+                "the object was replaced while it was read; open it again", key=self.info.key, store=cause.store
+            ) from cause
+        self._body = body
+        return body
+
+    async def _drop(self) -> None:
+        """Let go of an answer that does not go on where we are."""
+        self._body = None
+        await self._opened.aclose()

@@ -1,0 +1,99 @@
+"""Uploads that another process can go on with."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from abc import abstractmethod
+from typing import NamedTuple
+
+from storage.errors import StorageError
+from storage.stores.network import Patience
+from storage.stores.s3.attributes import headers_for
+from storage.stores.s3.client import ClientBucket
+from storage.stores.s3.conditions import Claim
+from storage.stores.s3.errors import UploadGoneError
+from storage.stores.s3.multipart import numbered, parts_of, send_parts
+from storage.types import Attributes, Data, check_attributes
+
+__all__ = ["Resuming"]
+
+
+class _Begun(NamedTuple):
+    key: str
+    upload: str
+    nonce: str
+
+    @classmethod
+    def of(cls, token: str) -> _Begun:
+        try:
+            begun = cls(**json.loads(token))
+        except (TypeError, ValueError) as cause:
+            raise ValueError("that is no token of begin_upload") from cause
+        if not all(isinstance(part, str) for part in begun):
+            raise ValueError("that is no token of begin_upload")
+        return begun
+
+
+class Resuming:
+    """
+    The methods of `BucketStore` for uploads that outlive a process.
+
+    ``begin_upload`` gives a token, which is text to be kept in a safe place; ``resume_upload`` sends what is missing,
+    as often as it is needed. Until it has returned there is no object, only parts that take room: an upload that
+    nobody wants any more is to be given up (`abort_upload`), or ended by a rule of the bucket's life cycle.
+    """
+
+    _patience: Patience
+
+    @abstractmethod
+    async def _bucket(self) -> ClientBucket: ...
+
+    @abstractmethod
+    def _inner(self, key: str) -> str: ...
+
+    async def begin_upload(self, key: str, *, attributes: Attributes | None = None) -> str:
+        """Begin to upload an object in parts, and return the token with which it goes on; it holds no secret."""
+        bucket, inner = await self._bucket(), self._inner(key)
+        claim = Claim(bucket, self._patience, inner, key, nonce=uuid.uuid4().hex)
+        headers = headers_for(check_attributes(attributes), key) | claim.mark
+        upload = await self._patience.persist(lambda: bucket.create_upload(inner, headers))
+        return json.dumps(_Begun(key, upload, claim.mark.popitem()[1])._asdict())
+
+    async def resume_upload(self, token: str, data: Data) -> str:
+        """
+        Send all of *data* that the server has not got yet, publish the object, and return its etag.
+
+        *data* is the whole object, from its start: parts that the server holds already, byte for byte, are read here
+        and not sent. When it fails, or the process ends, what was sent stays, and the same call goes on from there.
+        Called again after it had succeeded it returns the same.
+
+        Raises:
+            StorageError: the upload was given up, and there is no object of it.
+            ValueError: it is no token.
+        """
+        begun = _Begun.of(token)
+        bucket, inner = await self._bucket(), self._inner(begun.key)
+        claim = Claim(bucket, self._patience, inner, begun.key, nonce=begun.nonce)
+        try:
+            there = await self._patience.persist(lambda: bucket.parts(inner, begun.upload))
+            etags = await send_parts(bucket, self._patience, inner, begun.upload, numbered(parts_of(data)), there)
+            return await claim.make(lambda: bucket.complete_upload(inner, begun.upload, etags, {}))
+        except UploadGoneError as error:
+            if (etag := await claim.made()) is not None:
+                return etag
+            error.about(begun.key)
+            raise
+        except StorageError as error:
+            if error.key == inner:
+                error.about(begun.key)
+            raise
+
+    async def abort_upload(self, token: str) -> None:
+        """Give up an upload, and what was sent of it; one that is over already is no error."""
+        begun = _Begun.of(token)
+        bucket, inner = await self._bucket(), self._inner(begun.key)
+        try:
+            await self._patience.persist(lambda: bucket.abort_upload(inner, begun.upload))
+        except UploadGoneError:
+            pass

@@ -1,0 +1,165 @@
+"""What a `BucketStore` holds while it is used: a client of aiobotocore, and the connections of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from storage.errors import PermissionDeniedError
+from storage.stores.network import Patience, trusting
+from storage.stores.s3.client import ClientBucket
+from storage.stores.s3.credentials import finding_credentials
+
+__all__ = ["Account", "Session"]
+
+#: Connections of the client's at once, for the rare calls.
+CONNECTIONS = 32
+
+
+class Account(NamedTuple):
+    """Where a bucket is and who asks; its text shows no secret."""
+
+    bucket: str
+    endpoint_url: str | None
+    access_key: str | None
+    secret_key: str | None
+    token: str | None
+    region: str | None
+    path_style: bool | None
+    anonymous: bool = False
+    ca_bundle: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Account({self.bucket!r}, {self.endpoint_url!r}, {self.region!r})"
+
+
+class Session:
+    """The open half of a store; it belongs to one event loop and one process."""
+
+    def __init__(self, account: Account, patience: Patience, client: Any, store: str) -> None:
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.pid: int = os.getpid()
+        self._account = account
+        self._patience = patience
+        self._client = client
+        self._store = store
+        self._opened = AsyncExitStack()
+        self._bucket: ClientBucket | None = None
+        self._making = asyncio.Lock()
+
+    async def bucket(self) -> ClientBucket:
+        """Return the bucket; the first call makes the client, which may ask the network for credentials."""
+        if self._bucket is None:
+            async with self._making:
+                if self._bucket is None:
+                    async with AsyncExitStack() as opened:  # what was opened is closed again where it cannot be made
+                        self._bucket = await self._make(opened)
+                        self._opened = opened.pop_all()
+        return self._bucket
+
+    async def close(self) -> None:
+        """Close what was opened; a client that was given stays open."""
+        await self._opened.aclose()
+
+    async def _make(self, opened: AsyncExitStack) -> ClientBucket:
+        account = self._account
+        if self._client is not None:
+            return ClientBucket(self._client, account.bucket, self._patience, self._store)
+        try:
+            import aiohttp
+            from aiobotocore.config import AioConfig
+            from aiobotocore.session import get_session
+            from botocore import UNSIGNED
+
+            from storage.stores.s3.direct_client import LeanBucket
+        except ImportError as cause:
+            raise ImportError("BucketStore needs aiobotocore: pip install 'stackstore[s3]'") from cause
+
+        path_style = account.path_style if account.path_style is not None else account.endpoint_url is not None
+        boto = get_session()
+        boto.register_component("data_loader", _models(boto))
+        config = AioConfig(
+            connect_timeout=self._patience.connect,
+            read_timeout=self._patience.read,
+            retries={"total_max_attempts": 1},  # we try again ourselves, and know what may be tried twice
+            max_pool_connections=CONNECTIONS,
+            signature_version=UNSIGNED if account.anonymous else "s3v4",
+            request_checksum_calculation="when_required",  # else bodies are sent in a form that old servers refuse
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path" if path_style else "virtual"},
+        )
+        with finding_credentials(self._store):
+            client = await opened.enter_async_context(
+                boto.create_client(
+                    "s3",
+                    endpoint_url=account.endpoint_url,
+                    aws_access_key_id=account.access_key,
+                    aws_secret_access_key=account.secret_key,
+                    aws_session_token=account.token,
+                    region_name=account.region or boto.get_config_variable("region") or "us-east-1",
+                    verify=account.ca_bundle,
+                    config=config,
+                )
+            )
+        client.meta.events.register("before-send.s3", _without_expect)
+        session = await opened.enter_async_context(
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,  # LeanBucket counts: an open reader must not keep others from their connection
+                    limit_per_host=0,
+                    ssl=trusting(account.ca_bundle or boto.get_config_variable("ca_bundle")),
+                ),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self._patience.connect, sock_read=self._patience.read
+                ),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        )
+        # aiohttp would send a PUT again by itself when the connection breaks; whether it may be, only we can tell
+        session._retry_connection = False
+        parts = urlsplit(client.meta.endpoint_url)
+        origin = (
+            f"{parts.scheme}://{parts.netloc}/{account.bucket}"
+            if path_style
+            else f"{parts.scheme}://{account.bucket}.{parts.netloc}"
+        )
+        credentials = client._request_signer._credentials  # nothing public gives those that a client refreshes
+        if credentials is None and not account.anonymous:
+            raise PermissionDeniedError(
+                "no credentials: give s3_access_key and s3_secret_key, let the environment have some, or say "
+                "anonymous=True",
+                store=self._store,
+            )
+        bucket = LeanBucket(
+            client,
+            None if account.anonymous else credentials,
+            session,
+            account.bucket,
+            origin,
+            account.region or client.meta.region_name,
+            self._patience,
+            self._store,
+        )
+        # it signs the client's requests too: by the server's clock, which botocore does not ask for
+        client.meta.events.register("choose-signer.s3", lambda **asked: UNSIGNED)
+        client.meta.events.register("before-send.s3", bucket.sign)
+        return bucket
+
+
+def _models(boto: Any) -> Any:
+    """Return what reads botocore's descriptions of services; one for all sessions reads them once, in 100 ms."""
+    if "loader" not in _SHARED:
+        _SHARED["loader"] = boto.get_component("data_loader")
+    return _SHARED["loader"]
+
+
+_SHARED: dict[str, Any] = {}
+
+
+def _without_expect(request: Any, **kwargs: Any) -> None:
+    """Send bodies at once: waiting for "100 Continue" costs a round trip, and for ever with a mute server."""
+    request.headers.pop("Expect", None)

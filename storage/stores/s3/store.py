@@ -1,0 +1,441 @@
+"""`BucketStore`: objects in a bucket of S3, or of a server that speaks like it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from storage import defaults
+from storage._concurrency.tasks import stream
+from storage._core.conditions import check_conditions
+from storage._core.keys import check_key
+from storage.base import ObjectStore
+from storage.errors import (
+    ConfigError,
+    InvalidKeyError,
+    KeyNotFoundError,
+    PreconditionFailedError,
+    RangeNotSatisfiableError,
+    StorageError,
+    StoreClosedError,
+    UnsupportedOperationError,
+)
+from storage.reader import ObjectReader
+from storage.stores.network import Patience
+from storage.stores.s3.attributes import decoded_size, describe, guessed_type, headers_for, is_packed, packed_headers
+from storage.stores.s3.bulk import delete_page
+from storage.stores.s3.checksums import WITH_CHECKSUM, Checksum
+from storage.stores.s3.client import Body, ClientBucket
+from storage.stores.s3.conditions import Claim, delete_version, honours_conditions
+from storage.stores.s3.errors import about
+from storage.stores.s3.gzip_objects import compressed, decompressed
+from storage.stores.s3.gzip_reader import UnpackingReader, describe_packed
+from storage.stores.s3.gzip_upload import is_worth_it, put_packed, size_inside
+from storage.stores.s3.listing import Page
+from storage.stores.s3.multipart import COPY_LIMIT, PART, copy_in_parts, numbered, parts_of, upload_in_parts
+from storage.stores.s3.reader import BucketReader, range_header
+from storage.stores.s3.resumable import Resuming
+from storage.stores.s3.session import Account, Session
+from storage.stores.s3.urls import Publishing
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+
+if TYPE_CHECKING:
+    from storage.config.urls import StoreUrl
+
+__all__ = ["BucketStore"]
+
+#: Bytes of a key in UTF-8 that S3 takes at most, and keys that one request deletes.
+LONGEST_KEY, PAGE = 1024, 1000
+
+
+class BucketStore(Publishing, Resuming, ObjectStore):
+    """
+    Objects in a bucket of Amazon S3, or of a server that speaks like it (Ceph, MinIO, R2, ...).
+
+    Use it inside ``async with``; entering asks the network for nothing. One store belongs to one event loop.
+
+    Args:
+        bucket_name: the bucket.
+        endpoint_url: where the server is; None for Amazon's own.
+        s3_access_key: whose requests they are; None to let aiobotocore find credentials (environment, profile, role).
+        s3_secret_key: the secret that belongs to it.
+        session_token: for credentials that expire.
+        region: where the bucket is; None for what the environment says.
+        prefix: put before every key, as it is.
+        client: an S3 client of aiobotocore's to use for everything; it stays open, and yours.
+        path_style: whether the bucket stands in the URL's path, not in its host; None: with an *endpoint_url* it does.
+        anonymous: whether requests are not signed, for what everybody may read.
+        ca_bundle: a file with the certificates to trust, for a server with one of its own.
+        cache_control: the ``Cache-Control`` of objects that are put without one.
+        compress: whether text, JSON and the like are kept as gzip under ``Content-Encoding``, streams too, but not what
+            `resume_upload` sends. They are read as they were, whatever this says.
+        conditions: ``"auto"`` tries, once, before the first write on a condition, whether the server keeps conditions;
+            ``"trust"`` takes it for granted, ``"off"`` refuses them.
+        connect_timeout: seconds, or a timedelta, until a connection must be there.
+        read_timeout: seconds without any progress until an attempt is given up, uploads included.
+        retry_timeout: seconds within which attempts are begun, all those of one call together.
+    """
+
+    def __init__(
+        self,
+        bucket_name: str,
+        *,
+        endpoint_url: str | None = None,
+        s3_access_key: str | None = None,
+        s3_secret_key: str | None = None,
+        session_token: str | None = None,
+        region: str | None = None,
+        prefix: str = "",
+        client: Any = None,
+        path_style: bool | None = None,
+        anonymous: bool = False,
+        ca_bundle: str | None = None,
+        cache_control: str | None = None,
+        compress: bool = False,
+        conditions: Literal["auto", "trust", "off"] = "auto",
+        connect_timeout: float | timedelta = 5,
+        read_timeout: float | timedelta = 20,
+        retry_timeout: float | timedelta = 60,
+    ) -> None:
+        if conditions not in ("auto", "trust", "off"):
+            raise ValueError(f"conditions is 'auto', 'trust' or 'off', not {conditions!r}")
+        if (s3_access_key is None) != (s3_secret_key is None):
+            raise ConfigError("s3_access_key and s3_secret_key belong together: give both, or neither")
+        if anonymous and s3_access_key is not None:
+            raise ConfigError("anonymous=True signs nothing: leave out s3_access_key and s3_secret_key")
+        self.bucket_name = bucket_name
+        self.endpoint_url = endpoint_url
+        self.prefix = prefix
+        self.region = region
+        self.cache_control = cache_control
+        self.compress = compress
+        self.conditions = conditions
+        self._account = Account(
+            bucket_name,
+            endpoint_url,
+            s3_access_key,
+            s3_secret_key,
+            session_token,
+            region,
+            path_style,
+            anonymous,
+            ca_bundle,
+        )
+        self._client = client
+        self._patience = Patience(connect_timeout, read_timeout, retry_timeout)
+        self._keeps_conditions: bool | None = {"auto": None, "trust": True, "off": False}[conditions]
+        self._session: Session | None = None
+
+    # -- life cycle --------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        self._session = Session(self._account, self._patience, self._client, repr(self))
+
+    async def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _bucket(self) -> ClientBucket:
+        session = self._session
+        if session is None:
+            raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
+        if session.pid != os.getpid():
+            raise StoreClosedError("the store was opened before a fork: make another in the child", store=self)
+        if session.loop is not asyncio.get_running_loop():
+            raise StoreClosedError(
+                "the store is open under another event loop: close it there, or make one store per loop", store=self
+            )
+        return await session.bucket()
+
+    @classmethod
+    def _from_url(cls, url: StoreUrl) -> ObjectStore:
+        """``s3://bucket/prefix?endpoint_url=...``; the credentials may stand before the bucket: ``s3://key:secret@bucket``."""
+        if url.port is not None or not url.host:
+            raise ConfigError(
+                "s3 URL: it is s3://bucket/prefix; where the server is says ?endpoint_url=http://host:port"
+            )
+        given: dict[str, object] = {"bucket_name": url.host}
+        if url.path.strip("/"):
+            given["prefix"] = url.path.removeprefix("/")
+        if url.user:
+            given |= {"s3_access_key": url.user, "s3_secret_key": url.password}
+        return url.make(cls, **given)
+
+    async def create_bucket(self) -> None:
+        """Make the bucket, in the store's region; one that is there and yours already is no error."""
+        bucket = await self._bucket()
+        await self._patience.persist(lambda: bucket.create(self.region))
+
+    def _inner(self, key: str) -> str:
+        inner = self.prefix + check_key(key, self)
+        if "\0" in inner:
+            raise InvalidKeyError("a key in a bucket has no NUL, which no listing could tell", key=key, store=self)
+        if len(inner) * 4 > LONGEST_KEY and len(inner.encode()) > LONGEST_KEY:
+            raise InvalidKeyError(f"a key in a bucket has at most {LONGEST_KEY} bytes in UTF-8", key=key, store=self)
+        return inner
+
+    # -- one object --------------------------------------------------------------------------------------------------
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        bucket, inner = await self._bucket(), self._inner(key)
+        if byte_range is not None:
+            async with self.open(key, byte_range=byte_range) as reader:
+                return await reader.read()
+        with about(inner, key):
+            answered, data = await self._patience.persist(lambda: bucket.get_bytes(inner, {}))
+        if not is_packed(answered):
+            return data
+        size = decoded_size(answered)
+        return await decompressed(data, size_inside(data, key) if size is None else size, key)
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        bucket, inner = await self._bucket(), self._inner(key)
+        headers = self._headers(attributes, key)
+        conditional = if_absent or if_match is not None
+        if conditional:
+            await self._need_conditions(key, if_absent, if_match)
+        with about(inner, key):
+            if isinstance(data, bytes) and len(data) <= PART:
+                whole = data
+            else:
+                parts = parts_of(data)
+                begun = [part for _ in range(2) if (part := await anext(parts, None)) is not None]
+                if len(begun) > 1:
+                    claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
+                    stream = _before(begun, parts)
+                    if self.compress and await is_worth_it(begun[0], headers):
+                        return await put_packed(bucket, self._patience, inner, stream, headers, claim)
+                    return await upload_in_parts(bucket, self._patience, inner, numbered(stream), headers, claim)
+                [whole] = begun
+            if self.compress:
+                whole, headers = await compressed(whole, headers)
+            if conditional:
+                claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
+                return await claim.make(lambda: bucket.put(inner, whole, headers | claim.mark | claim.condition))
+            return await self._patience.persist(lambda: bucket.put(inner, whole, headers))
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        bucket, inner = await self._bucket(), self._inner(key)
+        with about(inner, key):
+            if if_match is None:
+                await self._patience.persist(lambda: bucket.delete(inner, None))
+            else:
+                await self._need_conditions(key, False, if_match)
+                await delete_version(bucket, self._patience, inner, key, if_match)
+
+    async def exists(self, key: str) -> bool:
+        try:
+            await self.head(key)
+        except KeyNotFoundError:
+            return False
+        return True
+
+    async def head(self, key: str) -> ObjectInfo:
+        bucket, inner = await self._bucket(), self._inner(key)
+        with about(inner, key):
+            found = await self._patience.persist(lambda: bucket.head(inner))
+            if is_packed(found) and decoded_size(found) is None:
+                return await describe_packed(bucket, self._patience, inner, key)
+            return describe(found, key)
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        bucket, inner = await self._bucket(), self._inner(key)
+        async with AsyncExitStack() as opened:
+            with about(inner, key):
+                answered, body = await self._begin(bucket, inner, byte_range, opened)
+                if is_packed(answered) and byte_range is not None:  # no part of it can be read without what is before
+                    await opened.aclose()
+                    answered, body = await self._begin(bucket, inner, None, opened)
+                    body = body if is_packed(answered) else None
+                packed = is_packed(answered)
+                info = describe(answered, key, int(answered["content-length"]) if packed else None)
+                start, stop = (0, info.size) if packed or byte_range is None else byte_range.within(info.size, key)
+                checksum = None if body is None else Checksum.of(answered)
+                reader: ObjectReader = BucketReader(
+                    info, bucket, inner, self._patience, repr(self), opened, start, stop, body, checksum
+                )
+                if packed:
+                    reader = await UnpackingReader.over(reader, answered, byte_range)
+            yield reader
+
+    async def _begin(
+        self, bucket: ClientBucket, inner: str, byte_range: ByteRange | None, opened: AsyncExitStack
+    ) -> tuple[Mapping[str, str], Body | None]:
+        """Return the headers of an object, and its body where the range has any bytes."""
+        nothing = byte_range is not None and (byte_range.last == 0 or byte_range.stop == byte_range.start)
+        if not nothing:
+            headers = WITH_CHECKSUM if byte_range is None else {"range": range_header(byte_range)}
+            try:
+                return await self._patience.persist(lambda: opened.enter_async_context(bucket.get(inner, headers)))
+            except RangeNotSatisfiableError:
+                pass  # the range has no bytes: it starts at the end, or behind it, and the description says which
+        return await self._patience.persist(lambda: bucket.head(inner)), None
+
+    def _headers(self, attributes: Attributes | None, key: str) -> dict[str, str]:
+        """Return the headers of a put."""
+        given = check_attributes(attributes)
+        if self.cache_control is not None:
+            given.setdefault("cache-control", self.cache_control)
+        return headers_for(given, key)
+
+    # -- many objects ------------------------------------------------------------------------------------------------
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        bucket, cut = await self._bucket(), len(self.prefix)
+        start = _sendable(start_after)
+        after = start and self.prefix + start
+        more = _begins_keys(prefix)
+        while more:
+            page = await self._page(bucket, self.prefix + prefix, after)
+            for key in page.keys:
+                if key[cut:] > start_after:
+                    yield key[cut:]
+            more = page.more and bool(page.keys)
+            if page.keys:
+                after = page.keys[-1]
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        async for info in defaults.scan(self, prefix, start_after):  # a listing does not know of attributes
+            yield info
+
+    async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        if not delimiter:
+            raise ValueError("a delimiter is not empty")
+        bucket, cut = await self._bucket(), len(self.prefix)
+        after, more = "", _begins_keys(prefix + delimiter)
+        while more:
+            page = await self._page(bucket, self.prefix + prefix, after, delimiter)
+            found = sorted(page.keys + page.prefixes)
+            for child in found:
+                if child != after.removesuffix(_LAST):
+                    yield child[cut:]
+            more = page.more and bool(found)
+            if found:  # behind a common prefix the listing goes on behind all that it stands for
+                after = found[-1] + (_LAST if found[-1] in page.prefixes else "")
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        bucket = await self._bucket()
+        results: dict[str, None | StorageError] = {}
+
+        async def wanted() -> AsyncIterator[tuple[str, str]]:
+            async for key in stream(keys):
+                try:
+                    yield self._inner(key), key
+                except InvalidKeyError as error:
+                    results[key] = error
+
+        async for page in defaults.pages(wanted(), PAGE):
+            names = dict(page)
+            results.update(dict.fromkeys(names.values()))
+            errors = await delete_page(bucket, self._patience, names)
+            results.update({names[inner]: copy(error).about(names[inner]) for inner, error in errors.items()})
+        return defaults.checked(results, self, raise_errors)
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        if if_absent or source == target:
+            return await defaults.copy(self, source, target, if_absent=if_absent)
+        bucket, inner = await self._bucket(), self._inner(target)
+        origin = self._inner(source)
+        with about(origin, source):
+            found = await self._patience.persist(lambda: bucket.head(origin))
+            info = describe(found, source)
+            headers = headers_for(info.attributes, target)
+            if (size := int(found.get("content-length", "0"))) > COPY_LIMIT:
+                claim, headers = Claim(bucket, self._patience, inner, target), headers | packed_headers(found)
+                return await copy_in_parts(bucket, self._patience, origin, info.etag, inner, size, headers, claim)
+            if guessed_type(source) == guessed_type(target) or is_packed(found):
+                return await self._patience.persist(lambda: bucket.copy(origin, inner, {}))
+            headers |= {"x-amz-metadata-directive": "REPLACE", "x-amz-copy-source-if-match": f'"{info.etag}"'}
+            return await self._patience.persist(lambda: bucket.copy(origin, inner, headers))
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        await self.probe()  # it is a copy and a delete, which is on a condition where that can be
+        return await defaults.rename(self, source, target, if_absent=if_absent)
+
+    async def _page(self, bucket: ClientBucket, prefix: str, after: str, delimiter: str = "") -> Page:
+        return await self._patience.persist(lambda: bucket.page(prefix, after, delimiter))
+
+    # -- conditions --------------------------------------------------------------------------------------------------
+
+    async def probe(self) -> bool:
+        """
+        Ask the server, on an object of our own, whether it keeps conditions; `capabilities` knows it then.
+
+        With ``conditions="auto"`` it is done before the first write on a condition, if not earlier.
+        """
+        bucket = await self._bucket()
+        if self._keeps_conditions is None:
+            self._keeps_conditions = await honours_conditions(bucket, self._patience, self.prefix)
+        return self._keeps_conditions
+
+    async def _need_conditions(self, key: str, if_absent: bool, if_match: str | None) -> None:
+        if self._keeps_conditions is None:
+            check_conditions(if_absent, if_match)  # it needs no server to see that they cannot be right
+        if not await self.probe():
+            why = "conditions='off'" if self.conditions == "off" else "this server ignores or refuses them"
+            raise UnsupportedOperationError(f"writes on a condition: {why}", key=key, store=self)
+        check_conditions(if_absent, if_match)
+        if if_match is not None and _ETAG.fullmatch(if_match) is None:
+            raise PreconditionFailedError(key, store=self)  # servers take some of these for a wildcard, or a list
+
+    # -- about itself ------------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        keeps = self._keeps_conditions is not False
+        return self._capable(
+            replace(Capabilities.all_but("etags", "steppable"), conditional_put=keeps, conditional_delete=keeps)
+        )
+
+    def __repr__(self) -> str:
+        where = "" if self.endpoint_url is None else f", endpoint_url={self.endpoint_url!r}"
+        return f"{type(self).__name__}({self.bucket_name!r}{where}{self.prefix and f', prefix={self.prefix!r}'})"
+
+
+#: What an etag of a server's can be, without its quotes.
+_ETAG = re.compile(r"[!#-)+\--~]+")
+
+#: Behind every key that starts with what it is put behind: no character is greater.
+_LAST = chr(0x10FFFF)
+
+#: What no key has: servers stumble over the first, and the others have no UTF-8 form, and so cannot be sent.
+_UNSENT = re.compile("[\0\ud800-\udfff]")
+
+
+def _begins_keys(prefix: str) -> bool:
+    """Say whether there can be keys that begin with this."""
+    return _UNSENT.search(prefix) is None
+
+
+def _sendable(start_after: str) -> str:
+    """Return what can be sent in its place: the same, or something before it with hardly a key in between."""
+    found = _UNSENT.search(start_after)
+    if found is None:
+        return start_after
+    return start_after[: found.start()] + ("\ud7ff" if found[0] > "\0" else "")
+
+
+async def _before(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while first:
+        yield first.pop(0)  # let go of each part when the next is asked for
+    async for part in rest:
+        yield part

@@ -1,0 +1,76 @@
+"""Objects of a bucket for others: URLs, and who may read."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Literal
+
+from storage._core.durations import seconds
+from storage.stores.network import Patience
+from storage.stores.s3.client import ClientBucket
+
+__all__ = ["Publishing"]
+
+
+class Publishing:
+    """The methods of `BucketStore` that hand objects to whoever has a URL."""
+
+    _patience: Patience
+
+    @abstractmethod
+    async def _bucket(self) -> ClientBucket: ...
+
+    @abstractmethod
+    def _inner(self, key: str) -> str: ...
+
+    async def presigned_get(self, key: str, expiry: float | timedelta = 3600) -> str:
+        """
+        Return a URL by which anybody can read the object for *expiry* seconds, a week at most.
+
+        It asks the server for nothing: whether there is such an object is not known.
+        """
+        bucket, inner = await self._bucket(), self._inner(key)
+        return await bucket.presign("GET", inner, int(seconds("expiry", expiry)), None)
+
+    async def presigned_put(
+        self, key: str, expiry: float | timedelta = 3600, *, content_type: str | None = None
+    ) -> str:
+        """
+        Return a URL by which anybody can put the object for *expiry* seconds, a week at most.
+
+        With a *content_type* the request must have that ``Content-Type``; without, some servers want it to have none.
+        """
+        bucket, inner = await self._bucket(), self._inner(key)
+        return await bucket.presign("PUT", inner, int(seconds("expiry", expiry)), content_type)
+
+    async def url(self, key: str) -> str:
+        """Return the object's plain URL, which is of use when the object is public."""
+        bucket, inner = await self._bucket(), self._inner(key)
+        return bucket.url(inner)
+
+    async def make_public(self, key: str) -> None:
+        """
+        Let everybody read the object.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+            UnsupportedOperationError: the server has no access lists, or they are off for the bucket.
+        """
+        await self._set_acl(key, "public-read")
+
+    async def make_private(self, key: str) -> None:
+        """
+        Let nobody read the object who has no permission by the bucket's own rules.
+
+        Raises:
+            KeyNotFoundError: there is no such object.
+            UnsupportedOperationError: the server has no access lists, or they are off for the bucket.
+        """
+        await self._set_acl(key, "private")
+
+    async def _set_acl(self, key: str, acl: Literal["public-read", "private"]) -> None:
+        bucket, inner = await self._bucket(), self._inner(key)
+        work: Callable[[], Awaitable[None]] = lambda: bucket.set_acl(inner, acl)  # noqa: E731
+        await self._patience.persist(work)

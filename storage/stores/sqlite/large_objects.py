@@ -1,0 +1,181 @@
+"""
+Large objects: their chunks, by version, and who needs them.
+
+A version is written in short transactions and published by one. While no object has it - before that, and after it was
+replaced or deleted - it has a second in which it expires. Those who still write or read it, in whatever process, push
+that second on (`Leases`); what a killed process left is not pushed, and reclaimed by whoever has the store open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from storage._core.data import chunks
+from storage.errors import CorruptObjectError, StorageError, StoreClosedError, StoreUnavailableError
+from storage.reader import SeekableReader
+from storage.stores.sqlite import statements as rows
+from storage.stores.sqlite.connection import Connection, named
+from storage.stores.sqlite.group_commit import Writer
+from storage.stores.sqlite.schema import CHUNK, LEASE
+from storage.types import ByteRange, Data, ObjectInfo
+
+__all__ = ["ChunkReader", "Leases", "put_stream"]
+
+#: Seconds between two looks at the leases, while there are any.
+TICK = 1.0
+
+#: Chunks that a streamed put gathers for one transaction: it costs a sync of the disk, they cost memory.
+SLAB = 4
+
+_log = logging.getLogger("storage")
+
+
+class Leases:
+    """Keeps the versions in use here, and reclaims those that nobody keeps; at work only while there are any."""
+
+    def __init__(self, reader: Connection, writer: Writer) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._held: Counter[int] = Counter()
+        self._abandoned: set[int] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    @contextmanager
+    def holding(self, version: int) -> Iterator[None]:
+        """Keep a version for as long as the block runs."""
+        self._held[version] += 1
+        self.watch()
+        try:
+            yield
+        finally:
+            self._held[version] -= 1
+            if not self._held[version]:
+                del self._held[version]
+
+    def abandon(self, version: int) -> None:
+        """Do not wait for the lease of a version that will not be published."""
+        self._abandoned.add(version)
+
+    def watch(self) -> None:
+        """Begin to look at the leases, if that is not being done: there may be one."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch())
+
+    def watch_later(self) -> None:
+        """Begin to look within a `TICK`: something was written, which may have let go of chunks, here or elsewhere."""
+        if self._later is None and not self._stopped:
+            self._later = asyncio.get_running_loop().call_later(TICK, self._watch_now)
+
+    def _watch_now(self) -> None:
+        self._later = None
+        self.watch()
+
+    async def stop(self) -> None:
+        """Look no more."""
+        self._stopped = True
+        if self._later is not None:
+            self._later.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                if not await self._look() and not self._held:
+                    self._abandoned.clear()
+                    return
+            except StoreClosedError:
+                return
+            except StorageError as error:  # busy, or read only: the next look, or another process, may do better
+                _log.debug("leases of large objects not looked after: %s", error)
+            await asyncio.sleep(TICK)
+
+    async def _look(self) -> bool:
+        """Push on and reclaim what is due; say whether any version has a lease."""
+        leased = await self._reader.run(rows.leases)
+        now = time.time()
+        for version, expires in leased:
+            if version in self._held:
+                if 0 < expires < now + LEASE / 2:
+                    await self._writer.run(partial(rows.extend, version=version))
+                continue
+            until = expires if version in self._abandoned else now
+            if expires <= until and await self._writer.run(partial(rows.claim, version=version, until=until)):
+                while await self._writer.run(partial(rows.delete_chunks, version=version), weight=rows.FREED):
+                    pass
+        return bool(leased)
+
+
+async def put_stream(writer: Writer, leases: Leases, target: rows.Target, data: Data) -> str:
+    """Put data of any size in bounded memory and return the etag; nothing is locked while the data is being made."""
+    version = secrets.randbits(62)
+    slab: list[bytes] = []
+    written = size = 0
+    with leases.holding(version):
+        try:
+            async for piece in chunks(data, CHUNK):
+                if len(slab) == SLAB:
+                    store = partial(rows.store_chunks, store=target.store, version=version, first=written, pieces=slab)
+                    await writer.run(store, weight=SLAB * CHUNK)
+                    written += SLAB
+                    slab = []
+                slab.append(piece)
+                size += len(piece)
+            if size <= CHUNK:
+                publish = partial(rows.put, target=target, data=b"".join(slab))
+            else:
+                publish = partial(
+                    rows.put_large, target=target, version=version, first=written, last_pieces=slab, size=size
+                )
+            etag: str = await writer.run(publish, weight=len(slab) * CHUNK)
+        except BaseException:
+            leases.abandon(version)
+            raise
+    return etag
+
+
+class ChunkReader(SeekableReader):
+    """A reader over the chunks of one version, of which it keeps one at a time in memory."""
+
+    def __init__(
+        self, info: ObjectInfo, byte_range: ByteRange | None, connection: Connection, version: int, store: str
+    ) -> None:
+        super().__init__(info, byte_range)
+        self._connection = connection
+        self._version = version
+        self._store = store
+        self._kept = -1, b""
+
+    async def _read_at(self, offset: int, size: int) -> bytes:
+        stop = offset + size
+        pieces = []
+        while offset < stop:
+            number, begin = divmod(offset, CHUNK)
+            if self._kept[0] != number:
+                self._kept = number, await self._chunk(number)
+            piece = self._kept[1][begin : begin + stop - offset]
+            offset += len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def _chunk(self, number: int) -> bytes:
+        data, current = await named(self.info.key, self._connection.run(rows.read_chunk, self._version, number))
+        if data is not None and len(data) == min(self.info.size - number * CHUNK, CHUNK):
+            return data
+        if current:
+            raise CorruptObjectError(f"chunk {number} is damaged", key=self.info.key, store=self._store)
+        raise StoreUnavailableError(
+            "the object was replaced or deleted while it was being read, and its data is gone: read it again",
+            key=self.info.key,
+            store=self._store,
+        )

@@ -1,0 +1,341 @@
+"""
+What a `SqliteStore` says to SQLite: plain functions on a connection, to be run on its thread.
+
+Those that write are run inside a transaction (`sqlite_batches.commit`), and refuse before they have written anything.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from storage._core.conditions import judge
+from storage._core.data import SMALL
+from storage.errors import KeyNotFoundError, StoreUnavailableError
+from storage.stores.sqlite.schema import CHUNK, LEASE
+from storage.types import Attributes, ByteRange, ObjectInfo
+
+__all__ = [
+    "INFO",
+    "SINGLE",
+    "Target",
+    "bounds",
+    "claim",
+    "clear",
+    "copy",
+    "delete",
+    "delete_chunks",
+    "delete_many",
+    "extend",
+    "find",
+    "find_small",
+    "info_of",
+    "leases",
+    "page",
+    "part",
+    "put",
+    "put_large",
+    "put_many",
+    "read_chunk",
+    "rename",
+    "store_chunks",
+    "successor",
+]
+
+#: The columns that `info_of` reads.
+INFO = "etag, size, modified, attributes"
+
+#: Bytes that one transaction of `clear` or `delete_chunks` frees: how long it keeps other writers out (some 20 ms).
+FREED = 8 << 20
+
+_INSERT = """
+INSERT INTO objects (key, etag, size, modified, attributes, version, data) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_COPY = """
+INSERT INTO objects (key, etag, size, modified, attributes, version, data)
+SELECT ?, ?, size, ?, attributes, version, data FROM objects WHERE key = ?
+"""
+_REPLACING = """
+ON CONFLICT (key) DO UPDATE SET etag = excluded.etag, size = excluded.size, modified = excluded.modified,
+    attributes = excluded.attributes, version = excluded.version, data = excluded.data
+"""
+
+# The texts of all statements are constants: each is compiled once in a connection's life.
+_PUT = _INSERT + _REPLACING
+_CREATE = _INSERT + "ON CONFLICT (key) DO NOTHING"
+_SWAP = """
+UPDATE objects SET etag = ?, size = ?, modified = ?, attributes = ?, version = ?, data = ? WHERE key = ? AND etag = ?
+"""
+_COPY_OVER = _COPY + _REPLACING
+
+
+class Target(NamedTuple):
+    """Where a put goes, and on what conditions."""
+
+    key: str
+    attributes: dict[str, str]
+    if_absent: bool
+    if_match: str | None
+    store: str
+
+
+# -- one object ------------------------------------------------------------------------------------------------------
+
+
+def put(db: sqlite3.Connection, target: Target, data: bytes) -> str:
+    """Write an object that fits into its row and return its etag."""
+    return _write(db, target, len(data), None, data)
+
+
+def put_large(
+    db: sqlite3.Connection, target: Target, version: int, first: int, last_pieces: Sequence[bytes], size: int
+) -> str:
+    """Write the last chunks of a version, publish it as the object and return its etag."""
+    _judge(db, target)
+    store_chunks(db, target.store, version, first, last_pieces)
+    db.execute("UPDATE versions SET expires = NULL WHERE id = ?", (version,))
+    return _write(db, target, size, version, None)
+
+
+def delete(db: sqlite3.Connection, key: str, if_match: str | None, store: str) -> None:
+    """Delete an object."""
+    name = key.encode()
+    if if_match is None:
+        db.execute("DELETE FROM objects WHERE key = ?", (name,))
+        return
+    while not db.execute("DELETE FROM objects WHERE key = ? AND etag = ?", (name, if_match)).rowcount:
+        _judge(db, Target(key, {}, False, if_match, store))  # raises, if it has not come back this very moment
+
+
+def copy(db: sqlite3.Connection, source: str, target: Target) -> str:
+    """Copy an object and return the copy's etag; the two share the chunks of a large one."""
+    _etag_of(db, source, target.store)
+    _judge(db, target)
+    etag = _new_etag()
+    db.execute(_COPY_OVER, (target.key.encode(), etag, time.time_ns(), source.encode()))
+    return etag
+
+
+def rename(db: sqlite3.Connection, source: str, target: Target) -> str:
+    """Move an object and return its etag, which it keeps."""
+    etag = _etag_of(db, source, target.store)
+    _judge(db, target)
+    if source != target.key:
+        db.execute("DELETE FROM objects WHERE key = ?", (target.key.encode(),))
+        db.execute("UPDATE objects SET key = ? WHERE key = ?", (target.key.encode(), source.encode()))
+    return etag
+
+
+def part(db: sqlite3.Connection, key: str, byte_range: ByteRange) -> tuple[Any, ...] | None:
+    """Return (version, bytes of the range, size) of an object, or None; the bytes are None when it has a version."""
+    # No data in a row is longer than a chunk, and substr() takes no numbers over 31 bits. max(anything, NULL) is NULL.
+    beyond = CHUNK + 1
+    start = min(byte_range.start, beyond)
+    if byte_range.last is None:
+        last, length = None, (beyond if byte_range.stop is None else min(byte_range.stop, beyond) - start)
+    else:
+        last = length = min(byte_range.last, beyond)
+    query = "SELECT version, substr(data, coalesce(max(size - ?, 0), ?) + 1, ?), size FROM objects WHERE key = ?"
+    row: tuple[Any, ...] | None = db.execute(query, (last, start, length, key.encode())).fetchone()
+    return row
+
+
+def _judge(db: sqlite3.Connection, target: Target) -> None:
+    """Hold the conditions of a write against what is there."""
+    if target.if_absent or target.if_match is not None:
+        row = db.execute("SELECT etag FROM objects WHERE key = ?", (target.key.encode(),)).fetchone()
+        judge(target.key, row and row[0], target.if_absent, target.if_match, target.store)
+
+
+def _etag_of(db: sqlite3.Connection, key: str, store: str) -> str:
+    row = db.execute("SELECT etag FROM objects WHERE key = ?", (key.encode(),)).fetchone()
+    if row is None:
+        raise KeyNotFoundError(key, store=store)
+    etag: str = row[0]
+    return etag
+
+
+def _write(db: sqlite3.Connection, target: Target, size: int, version: int | None, data: bytes | None) -> str:
+    """Write an object's row, if the conditions hold, in one statement, and return its etag."""
+    key, attributes, if_absent, if_match, _ = target
+    name, etag = key.encode(), _new_etag()
+    row = (etag, size, time.time_ns(), _text(attributes), version, data)
+    if if_match is not None:
+        while not db.execute(_SWAP, (*row, name, if_match)).rowcount:
+            _judge(db, target)  # raises, if that version has not come back this very moment
+    elif if_absent:
+        while not db.execute(_CREATE, (name, *row)).rowcount:
+            _judge(db, target)  # likewise, if the object has not gone
+    else:
+        db.execute(_PUT, (name, *row))
+    return etag
+
+
+def _text(attributes: Mapping[str, str]) -> str:
+    """Return attributes as they are kept."""
+    return json.dumps(attributes, ensure_ascii=False) if attributes else "{}"
+
+
+def _attributes(text: str) -> dict[str, str]:
+    """Return attributes from what is kept."""
+    return {} if text == "{}" else json.loads(text)
+
+
+def _new_etag() -> str:
+    """Return a word that no other version of an object has: 64 random bits, which need no counter in the database."""
+    return secrets.token_hex(8)
+
+
+#: What is one statement and so needs no transaction around it, if it is alone.
+SINGLE = frozenset({put, delete})
+
+
+# -- many objects ----------------------------------------------------------------------------------------------------
+
+
+def put_many(db: sqlite3.Connection, items: Sequence[tuple[str, bytes, Mapping[str, str]]]) -> list[str]:
+    """Write objects, (key, bytes, attributes), that fit into their rows and return their etags."""
+    now = time.time_ns()
+    etags = [_new_etag() for _ in items]
+    db.executemany(
+        _PUT,
+        (
+            (key.encode(), etag, len(data), now, _text(attributes), None, data)
+            for etag, (key, data, attributes) in zip(etags, items, strict=True)
+        ),
+    )
+    return etags
+
+
+def delete_many(db: sqlite3.Connection, keys: Sequence[str]) -> None:
+    """Delete objects."""
+    db.executemany("DELETE FROM objects WHERE key = ?", [(key.encode(),) for key in keys])
+
+
+def find(db: sqlite3.Connection, columns: str, names: Sequence[bytes]) -> dict[bytes, tuple[Any, ...]]:
+    """Return the rows of (key, *columns*) of the objects with these encoded keys, by key."""
+    more = -len(names) % _STEP if len(names) > _STEP else 0
+    found = db.execute(_finding(columns, len(names) + more), [*names, *(names[0] for _ in range(more))])
+    return {row[0]: row for row in found}
+
+
+def find_small(db: sqlite3.Connection, names: Sequence[bytes]) -> list[tuple[bytes, Attributes] | None]:
+    """Return (bytes, attributes) for each of these encoded keys; None where there is no object, or no small one."""
+    found = find(db, f"CASE WHEN size <= {SMALL} THEN data END, attributes", names)
+    rows = [found.get(name, (name, None, "")) for name in names]
+    return [None if data is None else (data, _attributes(text)) for _, data, text in rows]
+
+
+#: Numbers of keys in a query are multiples of this, by asking for one of them again, so that there are few queries.
+_STEP = 8
+
+
+@functools.cache
+def _finding(columns: str, count: int) -> str:
+    """Return the query for so many keys."""
+    return f"SELECT key, {columns} FROM objects WHERE key IN ({','.join('?' * count)})"
+
+
+def bounds(prefix: str, start_after: str = "") -> tuple[bytes, bytes]:
+    """Return the half-open range of the encoded keys that start with *prefix* and sort behind *start_after*."""
+    # What does not encode is in no key, but has its place in their order.
+    first = prefix.encode("utf-8", "surrogatepass")
+    after = start_after.encode("utf-8", "surrogatepass")
+    return max(first, after + b"\0" if after else b""), successor(first)
+
+
+def successor(prefix: bytes) -> bytes:
+    """Return the first bytes behind all UTF-8 that starts with *prefix*; a last byte of UTF-8 can be counted up."""
+    return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b"\xff"
+
+
+def page(db: sqlite3.Connection, columns: str, lower: bytes, upper: bytes, limit: int) -> list[tuple[Any, ...]]:
+    """Return the first rows of a range of keys."""
+    query = f"SELECT {columns} FROM objects WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
+    return db.execute(query, (lower, upper, limit)).fetchall()
+
+
+def clear(db: sqlite3.Connection, lower: bytes, upper: bytes, limit: int) -> bytes | None:
+    """Delete the first objects of a range of keys and return where the rest begins, or None when none is left."""
+    freed, last = 0, None
+    for key, size in page(db, "key, size * (version IS NULL)", lower, upper, limit):
+        freed += size
+        last = key + b"\0"
+        if freed >= FREED:
+            break
+    if last is not None:
+        db.execute("DELETE FROM objects WHERE key >= ? AND key < ?", (lower, last))
+    return last
+
+
+def info_of(key: str, etag: str, size: int, modified: int, attributes: str) -> ObjectInfo:
+    """Return the description of an object from its columns `INFO`."""
+    when = datetime.fromtimestamp(modified // 1000 / 1e6, UTC)  # to the microsecond, in which a float of it is exact
+    return ObjectInfo(key, size, etag, when, _attributes(attributes))
+
+
+# -- versions: the chunks of large objects, and how long they are needed ---------------------------------------------
+
+
+def store_chunks(db: sqlite3.Connection, store: str, version: int, first: int, pieces: Sequence[bytes]) -> None:
+    """
+    Write chunks of a version from number *first* on, and make the version with its chunk 0.
+
+    Raises:
+        StoreUnavailableError: the version was taken for that of a killed process.
+    """
+    expires = int(time.time()) + LEASE
+    if first == 0:
+        db.execute("INSERT INTO versions (id, expires) VALUES (?, ?)", (version, expires))
+    elif not extend(db, version):
+        raise StoreUnavailableError(
+            f"the upload stood still for over {LEASE} s, as if its process were gone, and its data was reclaimed: "
+            "put it again",
+            store=store,
+        )
+    rows = ((version, number, piece) for number, piece in enumerate(pieces, first))
+    db.executemany("INSERT INTO chunks (version, number, data) VALUES (?, ?, ?)", rows)
+
+
+def read_chunk(db: sqlite3.Connection, version: int, number: int) -> tuple[bytes | None, bool]:
+    """Return a chunk, or None, and whether its version is still that of an object."""
+    row = db.execute("SELECT data FROM chunks WHERE version = ? AND number = ?", (version, number)).fetchone()
+    current = db.execute("SELECT 1 FROM versions WHERE id = ? AND expires IS NULL", (version,)).fetchone()
+    return row and row[0], current is not None
+
+
+def leases(db: sqlite3.Connection) -> list[tuple[int, int]]:
+    """Return (version, second in which it expires) of every version that no object has."""
+    return db.execute("SELECT id, expires FROM versions WHERE expires IS NOT NULL").fetchall()
+
+
+def extend(db: sqlite3.Connection, version: int) -> bool:
+    """Keep a version that no object has for another `LEASE`; say whether it was still there to keep."""
+    expires = int(time.time()) + LEASE
+    return db.execute("UPDATE versions SET expires = ? WHERE id = ? AND expires > 0", (expires, version)).rowcount == 1
+
+
+def claim(db: sqlite3.Connection, version: int, until: float) -> bool:
+    """
+    Take a version away from whoever had it, if it expires no later than *until*; say whether it does.
+
+    It is marked by a 0, which nobody extends or publishes: only then may its chunks go, over several transactions.
+    """
+    return db.execute("UPDATE versions SET expires = 0 WHERE id = ? AND expires <= ?", (version, until)).rowcount == 1
+
+
+def delete_chunks(db: sqlite3.Connection, version: int) -> bool:
+    """Delete some chunks of a version, with the last of them the version; say whether there are more."""
+    some = "SELECT number FROM chunks WHERE version = :version LIMIT :limit"
+    limit = FREED // CHUNK
+    query = f"DELETE FROM chunks WHERE version = :version AND number IN ({some})"
+    if db.execute(query, {"version": version, "limit": limit}).rowcount == limit:
+        return True
+    db.execute("DELETE FROM versions WHERE id = ?", (version,))
+    return False

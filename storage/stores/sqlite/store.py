@@ -1,0 +1,344 @@
+"""`SqliteStore`: objects in one SQLite database, for many tasks and processes at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
+
+from storage._concurrency.tasks import stream
+from storage._core.conditions import check_conditions
+from storage._core.data import as_bytes, is_stream
+from storage._core.keys import check_key
+from storage.base import ObjectStore
+from storage.defaults import checked, items_of, outcome, pages
+from storage.errors import InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
+from storage.reader import BytesReader, ObjectReader
+from storage.stores.sqlite import statements as rows
+from storage.stores.sqlite.connection import Connection, each_named, named, unbroken
+from storage.stores.sqlite.group_commit import JOBS, WEIGHT, Batches, Writer, commit, finder
+from storage.stores.sqlite.large_objects import ChunkReader, Leases, put_stream
+from storage.stores.sqlite.schema import CHUNK, prepare, prepare_reader
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+
+__all__ = ["SqliteStore"]
+
+#: Keys or descriptions that a listing reads at once: some 100 kB.
+PAGE = 1000
+
+#: Keys that `children` reads at once. Of a sub-prefix it reads no more than these before it goes past it.
+CHILDREN_PAGE = 100
+
+MEMORY = ":memory:"
+
+
+class SqliteStore(ObjectStore):
+    """
+    Objects in one SQLite database: a file that several processes may use at once, or memory.
+
+    What a write returns from is on the disk, also over a power loss; writes that arrive while another is on its way
+    share a transaction. Objects over 1 MiB are kept in chunks and streamed. Needs ``pip install 'stackstore[sqlite]'``.
+
+    A store object belongs to the event loop it was opened under, and to the process.
+
+    Args:
+        path: the database's file, which is made when it is missing, or ``":memory:"``.
+        busy_timeout: seconds to wait for another process's lock before `StoreUnavailableError`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 5.0) -> None:
+        self.path: str = os.fspath(path)
+        if not self.path:
+            raise ValueError("path is empty: name a file, or ':memory:'")
+        self.busy_timeout = busy_timeout
+        self._session: _Session | None = None
+
+    # -- life cycle --------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        self._session = _Session(self.path, repr(self), self.busy_timeout)
+        try:
+            await unbroken(self._session.open())
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await unbroken(session.close())
+
+    def _opened(self) -> _Session:
+        """
+        Return what the store holds while it is open.
+
+        Raises:
+            StoreClosedError: it is not open, or not here.
+        """
+        session = self._session
+        if session is None:
+            raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
+        if session.pid != os.getpid():
+            raise StoreClosedError("the store was opened before a fork: make another in the child", store=self)
+        if session.loop is not asyncio.get_running_loop():
+            raise StoreClosedError(
+                "the store is open under another event loop: close it there, or make one store per loop", store=self
+            )
+        return session
+
+    # -- one object --------------------------------------------------------------------------------------------------
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        session = self._opened()
+        check_key(key, self)
+        if byte_range is None:
+            row = await named(key, session.contents.run(key.encode()))
+        else:
+            row = await named(key, session.reader.run(rows.part, key, byte_range))
+        if row is None:
+            raise KeyNotFoundError(key, store=self)
+        data: bytes | None = row[1]
+        if data is None:
+            async with self._reading(key, byte_range) as reader:
+                return await reader.read()
+        if byte_range is not None:
+            byte_range.within(row[2], key)
+        return data
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        session = self._opened()
+        check_key(key, self)
+        check_conditions(if_absent, if_match)
+        kept = check_attributes(attributes) if attributes else {}
+        target = rows.Target(key, kept, if_absent, if_match, session.store)
+        content = data if is_stream(data) else as_bytes(data)
+        if not isinstance(content, bytes) or len(content) > CHUNK:
+            return await named(key, put_stream(session.writer, session.leases, target, content))
+        etag: str = await named(key, session.writer.run(partial(rows.put, target=target, data=content), len(content)))
+        return etag
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        session = self._opened()
+        check_key(key, self)
+        await named(key, session.writer.run(partial(rows.delete, key=key, if_match=if_match, store=session.store)))
+
+    async def exists(self, key: str) -> bool:
+        session = self._opened()
+        check_key(key, self)
+        return await named(key, session.infos.run(key.encode())) is not None
+
+    async def head(self, key: str) -> ObjectInfo:
+        session = self._opened()
+        check_key(key, self)
+        row = await named(key, session.infos.run(key.encode()))
+        if row is None:
+            raise KeyNotFoundError(key, store=self)
+        return rows.info_of(key, *row[1:])
+
+    def open(self, key: str, *, byte_range: ByteRange | None = None) -> AbstractAsyncContextManager[ObjectReader]:
+        return self._reading(key, byte_range)
+
+    @asynccontextmanager
+    async def _reading(self, key: str, byte_range: ByteRange | None) -> AsyncIterator[ObjectReader]:
+        session = self._opened()
+        name = check_key(key, self).encode()
+        found = await named(key, session.reader.run(rows.page, f"{rows.INFO}, data, version", name, name + b"\0", 1))
+        if not found:
+            raise KeyNotFoundError(key, store=self)
+        *described, data, version = found[0]
+        info = rows.info_of(key, *described)
+        if version is None:
+            yield BytesReader(info, data, byte_range)
+        else:
+            with session.leases.holding(version):
+                yield ChunkReader(info, byte_range, session.reader, version, session.store)
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        return await self._within(rows.copy, source, target, if_absent)
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        return await self._within(rows.rename, source, target, if_absent)
+
+    async def _within(self, work: Callable[..., str], source: str, target: str, if_absent: bool) -> str:
+        session = self._opened()
+        check_key(source, self)
+        check_key(target, self)
+        to = rows.Target(target, {}, if_absent, None, session.store)
+        etag: str = await named(target, session.writer.run(partial(work, source=source, target=to)))
+        return etag
+
+    # -- many objects ------------------------------------------------------------------------------------------------
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        async for page in self._pages("key", prefix, start_after):
+            for (name,) in page:
+                yield name.decode()
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        async for page in self._pages(f"key, {rows.INFO}", prefix, start_after):
+            for name, *described in page:
+                yield rows.info_of(name.decode(), *described)
+
+    async def _pages(self, columns: str, prefix: str, start_after: str) -> AsyncIterator[list[tuple[Any, ...]]]:
+        """Yield lists of rows whose first column is the key; nothing is open between two of them."""
+        lower, upper = rows.bounds(prefix, start_after)
+        while found := await self._opened().reader.run(rows.page, columns, lower, upper, PAGE):
+            yield found
+            lower = found[-1][0] + b"\0"
+
+    async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        if not delimiter:
+            raise ValueError("a delimiter is not empty")
+        mark = delimiter.encode("utf-8", "surrogatepass")
+        lower, upper = rows.bounds(prefix)
+        begin = len(prefix.encode("utf-8", "surrogatepass"))
+        while found := await self._opened().reader.run(rows.page, "key", lower, upper, CHILDREN_PAGE):
+            for (name,) in found:
+                if name < lower:
+                    continue  # below a prefix that was yielded
+                at = name.find(mark, begin)
+                child = name if at < 0 else name[: at + len(mark)]
+                lower = child + b"\0" if at < 0 else rows.successor(child)
+                yield child.decode()
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+        results: dict[str, bytes | StorageError] = {}
+        async for page in pages(stream(keys), JOBS):
+            asked = {key: key.encode() for key in page if self._takes(key, results)}
+            found = await self._opened().reader.run(rows.find, "data", list(asked.values()))
+            for key, name in asked.items():
+                if name not in found:
+                    results[key] = KeyNotFoundError(key, store=self)
+                else:
+                    _, data = found[name]
+                    results[key] = await outcome(self.get(key)) if data is None else data  # None: it is large
+        return results
+
+    async def put_many(
+        self,
+        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        results: dict[str, str | StorageError] = {}
+        gathered: dict[str, bytes] = {}
+        weight = 0
+        async for key, data in stream(items_of(items)):
+            if not self._takes(key, results):
+                continue
+            content = data if is_stream(data) else as_bytes(data)
+            if not isinstance(content, bytes) or len(content) > CHUNK:
+                results.update(await self._put_together(gathered))
+                gathered, weight = {}, 0
+                results[key] = await outcome(self.put(key, content))
+                continue
+            gathered[key] = content
+            weight += len(content)
+            if weight >= WEIGHT or len(gathered) >= PAGE:
+                results.update(await self._put_together(gathered))
+                gathered, weight = {}, 0
+        results.update(await self._put_together(gathered))
+        return checked(results, self, raise_errors)
+
+    async def _put_together(self, items: dict[str, bytes]) -> dict[str, str | StorageError]:
+        """Put small objects in one transaction, which fails for all of them or for none."""
+        if not items:
+            return {}
+        weight = sum(map(len, items.values()))
+        put = partial(rows.put_many, items=[(key, data, {}) for key, data in items.items()])
+        etags = await outcome(self._opened().writer.run(put, weight))
+        return each_named(items, etags) if isinstance(etags, StorageError) else dict(zip(items, etags, strict=True))
+
+    async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
+        return await self._opened().reader.run(rows.find_small, [key.encode() for key in keys])
+
+    async def _put_small(self, items: Sequence[tuple[str, bytes, Attributes | None]]) -> list[str | StorageError]:
+        session = self._opened()
+        checked = [(check_key(key, self), data, check_attributes(kept)) for key, data, kept in items]
+        put = partial(rows.put_many, items=checked)
+        try:
+            etags: list[str | StorageError] = await session.writer.run(put, sum(len(data) for _, data, _ in items))
+        except StorageError:  # together they fail all: who is to blame shows when they are put one by one
+            return [await outcome(self.put(key, data, attributes=kept)) for key, data, kept in items]
+        return etags
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        results: dict[str, None | StorageError] = {}
+        async for page in pages(stream(keys), JOBS):
+            taken = [key for key in page if self._takes(key, results)]
+            failure = await outcome(self._opened().writer.run(partial(rows.delete_many, keys=taken)))
+            if failure is not None:
+                results.update(each_named(taken, failure))
+        return checked(results, self, raise_errors)
+
+    def _takes(self, key: str, results: dict[str, Any]) -> bool:
+        """Say whether *key* is one, and take its place in the results, with the error if it is not."""
+        results[key] = None
+        try:
+            check_key(key, self)
+        except InvalidKeyError as error:
+            results[key] = error
+        return results[key] is None
+
+    async def clear(self, prefix: str = "") -> None:
+        lower: bytes | None
+        lower, upper = rows.bounds(prefix)
+        while lower is not None:
+            lower = await self._opened().writer.run(
+                partial(rows.clear, lower=lower, upper=upper, limit=PAGE), weight=WEIGHT
+            )
+
+    # -- about itself ------------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        lacking = ("steppable", "multi_process") if self.path == MEMORY else ("steppable",)
+        return self._capable(Capabilities.all_but(*lacking))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+
+class _Session:
+    """What an open store holds: a connection that writes, one that reads (in memory the same), and their batches."""
+
+    def __init__(self, path: str, store: str, busy_timeout: float) -> None:
+        self.store = store
+        self.pid = os.getpid()
+        self.loop = asyncio.get_running_loop()
+        self._path = path
+        self._patience = busy_timeout
+        self._connection = Connection(path, store, busy_timeout)
+        self.reader = self._connection if path == MEMORY else Connection(path, store, busy_timeout)
+        self.writer: Writer = Batches(self._connection, commit, over=lambda: self.leases.watch_later())
+        self.leases = Leases(self.reader, self.writer)
+        self.contents = Batches(self.reader, finder("data"))
+        self.infos = Batches(self.reader, finder(rows.INFO))
+
+    async def open(self) -> None:
+        await self._connection.open(prepare, self._path, self._patience)
+        if self.reader is not self._connection:
+            await self.reader.open(prepare_reader)
+        self.leases.watch()
+
+    async def close(self) -> None:
+        """Finish what was begun, if this is still its loop and process, and close the connections."""
+        if self.loop is asyncio.get_running_loop() and self.pid == os.getpid():
+            await self.leases.stop()
+            for batches in (self.contents, self.infos, self.writer):
+                await batches.drained()
+        await self.reader.close()
+        await self._connection.close()

@@ -1,0 +1,7 @@
+"""See `store`."""
+
+from __future__ import annotations
+
+from storage.stores.zip.store import ZipStore as ZipStore
+
+__all__ = ["ZipStore"]

@@ -1,0 +1,364 @@
+"""
+`Archive`: an open archive, to which records are appended. It blocks, and may be used from several threads.
+
+Nothing that counts is overwritten: an object, or the deletion of one, is a record at the end of the file; the directory
+goes behind the records when it is asked for, and later records behind it. So at every moment the file is an archive
+with a tail of records, and opening it restores what they say, wherever the tail breaks off.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import NamedTuple
+
+from storage._core.conditions import judge
+from storage._core.data import CHUNK
+from storage._core.sorted_keys import Listing
+from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError, StoreClosedError, StoreUnavailableError
+from storage.stores.zip.changes import Change, Target
+from storage.stores.zip.content import Content, Packed
+from storage.stores.zip.decoders import decoder_of
+from storage.stores.zip.entry import DELETION, Entry, entry_of, key_of, kind_of
+from storage.stores.zip.file import OpenFile, open_alone, sync_directory
+from storage.stores.zip.format import (
+    EMPTY,
+    LOCAL,
+    find_end,
+    local_size,
+    pack_central,
+    pack_descriptor,
+    pack_end,
+    pack_local,
+    parse_directory,
+    parse_record,
+)
+
+__all__ = ["Archive", "Found"]
+
+
+class Found(NamedTuple):
+    """An object: its entry, and the file that has it."""
+
+    file: OpenFile
+    entry: Entry
+
+
+class Archive:
+    """
+    The archive at *path*, for this process alone; made when it is missing, repaired when its end is torn.
+
+    Args:
+        path: the file.
+        sync: whether `commit` waits until what it wrote is on the disk.
+
+    Attributes:
+        objects: the objects by key. To be read only; it may change at any moment, one object at a time.
+        listing: their keys in order.
+        directory: the path of the directory that the archive is in.
+
+    Raises:
+        CorruptObjectError: the file is no zip archive, or its directory is damaged; it is left as it is.
+        StoreUnavailableError: another store has it open.
+        OSError: as the operating system says, here and in every method.
+    """
+
+    def __init__(self, path: str, *, sync: bool) -> None:
+        self._path, self._sync = os.path.realpath(path), sync
+        self.directory: str = os.path.dirname(self._path)
+        self._draft = os.path.join(self.directory, f".{os.path.basename(self._path)}.compacting")
+        self.objects: dict[str, Found] = {}
+        self._others: list[Found] = []  # entries that no key can name: kept, for other programs
+        self._queue: deque[Sequence[Change]] = deque()
+        self._writing = threading.Lock()  # held over a write and its sync
+        self.listing: Listing = Listing(self.objects)
+        self._closed = self._named = False
+        self._file = open_alone(self._path)
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(self._draft)  # left by a process that was killed
+            self._load()
+        except BaseException:
+            self._file.unlock()
+            raise
+
+    # -- opening and closing -------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Read the directory and the records behind it."""
+        size = self._file.size()
+        if size < len(EMPTY) and EMPTY.startswith(self._file.read(size, 0)):
+            size = self._file.write(EMPTY, 0)
+            self._file.sync()
+            self._name()
+        end = find_end(self._file.read, size)
+        if end is None:
+            raise CorruptObjectError(
+                f"{self._path} is not a zip archive, or the end of it is missing; it is left as it is"
+            )
+        entries = parse_directory(self._file.read(end.size, end.start), end.start)
+        if (len(entries) - end.length) % 0x10000:  # without zip64 there is no room for more of the number
+            raise CorruptObjectError(f"the directory of {self._path} has {len(entries)} entries, and says {end.length}")
+        for entry in entries:
+            key = key_of(entry)
+            if key is None:
+                self._others.append(Found(self._file, entry))
+            else:
+                self.objects[key] = Found(self._file, entry)
+        self._comment = end.comment
+        self._end = end.stop
+        for key, entry in self._records():
+            if kind_of(entry) == DELETION:
+                self.objects.pop(key, None)
+            else:
+                self.objects[key] = Found(self._file, entry)
+        self._changed = end.stop != size  # whether the file ends in something else than its directory
+        self._synced = end.stop
+        self._doubtful = self._changed
+        if self._changed and self._sync:
+            self._renew()  # what was found may not be on the disk yet, and is about to be shown
+            self._file.sync()
+            self._synced, self._doubtful = self._end, False
+
+    def _renew(self) -> None:
+        """
+        Write what is not known to be on the disk once more, if a sync of it may have failed.
+
+        The system says once that bytes did not get to the disk. Then it takes them for written, and the next sync, also
+        that of another process, for a success.
+        """
+        if self._doubtful:
+            for start in range(self._synced, self._end, CHUNK):
+                self._file.write(self._file.read(min(CHUNK, self._end - start), start), start)
+
+    def _name(self) -> None:
+        """Wait until the archive's name is on the disk; whoever made the file may have been killed before."""
+        if not self._named:
+            sync_directory(self.directory)
+            self._named = True
+
+    def _records(self) -> Iterator[tuple[str, Entry]]:
+        """Yield our records from `_end` on, which moves behind each, up to the first that is not whole."""
+        while length := local_size(self._file.read(LOCAL.size, self._end)):
+            entry = parse_record(self._file.read(length, self._end), self._end)
+            key = entry and key_of(entry)
+            if entry is None or key is None or not self._whole(entry):
+                return
+            yield key, entry
+            self._end += length + entry.packed
+
+    def _whole(self, entry: Entry) -> bool:
+        """Say whether an entry's data are all there: of a file that was being written, any page may be missing."""
+        try:
+            content = Content(self._file, entry)
+            for start in range(0, entry.size, CHUNK):
+                content.read(start, CHUNK)
+        except CorruptObjectError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Write the directory and let others open the archive. Readers that are at work go on."""
+        try:
+            self.flush()
+        finally:
+            with self._writing:
+                self._closed = True
+                self._file.unlock()
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def find(self, key: str) -> Found:
+        """
+        Return the object *key*.
+
+        Raises:
+            KeyNotFoundError: there is none.
+        """
+        found = self.objects.get(key)
+        if found is None:
+            raise KeyNotFoundError(key)
+        return found
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """
+        Make all changes, each one or none of it, and say in each how it went.
+
+        Threads that come while another one writes wait, and one of them then writes for all: they share its sync.
+        """
+        self._queue.append(changes)
+        try:
+            with self._writing:
+                if not all(change.settled for change in changes):
+                    batch: list[Change] = []
+                    while self._queue:
+                        batch += self._queue.popleft()
+                    self._write(batch)
+        except BaseException:
+            with suppress(ValueError):
+                self._queue.remove(changes)  # interrupted while it waited: it must not be done later
+            raise
+
+    def commit_one(self, change: Change) -> str:
+        """Make one change and return the new version's etag, or raise why it could not be made."""
+        self.commit([change])
+        return change.result()
+
+    def copy(self, source: str, target: str, *, if_absent: bool, move: bool) -> str:
+        """
+        Copy an object as it is packed, or move it, and return the new version's etag.
+
+        Raises:
+            KeyNotFoundError: there is no object *source*.
+        """
+        with self._writing:
+            file, entry = self.find(source)
+            decoder_of(entry)  # raises for what is not understood and therefore cannot be copied: it is encrypted
+            new = entry_of(
+                target,
+                method=entry.method,
+                crc=entry.crc,
+                packed=entry.packed,
+                size=entry.size,
+                flags=entry.flags,
+                attributes=entry.attributes,
+            )
+            put = Change(Target(target, None, if_absent), new, Packed(file, entry))
+            self._write([put, Change(Target(source), after=put)] if move else [put])
+        return put.result()
+
+    def clear(self, prefix: str) -> list[Change]:
+        """Delete every object whose key starts with *prefix*."""
+        with self._writing:
+            changes = [Change(Target(key)) for key in self.listing.select(prefix, "")]
+            self._write(changes)
+        return changes
+
+    def _write(self, batch: Sequence[Change]) -> None:
+        """Append the changes' records, wait for the disk, and only then let readers see them."""
+        self._check_open()
+        pending: dict[str, Found | None] = {}
+        end = self._end
+        try:
+            for change in batch:
+                end = self._write_one(change, pending, end)
+            if self._sync and end > self._end:
+                self._file.sync()
+                self._name()
+                self._synced = end
+        except BaseException as error:
+            for change in batch:
+                if change.error is None:
+                    interrupted = StoreUnavailableError("the write was interrupted; try again")
+                    change.error = error if isinstance(error, OSError) else interrupted
+            with suppress(OSError):
+                self._file.trim(self._end)
+            if not isinstance(error, OSError):
+                raise
+        else:
+            self._end = end
+            self._publish(pending)
+        finally:
+            for change in batch:
+                change.settled = True
+
+    def _write_one(self, change: Change, pending: dict[str, Found | None], end: int) -> int:
+        """Append one change's record at *end*, behind those *pending*, and return where the next one goes."""
+        key, _, if_absent, if_match = change.target
+        current = pending[key] if key in pending else self.objects.get(key)
+        try:
+            if change.after is not None and change.after.error is not None:
+                raise change.after.error
+            judge(key, current and current.entry.etag, if_absent, if_match, None)
+            if change.entry is not None:
+                found = Found(self._file, change.entry._replace(offset=end))
+                end = self._file.append(chain([pack_local(found.entry)], change.packed), end)
+                pending[key] = found
+            elif current is not None:
+                end = self._file.append([pack_local(entry_of(key, DELETION))], end)
+                pending[key] = None
+        except (OSError, StorageError) as error:
+            change.error = error
+        return end
+
+    def _publish(self, changes: dict[str, Found | None]) -> None:
+        others = any((found is None) == (key in self.objects) for key, found in changes.items())
+        for key, found in changes.items():
+            if found is None:
+                self.objects.pop(key, None)
+            else:
+                self.objects[key] = found
+            self._changed = True
+        if others:  # a key has come or gone
+            self.listing.outdated()
+
+    # -- the directory -------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write the directory, if anything has changed: other programs can read the archive then."""
+        with self._writing:
+            if self._changed and not self._closed:
+                self._check_there()
+                self._renew()
+                self._doubtful = True
+                self._end = self._finish(self._file, self._end, chain(self._others, self.objects.values()))
+                self._name()
+                self._synced, self._doubtful, self._changed = self._end, False, False
+
+    def compact(self) -> None:
+        """
+        Put a new archive with nothing but what counts in the place of this one, in one step; data are copied packed.
+
+        Raises:
+            CorruptObjectError: an entry is not where the directory says; the archive stays as it is.
+        """
+        with self._writing:
+            self._check_open()
+            draft = OpenFile(self._draft)
+            try:
+                draft.lock()
+                os.fchmod(draft.descriptor, stat.S_IMODE(os.fstat(self._file.descriptor).st_mode))
+                everything = [*((None, found) for found in self._others), *self.objects.items()]
+                moved: list[tuple[str | None, Found]] = []
+                end = 0
+                for key, (file, old) in sorted(everything, key=lambda item: item[1].entry.offset):
+                    new = old._replace(offset=end)
+                    moved.append((key, Found(draft, new)))
+                    end = draft.append(chain([pack_local(new)], Packed(file, old), [pack_descriptor(new)]), end)
+                end = self._finish(draft, end, [found for _, found in moved])
+                os.rename(self._draft, self._path)
+            except BaseException:
+                os.unlink(self._draft)
+                raise
+            self._file, self._end, self._changed = draft, end, False
+            self._synced, self._doubtful, self._named = end, False, False
+            self._others = [found for key, found in moved if key is None]
+            self.objects.update((key, found) for key, found in moved if key is not None)  # the same keys, moved
+            self._name()
+
+    def _finish(self, file: OpenFile, start: int, everything: Iterable[Found]) -> int:
+        """Write the directory of *everything* into *file* at *start*, and return where the archive ends then."""
+        headers = [pack_central(entry) for _, entry in everything]
+        directory = b"".join(headers)
+        stop = file.append([directory], start)
+        # The end record says that a directory is there: it must not get to the disk before that.
+        file.sync()
+        stop = file.append([pack_end(start, len(directory), len(headers), self._comment)], stop)
+        file.sync()
+        return stop
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError("the store was closed meanwhile")
+        self._check_there()
+
+    def _check_there(self) -> None:
+        if not os.fstat(self._file.descriptor).st_nlink:
+            raise StoreUnavailableError(f"{self._path} was deleted or replaced under the open store: open it anew")

@@ -1,0 +1,110 @@
+"""What is to be written into an archive: `Change`, and the objects' bytes made ready for it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from tempfile import SpooledTemporaryFile
+from typing import NamedTuple
+
+from storage._core.data import CHUNK
+from storage.errors import StorageError
+from storage.stores.zip.decoders import DEFLATED
+from storage.stores.zip.entry import STORED, Entry, entry_of
+
+__all__ = ["Change", "Spool", "Target", "packed"]
+
+
+class Target(NamedTuple):
+    """What a put says but for the bytes."""
+
+    key: str
+    attributes: Mapping[str, str] | None = None
+    if_absent: bool = False
+    if_match: str | None = None
+
+
+class Change:
+    """
+    A write that is to be: an object to put, with its entry and packed bytes, or, without them, one to delete.
+
+    With *after* it is done only if that other change, of the same commit, was.
+
+    Attributes:
+        settled: whether a commit has dealt with it.
+        error: then: why nothing came of it, None when it is done.
+    """
+
+    def __init__(
+        self, target: Target, entry: Entry | None = None, packed: Iterable[bytes] = (), *, after: Change | None = None
+    ) -> None:
+        self.target: Target = target
+        self.entry: Entry | None = entry
+        self.packed: Iterable[bytes] = packed
+        self.after: Change | None = after
+        self.settled: bool = False
+        self.error: OSError | StorageError | None = None
+
+    def result(self) -> str:
+        """Return the etag of what was put, ``""`` for what was deleted, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return "" if self.entry is None else self.entry.etag
+
+
+def packed(target: Target, data: bytes, level: int | None) -> Change:
+    """Return the change that puts *data*: deflated at *level* if that makes them fewer, as they are for None."""
+    small = data if level is None else zlib.compress(data, level, -zlib.MAX_WBITS)
+    method, content = (DEFLATED, small) if len(small) < len(data) else (STORED, data)
+    entry = entry_of(
+        target.key,
+        method=method,
+        crc=zlib.crc32(data),
+        packed=len(content),
+        size=len(data),
+        attributes=target.attributes,
+    )
+    return Change(target, entry, [content])
+
+
+class Spool:
+    """
+    The bytes of a stream, packed on their way into a temporary file in *directory*: a header comes before its data, and
+    says how many there are.
+
+    Up to 1 MiB is kept in memory. The file has no name, and is gone when it is closed or the process ends.
+    """
+
+    def __init__(self, directory: str, level: int | None) -> None:
+        self._file = SpooledTemporaryFile(max_size=CHUNK, dir=directory)  # noqa: SIM115  # `close` closes it
+        self._compressor = None if level is None else zlib.compressobj(level, wbits=-zlib.MAX_WBITS)
+        self._crc = self._size = 0
+
+    def write(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self._crc = zlib.crc32(piece, self._crc)
+        self._size += len(piece)
+        self._file.write(piece if self._compressor is None else self._compressor.compress(piece))
+
+    def change(self, target: Target) -> Change:
+        """Return the change that puts all that was written."""
+        if self._compressor is not None:
+            self._file.write(self._compressor.flush())
+        entry = entry_of(
+            target.key,
+            method=STORED if self._compressor is None else DEFLATED,
+            crc=self._crc,
+            packed=self._file.tell(),
+            size=self._size,
+            attributes=target.attributes,
+        )
+        return Change(target, entry, self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        return iter(partial(self._file.read, CHUNK), b"")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()

@@ -1,0 +1,122 @@
+"""The decoders of the compression methods that a zip entry can have, all of one shape."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from typing import Protocol
+
+from storage.errors import CorruptObjectError, UnsupportedOperationError
+from storage.stores.zip.entry import ENCRYPTED, STORED, Entry
+
+__all__ = ["DEFLATED", "Decoder", "decode", "decoder_of"]
+
+DEFLATED, _BZIP2, _LZMA = 8, 12, 14
+
+#: Bytes that an LZMA decoder may take: four times what the strongest preset needs. An entry may ask for 4 GiB.
+_LZMA_MEMORY = 1 << 28
+
+#: Set in the flags when LZMA data end in a marker; the decoder is then not told their size.
+_ENDS_IN_MARKER = 0x0002
+
+
+class Decoder(Protocol):
+    """
+    What turns packed bytes into the object's, in pieces.
+
+    Attributes:
+        eof: whether the data have come to their own end.
+        needs_input: whether the next piece cannot be had without more packed bytes.
+    """
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """Take *data* and return at most *max_length* bytes."""
+        ...
+
+
+def decoder_of(entry: Entry) -> Decoder | None:
+    """
+    Return a decoder of an entry's data, None where they are stored as they are.
+
+    Raises:
+        UnsupportedOperationError: the entry is encrypted, or compressed by a method that is not known here.
+        CorruptObjectError: it is stored as it is, and yet in another size.
+    """
+    if entry.flags & ENCRYPTED:
+        raise UnsupportedOperationError("the entry is encrypted; ZipStore reads plain entries")
+    if entry.method == STORED:
+        if entry.packed != entry.size:
+            raise CorruptObjectError("the entry is stored as it is, and yet in another size")
+        return None
+    if entry.method == DEFLATED:
+        return _Inflater()
+    if entry.method == _BZIP2:
+        return bz2.BZ2Decompressor()
+    if entry.method == _LZMA:
+        return _LzmaDecoder(None if entry.flags & _ENDS_IN_MARKER else entry.size)
+    raise UnsupportedOperationError(
+        f"the entry's compression is {entry.method}; ZipStore reads 0 (stored), 8 (deflate), 12 (bzip2), 14 (LZMA)"
+    )
+
+
+def decode(decoder: Decoder, packed: bytes, limit: int) -> bytes:
+    """
+    Return at most *limit* bytes, having taken *packed*.
+
+    Raises:
+        CorruptObjectError: this is not what the decoder's method makes.
+    """
+    try:
+        return decoder.decompress(packed, limit)
+    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as cause:
+        raise CorruptObjectError("the entry's data cannot be decompressed") from cause
+
+
+class _Inflater:
+    """The decoder of `zlib`, which keeps what it has not used for its caller to hand in again."""
+
+    def __init__(self) -> None:
+        self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._decoder.unconsumed_tail
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        return self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
+
+
+class _LzmaDecoder:
+    """The decoder of `lzma` for .lzma files, given the header that a zip has in another form."""
+
+    def __init__(self, size: int | None) -> None:
+        self._size = b"\xff" * 8 if size is None else size.to_bytes(8, "little")
+        self._decoder: lzma.LZMADecompressor | None = None
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder is not None and self._decoder.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return self._decoder is None or self._decoder.needs_input
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        if self._decoder is None:
+            # In a zip: two bytes of version, two that say 5, five of properties. In a file: these five and the size.
+            if len(data) < 9 or data[2:4] != b"\5\0":
+                raise lzma.LZMAError("no properties of LZMA")
+            self._decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_LZMA_MEMORY)
+            data = data[4:9] + self._size + data[9:]
+        return self._decoder.decompress(data, max_length)

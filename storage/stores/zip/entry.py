@@ -1,0 +1,291 @@
+"""
+`Entry`: one entry of a zip archive, the key and the description it stands for, and what we add to the format.
+
+Our own entries carry one more *extra field*, of the id `PRIVATE`: what a zip has no place for (the version's etag, its
+time in nanoseconds, attributes), whether it is an object or says that one was deleted, and a checksum over the header,
+so that a record which was being written when the power failed is told from a whole one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from storage._core.keys import check_key, is_key
+from storage.errors import CorruptObjectError, InvalidKeyError, UnsupportedOperationError
+
+__all__ = [
+    "DELETION",
+    "ENCRYPTED",
+    "HAS_DESCRIPTOR",
+    "LIMIT32",
+    "MADE_BY",
+    "MODE",
+    "OBJECT",
+    "STORED",
+    "VERSION64",
+    "Entry",
+    "check_zip_key",
+    "entry_of",
+    "field",
+    "fields",
+    "key_of",
+    "kind_of",
+]
+
+#: A number of this and more does not fit into the 32-bit field of a header, and stands in the zip64 extra field.
+LIMIT32 = 0xFFFFFFFF
+_UNIX_TIME, _UNICODE_NAME = 0x5455, 0x7075
+
+STORED = 0
+ENCRYPTED, HAS_DESCRIPTOR, _UTF8 = 0x0001, 0x0008, 0x0800
+#: What must stay of the flags when data is moved to an entry of ours: how it was compressed.
+_CODING_FLAGS = 0x0006
+#: The version of the specification that a reader needs: by method, and for zip64.
+_VERSIONS, _VERSION, VERSION64 = {12: 46, 14: 63}, 20, 45
+#: Made on Unix: that makes unzip take a backslash in a name for what it is.
+MADE_BY = 3 << 8 | VERSION64
+#: A plain file that all may read and its owner may write, for what extracts the archive.
+MODE = 0o100644 << 16
+
+#: The id of our extra field, and what it begins with, should others use the id too.
+PRIVATE, _MAGIC = 0x736F, b"obj1"
+#: Id and length, the magic, object or deletion, the checksum, the stamp, the time; then the attributes.
+_PRIVATE = struct.Struct("<HH4sBI16sq")
+#: Where the checksum is among these, and with it in an entry's extra fields: ours is the first of them.
+_CHECK = slice(9, 13)
+OBJECT, DELETION = 0, 1
+
+#: Bytes that a name, and that all extra fields of an entry together, may have.
+_FIELD_LIMIT = 0xFFFF
+#: Bytes of extra fields beside the attributes: ours without them, the time, zip64, and the header of each.
+_OTHER_FIELDS = _PRIVATE.size + (4 + 5) + (4 + 24)
+
+
+class Entry(NamedTuple):
+    """
+    What a header says of one entry.
+
+    Attributes:
+        made_by, needed, flags, method, time, date, crc, internal, external: as in the central header.
+        packed: bytes of its data in the archive.
+        size: bytes of its data decoded.
+        offset: where its local header is.
+        name: its name as written.
+        extra: its extra fields except zip64, which follows from the numbers.
+        comment: its comment.
+    """
+
+    made_by: int
+    needed: int
+    flags: int
+    method: int
+    time: int
+    date: int
+    crc: int
+    packed: int
+    size: int
+    internal: int
+    external: int
+    offset: int
+    name: bytes
+    extra: bytes
+    comment: bytes
+
+    @property
+    def etag(self) -> str:
+        """The version's own mark; of an entry made by others, what there is to tell its versions apart."""
+        private = _private(self)
+        if private is not None:
+            return private.stamp.hex()
+        return f"{self.crc:08x}-{self.size:x}-{self.packed:x}-{self.date << 16 | self.time:08x}"
+
+    @property
+    def modified(self) -> datetime | None:
+        """When it was written, None where the header gives no time there is."""
+        private = _private(self)
+        seconds = dict(fields(self.extra)).get(_UNIX_TIME, b"")
+        date, clock = self.date, self.time
+        try:
+            if private is not None:
+                whole, rest = divmod(private.modified, 10**9)
+                return datetime.fromtimestamp(whole, UTC).replace(microsecond=rest // 1000)
+            if len(seconds) >= 5 and seconds[0] & 1:
+                return datetime.fromtimestamp(int.from_bytes(seconds[1:5], "little"), UTC)
+            local = datetime(  # the format has local time, without a zone
+                (date >> 9) + 1980, date >> 5 & 15, date & 31, clock >> 11, clock >> 5 & 63, (clock & 31) * 2
+            )
+            return local.astimezone(UTC)
+        except (ValueError, OverflowError, OSError):
+            return None
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """
+        What was put beside the object.
+
+        Raises:
+            CorruptObjectError: what is there are no attributes.
+        """
+        private = _private(self)
+        if private is None or not private.attributes:
+            return {}
+        try:
+            found = json.loads(private.attributes)
+        except (ValueError, RecursionError) as cause:
+            raise CorruptObjectError("the entry's attributes are not JSON") from cause
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            raise CorruptObjectError("the entry's attributes are not names and texts")
+        return found
+
+
+class _Private(NamedTuple):
+    kind: int
+    stamp: bytes
+    modified: int
+    attributes: bytes
+
+
+# -- keys and names ----------------------------------------------------------------------------------------------------
+
+# Absolute, climbing or a directory; "\" separates on Windows, where such a name would leave the directory as well.
+_REFUSED = re.compile(r"^[/\\]|(?:^|[/\\])\.\.(?:[/\\]|\Z)|/\Z|\0")
+
+
+def check_zip_key(key: str, store: object = None) -> str:
+    """
+    Return *key* when an entry can have it as its name.
+
+    Raises:
+        InvalidKeyError: it begins with a slash or backslash, has ``..`` as a segment, ends in a slash, holds a NUL, or
+            has more than 65,535 bytes.
+        TypeError: it is not a ``str``.
+    """
+    if _REFUSED.search(check_key(key, store)):
+        raise InvalidKeyError(
+            "an entry's name has no '..', no leading '/' or '\\', no trailing '/' and no NUL", key=key, store=store
+        )
+    if len(key) * 4 > _FIELD_LIMIT < len(key.encode()):  # a character has up to 4 bytes
+        raise InvalidKeyError(f"an entry's name has at most {_FIELD_LIMIT} bytes", key=key, store=store)
+    return key
+
+
+def key_of(entry: Entry) -> str | None:
+    """Return the key of an entry, None for what no key can name: a directory, a name that climbs or is not text."""
+    name, unicode_name = entry.name, b""
+    if _UNICODE_NAME.to_bytes(2, "little") in entry.extra:
+        unicode_name = dict(fields(entry.extra)).get(_UNICODE_NAME, b"")
+    if unicode_name[:5] == b"\1" + zlib.crc32(name).to_bytes(4, "little"):
+        name = unicode_name[5:]
+    elif not entry.flags & _UTF8:
+        return _listable(name.decode("cp437"))
+    try:
+        return _listable(name.decode())
+    except UnicodeDecodeError:
+        return None
+
+
+def _listable(name: str) -> str | None:
+    return name if is_key(name) and not _REFUSED.search(name) else None
+
+
+# -- our own entries ---------------------------------------------------------------------------------------------------
+
+
+def entry_of(
+    key: str,
+    kind: int = OBJECT,
+    *,
+    method: int = STORED,
+    crc: int = 0,
+    packed: int = 0,
+    size: int = 0,
+    flags: int = 0,
+    attributes: Mapping[str, str] | None = None,
+    stamp: bytes | None = None,
+    modified: int | None = None,
+) -> Entry:
+    """
+    Return a new entry of ours, a version of its own; its offset is for the writer to replace.
+
+    *flags* are those of the entry whose data it takes over as it is, *modified* is in nanoseconds since 1970.
+
+    Raises:
+        UnsupportedOperationError: the attributes have more bytes than a header has room for.
+    """
+    stamp = os.urandom(16) if stamp is None else stamp
+    modified = time.time_ns() if modified is None else modified
+    name = key.encode()
+    flags = flags & _CODING_FLAGS | (0 if key.isascii() else _UTF8)
+    text = json.dumps(dict(attributes), ensure_ascii=False).encode() if attributes else b""
+    if len(text) > _FIELD_LIMIT - _OTHER_FIELDS:
+        raise UnsupportedOperationError(
+            f"attributes have {len(text)} bytes as JSON; a zip entry has room for {_FIELD_LIMIT - _OTHER_FIELDS}",
+            key=key,
+        )
+    seconds = modified // 10**9
+    extra = _PRIVATE.pack(PRIVATE, _PRIVATE.size - 4 + len(text), _MAGIC, kind, 0, stamp, modified) + text
+    # Bit 0 of the flags: the time of the last change follows, in 32 bits.
+    extra += field(_UNIX_TIME, struct.pack("<BI", 1, seconds & 0xFFFFFFFF))
+    needed = max(_VERSIONS.get(method, _VERSION), VERSION64 if max(packed, size) >= LIMIT32 else 0)
+    clock, date = _dos_time(seconds)
+    entry = Entry(MADE_BY, needed, flags, method, clock, date, crc, packed, size, 0, MODE, 0, name, extra, b"")
+    return entry._replace(extra=extra[: _CHECK.start] + _checksum(entry) + extra[_CHECK.stop :])
+
+
+def kind_of(entry: Entry) -> int | None:
+    """Return `OBJECT` or `DELETION` for an entry of ours whose header is whole, None for any other."""
+    private = _private(entry)
+    return None if private is None else private.kind
+
+
+def _private(entry: Entry) -> _Private | None:
+    """Return what our extra field says; None also when another program has changed the entry, and left the field."""
+    extra = entry.extra
+    if len(extra) < _PRIVATE.size or extra[_CHECK] != _checksum(entry):
+        return None
+    number, length, magic, kind, _, stamp, modified = _PRIVATE.unpack_from(extra)
+    if number != PRIVATE or magic != _MAGIC:
+        return None
+    return _Private(kind, stamp, modified, extra[_PRIVATE.size : 4 + length])
+
+
+def _checksum(entry: Entry) -> bytes:
+    """Return the CRC-32 of all that a local header says, but for the checksum itself."""
+    _, _, flags, method, clock, date, crc, packed, size, _, _, _, name, extra, _ = entry
+    numbers = struct.pack("<HHHHIQQ", flags, method, clock, date, crc, packed, size)
+    check = zlib.crc32(extra[_CHECK.stop :], zlib.crc32(extra[: _CHECK.start], zlib.crc32(name, zlib.crc32(numbers))))
+    return check.to_bytes(4, "little")
+
+
+def _dos_time(seconds: int) -> tuple[int, int]:
+    """Return local time in the format's words for it: two seconds to a tick, and years from 1980 to 2107."""
+    at = time.localtime(seconds)
+    if not 1980 <= at.tm_year <= 2107:
+        return 0, 1 << 5 | 1
+    return at.tm_hour << 11 | at.tm_min << 5 | at.tm_sec // 2, (at.tm_year - 1980) << 9 | at.tm_mon << 5 | at.tm_mday
+
+
+# -- extra fields -----------------------------------------------------------------------------------------------------
+
+
+def fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield id and content of the extra fields; what is cut short at their end is left out."""
+    at = 0
+    while at + 4 <= len(extra):
+        number, size = struct.unpack_from("<HH", extra, at)
+        at += 4 + size
+        if at <= len(extra):
+            yield number, extra[at - size : at]
+
+
+def field(number: int, content: bytes) -> bytes:
+    """Return one extra field."""
+    return struct.pack("<HH", number, len(content)) + content

@@ -1,0 +1,114 @@
+"""The file of an archive: open for one writer, and as long as anyone reads from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+
+from storage.errors import StoreUnavailableError
+from storage.stores.files.reader import pread  # before fcntl: where there is none, its module says what to use instead
+
+import fcntl  # isort: skip
+
+__all__ = ["OpenFile", "open_alone", "sync_directory"]
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+
+
+class OpenFile:
+    """
+    A file, closed when nothing refers to it any more: no archive, no entry that may be read, no reader.
+
+    So what is being read stays, when the archive is replaced or closed meanwhile.
+    """
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, path: str, flags: int = _FLAGS) -> None:
+        self.descriptor: int = os.open(path, flags, 0o666)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it was never opened
+            os.close(self.descriptor)
+
+    def size(self) -> int:
+        """Return the bytes it has."""
+        return os.fstat(self.descriptor).st_size
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Return *size* bytes from *offset* on, fewer only where the file ends."""
+        return pread(self.descriptor, size, offset)
+
+    def write(self, data: bytes, offset: int) -> int:
+        """Write all of *data* at *offset* and return where it ends."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self.descriptor, view, offset)
+            offset += written
+            view = view[written:]
+        return offset
+
+    def append(self, pieces: Iterable[bytes], end: int) -> int:
+        """Write *pieces* at *end*, in place of what is behind it, and return their end; nothing stays if that fails."""
+        self.trim(end)
+        stop = end
+        try:
+            for piece in pieces:
+                stop = self.write(piece, stop)
+        except BaseException:
+            with suppress(OSError):
+                self.trim(end)  # else the next write does it
+            raise
+        return stop
+
+    def trim(self, size: int) -> None:
+        """Cut off what is behind the first *size* bytes."""
+        if self.size() > size:
+            os.ftruncate(self.descriptor, size)
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk."""
+        os.fsync(self.descriptor)
+
+    def lock(self) -> None:
+        """
+        Keep others from locking it until `unlock`, or the end of the process.
+
+        Raises:
+            BlockingIOError: somebody has locked it.
+        """
+        fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def unlock(self) -> None:
+        """Let others lock it; also when a forked child has the file open, too."""
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+
+
+def open_alone(path: str) -> OpenFile:
+    """
+    Open the file at *path*, which is made when it is missing, and lock it.
+
+    Raises:
+        StoreUnavailableError: it is locked.
+    """
+    while True:
+        file = OpenFile(path)
+        try:
+            file.lock()
+        except BlockingIOError as cause:
+            message = f"{path} is open in another ZipStore, here or in another process: an archive has one at a time"
+            raise StoreUnavailableError(message) from cause
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.descriptor), os.stat(path)):
+                return file
+        # It was replaced by a compacted one after it was opened and before it was locked: that is the one to open.
+
+
+def sync_directory(path: str) -> None:
+    """Wait until the names in the directory *path* are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

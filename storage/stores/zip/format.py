@@ -1,0 +1,274 @@
+"""
+The zip format as `ZipStore` writes and reads it: pure functions between bytes and `Entry`.
+
+An archive is a row of records, each a *local header* and the data, then a *directory* with a *central header* for each
+record that counts, then an *end record* that says where the directory is. All numbers are little-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from storage.errors import CorruptObjectError
+from storage.stores.zip.entry import (
+    DELETION,
+    HAS_DESCRIPTOR,
+    LIMIT32,
+    MADE_BY,
+    MODE,
+    VERSION64,
+    Entry,
+    entry_of,
+    field,
+    fields,
+    kind_of,
+)
+
+__all__ = [
+    "EMPTY",
+    "LOCAL",
+    "End",
+    "data_at",
+    "find_end",
+    "local_size",
+    "pack_central",
+    "pack_descriptor",
+    "pack_end",
+    "pack_local",
+    "parse_directory",
+    "parse_record",
+]
+
+_LOCAL_SIGNATURE, _CENTRAL_SIGNATURE, _END_SIGNATURE = b"PK\3\4", b"PK\1\2", b"PK\5\6"
+_END64_SIGNATURE, _LOCATOR_SIGNATURE, _DESCRIPTOR_SIGNATURE = b"PK\6\6", b"PK\6\7", b"PK\7\x08"
+
+LOCAL = struct.Struct("<4sHHHHHIIIHH")
+_CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
+_END = struct.Struct("<4sHHHHIIH")
+_END64 = struct.Struct("<4sQHHIIQQQQ")
+_LOCATOR = struct.Struct("<4sIQI")
+
+#: The id of the zip64 extra field; `LIMIT16` entries and more are counted in the zip64 end record.
+_ZIP64, _LIMIT16 = 0x0001, 0xFFFF
+
+#: Bytes that are read at once on the search for the end record.
+_STRIDE = 1 << 20
+
+
+# -- headers -----------------------------------------------------------------------------------------------------------
+
+
+def _narrow(*numbers: int) -> tuple[list[int], bytes]:
+    """Return numbers as 32-bit fields have them, and the zip64 field with those that are too large."""
+    large = [number for number in numbers if number >= LIMIT32]
+    zip64 = field(_ZIP64, struct.pack(f"<{len(large)}Q", *large)) if large else b""
+    return [min(number, LIMIT32) for number in numbers], zip64
+
+
+def _widen(numbers: tuple[int, ...], extra: bytes) -> tuple[list[int], bytes]:
+    """Undo `_narrow`, and return the extra fields without zip64."""
+    if LIMIT32 not in numbers and extra[:2] != b"\1\0":
+        return list(numbers), extra
+    found = list(fields(extra))
+    large = dict(found).get(_ZIP64, b"")
+    wanted = numbers.count(LIMIT32)
+    if len(large) < 8 * wanted:
+        raise CorruptObjectError("a header lacks the zip64 field that it refers to")
+    widened = iter(struct.unpack_from(f"<{wanted}Q", large))
+    others = b"".join(field(number, content) for number, content in found if number != _ZIP64)
+    return [next(widened) if number == LIMIT32 else number for number in numbers], others
+
+
+def pack_local(entry: Entry) -> bytes:
+    """Return the header that stands before an entry's data; a large entry has both sizes in zip64."""
+    large = max(entry.size, entry.packed) >= LIMIT32
+    zip64 = field(_ZIP64, struct.pack("<QQ", entry.size, entry.packed)) if large else b""
+    packed, size = (LIMIT32, LIMIT32) if large else (entry.packed, entry.size)
+    fixed = LOCAL.pack(
+        _LOCAL_SIGNATURE, entry.needed, entry.flags, entry.method, entry.time, entry.date, entry.crc, packed, size,
+        len(entry.name), len(zip64) + len(entry.extra),
+    )  # fmt: skip
+    return fixed + entry.name + zip64 + entry.extra
+
+
+def pack_descriptor(entry: Entry) -> bytes:
+    """Return what follows the data of an entry whose flags announce it (made by a writer that could not seek)."""
+    if not entry.flags & HAS_DESCRIPTOR:
+        return b""
+    width = "<4sIQQ" if max(entry.size, entry.packed) >= LIMIT32 else "<4sIII"
+    return struct.pack(width, _DESCRIPTOR_SIGNATURE, entry.crc, entry.packed, entry.size)
+
+
+def pack_central(entry: Entry) -> bytes:
+    """Return an entry's header in the directory."""
+    (size, packed, offset), zip64 = _narrow(entry.size, entry.packed, entry.offset)
+    fixed = _CENTRAL.pack(
+        _CENTRAL_SIGNATURE, entry.made_by, VERSION64 if zip64 else entry.needed, entry.flags, entry.method, entry.time,
+        entry.date, entry.crc, packed, size, len(entry.name), len(zip64) + len(entry.extra), len(entry.comment), 0,
+        entry.internal, entry.external, offset,
+    )  # fmt: skip
+    return fixed + entry.name + zip64 + entry.extra + entry.comment
+
+
+def local_size(fixed: bytes) -> int | None:
+    """Return the bytes of the whole local header that begins with *fixed*, None where none begins."""
+    if len(fixed) < LOCAL.size or not fixed.startswith(_LOCAL_SIGNATURE):
+        return None
+    *_, name, extra = LOCAL.unpack_from(fixed)
+    return LOCAL.size + int(name) + int(extra)
+
+
+def parse_record(header: bytes, offset: int) -> Entry | None:
+    """Return the entry of one of our own local headers, None where it is not whole and ours."""
+    _, needed, flags, method, clock, date, crc, packed, size, name_size, _ = LOCAL.unpack_from(header)
+    name, extra = header[LOCAL.size : LOCAL.size + name_size], header[LOCAL.size + name_size :]
+    try:
+        (size, packed), extra = _widen((size, packed), extra)
+    except CorruptObjectError:
+        return None
+    entry = Entry(
+        MADE_BY, needed, flags, method, clock, date, crc, packed, size, 0, MODE, offset, name, extra, b""
+    )  # fmt: skip
+    return None if kind_of(entry) is None else entry
+
+
+def data_at(entry: Entry, fixed: bytes) -> int:
+    """
+    Return where an entry's data begin, by the fixed part of its local header.
+
+    Raises:
+        CorruptObjectError: there is no local header.
+    """
+    size = local_size(fixed)
+    if size is None:
+        raise CorruptObjectError("there is no local header where the archive's directory says")
+    return entry.offset + size
+
+
+def parse_directory(directory: bytes, limit: int) -> list[Entry]:
+    """
+    Return the entries of a directory, all of which must lie before *limit*.
+
+    Raises:
+        CorruptObjectError: it is damaged.
+    """
+    entries, at = [], 0
+    while at < len(directory):
+        if len(directory) - at < _CENTRAL.size:
+            raise CorruptObjectError("the archive's directory is cut short")
+        (
+            signature, made_by, needed, flags, method, clock, date, crc, packed, size,
+            name_size, extra_size, comment_size, _, internal, external, offset,
+        ) = _CENTRAL.unpack_from(directory, at)  # fmt: skip
+        begin = at + _CENTRAL.size
+        middle, end = begin + name_size, begin + name_size + extra_size
+        at = end + comment_size
+        if signature != _CENTRAL_SIGNATURE or at > len(directory):
+            raise CorruptObjectError("the archive's directory is damaged")
+        (size, packed, offset), extra = _widen((size, packed, offset), directory[middle:end])
+        if offset + LOCAL.size + packed > limit:
+            raise CorruptObjectError("the archive's directory names an entry that is not in the file")
+        entries.append(
+            Entry(
+                made_by,
+                needed,
+                flags,
+                method,
+                clock,
+                date,
+                crc,
+                packed,
+                size,
+                internal,
+                external,
+                offset,
+                directory[begin:middle],
+                extra,
+                directory[end:at],
+            )
+        )
+    return entries
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+class End(NamedTuple):
+    """
+    Where an end record says that things are.
+
+    Attributes:
+        start: the first byte of the directory.
+        size: the directory's bytes.
+        length: how many entries are in it.
+        stop: the first byte behind the end record and its comment.
+        comment: the archive's comment.
+    """
+
+    start: int
+    size: int
+    length: int
+    stop: int
+    comment: bytes
+
+
+def pack_end(start: int, size: int, length: int, comment: bytes = b"") -> bytes:
+    """Return the end record behind a directory, with the zip64 ones before it where the numbers need them."""
+    end64 = b""
+    if max(start, size) >= LIMIT32 or length >= _LIMIT16:
+        end64 = _END64.pack(_END64_SIGNATURE, _END64.size - 12, MADE_BY, VERSION64, 0, 0, length, length, size, start)
+        end64 += _LOCATOR.pack(_LOCATOR_SIGNATURE, 0, start + size, 1)
+    few = min(length, _LIMIT16)
+    narrow = (min(size, LIMIT32), min(start, LIMIT32))
+    return end64 + _END.pack(_END_SIGNATURE, 0, 0, few, few, *narrow, len(comment)) + comment
+
+
+def find_end(read: Callable[[int, int], bytes], size: int) -> End | None:
+    """
+    Return the last end record of a file of *size* bytes, None where there is none; ``read(size, offset)`` reads.
+
+    It counts only where it stands right behind the directory that it names: the end of an archive that is the data of
+    an entry of this one, stored as it is, does not.
+    """
+    stop = size
+    while stop > 0:
+        start = max(stop - _STRIDE, 0)
+        window = read(stop - start + _END.size, start)
+        at = window.rfind(_END_SIGNATURE, 0, stop - start + 3)
+        while at >= 0:
+            end = _end_at(read, start + at, window[at : at + _END.size])
+            if end is not None:
+                return end
+            at = window.rfind(_END_SIGNATURE, 0, at + 3)
+        stop = start
+    return None
+
+
+def _end_at(read: Callable[[int, int], bytes], at: int, record: bytes) -> End | None:
+    """Return what stands at *at* and begins with the signature of an end record, if it is one."""
+    if len(record) < _END.size:
+        return None
+    _, _, _, _, length, size, start, comment_size = _END.unpack(record)
+    directory_stop = at
+    before = read(_LOCATOR.size, at - _LOCATOR.size) if at >= _LOCATOR.size else b""
+    if before.startswith(_LOCATOR_SIGNATURE):
+        directory_stop = _LOCATOR.unpack(before)[2]
+        end64 = read(_END64.size, directory_stop) if directory_stop < at else b""
+        if len(end64) < _END64.size or not end64.startswith(_END64_SIGNATURE):
+            return None
+        _, rest, _, _, _, _, _, length, size, start = _END64.unpack(end64)
+        if directory_stop + 12 + rest + _LOCATOR.size != at:
+            return None
+    if start + size != directory_stop:
+        return None
+    comment = read(comment_size, at + _END.size)
+    return End(start, size, length, at + _END.size + comment_size, comment) if len(comment) == comment_size else None
+
+
+#: A new archive: a record of nothing, and the end of a directory without entries. The record is there for programs that
+#: tell a file's type by its first bytes; those of an end record say "empty". It is the same in each new archive: a
+#: file that holds a beginning of it and no more was about to become one.
+_NOTHING = pack_local(entry_of("", DELETION, stamp=bytes(16), modified=0))
+EMPTY = _NOTHING + pack_end(len(_NOTHING), 0, 0)

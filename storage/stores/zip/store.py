@@ -1,0 +1,318 @@
+"""`ZipStore`: objects as the entries of one zip archive."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager, closing
+from functools import partial
+from typing import Literal, ParamSpec, TypeVar
+
+from storage._concurrency.offload import offload
+from storage._concurrency.tasks import stream
+from storage._core.conditions import check_conditions
+from storage._core.data import as_bytes, chunks, is_stream
+from storage.base import ObjectStore
+from storage.defaults import PAGE, checked, items_of, outcome, pages
+from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
+from storage.reader import ObjectReader, SeekableReader
+from storage.stores.files.errors import from_os_error
+from storage.stores.files.file_store import Durability
+from storage.stores.zip.archive import Archive, Found
+from storage.stores.zip.changes import Change, Spool, Target, packed
+from storage.stores.zip.content import Content
+from storage.stores.zip.entry import Entry, check_zip_key
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+
+__all__ = ["ZipStore"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Bytes of objects that `put_many` gathers for one write.
+GATHERED = 1 << 23
+
+
+class ZipStore(ObjectStore):
+    """
+    Objects in one zip archive, which other programs can read after `flush` and once the store is closed.
+
+    A put or delete appends to the file; what was overwritten or deleted takes room until `compact`. After a crash the
+    next opening restores all that was acknowledged. One store, in one process, has the archive open at a time.
+
+    Args:
+        path: the archive; made when it is missing. It may be one that another program made.
+        compression: ``"deflate"``, or ``"stored"`` for data as they are: ranges of such objects are read directly.
+        level: of deflate, 0 to 9, slower and smaller.
+        durability: ``"fsync"``: a put or delete that has returned outlasts a loss of power; ``"atomic"``: it outlasts
+            the end of the process, and a loss of power leaves a beginning of what was done since `flush`.
+    """
+
+    _steppable = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        compression: Literal["deflate", "stored"] = "deflate",
+        level: int = 6,
+        durability: Durability = "fsync",
+    ) -> None:
+        if compression not in ("deflate", "stored"):
+            raise ValueError(f"compression is 'deflate' or 'stored', not {compression!r}")
+        if level not in range(10):
+            raise ValueError(f"level is 0 to 9, not {level!r}")
+        if durability not in ("atomic", "fsync"):
+            raise ValueError(f"durability is 'atomic' or 'fsync', not {durability!r}")
+        self.path: str = os.fspath(path)
+        self.durability: Durability = durability
+        self._level = level if compression == "deflate" else None
+        self._archive: Archive | None = None
+        self._process = 0
+
+    # -- life cycle ----------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        self._archive = await self._do(None, Archive, self.path, sync=self.durability == "fsync")
+        self._process = os.getpid()
+
+    async def _close(self) -> None:
+        archive, self._archive = self._archive, None
+        if archive is not None and self._process == os.getpid():  # else it is the parent's to close
+            await self._do(None, archive.close)
+
+    async def flush(self) -> None:
+        """Write the archive's directory, if anything has changed: other programs see all objects then."""
+        await self._do(None, self._opened().flush)
+
+    async def compact(self) -> None:
+        """
+        Give back the room of what was overwritten and deleted, in one step: the archive is written anew beside itself.
+
+        It takes the time to copy what is there, and as much room meanwhile. Writes wait; readers go on.
+
+        Raises:
+            CorruptObjectError: an entry is not where the archive's directory says; the archive stays as it is.
+            StoreFullError: there is no room for both.
+        """
+        await self._do(None, self._opened().compact)
+
+    def _opened(self) -> Archive:
+        """
+        Return the open archive.
+
+        Raises:
+            StoreClosedError: it is not open, or not in this process.
+        """
+        if self._archive is None:
+            raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
+        if self._process != os.getpid():
+            raise StoreClosedError(
+                "the store was opened before a fork, and is the parent's: an archive is open once", store=self
+            )
+        return self._archive
+
+    async def _do(self, key: str | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do work that blocks, on the object *key* where it is about one."""
+        try:
+            return await offload(work, *args, **kwargs)
+        except (OSError, StorageError) as error:
+            ours = self._ours(error, key)
+            raise ours from ours.__cause__
+
+    def _ours(self, error: OSError | StorageError, key: str | None) -> StorageError:
+        """Return an error as one of our tree that says what it is about: the one place where this is done."""
+        if not isinstance(error, StorageError):
+            ours = from_os_error(error, key, self)
+            ours.__cause__ = error
+            return ours
+        error.store = error.store or repr(self)
+        return error if key is None or error.key is not None else error.about(key)
+
+    # -- one object ----------------------------------------------------------------------------------------------
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        found = self._find(key)
+        size = found.entry.size
+        start, stop = (0, size) if byte_range is None else byte_range.within(size, key)
+        return await self._do(key, _read, found, start, stop)
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        archive = self._opened()
+        check_zip_key(key, self)
+        check_conditions(if_absent, if_match)
+        target = Target(key, check_attributes(attributes), if_absent, if_match)
+        if not is_stream(data):
+            return await self._do(key, _put, archive, target, as_bytes(data), self._level)
+        with closing(Spool(archive.directory, self._level)) as spool:
+            async with aclosing(chunks(data)) as pieces:
+                async for piece in pieces:
+                    await self._do(key, spool.write, piece)
+            return await self._do(key, lambda: archive.commit_one(spool.change(target)))
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        archive = self._opened()
+        target = Target(check_zip_key(key, self), if_match=if_match)
+        await self._do(key, archive.commit_one, Change(target))
+
+    async def exists(self, key: str) -> bool:
+        return check_zip_key(key, self) in self._opened().objects
+
+    async def head(self, key: str) -> ObjectInfo:
+        return self._describe(key, self._find(key).entry)
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        found = self._find(key)
+        info = self._describe(key, found.entry)
+        content = await self._do(key, Content, found.file, found.entry)
+        yield _ZipReader(self, info, content, byte_range)
+
+    async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        return await self._copy(source, target, if_absent, move=False)
+
+    async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
+        if source == target and not if_absent:
+            return (await self.head(source)).etag
+        return await self._copy(source, target, if_absent, move=True)
+
+    async def _copy(self, source: str, target: str, if_absent: bool, *, move: bool) -> str:
+        archive = self._opened()
+        check_zip_key(source, self)
+        check_zip_key(target, self)
+        return await self._do(source, archive.copy, source, target, if_absent=if_absent, move=move)
+
+    def _find(self, key: str) -> Found:
+        found = self._opened().objects.get(check_zip_key(key, self))
+        if found is None:
+            raise KeyNotFoundError(key, store=self)
+        return found
+
+    def _describe(self, key: str, entry: Entry) -> ObjectInfo:
+        try:
+            return ObjectInfo(key, entry.size, entry.etag, entry.modified, entry.attributes)
+        except CorruptObjectError as error:
+            raise self._ours(error, key) from error.__cause__
+
+    # -- many objects --------------------------------------------------------------------------------------------
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        archive = self._opened()
+        await self._do(None, archive.listing.all)  # sorting a million keys takes a second
+        for key in archive.listing.select(prefix, start_after):
+            yield key
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        archive = self._opened()
+        async for key in self.keys(prefix, start_after=start_after):
+            found = archive.objects.get(key)
+            if found is not None:
+                yield self._describe(key, found.entry)
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+        results: dict[str, bytes | StorageError] = {}
+        async for page in pages(stream(keys)):
+            results.update(await self._do(None, self._get_page, self._opened(), page))
+        return results
+
+    def _get_page(self, archive: Archive, keys: list[str]) -> dict[str, bytes | StorageError]:
+        results: dict[str, bytes | StorageError] = {}
+        for key in keys:
+            try:
+                found = archive.find(check_zip_key(key, self))
+                results[key] = _read(found, 0, found.entry.size)
+            except (OSError, StorageError) as error:
+                results[key] = self._ours(error, key)
+        return results
+
+    async def put_many(
+        self,
+        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        results: dict[str, str | StorageError] = {}
+        page: list[tuple[str, bytes]] = []
+        weight = 0
+        async for key, data in stream(items_of(items)):
+            streamed = is_stream(data)
+            if not streamed:
+                page.append((key, as_bytes(data)))
+                weight += len(page[-1][1])
+            if streamed or weight >= GATHERED or len(page) >= PAGE:
+                results.update(await self._do(None, self._put_page, self._opened(), page))
+                page, weight = [], 0
+            if streamed:
+                results[key] = await outcome(self.put(key, data))
+        results.update(await self._do(None, self._put_page, self._opened(), page))
+        return checked(results, self, raise_errors)
+
+    def _put_page(self, archive: Archive, items: list[tuple[str, bytes]]) -> dict[str, str | StorageError]:
+        return self._commit(archive, [(key, partial(packed, data=data, level=self._level)) for key, data in items])
+
+    def _commit(
+        self, archive: Archive, items: Iterable[tuple[str, Callable[[Target], Change]]]
+    ) -> dict[str, str | StorageError]:
+        """Make a change of each item that has a key, commit them together, and return what came of each item."""
+        results: dict[str, str | StorageError] = {}
+        changes = []
+        for key, change in items:
+            try:
+                changes.append(change(Target(check_zip_key(key, self))))
+            except InvalidKeyError as error:
+                results[key] = error
+        archive.commit(changes)
+        return results | {change.target.key: self._outcome(change) for change in changes}
+
+    def _outcome(self, change: Change) -> str | StorageError:
+        return change.result() if change.error is None else self._ours(change.error, change.target.key)
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        results: dict[str, None | StorageError] = {}
+        async for page in pages(stream(keys)):
+            done = await self._do(None, self._commit, self._opened(), [(key, Change) for key in page])
+            results.update((key, error if isinstance(error, StorageError) else None) for key, error in done.items())
+        return checked(results, self, raise_errors)
+
+    async def clear(self, prefix: str = "") -> None:
+        archive = self._opened()
+        changes = await self._do(None, archive.clear, prefix)
+        checked({change.target.key: self._outcome(change) for change in changes}, self, raise_errors=True)
+
+    # -- about itself --------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capable(Capabilities.all_but("multi_process"))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+
+def _put(archive: Archive, target: Target, data: bytes, level: int | None) -> str:
+    return archive.commit_one(packed(target, data, level))
+
+
+def _read(found: Found, start: int, stop: int) -> bytes:
+    return Content(found.file, found.entry).read(start, stop - start)
+
+
+class _ZipReader(SeekableReader):
+    """A reader over one entry; nothing overwrites its data, and its file stays open for it."""
+
+    def __init__(self, store: ZipStore, info: ObjectInfo, content: Content, byte_range: ByteRange | None) -> None:
+        super().__init__(info, byte_range)
+        self._store, self._content = store, content
+
+    async def _read_at(self, offset: int, size: int) -> bytes:
+        return await self._store._do(self.info.key, self._content.read, offset, size)

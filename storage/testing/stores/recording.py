@@ -1,0 +1,285 @@
+"""`RecordingStore`: a store that writes down what is done to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from time import monotonic_ns
+from typing import Any
+
+from storage import defaults
+from storage._concurrency.tasks import stream
+from storage._core.data import whole
+from storage.base import ObjectStore
+from storage.decorators.bases.store_decorator import StoreDecorator
+from storage.decorators.bases.streams import Pull, WatchedStream, is_one_shot
+from storage.errors import (
+    ANSWERS,
+    InvalidKeyError,
+    KeyConflictError,
+    KeyExistsError,
+    KeyNotFoundError,
+    StorageError,
+    UnsupportedOperationError,
+)
+from storage.reader import ObjectReader, ReaderDecorator
+from storage.testing.history import History, RecordedCall, RecordedListing, word_of
+from storage.types import Attributes, ByteRange, Data, ObjectInfo
+
+__all__ = ["RecordingStore"]
+
+#: What a call raises that surely did nothing; of answers `_outcome_of` tells more.
+_REFUSALS = InvalidKeyError, KeyConflictError, UnsupportedOperationError, TypeError
+
+
+class RecordingStore(StoreDecorator):
+    """
+    Passes calls on, and records for each object when its call began and ended, and what it gave.
+
+    Put it on top of what is to be tested, and use the store from as many tasks and threads as you like; then
+    ``history.check()``. Each process has a `RecordingStore` of its own, and the histories are put together. Copies and
+    renames are recorded as the reads, puts and deletes that they are made of.
+
+    Args:
+        base: the store below, which is empty.
+        history: where to write; without it a new one.
+        late_writes: whether a write that failed or was cancelled may still take effect later, as one that is on its
+            way through a network.
+
+    Attributes:
+        history: what was recorded.
+    """
+
+    _steppable = True
+
+    def __init__(self, base: ObjectStore, history: History | None = None, *, late_writes: bool = False) -> None:
+        super().__init__(base)
+        self.history: History = History() if history is None else history
+        self.late_writes: bool = late_writes
+
+    async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
+        begun = monotonic_ns()
+        try:
+            data = await self.base.get(key, byte_range=byte_range)
+        except KeyNotFoundError:
+            self._read(key, begun, "missing")
+            raise
+        self._read(key, begun, word=word_of(data) if byte_range is None else None)
+        return data
+
+    async def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        attributes: Attributes | None = None,
+    ) -> str:
+        content = await _Content.of(data)
+        begun = monotonic_ns()
+        etag: str | StorageError
+        try:
+            etag = await self.base.put(key, content.data, if_absent=if_absent, if_match=if_match, attributes=attributes)
+        except BaseException as error:
+            self._wrote("put", key, begun, error, content, if_absent=if_absent, if_match=if_match)
+            raise
+        self._wrote("put", key, begun, etag, content, if_absent=if_absent, if_match=if_match)
+        return etag
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        begun = monotonic_ns()
+        try:
+            await self.base.delete(key, if_match=if_match)
+        except BaseException as error:
+            self._wrote("delete", key, begun, error, if_match=if_match)
+            raise
+        self._wrote("delete", key, begun, None, if_match=if_match)
+
+    async def exists(self, key: str) -> bool:
+        begun = monotonic_ns()
+        there = await self.base.exists(key)
+        self._read(key, begun, "there" if there else "missing")
+        return there
+
+    async def head(self, key: str) -> ObjectInfo:
+        begun = monotonic_ns()
+        try:
+            info = await self.base.head(key)
+        except KeyNotFoundError:
+            self._read(key, begun, "missing")
+            raise
+        self._read(key, begun, etag=info.etag)
+        return info
+
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        begun = monotonic_ns()
+        opened = self.base.open(key, byte_range=byte_range)
+        try:
+            reader = await opened.__aenter__()
+        except KeyNotFoundError:
+            self._read(key, begun, "missing")
+            raise
+        ended = monotonic_ns()
+        recorded = _RecordedReader(reader)
+        try:
+            yield recorded
+        except BaseException as error:
+            if not await opened.__aexit__(type(error), error, error.__traceback__):
+                raise
+        else:
+            await opened.__aexit__(None, None, None)
+        self._read(key, begun, word=recorded.word, etag=reader.info.etag, ended=ended)
+
+    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+        begun = monotonic_ns()
+        results = await self.base.get_many(keys)
+        for key, result in results.items():
+            if isinstance(result, bytes):
+                self._read(key, begun, word=word_of(result))
+            elif isinstance(result, KeyNotFoundError):
+                self._read(key, begun, "missing")
+        return results
+
+    async def put_many(
+        self,
+        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        *,
+        raise_errors: bool = True,
+    ) -> dict[str, str | StorageError]:
+        contents = {key: await _Content.of(data) async for key, data in stream(defaults.items_of(items))}
+        begun = monotonic_ns()
+        try:
+            results = await self.base.put_many(
+                {key: content.data for key, content in contents.items()}, raise_errors=False
+            )
+        except BaseException as error:
+            for key, content in contents.items():
+                self._wrote("put", key, begun, error, content)
+            raise
+        for key, result in results.items():
+            self._wrote("put", key, begun, result, contents[key])
+        return defaults.checked(results, self, raise_errors)
+
+    async def delete_many(
+        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
+    ) -> dict[str, None | StorageError]:
+        wanted = [key async for key in stream(keys)]
+        begun = monotonic_ns()
+        try:
+            results = await self.base.delete_many(wanted, raise_errors=False)
+        except BaseException as error:
+            for key in wanted:
+                self._wrote("delete", key, begun, error)
+            raise
+        for key, result in results.items():
+            self._wrote("delete", key, begun, result)
+        return defaults.checked(results, self, raise_errors)
+
+    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        begun, found = monotonic_ns(), list[str]()
+        async for key in self.base.keys(prefix, start_after=start_after):
+            found.append(key)
+            yield key
+        self.history.listings.append(RecordedListing(prefix, start_after, begun, monotonic_ns(), tuple(found)))
+
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        begun, found = monotonic_ns(), list[str]()
+        async for info in self.base.scan(prefix, start_after=start_after):
+            found.append(info.key)
+            yield info
+        self.history.listings.append(RecordedListing(prefix, start_after, begun, monotonic_ns(), tuple(found)))
+
+    # -- how -----------------------------------------------------------------------------------------------------
+
+    def _read(self, key: str, begun: int, outcome: str = "done", *, ended: int | None = None, **told: Any) -> None:
+        self.history.events.append(RecordedCall("read", key, begun, ended or monotonic_ns(), outcome, **told))
+
+    def _wrote(
+        self,
+        action: str,
+        key: str,
+        begun: int,
+        result: object,
+        content: _Content | None = None,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> None:
+        """Record a write: what it returned or raised tells whether it was done, was refused, or nobody knows."""
+        ended = monotonic_ns()
+        if isinstance(result, KeyExistsError):
+            event = RecordedCall("read", key, begun, ended, "there")
+        elif isinstance(result, ANSWERS):
+            event = RecordedCall("read", key, begun, ended, "other", if_match=if_match)
+        elif isinstance(result, _REFUSALS):
+            return
+        else:
+            unknown = isinstance(result, BaseException)
+            event = RecordedCall(
+                action,
+                key,
+                begun,
+                None if unknown and self.late_writes else ended,
+                "unknown" if unknown else "done",
+                None if content is None else content.word,
+                result if isinstance(result, str) else None,
+                if_absent,
+                if_match,
+            )
+        self.history.events.append(event)
+
+
+class _Content:
+    """
+    What is put, and its word: known from the start, or for a stream when that has passed.
+
+    Attributes:
+        data: what is to be put in its place.
+        word: stands for the bytes; None until they are known.
+    """
+
+    def __init__(self, data: Data, word: str | None) -> None:
+        self.data = data
+        self.word = word
+
+    @classmethod
+    async def of(cls, data: Data) -> _Content:
+        """Return the content, without reading a stream that can be read only once."""
+        if not is_one_shot(data):
+            content = await whole(data)
+            return cls(content, word_of(content))
+        self = cls(b"", None)
+        passed = bytearray()
+
+        async def note(pull: Pull) -> bytes | None:
+            piece = await pull()
+            passed.extend(piece or b"")
+            self.word = None if piece is not None else word_of(bytes(passed))
+            return piece
+
+        self.data = WatchedStream(data, note)
+        return self
+
+
+class _RecordedReader(ReaderDecorator):
+    """A reader that knows the word for its object when all of it has been read, from its start."""
+
+    def __init__(self, reader: ObjectReader) -> None:
+        super().__init__(reader)
+        self._passed = bytearray()
+
+    async def read(self, size: int = -1, /) -> bytes:
+        piece = await self.reader.read(size)
+        self._passed += piece
+        return piece
+
+    async def seek(self, offset: int, /) -> None:
+        self._passed = bytearray(self.info.size + 1)  # and so it is never whole
+        await self.reader.seek(offset)
+
+    @property
+    def word(self) -> str | None:
+        """The word, if it is known."""
+        return word_of(bytes(self._passed)) if len(self._passed) == self.info.size else None

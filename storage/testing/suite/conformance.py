@@ -1,0 +1,33 @@
+"""`StoreConformance`: the suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage.testing.suite.attributes import Attributed
+from storage.testing.suite.bulk import Bulk
+from storage.testing.suite.cancellation import Cancellation
+from storage.testing.suite.conditions import Conditions
+from storage.testing.suite.copy_rename_clear import Moving
+from storage.testing.suite.key_rules import Naming
+from storage.testing.suite.listing import Listing
+from storage.testing.suite.reading import Reading
+from storage.testing.suite.several_processes import Sharing
+from storage.testing.suite.streams import Streams
+from storage.testing.suite.write_only import Sinks
+from storage.testing.suite.writing import Writing
+
+__all__ = ["StoreConformance"]
+
+
+@pytest.mark.asyncio
+class StoreConformance(
+    Reading, Writing, Streams, Conditions, Attributed, Listing, Moving, Bulk, Naming, Sharing, Cancellation, Sinks
+):
+    """
+    What every store does, as tests: derive a class and give it a fixture `store` that yields an open, empty one.
+
+    Tests select themselves by ``store.capabilities``: what the store cannot do is skipped, and instead it is tested
+    that the store says so. The hooks `raw`, `fill` and `another` of `Harness` make the suite sharper. It needs
+    pytest-asyncio, in auto or strict mode (there the fixture is a ``pytest_asyncio.fixture``).
+    """

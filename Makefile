@@ -21,13 +21,13 @@ demo: $(VENV)/.demo  ## copy the standard library through a stack of stores and 
 	$(BIN)/python -m benchmarks.demo $(TREE)
 
 servers: $(SERVERS)/.pip  ## install the servers that tests run on; as root on Debian also nginx, Redis, Ceph (1 GiB)
-	@tests/install-servers $(SERVERS)
+	@tests/install/servers $(SERVERS)
 
 test: $(VENV)/.dev $(SERVERS)/.pip  ## run the tests
 	$(BIN)/pytest -n $(WORKERS)
 
 docs: $(VENV)/.dev  ## run the examples of the README and of docs/
-	$(BIN)/pytest tests/test_docs.py
+	$(BIN)/pytest tests/project/test_docs.py
 
 format: $(VENV)/.dev  ## format the code and mend what lint can mend
 	$(BIN)/ruff check --fix

@@ -7,10 +7,10 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
-from certificates import Certificate, make_certificate
 from hypothesis import settings
-from peers import MISSING, NAMES, TOOK_PART
-from servers import Servers
+from servers.registry import MISSING, NAMES, TOOK_PART
+from servers.s3 import Servers
+from servers.tls import Certificate, make_certificate
 
 #: An example may take its time: a machine that is busy is no fault of the code.
 settings.register_profile("patient", deadline=None)

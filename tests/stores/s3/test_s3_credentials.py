@@ -1,0 +1,166 @@
+"""`BucketStore` with credentials that expire: they are those of a role at Ceph, or of a command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from aiobotocore.session import get_session
+from servers.buckets import bucket_store
+from servers.registry import free_port
+from servers.s3 import Server, Servers
+
+from storage import BucketStore, ConfigError, PermissionDeniedError, StoreUnavailableError
+from storage.testing import FaultProxy, ProxiedRequest
+
+MIB = 1 << 20
+
+#: Seconds for which a role is taken at least; botocore takes it anew when it has no more than that left.
+SHORTEST = 900
+
+ROLE = "worker"
+
+
+@pytest.fixture
+def server(servers: Servers) -> Server:
+    return servers.get("ceph")
+
+
+@pytest.fixture
+def own_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Let the chain of credentials begin and end with one file, which is returned."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    return tmp_path / "config"
+
+
+def chained(server: Server, **options: object) -> BucketStore:
+    """Return a store that is given no credentials."""
+    return bucket_store(
+        server, s3_access_key=None, s3_secret_key=None, prefix=f"chained-{uuid.uuid4().hex}/", **options
+    )
+
+
+async def make_role(server: Server) -> str:
+    """Let the server's user take a role that may do all with objects, and return the role's name in full."""
+    everybody = {"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": ["sts:AssumeRole"]}
+    everything = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    async with get_session().create_client(
+        "iam",
+        endpoint_url=server.url,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        region_name="us-east-1",
+    ) as client:
+        made = await client.create_role(
+            RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
+        )
+        await client.put_role_policy(
+            RoleName=ROLE,
+            PolicyName="all",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everything]}),
+        )
+    arn: str = made["Role"]["Arn"]
+    return arn
+
+
+async def test_role_is_taken_again_before_it_ends(
+    server: Server, own_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ceph gives the credentials, and takes every request: each is signed with those that are good now."""
+    own_files.write_text(
+        f"""
+[profile main]
+aws_access_key_id = {server.access_key}
+aws_secret_access_key = {server.secret_key}
+[default]
+role_arn = {await make_role(server)}
+source_profile = main
+duration_seconds = {SHORTEST}
+"""
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+    seen: list[tuple[str, str]] = []
+
+    def decide(request: ProxiedRequest) -> None:
+        key = request.headers["authorization"].partition("Credential=")[2].partition("/")[0]
+        seen.append((key, request.headers["x-amz-security-token"]))
+
+    async with FaultProxy(server.url, decide) as proxy, chained(server, endpoint_url=proxy.url) as store:
+        await store.put("k", b"value")
+        await store.put("big", [b"x" * MIB] * 20)
+        assert ["big", "k"] == [key async for key in store.keys()]
+        assert [b"value"] * 20 == await asyncio.gather(*(store.get("k") for _ in range(20)))
+        assert {"k": None, "big": None} == await store.delete_many(["k", "big"])
+
+    keys, tokens = ({each[part] for each in seen} for part in (0, 1))
+    assert len(keys) > 3
+    assert len(keys) == len(tokens) == len(set(seen))
+    assert server.access_key not in keys
+
+
+async def test_command_that_gives_credentials(server: Server, own_files: Path) -> None:
+    """What it says is used from when the last is about to expire; where it fails, so do calls, until it works again."""
+    says = own_files.with_name("says.json")
+    own_files.write_text(f"[default]\ncredential_process = cat {says}\n")
+
+    def say(secret_key: str) -> None:
+        soon = datetime.now(UTC) + timedelta(minutes=1)  # botocore asks again when it is less than ten
+        keys = {"AccessKeyId": server.access_key, "SecretAccessKey": secret_key, "Expiration": soon.isoformat()}
+        says.write_text(json.dumps({"Version": 1, **keys}))
+
+    async def results(store: BucketStore) -> list[object]:
+        calls = (store.get("k"), store.put("k", b"value"), anext(store.keys()), store.presigned_get("k"))
+        return [*await asyncio.gather(*calls, return_exceptions=True)]
+
+    async with chained(server) as store:
+        assert [PermissionDeniedError] * 4 == [type(result) for result in await results(store)]
+
+        say(server.secret_key)
+        await store.put("k", b"value")
+
+        say("wrong")
+        *made, signed = await results(store)
+        assert [PermissionDeniedError] * 3 == [type(result) for result in made]
+        assert isinstance(signed, str)
+
+        says.unlink()
+        assert [PermissionDeniedError] * 4 == [type(result) for result in await results(store)]
+
+        say(server.secret_key)
+        assert b"value" == await store.get("k")
+        assert ["k"] == [key async for key in store.keys()]
+
+
+async def test_who_gives_credentials_does_not_answer(
+    server: Server, own_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That may be otherwise in a moment, so it is tried again; that there is no such profile may not."""
+    own_files.write_text(
+        f"""
+[profile main]
+aws_access_key_id = {server.access_key}
+aws_secret_access_key = {server.secret_key}
+[default]
+role_arn = arn:aws:iam:::role/worker
+source_profile = main
+"""
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    async with chained(server, retry_timeout=0.5) as store:
+        for call in (store.get("k"), anext(store.keys())):
+            with pytest.raises(StoreUnavailableError, match="who gives credentials"):
+                await call
+
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    async with chained(server) as store:
+        with pytest.raises(ConfigError, match="nobody"):
+            await store.get("k")

@@ -1,0 +1,207 @@
+"""SqliteStore and processes: several at once, forks, other users, and the end of the interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from processes.forking import context
+
+from storage import KeyExistsError, SqliteStore
+from storage.functions.update import update
+
+
+async def _create(path: str, name: str) -> list[str]:
+    won = []
+    async with SqliteStore(path) as store:
+
+        async def create(key: str) -> None:
+            with suppress(KeyExistsError):
+                await store.put(key, name.encode(), if_absent=True)
+                won.append(key)
+
+        await asyncio.gather(*(create(f"k{number}") for number in range(50)))
+    return won
+
+
+async def _count(path: str) -> None:
+    async with SqliteStore(path) as store:
+
+        async def increment() -> None:
+            for _ in range(5):
+                await update(store, "count", lambda old: b"%d" % (int(old or b"0") + 1))
+
+        await asyncio.gather(*(increment() for _ in range(3)))
+
+
+def create(path: str, name: str) -> list[str]:
+    """Try to create fifty objects and return the keys that were won."""
+    return asyncio.run(_create(path, name))
+
+
+def count(path: str) -> None:
+    """Add 15 to a number, in three tasks."""
+    asyncio.run(_count(path))
+
+
+@pytest.fixture
+def pool() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(3, mp_context=context()) as pool:
+        yield pool
+
+
+async def test_conditions_hold_among_processes(tmp_path: Path, pool: ProcessPoolExecutor) -> None:
+    """Of three processes that make the file and create the same keys one wins each; none of their steps is lost."""
+    path = str(tmp_path / "objects.db")
+    loop = asyncio.get_running_loop()
+
+    won = await asyncio.gather(*(loop.run_in_executor(pool, create, path, name) for name in "abc"))
+    await asyncio.gather(*(loop.run_in_executor(pool, count, path) for _ in "abc"))
+
+    async with SqliteStore(path) as store:
+        keys = [f"k{number}" for number in range(50)]
+        assert sorted(keys) == sorted(key for keys in won for key in keys)
+        holders = {key: name.encode() for name, keys in zip("abc", won, strict=True) for key in keys}
+        assert holders == await store.get_many(keys)
+        assert b"45" == await store.get("count")
+
+
+def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end with all warnings shown: whatever is left open is told on stderr."""
+    program = "import asyncio, os, sys\nfrom storage import SqliteStore\n" + textwrap.dedent(code)
+    command = [sys.executable, "-W", "default", "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_store_left_open_does_not_keep_the_interpreter(tmp_path: Path) -> None:
+    """A program whose loop ended with the store open ends, and says nothing."""
+    ended = run(
+        """
+        async def main():
+            await store.__aenter__()
+            await store.put("k", b"v")
+            await store.put("large", [b"x" * 2_000_000])
+            await store.delete("large")
+            print(await store.get("k"))
+
+        store = SqliteStore(sys.argv[1])
+        asyncio.run(main())
+        """,
+        tmp_path / "objects.db",
+    )
+
+    assert (0, "b'v'\n", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_sync_store_left_open_does_not_keep_the_interpreter(tmp_path: Path) -> None:
+    """The same for a script, whose store lives on a loop in the background."""
+    ended = run(
+        """
+        import storage.sync
+
+        store = storage.sync.SqliteStore(sys.argv[1]).__enter__()
+        store.put("k", b"v")
+        print(store.get("k"))
+        """,
+        tmp_path / "objects.db",
+    )
+
+    assert (0, "b'v'\n", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_forked_child_is_told_to_open_its_own(tmp_path: Path) -> None:
+    """A child cannot use its parent's connections, but can open a store on the same file; the parent goes on."""
+    ended = run(
+        """
+        import warnings
+        from storage import StoreClosedError
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of a fork with threads: just what is tried
+
+        async def in_child(store):
+            try:
+                await store.get("k")
+            except StoreClosedError as error:
+                print("before a fork" in str(error))
+            await store.aclose()
+            async with SqliteStore(sys.argv[1]) as own:
+                await own.put("child", b"c")
+
+        async def main():
+            async with SqliteStore(sys.argv[1]) as store:
+                await store.put("k", b"v")
+                child = os.fork()
+                if child == 0:
+                    try:
+                        asyncio.run(in_child(store))
+                    finally:
+                        sys.stdout.flush()
+                        os._exit(0)
+                await asyncio.to_thread(os.waitpid, child, 0)
+                await store.put("k", b"w")
+                print(await store.get_many(["k", "child"]))
+
+        asyncio.run(main())
+        """,
+        tmp_path / "objects.db",
+    )
+
+    assert (0, "True\n{'k': b'w', 'child': b'c'}\n", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_user_who_may_not_write_is_told_so() -> None:
+    """Writing to another user's database is a permission error; so is making one where this user may not."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        ended = run(
+            """
+            from storage import PermissionDeniedError
+
+            async def attempt(path):
+                try:
+                    async with SqliteStore(path) as store:
+                        await store.put("k", b"v")
+                except PermissionDeniedError as error:
+                    print(type(error.__cause__).__name__)
+
+            async def main(path):
+                async with SqliteStore(path) as store:
+                    await store.put("k", b"v")
+                os.chmod(path, 0o444)
+                os.chmod(os.path.dirname(path), 0o555)
+                if os.geteuid() == 0:
+                    os.setuid(65534)  # root may everything
+                await attempt(path)
+                await attempt(path + "2")
+
+            asyncio.run(main(sys.argv[1]))
+            """,
+            Path(directory, "objects.db"),
+        )
+        os.chmod(directory, 0o755)
+
+    assert (0, "OperationalError\nOperationalError\n", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_missing_aiosqlite_says_what_to_install() -> None:
+    """Importing and making the store need no back end; opening it says which one."""
+    ended = run(
+        """
+        sys.modules["aiosqlite"] = None
+        try:
+            asyncio.run(SqliteStore(":memory:").__aenter__())
+        except ImportError as error:
+            print(error)
+        """
+    )
+
+    assert (0, "SqliteStore needs aiosqlite: pip install 'stackstore[sqlite]'\n") == (ended.returncode, ended.stdout)

@@ -37,7 +37,7 @@ from storage import (
     ZipStore,
     copy_store,
 )
-from storage._concurrency.tasks import each
+from storage._concurrency.tasks import for_each
 
 #: Not part of the standard library proper: what was compiled from it, and what was installed beside it.
 LEFT_OUT = {"__pycache__", "site-packages", "dist-packages"}
@@ -136,7 +136,7 @@ async def checksums(store: ObjectStore, stage: Stage) -> dict[str, str]:
         found[key] = hashlib.sha256(data).hexdigest()
         stage.read(len(data))
 
-    await each(store.keys(), read)
+    await for_each(store.keys(), read)
     return found
 
 

@@ -10,19 +10,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, cast
 
-from storage import defaults
+from storage._concurrency.tasks import for_each
+from storage._core.bulk import pages, pairs_of, raise_failures, result_of, results_of
+from storage._core.data import etag_of
 from storage._core.lifecycle import Lifecycle, enter_all
 from storage._core.registry import define
-from storage._core.subclassing import settle
-from storage.errors import StorageError
-from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
+from storage._core.subclassing import complete_class
+from storage.errors import KeyNotFoundError, PreconditionFailedError, StorageError, StoreUnavailableError
+from storage.reader import BytesReader, ObjectReader
+from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out, replace_info
 
-__all__ = ["ObjectStore"]
+__all__ = ["ATTEMPTS", "ObjectStore"]
+
+#: How often an object that keeps changing is read again before an operation gives up; with 10, eight tasks that did
+#: nothing but replace one object kept another from reading it once in some hundred runs.
+ATTEMPTS = 100
 
 
 class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
@@ -40,8 +46,8 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     _steppable: ClassVar[bool] = False
 
     #: Capabilities that a class's overrides and their signatures take away, and the native `head` behind an overridden
-    #: `get`; both found by `storage._core.subclassing.settle`.
-    _losses: ClassVar[frozenset[str]] = frozenset()
+    #: `get`; both found by `storage._core.subclassing.complete_class`.
+    _lost_capabilities: ClassVar[frozenset[str]] = frozenset()
     _described_by: ClassVar[Callable[[Any, str], Awaitable[ObjectInfo]] | None] = None
 
     #: The stores of `_parts`, while they are entered.
@@ -63,7 +69,7 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
             options: for other base classes.
         """
         super().__init_subclass__(**options)
-        settle(cls, ObjectStore)
+        complete_class(cls, ObjectStore)
         define(cls, name)
 
     # -- the five ------------------------------------------------------------------------------------------------
@@ -120,7 +126,7 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
 
     @abstractmethod
     async def exists(self, key: str) -> bool:
-        """Say whether there is an object of this key."""
+        """Return whether there is an object of this key."""
 
     @abstractmethod
     def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
@@ -152,11 +158,11 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
             KeyNotFoundError: there is no such object.
             RangeNotSatisfiableError: the range starts behind the object's end.
         """
-        return defaults.open_whole(self, key, byte_range)
+        return self._open_whole(key, byte_range)
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
         """Return for every key its bytes, or the `StorageError` that `get` would have raised."""
-        return await defaults.get_many(self, keys)
+        return await results_of(keys, self.get)
 
     async def put_many(
         self,
@@ -171,7 +177,26 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
             BulkError: some failed; its ``results`` hold for every key its etag or its `StorageError`. With
                 ``raise_errors=False`` these results are returned instead.
         """
-        return await defaults.put_many(self, items, raise_errors=raise_errors)
+        import anyio
+
+        results: dict[str, str | StorageError] = {}
+        last: dict[str, anyio.Event] = {}
+
+        async def put(item: tuple[str, In]) -> None:
+            key, data = item
+            before = last.get(key)
+            last[key] = done = anyio.Event()
+            try:
+                if before is not None:  # the same key again: the last one wins, so they go in turn
+                    await before.wait()
+                results[key] = await result_of(self.put(key, data))
+            finally:
+                if last.get(key) is done:
+                    del last[key]
+                done.set()
+
+        await for_each(pairs_of(items), put)
+        return raise_failures(results, self, raise_errors)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
@@ -183,15 +208,23 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
             BulkError: some failed; its ``results`` hold for every key None or its `StorageError`. With
                 ``raise_errors=False`` these results are returned instead.
         """
-        return await defaults.delete_many(self, keys, raise_errors=raise_errors)
+        return raise_failures(await results_of(keys, self.delete), self, raise_errors)
 
-    def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+    async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         """
         Yield the names one level below *prefix*, in order: keys, and common prefixes, which end in *delimiter*.
 
         All are whole: ``children("a/")`` yields ``"a/b"`` and ``"a/c/"``.
         """
-        return defaults.children(self, prefix, delimiter)
+        if not delimiter:
+            raise ValueError("a delimiter is not empty")
+        last = None
+        async for key in self.keys(prefix):
+            name, found, _ = key[len(prefix) :].partition(delimiter)
+            child = prefix + name + found
+            if child != last:
+                yield child
+                last = child
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         """
@@ -201,7 +234,9 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
             KeyNotFoundError: there is no object *source*.
             KeyExistsError: *if_absent*, and there is an object *target*.
         """
-        return await defaults.copy(self, source, target, if_absent=if_absent)
+        async with self.open(source) as reader:
+            data = cast(In, reader)  # a store of other values than bytes has a reader of these
+            return await self.put(target, data, if_absent=if_absent, attributes=reader.info.attributes)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         """
@@ -213,7 +248,23 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
             KeyNotFoundError: there is no object *source*.
             KeyExistsError: *if_absent*, and there is an object *target*.
         """
-        return await defaults.rename(self, source, target, if_absent=if_absent)
+        if source == target and not if_absent:
+            return (await self.head(source)).etag
+        conditional = self.capabilities.conditional_delete
+        for _ in range(ATTEMPTS):
+            copied = (await self.head(source)).etag if conditional else None
+            etag = await self.copy(source, target, if_absent=if_absent)
+            try:
+                await self.delete(source, if_match=copied)  # a version put meanwhile is moved as well, and not lost
+            except PreconditionFailedError:
+                if not await self.exists(source):
+                    return etag
+                if_absent = False  # the target is the copy that we have just made
+            else:
+                return etag
+        raise StoreUnavailableError(
+            f"the object changed during each of {ATTEMPTS} attempts to rename it; try again", key=source, store=self
+        )
 
     async def clear(self, prefix: str = "") -> None:
         """
@@ -222,11 +273,46 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         Raises:
             BulkError: some could not be deleted; all were tried.
         """
-        await defaults.clear(self, prefix)
+        failed: dict[str, None | StorageError] = {}
+        async for page in pages(self.keys(prefix)):
+            results = await self.delete_many(page, raise_errors=False)
+            failed.update((key, result) for key, result in results.items() if result is not None)
+        raise_failures(failed, self, raise_errors=True)
 
-    def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """Yield like `keys`, but the object's description instead of its key; an object gone meanwhile is left out."""
-        return defaults.scan(self, prefix, start_after)
+        async for key in self.keys(prefix, start_after=start_after):
+            try:
+                info = await self.head(key)
+            except KeyNotFoundError:
+                continue
+            yield info
+
+    @asynccontextmanager
+    async def _open_whole(self, key: str, byte_range: ByteRange | None) -> AsyncIterator[ObjectReader]:
+        """Open an object by reading all of it."""
+        data, info = await self._read_whole(key)
+        yield BytesReader(info, data, byte_range)
+
+    async def _read_whole(self, key: str) -> tuple[bytes, ObjectInfo]:
+        """
+        Return an object's bytes and the description of that very version.
+
+        A class that has a `head` of its own but overrides `get` is asked before and after: the etag must be the one
+        that `put` understands, the size that of the bytes. A store with the five methods only is read once.
+        """
+        describe = type(self)._described_by
+        if describe is None:
+            data = cast(bytes, await self.get(key))
+            return data, ObjectInfo(key, len(data), etag_of(data))
+        for _ in range(ATTEMPTS):
+            before = await describe(self, key)
+            data = cast(bytes, await self.get(key))
+            if before.etag == (await describe(self, key)).etag:
+                return data, replace_info(before, size=len(data))
+        raise StoreUnavailableError(
+            f"the object changed during each of {ATTEMPTS} reads; try again", key=key, store=self
+        )
 
     # Optional, and private: `copy_store` uses them where a class has its own.
 
@@ -247,15 +333,15 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     @property
     def capabilities(self) -> Capabilities:
         """What this store, through all its decorators, really does."""
-        return self._capable(
+        return self._supported(
             Capabilities(
                 conditional_put=True, conditional_delete=True, attributes=True, ranges=True, bounded_listing=True
             )
         )
 
-    def _capable(self, declared: Capabilities) -> Capabilities:
+    def _supported(self, declared: Capabilities) -> Capabilities:
         """Return what the class body declares, less what its overrides and their signatures take away."""
-        return replace(declared, **dict.fromkeys(self._losses, False))
+        return replace(declared, **dict.fromkeys(self._lost_capabilities, False))
 
     def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
         """Return the stores that this one is made of, by the names of its parameters; entering it enters them."""

@@ -85,7 +85,7 @@ class StorageError(Exception):
     def _headline(self) -> str:
         return (type(self).__doc__ or type(self).__name__).strip().splitlines()[0].rstrip(".")
 
-    def about(self, key: str) -> Self:
+    def with_key(self, key: str) -> Self:
         """Say that this error is about *key*, the caller's name for the object, and return the error."""
         self.key = key
         return self
@@ -101,9 +101,9 @@ class KeyNotFoundError(StorageError, KeyError):
         super().__init__(message, key=key, store=store)
         self.args: tuple[Any, ...] = (key,)
 
-    def about(self, key: str) -> Self:
+    def with_key(self, key: str) -> Self:
         self.args = (key,)
-        return super().about(key)
+        return super().with_key(key)
 
 
 class KeyExistsError(StorageError, FileExistsError):

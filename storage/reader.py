@@ -31,7 +31,7 @@ class ObjectReader(ABC):
         """Return the next *size* bytes, fewer only at the end and ``b""`` behind it; all the rest for -1."""
 
     def seekable(self) -> bool:
-        """Say whether `seek` works: where ranges are native it does."""
+        """Return whether `seek` works: where ranges are native it does."""
         return False
 
     async def seek(self, offset: int, /) -> None:

@@ -161,7 +161,7 @@ class ObjectStore(Face[Out], Generic[In, Out]):
         self._run(self._store.delete(key, if_match=if_match))
 
     def exists(self, key: str) -> bool:
-        """Say whether there is an object of this key."""
+        """Return whether there is an object of this key."""
         return self._run(self._store.exists(key))
 
     def keys(self, prefix: str = "", *, start_after: str = "") -> Iterator[str]:

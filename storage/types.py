@@ -16,7 +16,17 @@ if sys.version_info >= (3, 13):
 else:
     from typing_extensions import TypeVar
 
-__all__ = ["Attributes", "ByteRange", "Capabilities", "Data", "In", "ObjectInfo", "Out", "check_attributes", "revised"]
+__all__ = [
+    "Attributes",
+    "ByteRange",
+    "Capabilities",
+    "Data",
+    "In",
+    "ObjectInfo",
+    "Out",
+    "check_attributes",
+    "replace_info",
+]
 
 Data: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | Iterable[bytes]
 """What `put` takes: bytes at once, or in pieces that are streamed in bounded memory. Never ``str``."""
@@ -122,7 +132,7 @@ class ObjectInfo:
     attributes: Attributes = field(default_factory=dict)
 
 
-def revised(
+def replace_info(
     info: ObjectInfo, *, key: str | None = None, size: int | None = None, attributes: Attributes | None = None
 ) -> ObjectInfo:
     """Return *info* with what is given in its place; `dataclasses.replace` takes three times as long, 2 us a `head`."""

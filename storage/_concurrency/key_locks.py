@@ -27,7 +27,7 @@ class KeyLocks:
         self._entries: dict[str, _Entry] = {}
 
     def busy(self, key: str) -> bool:
-        """Say whether somebody holds the key's lock; if not, the next `hold` does not wait."""
+        """Return whether somebody holds the key's lock; if not, the next `hold` does not wait."""
         return key in self._entries
 
     @asynccontextmanager

@@ -60,7 +60,7 @@ _making = threading.Lock()
 
 
 def is_stepping() -> bool:
-    """Say whether the calling coroutine is stepped: it must not suspend, and blocking is what its caller wants."""
+    """Return whether the calling coroutine is stepped: it must not suspend, and blocking is what its caller wants."""
     return _thread.mode.stepping
 
 

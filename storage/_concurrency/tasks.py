@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from storage._concurrency.offload import is_stepping, settled
 
-__all__ = ["CONCURRENCY", "each", "limiter", "stream", "uninterrupted"]
+__all__ = ["CONCURRENCY", "for_each", "limiter", "stream", "uninterrupted"]
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ async def stream(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
             yield item
 
 
-async def each(
+async def for_each(
     items: Iterable[T] | AsyncIterable[T], work: Callable[[T], Awaitable[object]], *, limit: int = CONCURRENCY
 ) -> None:
     """

@@ -24,7 +24,7 @@ BUFFERS = (bytes, bytearray, memoryview)
 
 def is_stream(data: Data) -> TypeGuard[AsyncIterable[bytes] | Iterable[bytes]]:
     """
-    Say whether *data* comes in pieces, rather than as one buffer.
+    Return whether *data* comes in pieces, rather than as one buffer.
 
     Raises:
         TypeError: it is ``str``, or nothing that `put` takes.

@@ -11,7 +11,7 @@ from typing import Any
 from storage._core.durations import seconds
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import stack
-from storage.types import Attributes, ObjectInfo, revised
+from storage.types import Attributes, ObjectInfo, replace_info
 
 __all__ = [
     "CLOCK",
@@ -122,7 +122,7 @@ def last_deadline(below: Attributes) -> datetime | None:
 
 def forgets(store: ObjectStore[Any, Any]) -> bool:
     """
-    Say whether all that *store* has is gone by itself at its deadline, so that nobody need sweep.
+    Return whether all that *store* has is gone by itself at its deadline, so that nobody need sweep.
 
     Below another expiring store an object stays until the last of its deadlines.
     """
@@ -143,7 +143,7 @@ def without_deadline(below: ObjectInfo) -> ObjectInfo:
     outer = {name: value for name, value in below.attributes.items() if name != DEADLINE}
     if more:
         outer[DEADLINE] = rest
-    return revised(below, attributes=outer)
+    return replace_info(below, attributes=outer)
 
 
 def _parsed(word: str) -> datetime | None:

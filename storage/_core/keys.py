@@ -11,7 +11,7 @@ __all__ = ["check_key", "check_length", "check_path", "is_key"]
 
 
 def is_key(key: object) -> bool:
-    """Say whether *key* is a key at all: a non-empty ``str`` that encodes to UTF-8."""
+    """Return whether *key* is a key at all: a non-empty ``str`` that encodes to UTF-8."""
     return isinstance(key, str) and key != "" and (key.isascii() or _encodes(key))
 
 

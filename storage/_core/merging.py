@@ -6,7 +6,7 @@ import heapq
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
-from storage._concurrency.tasks import each
+from storage._concurrency.tasks import for_each
 
 __all__ = ["merged"]
 
@@ -33,7 +33,7 @@ async def merged(listings: Sequence[AsyncIterator[T]], key: Callable[[T], str] =
         if item is not _END:
             heads.append((key(item), number, item))
 
-    await each(range(len(listings)), begin, limit=max(len(listings), 1))
+    await for_each(range(len(listings)), begin, limit=max(len(listings), 1))
     heapq.heapify(heads)
     last = None
     while heads:

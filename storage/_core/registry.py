@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 from weakref import WeakValueDictionary
 
 from storage import _HOMES
-from storage._core.suggestions import among
+from storage._core.suggestions import did_you_mean
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -115,14 +115,14 @@ class Registry:
             del found
             found = self._find(name)
         if not found:
-            raise ConfigError(f"no store is named {name!r}: {among(name, [*self, *self.short_names()])}")
+            raise ConfigError(f"no store is named {name!r}: {did_you_mean(name, [*self, *self.short_names()])}")
         if len(found) > 1:
             places = " and ".join(sorted(map(_place, found)))
             raise ConfigError(f'{name!r} is ambiguous: {places}. Give one a short name: class ...(..., name="...")')
         return found[0]
 
     def __contains__(self, name: object) -> bool:
-        """Say whether anything has this name; what an entry point names is not imported for that."""
+        """Return whether anything has this name; what an entry point names is not imported for that."""
         return isinstance(name, str) and any(
             each in self._homes or each in self._short_homes or self._defined(each) or self._entry_points(each)
             for each in _spellings(name)
@@ -284,7 +284,7 @@ def _place(cls: type[Any]) -> str:
 
 
 def _is_whole(cls: type[Any]) -> bool:
-    """Say whether stores are made of this class, not only classes."""
+    """Return whether stores are made of this class, not only classes."""
     return not cls.__name__.startswith("_") and not inspect.isabstract(cls)
 
 
@@ -297,7 +297,7 @@ def _broken(entry: EntryPoint, how: str, cause: Exception | None = None) -> NoRe
 
 
 def _is_made(name: str) -> bool:
-    """Say whether a public name of this package is a store that users make: all others do not end so."""
+    """Return whether a public name of this package is a store that users make: all others do not end so."""
     return name.endswith("Store") and name != "ObjectStore"
 
 

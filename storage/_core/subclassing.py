@@ -3,9 +3,9 @@ What deriving from `ObjectStore` does to the new class, once, when it is defined
 
 1. **Options it leaves out are supplied.** A ``get(self, key)`` is given ``byte_range``, and so on (`_SUPPLY`).
 2. **Nothing it overrides is bypassed.** A store may copy natively; a subclass that overrides ``put`` to check something
-   must see the copy. So a derived method stays native only if no primitive it stands for (`STANDS_FOR`) is
+   must see the copy. So a derived method stays native only if no primitive it stands for (`DERIVED_FROM`) is
    overridden nearer to the class; else it is the contract's default over ``self`` again.
-3. **What it can no longer do it no longer claims.** `settle` collects the capabilities that the two rules cost.
+3. **What it can no longer do it no longer claims.** `complete_class` collects the capabilities that the two rules cost.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from storage._core.keys import check_key
 from storage.errors import UnsupportedOperationError
 from storage.types import Attributes, ByteRange, Data
 
-__all__ = ["STANDS_FOR", "settle"]
+__all__ = ["DERIVED_FROM", "complete_class"]
 
 #: Which methods each derived method stands for. In the order of dependence: a method comes after those it is built on.
-STANDS_FOR: dict[str, tuple[str, ...]] = {
+DERIVED_FROM: dict[str, tuple[str, ...]] = {
     "open": ("get",),
     "head": ("get", "open"),
     "get_many": ("get",),
@@ -43,7 +43,7 @@ _SHORTCUTS: dict[str, tuple[str, ...]] = {"_get_small": ("get", "open"), "_put_s
 _DEFAULT_COSTS = {"open": ("streaming",), "head": ("cheap_head",)}
 
 
-def settle(cls: type[Any], contract: type[Any]) -> None:
+def complete_class(cls: type[Any], contract: type[Any]) -> None:
     """Apply the three rules to *cls*, a new subclass of *contract*."""
     if "_steppable" not in vars(cls):
         cls._steppable = cls._steppable and not any(_has_coroutine(base) for base in _nearer(cls, "_steppable"))
@@ -54,10 +54,14 @@ def settle(cls: type[Any], contract: type[Any]) -> None:
             method = getattr(provider, name)
             if not _is_abstract(method):
                 setattr(cls, name, supply(method))
-    if hasattr(cls.get, "_losses") and not hasattr(cls.exists, "_losses") and not _is_abstract(cls.exists):
+    if (
+        hasattr(cls.get, "_lost_capabilities")
+        and not hasattr(cls.exists, "_lost_capabilities")
+        and not _is_abstract(cls.exists)
+    ):
         cls.exists = _checking(cls.exists)
 
-    for name, primitives in {**STANDS_FOR, **_SHORTCUTS}.items():
+    for name, primitives in {**DERIVED_FROM, **_SHORTCUTS}.items():
         order = cls.__mro__
         native = order.index(_provider(cls, name))
         if name == "head" and cls.head is not contract.head:
@@ -65,7 +69,7 @@ def settle(cls: type[Any], contract: type[Any]) -> None:
         if any(order.index(_provider(cls, primitive)) < native for primitive in primitives):
             setattr(cls, name, getattr(contract, name))
 
-    losses = {loss for name in _SUPPLY for loss in _losses(cls, name)}
+    losses = {loss for name in _SUPPLY for loss in _lost_capabilities(cls, name)}
     for name, costs in _DEFAULT_COSTS.items():
         if getattr(cls, name) is getattr(contract, name):
             losses.update(costs)
@@ -73,7 +77,7 @@ def settle(cls: type[Any], contract: type[Any]) -> None:
         losses.add("attributes")
     if not cls._steppable:
         losses.add("steppable")
-    cls._losses = frozenset(losses)
+    cls._lost_capabilities = frozenset(losses)
 
 
 def _provider(cls: type[Any], name: str) -> type[Any]:
@@ -87,10 +91,10 @@ def _nearer(cls: type[Any], name: str) -> list[type[Any]]:
 
 
 def _has_coroutine(cls: type[Any]) -> bool:
-    """Say whether the class body has a method of the contract, or another coroutine that overrides one."""
+    """Return whether the class body has a method of the contract, or another coroutine that overrides one."""
     return any(
         name in _SUPPLY
-        or name in STANDS_FOR
+        or name in DERIVED_FROM
         or (inspect.iscoroutinefunction(value) and any(hasattr(base, name) for base in cls.__mro__[1:]))
         for name, value in vars(cls).items()
     )
@@ -101,16 +105,16 @@ def _is_abstract(method: Any) -> bool:
 
 
 def _takes_any(method: Callable[..., Any]) -> bool:
-    """Say whether the method takes options of any name."""
+    """Return whether the method takes options of any name."""
     return any(kind.kind is inspect.Parameter.VAR_KEYWORD for kind in inspect.signature(method).parameters.values())
 
 
-def _losses(cls: type[Any], name: str) -> Iterator[str]:
+def _lost_capabilities(cls: type[Any], name: str) -> Iterator[str]:
     """Yield what a method costs: one that takes any options passes them on, and can do what the next one can."""
     for base in cls.__mro__:
         if name in vars(base):
             method = getattr(base, name)
-            yield from getattr(method, "_losses", ())
+            yield from getattr(method, "_lost_capabilities", ())
             if not _takes_any(method):
                 return
 
@@ -122,7 +126,7 @@ def _lacks(method: Callable[..., Any], *options: str) -> set[str]:
 
 def _losing(name: str, lacking: set[str], method: Any) -> Any:
     """Mark what was supplied for the method *name* with the capabilities that its options' lack costs."""
-    method._losses = {loss for option in lacking for loss in _OPTION_COSTS.get((name, option), ())}
+    method._lost_capabilities = {loss for option in lacking for loss in _OPTION_COSTS.get((name, option), ())}
     return method
 
 

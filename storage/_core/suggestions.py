@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["among"]
+__all__ = ["did_you_mean"]
 
 #: Names that are listed; where there are more, the rest is counted.
 SHOWN = 60
 
 
-def among(name: str, valid: Iterable[str]) -> str:
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return the end of a message about *name*, which is none of the *valid* names: ``did you mean 'level'? ...``."""
     import difflib  # of no use to a program without mistakes
 

@@ -252,7 +252,7 @@ def _rank(name: str) -> tuple[bool, bool, str]:
 
 
 def _is_async(node: Class | Function) -> bool:
-    """Say whether a definition is a function that is awaited or iterated with ``async for``."""
+    """Return whether a definition is a function that is awaited or iterated with ``async for``."""
     if isinstance(node, ast.FunctionDef):
         return isinstance(node.returns, ast.Subscript) and ast.unparse(node.returns.value) == "AsyncIterator"
     return isinstance(node, ast.AsyncFunctionDef)

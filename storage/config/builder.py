@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from storage._core.registry import Registry
-from storage._core.suggestions import among
+from storage._core.suggestions import did_you_mean
 from storage.base import ObjectStore
 from storage.config.document import Definition, Document, definition
 from storage.config.interpolation import Expanded, InterpolationError, expand
@@ -86,7 +86,7 @@ class Builder:
         if name in site.named:
             return site.named[name]
         if name not in site.document.stores:
-            self._refuse(f"no store is named {_shown(value)}: {among(name, site.document.stores)}")
+            self._refuse(f"no store is named {_shown(value)}: {did_you_mean(name, site.document.stores)}")
         if name in self._names:
             circle = " -> ".join([*self._names[self._names.index(name) :], name])
             self._refuse(f"a store cannot be below itself: {circle}")
@@ -139,7 +139,7 @@ class Builder:
     def _class(self, name: str) -> type[ObjectStore[Any, Any]]:
         registry = self._site.registry
         if name not in registry:
-            self._refuse(f"unknown type {_shown(name)}: {among(name, [*registry, *registry.short_names()])}")
+            self._refuse(f"unknown type {_shown(name)}: {did_you_mean(name, [*registry, *registry.short_names()])}")
         try:
             return registry[plain(name)]
         except ConfigError as error:
@@ -155,7 +155,7 @@ class Builder:
         if isinstance(base, Mapping) and "type" not in base:
             for name in base:
                 if name not in stores:
-                    self._refuse(f"{cls} has no store {_shown(name)} below it: {among(str(name), stores)}")
+                    self._refuse(f"{cls} has no store {_shown(name)} below it: {did_you_mean(str(name), stores)}")
             return {plain(name): value for name, value in base.items()}
         wanted = "several" if isinstance(base, list) else "one"
         found = [each for each in stores.values() if each.kind.holds == wanted]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from storage._core.suggestions import among
+from storage._core.suggestions import did_you_mean
 from storage.errors import ConfigError
 
 __all__ = ["Definition", "Document", "definition", "read"]
@@ -99,9 +99,9 @@ def _mapping(value: object, where: str) -> dict[str, Any]:
 def _check_keys(found: Mapping[str, object], valid: tuple[str, ...], where: str) -> None:
     for name in found:
         if name not in valid:
-            raise ConfigError(f"{where}: unknown key {name!r}: {among(name, valid)}")
+            raise ConfigError(f"{where}: unknown key {name!r}: {did_you_mean(name, valid)}")
 
 
 def _is_foreign(name: str) -> bool:
-    """Say whether a key is for editors, or a place for YAML's anchors: it is not ours to read."""
+    """Return whether a key is for editors, or a place for YAML's anchors: it is not ours to read."""
     return name == "$schema" or name.startswith("x-")

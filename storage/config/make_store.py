@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from storage._core.suggestions import among
+from storage._core.suggestions import did_you_mean
 from storage.base import ObjectStore
 from storage.config.interpolation import Expanded
 from storage.config.parameters.constructor import Constructor
@@ -52,7 +52,7 @@ def make(
     for name in [*values, *arguments]:
         if name not in constructor.parameters and constructor.others is None:
             raise ConfigError(
-                f"{where}: {cls.__name__} has no parameter {name!r}: {among(name, constructor.parameters)}"
+                f"{where}: {cls.__name__} has no parameter {name!r}: {did_you_mean(name, constructor.parameters)}"
             )
         if name in values and name in arguments:
             raise ConfigError(f"{where}: the parameter {name!r} is given twice")
@@ -72,7 +72,7 @@ def make(
     except Exception as cause:  # whatever a constructor raises, it is the values that it does not take
         text = str(cause) or type(cause).__name__
         if isinstance(cause, TypeError) and (unknown := _UNKNOWN.search(text)):  # by what it hands its options on to
-            text = f"has no parameter {unknown[1]!r}: {among(unknown[1], constructor.parameters)}"
+            text = f"has no parameter {unknown[1]!r}: {did_you_mean(unknown[1], constructor.parameters)}"
         hidden = _hide(text, [values, *secrets])
         raise ConfigError(f"{where}: {cls.__name__}: {hidden}") from (cause if hidden == text else None)
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from urllib.parse import unquote
 
 from storage._core.registry import registry
-from storage._core.suggestions import among
+from storage._core.suggestions import did_you_mean
 from storage.base import ObjectStore
 from storage.config.interpolation import Expanded
 from storage.config.make_store import make
@@ -44,7 +44,7 @@ def open_store(url: str, **options: object) -> ObjectStore[Any, Any]:
     """
     parsed = StoreUrl(url, options)
     if parsed.scheme not in registry:
-        raise ConfigError(f"unknown scheme {parsed.scheme!r}: {among(parsed.scheme, registry.short_names())}")
+        raise ConfigError(f"unknown scheme {parsed.scheme!r}: {did_you_mean(parsed.scheme, registry.short_names())}")
     cls: Any = registry[parsed.scheme]
     store: ObjectStore[Any, Any] = cls._from_url(parsed) if hasattr(cls, "_from_url") else parsed.make_at_path(cls)
     return store

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 from functools import partial
 from typing import Any, TypeVar
 
-from storage import defaults
+from storage._core.bulk import raise_failures
 from storage.base import ObjectStore
 from storage.decorators.bases.interceptor import Call, Interceptor
 from storage.decorators.bases.streams import changed_items, noted_keys
@@ -131,7 +131,7 @@ class ExceptionLoggingStore(Interceptor[In, Out]):
                 raise
             return dict.fromkeys(keys, error)
         self._log_failed(action, results)
-        return defaults.checked(results, self, raise_errors and not self.swallow)
+        return raise_failures(results, self, raise_errors and not self.swallow)
 
     async def _forgiven(self, write: Awaitable[T], instead: T) -> T:
         """Return what *write* gives, or something else where it failed and failures are swallowed."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from storage import defaults
 from storage._core.conditions import check_conditions
 from storage.base import ObjectStore
-from storage.decorators.bases.multi_store import SeveralStores, marked
+from storage.decorators.bases.multi_store import MultiStore, marked
 from storage.decorators.bases.streams import takes_bytes
 from storage.errors import (
     ConfigError,
@@ -24,7 +23,7 @@ from storage.types import Attributes, Capabilities, In, Out
 __all__ = ["FallbackStore"]
 
 
-class FallbackStore(SeveralStores[In, Out]):
+class FallbackStore(MultiStore[In, Out]):
     """
     Objects are read from the first child that has them, and written to the first one only: a new store before an old
     archive, say, which is never changed.
@@ -97,7 +96,7 @@ class FallbackStore(SeveralStores[In, Out]):
                 raise UnsupportedOperationError(
                     "copy from one store of values to another: get it and put it", key=source, store=self
                 ) from None
-            return await defaults.copy(self, source, target, if_absent=if_absent)
+            return await ObjectStore.copy(self, source, target, if_absent=if_absent)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         await self._check_only_first(source, "rename")
@@ -127,7 +126,7 @@ class FallbackStore(SeveralStores[In, Out]):
             )
 
     async def _is_older(self, key: str, etag: str) -> bool:
-        """Say whether this is the etag of the object as it shows where the first child has none."""
+        """Return whether this is the etag of the object as it shows where the first child has none."""
         number = await self._older(key)
         return number is not None and etag == marked((await self.stores[number].head(key)).etag, number)
 
@@ -137,7 +136,7 @@ class FallbackStore(SeveralStores[In, Out]):
     def capabilities(self) -> Capabilities:
         first, *others = [store.capabilities for store in self.stores]
         every = [first, *others]
-        return self._capable(
+        return self._supported(
             replace(
                 first,
                 listable=all(each.listable for each in every),

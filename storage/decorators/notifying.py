@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from storage import defaults
+from storage._core.bulk import raise_failures
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import changed_items, noted_keys
@@ -137,7 +137,7 @@ class NotifyingStore(StoreDecorator[In, Out]):
     @property
     def capabilities(self) -> Capabilities:
         below = self.base.capabilities
-        return self._capable(replace(below, steppable=below.steppable and not any(map(_suspends, self._handlers))))
+        return self._supported(replace(below, steppable=below.steppable and not any(map(_suspends, self._handlers))))
 
     @property
     def _handlers(self) -> tuple[Handler | None, ...]:
@@ -170,7 +170,7 @@ class NotifyingStore(StoreDecorator[In, Out]):
             (action, key, result if isinstance(result, StorageError) else None) for key, result in results.items()
         ]
         await self._tell(told, failed=raise_errors and any(error is not None for _, _, error in told))
-        return defaults.checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     async def _tell(self, told: Iterable[Told], *, failed: bool) -> None:
         """Call all handlers; what one raises is raised at the end, unless the operation *failed* itself."""
@@ -194,7 +194,7 @@ class NotifyingStore(StoreDecorator[In, Out]):
 
 
 def _suspends(handler: Handler | None) -> bool:
-    """Say whether a handler needs an event loop; the synchronous face makes async ones that do not."""
+    """Return whether a handler needs an event loop; the synchronous face makes async ones that do not."""
     return not getattr(handler, "_steppable", False) and (
         inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
     )

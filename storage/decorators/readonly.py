@@ -72,7 +72,7 @@ class ReadonlyStore(StoreDecorator[In, Out]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._capable(
+        return self._supported(
             replace(self.base.capabilities, writable=False, conditional_put=False, conditional_delete=False)
         )
 

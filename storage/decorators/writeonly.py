@@ -78,7 +78,7 @@ class WriteonlyStore(StoreDecorator[In, Out]):
     @property
     def capabilities(self) -> Capabilities:
         below = self.base.capabilities
-        return self._capable(
+        return self._supported(
             replace(below, readable=False, listable=False, ranges=False, bounded_listing=False, cheap_head=False)
         )
 

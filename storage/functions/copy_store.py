@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from storage._concurrency.tasks import CONCURRENCY, each, limiter
+from storage._concurrency.tasks import CONCURRENCY, for_each, limiter
+from storage._core.bulk import pages
 from storage._core.data import CHUNK
 from storage.base import ObjectStore
-from storage.defaults import pages
 from storage.errors import KeyExistsError, KeyNotFoundError, StorageError
 from storage.types import Attributes, Capabilities, Data, ObjectInfo
 
@@ -122,12 +122,12 @@ async def copy_store(
     if _has(source, "_get_small") and overwrite:
         await _copy_pages(source, target, able, keys, copy, track, concurrency)
     else:
-        await each(keys, copy, limit=concurrency)
+        await for_each(keys, copy, limit=concurrency)
     return track.reached
 
 
 def _has(store: ObjectStore, shortcut: str) -> bool:
-    """Say whether a store's class has an optional method of its own."""
+    """Return whether a store's class has an optional method of its own."""
     return getattr(type(store), shortcut) is not getattr(ObjectStore, shortcut)
 
 
@@ -161,7 +161,7 @@ async def _copy_pages(
     async def copy_page(page: list[tuple[str, tuple[bytes, Attributes] | None]]) -> None:
         small = [(key, found[0], found[1] if able.attributes else None) for key, found in page if found is not None]
         if write is None:
-            await each(small, put, limit=concurrency)
+            await for_each(small, put, limit=concurrency)
         else:
             failures = []
             for (key, data, _), result in zip(small, await write(small), strict=True):
@@ -171,13 +171,13 @@ async def _copy_pages(
                     track.done(key, copied=len(data))
             if failures:
                 raise failures[0]
-        await each((key for key, found in page if found is None), copy_one, limit=concurrency)
+        await for_each((key for key, found in page if found is None), copy_one, limit=concurrency)
 
     async def read_pages() -> AsyncIterator[list[tuple[str, tuple[bytes, Attributes] | None]]]:
         async for page in pages(keys, PAGE):
             yield list(zip(page, await source._get_small(page), strict=True))
 
-    await each(read_pages(), copy_page, limit=min(concurrency, 2))
+    await for_each(read_pages(), copy_page, limit=min(concurrency, 2))
 
 
 def check_concurrency(concurrency: int) -> None:

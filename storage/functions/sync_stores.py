@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from storage._concurrency.tasks import CONCURRENCY, each
+from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import CHUNK
 from storage.base import ObjectStore
 from storage.errors import KeyNotFoundError, UnsupportedOperationError
@@ -104,7 +104,7 @@ async def sync_stores(
             track.done(key, copied=await copy_object(source, target, able, key, note=note))
 
     pairs = _side_by_side(source.scan(prefix, start_after=start_after), target.scan(prefix, start_after=start_after))
-    await each(track.follow(pairs, lambda pair: pair.key), sync, limit=concurrency)
+    await for_each(track.follow(pairs, lambda pair: pair.key), sync, limit=concurrency)
     return track.reached
 
 

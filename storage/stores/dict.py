@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
-from storage import defaults
+from storage._core.bulk import raise_failures, result_of, results_of
 from storage._core.conditions import check_conditions, judge
 from storage._core.data import SMALL, as_bytes, is_stream, whole
 from storage._core.keys import check_key
@@ -102,7 +102,7 @@ class DictStore(ObjectStore):
     # the same time, for one may wait for what another one needs.
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
-        return await defaults.outcomes(keys, self.get, limit=1)
+        return await results_of(keys, self.get, limit=1)
 
     async def put_many(
         self,
@@ -112,14 +112,14 @@ class DictStore(ObjectStore):
     ) -> dict[str, str | StorageError]:
         objects = cast("Mapping[str, Data]", items) if isinstance(items, Mapping) else None
         if objects is None or any(map(is_stream, objects.values())):
-            return await defaults.put_many(self, items, raise_errors=raise_errors)
-        results = {key: await defaults.outcome(self.put(key, data)) for key, data in objects.items()}
-        return defaults.checked(results, self, raise_errors)
+            return await ObjectStore.put_many(self, items, raise_errors=raise_errors)
+        results = {key: await result_of(self.put(key, data)) for key, data in objects.items()}
+        return raise_failures(results, self, raise_errors)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
     ) -> dict[str, None | StorageError]:
-        return defaults.checked(await defaults.outcomes(keys, self.delete, limit=1), self, raise_errors)
+        return raise_failures(await results_of(keys, self.delete, limit=1), self, raise_errors)
 
     async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
         objects = map(self._objects.get, keys)
@@ -141,7 +141,7 @@ class DictStore(ObjectStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._capable(Capabilities.all_but("multi_process"))
+        return self._supported(Capabilities.all_but("multi_process"))
 
     def _find(self, key: str) -> _Object:
         try:

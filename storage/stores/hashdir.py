@@ -7,8 +7,8 @@ import os
 from collections.abc import AsyncIterator, Callable, Container, Iterator
 from dataclasses import replace
 
-from storage import defaults
 from storage._core.keys import check_key
+from storage.base import ObjectStore
 from storage.stores.files.draft import DRAFT, current_etag
 from storage.stores.files.file_store import Durability, FileStore
 from storage.stores.files.root import READ
@@ -135,7 +135,7 @@ class HashdirStore(FileStore):
             _unlink(directory, name)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
-        return defaults.children(self, prefix, delimiter)
+        return ObjectStore.children(self, prefix, delimiter)
 
     @property
     def capabilities(self) -> Capabilities:

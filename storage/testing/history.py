@@ -185,14 +185,14 @@ def _nexts(events: list[RecordedCall], ends: list[float], first: int, mask: int)
 
 
 def _is(etag: str | None, state: _State) -> bool | None:
-    """Say whether the object is the version of an etag; None where that is not known."""
+    """Return whether the object is the version of an etag; None where that is not known."""
     if state is None:
         return False
     return None if state[1] is None else state[1] == etag
 
 
 def _fits(event: RecordedCall, state: _State) -> bool:
-    """Say whether a call that changes nothing can have had its outcome in a state."""
+    """Return whether a call that changes nothing can have had its outcome in a state."""
     if event.outcome == "missing":
         return state is None
     if event.outcome == "other":
@@ -241,13 +241,13 @@ def _check_listing(listing: RecordedListing, by_key: Mapping[str, list[RecordedC
 
 
 def _possible(listing: RecordedListing, events: list[RecordedCall]) -> bool:
-    """Say whether the object may have been there at some moment of a listing."""
+    """Return whether the object may have been there at some moment of a listing."""
     put = any(event.action == "put" and event.begun < listing.ended for event in events)
     return put and not _throughout(listing, events, "delete", "put")
 
 
 def _throughout(listing: RecordedListing, events: list[RecordedCall], made: str, unmade: str) -> bool:
-    """Say whether, for certain, one action was done before a listing began, and not undone until it had ended."""
+    """Return whether, for certain, one action was done before a listing began, and not undone until it had ended."""
     against = [event for event in events if event.action == unmade]
     return any(
         event.action == made

@@ -16,7 +16,7 @@ import pytest
 
 from storage import Data, DictStore, StoreDecorator
 from storage._concurrency.offload import WORKERS, is_stepping, offload, step
-from storage._concurrency.tasks import each
+from storage._concurrency.tasks import for_each
 
 # -- offload ---------------------------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ async def test_each_is_bounded(limit: int) -> None:
     """All items are worked on, as many at once as allowed."""
     gauge = Gauge()
 
-    await each(range(20), gauge.work, limit=limit)
+    await for_each(range(20), gauge.work, limit=limit)
 
     assert list(range(20)) == sorted(gauge.done)
     assert limit == gauge.most
@@ -236,7 +236,7 @@ async def test_each_takes_items_as_it_needs_them() -> None:
             ahead.append(number - len(gauge.done))
             yield number
 
-    await each(items(), gauge.work, limit=4)
+    await for_each(items(), gauge.work, limit=4)
 
     assert max(ahead) <= 4 + 1
 
@@ -253,7 +253,7 @@ async def test_first_error_of_the_work_is_raised_as_it_is(limit: int) -> None:
             raise ZeroDivisionError(item)
 
     with pytest.raises(ZeroDivisionError, match="3"):
-        await each(range(100), work, limit=limit)
+        await for_each(range(100), work, limit=limit)
 
     assert len(begun) < 20
 
@@ -267,7 +267,7 @@ async def test_error_of_the_items_is_raised_as_it_is() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await each(items(), gauge.work)
+        await for_each(items(), gauge.work)
 
     assert gauge.most <= 3
 
@@ -275,7 +275,7 @@ async def test_error_of_the_items_is_raised_as_it_is() -> None:
 async def test_cancelled_each_has_ended() -> None:
     """Nothing goes on behind the back of one who gave up."""
     gauge = Gauge()
-    task = asyncio.create_task(each(range(1000), gauge.work, limit=4))
+    task = asyncio.create_task(for_each(range(1000), gauge.work, limit=4))
     await asyncio.sleep(0.005)
 
     task.cancel()
@@ -295,7 +295,7 @@ def test_each_when_stepped_goes_one_by_one() -> None:
     async def work(item: int) -> None:
         done.append(item)
 
-    step(each(range(5), work))
+    step(for_each(range(5), work))
 
     assert [0, 1, 2, 3, 4] == done
 

@@ -127,7 +127,7 @@ def test_error_without_a_message_says_what_its_class_means() -> None:
 
 def test_key_error_has_the_key_for_its_argument() -> None:
     """As with every KeyError: ``error.args[0]`` is the key, also after a decorator gave it back its own."""
-    error = KeyNotFoundError("inner/k").about("k")
+    error = KeyNotFoundError("inner/k").with_key("k")
 
     assert (("k",), "k") == (error.args, error.key)
 

@@ -183,7 +183,7 @@ def test_a_class_of_the_name_of_ours_is_ambiguous_too() -> None:
     class GzipStore(DictStore):
         """Somebody else's."""
 
-    with pytest.raises(ConfigError, match=r"ambiguous: storage\.decorators\.gzip\.GzipStore and test_registry\."):
+    with pytest.raises(ConfigError, match=r"ambiguous: storage\.decorators\.gzip\.X"):
         registry["GzipStore"]
     assert GzipStore.__name__ in registry
 

@@ -23,7 +23,7 @@ from storage import (
     StoreDecorator,
     UnsupportedOperationError,
 )
-from storage._core.subclassing import STANDS_FOR
+from storage._core.subclassing import DERIVED_FROM
 
 PUBLIC = {name for name in vars(ObjectStore) if not name.startswith("_")}
 
@@ -61,7 +61,7 @@ def test_every_derived_method_says_what_it_stands_for() -> None:
     """A method with a default that is missing in the table would bypass overrides; one too many would be dead."""
     derived = PUBLIC - ObjectStore.__abstractmethods__ - {"capabilities"}
 
-    assert derived == set(STANDS_FOR)
+    assert derived == set(DERIVED_FROM)
 
 
 def test_repr_shows_the_chain() -> None:
@@ -300,7 +300,7 @@ def test_a_store_declares_its_capabilities_by_overriding() -> None:
     class Shared(MinimalStore):
         @property
         def capabilities(self) -> Capabilities:
-            return self._capable(Capabilities(multi_process=True, conditional_put=True))
+            return self._supported(Capabilities(multi_process=True, conditional_put=True))
 
     assert {"listable", "readable", "writable", "multi_process"} == _on(Shared())
 

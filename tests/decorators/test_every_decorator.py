@@ -11,7 +11,7 @@ from stacks import DECORATORS, DEEP, Over
 import storage
 from storage import DictStore, KeyTransform, ObjectStore, StoreDecorator
 from storage._core.lifecycle import Lifecycle
-from storage._core.subclassing import STANDS_FOR
+from storage._core.subclassing import DERIVED_FROM
 
 PUBLIC = {name for name in vars(ObjectStore) if not name.startswith("_")}
 
@@ -49,10 +49,10 @@ def test_decorator_forwards_every_method() -> None:
 def test_every_decorator_has_every_method(kind: Kind) -> None:
     """Each method is defined or forwarded, or a default over one that the decorator changes; none is just missing."""
     own = {name for base in kind.__mro__[: kind.__mro__.index(ObjectStore)] for name in vars(base)}
-    defaults = {name for name in STANDS_FOR if getattr(kind, name) is getattr(ObjectStore, name)}
+    defaults = {name for name in DERIVED_FROM if getattr(kind, name) is getattr(ObjectStore, name)}
 
     assert set() == PUBLIC - own
-    assert set() == {name for name in defaults if not _changed(kind) & set(STANDS_FOR[name])}
+    assert set() == {name for name in defaults if not _changed(kind) & set(DERIVED_FROM[name])}
 
 
 def _changed(kind: Kind) -> set[str]:
@@ -67,7 +67,7 @@ def test_nothing_that_a_decorator_changes_is_bypassed(kind: Kind) -> None:
 
     assert {} == {
         name: changed & set(primitives)
-        for name, primitives in STANDS_FOR.items()
+        for name, primitives in DERIVED_FROM.items()
         if name not in changed and changed & set(primitives)
     }
 

@@ -120,7 +120,7 @@ async def test_each_operation_is_a_span(observed: Observed) -> None:
         ("storage.exists", {**named, "storage.operation": "exists"}),
         ("storage.copy", {**named, "storage.operation": "copy"}),
         ("storage.delete", {**named, "storage.operation": "delete"}),
-        ("storage._core.keys", {**named, "storage.operation": "keys", "storage.items": 2}),
+        ("storage.keys", {**named, "storage.operation": "keys", "storage.items": 2}),
         ("storage.open", {**named, "storage.operation": "open", "storage.received": 6}),
         ("storage.put_many", {**named, "storage.operation": "put_many", "storage.sent": 2, "storage.items": 2}),
         ("storage.clear", {**named, "storage.operation": "clear"}),
@@ -204,7 +204,7 @@ async def test_span_is_current_while_the_store_below_is_at_work(observed: Observ
         async for _ in store.keys():
             listing = _current()
 
-    assert ["storage.put", "storage.open", "storage.open", "storage._core.keys", "storage._core.keys"] == current.spans
+    assert ["storage.put", "storage.open", "storage.open", "storage.keys", "storage.keys"] == current.spans
     assert ["mine", "mine", "mine"] == [outside, opened, listing]
     *spans, mine = observed.spans()
     assert mine.context is not None
@@ -231,8 +231,8 @@ async def test_listings_side_by_side_do_not_mix_their_spans(
     for _ in range(5):
         await asyncio.sleep(0)
 
-    assert ["storage._core.keys", "storage.scan"] * 3 == current.spans[:6]
-    assert {"storage.open", "storage._core.keys", "storage.scan"} == {span.name for span in observed.spans()}
+    assert ["storage.keys", "storage.scan"] * 3 == current.spans[:6]
+    assert {"storage.open", "storage.keys", "storage.scan"} == {span.name for span in observed.spans()}
     assert [] == [record for record in caplog.records if record.levelno >= logging.WARNING]  # "failed to detach"
 
 

@@ -69,7 +69,7 @@ def test_every_store_has_its_second_name() -> None:
 
 
 def _is_of(value: object, module: str) -> bool:
-    """Say whether *value* is a class or a function that the module defines."""
+    """Return whether *value* is a class or a function that the module defines."""
     return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module
 
 

@@ -108,7 +108,7 @@ class DrawnMachine(StackMachine):
         return super().make_store()
 
     def may_conflict(self, key: str, other: str) -> bool:
-        """Say whether a file would be a directory too, by the keys below, of which some end otherwise."""
+        """Return whether a file would be a directory too, by the keys below, of which some end otherwise."""
         if not (is_key(key) and is_key(other)):  # it is refused, and has no name below
             return False
         return super().may_conflict(self.stack.name(key), self.stack.name(other))

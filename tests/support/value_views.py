@@ -9,8 +9,8 @@ from typing import Any
 
 from storage import Attributes, ByteRange, Data, ObjectStore, StorageError, StoreDecorator
 from storage._concurrency.tasks import stream
+from storage._core.bulk import pairs_of
 from storage._core.data import is_stream, whole
-from storage.defaults import items_of
 
 __all__ = ["BytesOf", "SameBytesOf", "buffers", "documents", "in_document", "texts"]
 
@@ -55,7 +55,7 @@ class BytesOf(StoreDecorator):
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         async def values() -> AsyncIterator[tuple[str, Any]]:
-            async for key, data in stream(items_of(items)):
+            async for key, data in stream(pairs_of(items)):
                 yield key, await self._value(data)
 
         return await self.base.put_many(values(), raise_errors=raise_errors)

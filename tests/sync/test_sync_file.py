@@ -305,7 +305,7 @@ def test_file_may_be_abandoned_in_the_loops_own_thread(cycle: bool) -> None:
 
 
 def closed(store: storage.sync.ObjectStore) -> bool:
-    """Say whether no reader is open; on the loop a finalizer's work is done a moment later."""
+    """Return whether no reader is open; on the loop a finalizer's work is done a moment later."""
     deadline = time.monotonic() + (0 if store._stepped else 5)
     while watched(store).opened and time.monotonic() < deadline:
         time.sleep(0.005)

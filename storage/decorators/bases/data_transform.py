@@ -10,13 +10,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
-from storage import defaults
 from storage._concurrency.offload import offload
+from storage._core.bulk import result_of
 from storage._core.data import as_bytes, chunks, is_stream, whole
+from storage.base import ATTEMPTS, ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError, StoreUnavailableError
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes, revised
+from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes, replace_info
 
 __all__ = ["Coder", "DataTransform"]
 
@@ -125,7 +126,7 @@ class DataTransform(StoreDecorator):
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         measured: ObjectInfo | None = None
-        for _ in range(defaults.ATTEMPTS):
+        for _ in range(ATTEMPTS):
             async with self.base.open(key) as source:
                 info = measured if measured and measured.etag == source.info.etag else self._described(source.info)
                 async with aclosing(self._decoded(key, source)) as pieces:
@@ -139,14 +140,14 @@ class DataTransform(StoreDecorator):
                     attributes = source.info.attributes
                     if not self._tells_sizes:
                         attributes, _ = _outer(attributes)
-                    measured = revised(source.info, size=size, attributes=attributes)
+                    measured = replace_info(source.info, size=size, attributes=attributes)
         raise StoreUnavailableError("the object changed each time it was measured; try again", key=key, store=self)
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
         results = await self.base.get_many(keys)
         for key, result in results.items():
             if not isinstance(result, StorageError):
-                results[key] = await defaults.outcome(self._decode(key, result))
+                results[key] = await result_of(self._decode(key, result))
         return results
 
     async def put_many(
@@ -155,7 +156,9 @@ class DataTransform(StoreDecorator):
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
-        return await defaults.put_many(self, items, raise_errors=raise_errors)  # one by one: a size is kept with each
+        return await ObjectStore.put_many(
+            self, items, raise_errors=raise_errors
+        )  # one by one: a size is kept with each
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         async for below in self.base.scan(prefix, start_after=start_after):
@@ -178,7 +181,7 @@ class DataTransform(StoreDecorator):
         below = self.base.capabilities
         streaming = below.streaming and self.encoder() is not None and self.decoder() is not None
         cheap_head = below.cheap_head and self._tells_sizes
-        return self._capable(replace(below, ranges=False, cheap_head=cheap_head, streaming=streaming))
+        return self._supported(replace(below, ranges=False, cheap_head=cheap_head, streaming=streaming))
 
     @cached_property
     def _keeps_sizes(self) -> bool:
@@ -193,10 +196,10 @@ class DataTransform(StoreDecorator):
         if not self._tells_sizes:
             return _pop(below)
         size = self.decoded_size(below.size)
-        return None if size is None else revised(below, size=size)
+        return None if size is None else replace_info(below, size=size)
 
     def _is_long(self, size: int) -> bool:
-        """Say whether the codec's work on *size* bytes is worth a worker thread."""
+        """Return whether the codec's work on *size* bytes is worth a worker thread."""
         return self.offload_above is not None and size > self.offload_above
 
     def _decodes_long(self, data: bytes) -> bool:
@@ -212,7 +215,7 @@ class DataTransform(StoreDecorator):
 
     def _locate(self, error: CorruptObjectError, key: str) -> None:
         """Tell a codec's error, which knows neither, the key and the store."""
-        error.about(key).store = repr(self)
+        error.with_key(key).store = repr(self)
 
     async def _encoded(self, data: Data, encoder: Coder) -> AsyncIterator[bytes]:
         """Yield a stream's encoded pieces."""
@@ -259,7 +262,7 @@ def _outer(attributes: Attributes) -> tuple[dict[str, str], str]:
 def _pop(below: ObjectInfo) -> ObjectInfo | None:
     """Return the description of the decoded object, or None where its size was not kept."""
     attributes, word = _outer(below.attributes)
-    return revised(below, size=int(word), attributes=attributes) if _SIZE.fullmatch(word) else None
+    return replace_info(below, size=int(word), attributes=attributes) if _SIZE.fullmatch(word) else None
 
 
 class _DecodingReader(ObjectReader):

@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
-from storage import defaults
 from storage._concurrency.tasks import stream
+from storage._core.bulk import pairs_of, raise_failures
 from storage._core.keys import check_key
+from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import StorageError
 from storage.reader import ObjectReader, ReaderDecorator
-from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out, revised
+from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out, replace_info
 
 __all__ = ["KeyTransform"]
 
@@ -103,7 +104,7 @@ class KeyTransform(StoreDecorator[In, Out]):
     async def head(self, key: str) -> ObjectInfo:
         inner = self._inner(key)
         try:
-            return revised(await self.base.head(inner), key=key)
+            return replace_info(await self.base.head(inner), key=key)
         except StorageError as error:
             _rename(error, {inner: key})
             raise
@@ -140,17 +141,17 @@ class KeyTransform(StoreDecorator[In, Out]):
             )
             async for info in below:
                 if key := self.decode(info.key):
-                    yield revised(info, key=key)
+                    yield replace_info(info, key=key)
         else:  # one listing below, not one `head` for each key
             found: dict[str, ObjectInfo] = {}
             async for info in self.base.scan(self.encode_prefix(prefix)):
                 if (key := self.decode(info.key)) and key.startswith(prefix) and key > start_after:
                     found[key] = info
             for key in sorted(found):
-                yield revised(found[key], key=key)
+                yield replace_info(found[key], key=key)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
-        return defaults.children(self, prefix, delimiter)
+        return ObjectStore.children(self, prefix, delimiter)
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
         return await self._many(keys, self.base.get_many)
@@ -165,7 +166,7 @@ class KeyTransform(StoreDecorator[In, Out]):
         refused: dict[str, str | StorageError] = {}
 
         async def renamed() -> AsyncIterator[tuple[str, In]]:
-            async for key, data in stream(defaults.items_of(items)):
+            async for key, data in stream(pairs_of(items)):
                 try:
                     inner = self._inner(key)
                 except StorageError as error:
@@ -175,7 +176,7 @@ class KeyTransform(StoreDecorator[In, Out]):
                     yield inner, data
 
         results = await self.base.put_many(renamed(), raise_errors=False)
-        return defaults.checked(refused | _renamed(results, names), self, raise_errors)
+        return raise_failures(refused | _renamed(results, names), self, raise_errors)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
@@ -183,7 +184,7 @@ class KeyTransform(StoreDecorator[In, Out]):
         async def delete(below: Iterable[str]) -> dict[str, None | StorageError]:
             return await self.base.delete_many(below, raise_errors=False)
 
-        return defaults.checked(await self._many(keys, delete), self, raise_errors)
+        return raise_failures(await self._many(keys, delete), self, raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         return await self._between(self.base.copy, source, target, if_absent)
@@ -192,12 +193,12 @@ class KeyTransform(StoreDecorator[In, Out]):
         return await self._between(self.base.rename, source, target, if_absent)
 
     async def clear(self, prefix: str = "") -> None:
-        await defaults.clear(self, prefix)  # key by key: what is below a prefix there need not be a key here
+        await ObjectStore.clear(self, prefix)  # key by key: what is below a prefix there need not be a key here
 
     @property
     def capabilities(self) -> Capabilities:
         below = self.base.capabilities
-        return self._capable(replace(below, bounded_listing=below.bounded_listing and self.keeps_order))
+        return self._supported(replace(below, bounded_listing=below.bounded_listing and self.keeps_order))
 
     async def _between(self, work: Callable[..., Awaitable[str]], source: str, target: str, if_absent: bool) -> str:
         inner_source, inner_target = self._inner(source), self._inner(target)
@@ -224,7 +225,7 @@ class KeyTransform(StoreDecorator[In, Out]):
 def _rename(error: StorageError, names: Mapping[str, str]) -> None:
     """Let an error about a key below speak of the caller's; any other, of his own iterable say, stays as it is."""
     if key := names.get(error.key or ""):
-        error.about(key)
+        error.with_key(key)
 
 
 def _renamed(results: dict[str, T], names: dict[str, str]) -> dict[str, T]:
@@ -239,7 +240,7 @@ class _RenamedReader(ReaderDecorator):
     """A reader whose description and errors carry the caller's key."""
 
     def __init__(self, reader: ObjectReader, key: str) -> None:
-        super().__init__(reader, revised(reader.info, key=key))
+        super().__init__(reader, replace_info(reader.info, key=key))
 
     async def read(self, size: int = -1, /) -> bytes:
         try:

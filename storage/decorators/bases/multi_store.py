@@ -1,4 +1,4 @@
-"""`SeveralStores`: the base of the decorators whose objects are each in some or all of several stores."""
+"""`MultiStore`: the base of the decorators whose objects are each in some or all of several stores."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from storage._concurrency.tasks import stream
+from storage._core.bulk import results_of
 from storage._core.merging import merged
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import check_order
 from storage.decorators.bases.store_decorator import StoreDecorator
-from storage.defaults import outcomes
 from storage.errors import ConfigError, InvalidKeyError, KeyNotFoundError, RangeNotSatisfiableError, StorageError
 from storage.reader import ObjectReader
 from storage.types import ByteRange, In, ObjectInfo, Out
 
-__all__ = ["Found", "SeveralStores", "marked"]
+__all__ = ["Found", "MultiStore", "marked"]
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def marked(etag: str, number: int) -> str:
     return f"{etag}@{number}" if number else etag
 
 
-class SeveralStores(StoreDecorator[In, Out]):
+class MultiStore(StoreDecorator[In, Out]):
     """
     A decorator whose objects are each in some or all of several stores, and are read from the first that has them.
 
@@ -97,7 +97,7 @@ class SeveralStores(StoreDecorator[In, Out]):
         """Do what is to be done after an object was read, or found missing, which some stores met with *errors*."""
 
     def _is_plain(self, key: str) -> bool:
-        """Say whether the first store may answer for this object without more ado."""
+        """Return whether the first store may answer for this object without more ado."""
         return True
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class SeveralStores(StoreDecorator[In, Out]):
             return await self._get(key, known={0: failed} if isinstance(failed, StorageError) else None)
 
         rest = [key for key in wanted if key not in results or isinstance(results[key], StorageError)]
-        found = await outcomes(rest, elsewhere)
+        found = await results_of(rest, elsewhere)
         return {key: found[key] if key in found else results[key] for key in wanted}
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
-from storage import defaults
+from storage._core.bulk import raise_failures
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import Pull, WatchedStream, changed_items, is_one_shot, size_of, takes_bytes
@@ -142,13 +142,13 @@ class Observer(StoreDecorator[In, Out]):
         operation = Operation("put_many")
         counted = changed_items(items, lambda key, data: self._counted(operation, data))
         results = await self._all(operation, partial(self.base.put_many, counted, raise_errors=False), _note_results)
-        return defaults.checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
     ) -> dict[str, None | StorageError]:
         call = partial(self.base.delete_many, keys, raise_errors=False)
-        return defaults.checked(await self._all(Operation("delete_many"), call, _note_results), self, raise_errors)
+        return raise_failures(await self._all(Operation("delete_many"), call, _note_results), self, raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         call = partial(self.base.copy, source, target, if_absent=if_absent)

@@ -103,7 +103,7 @@ class StoreDecorator(ObjectStore[In, Out]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._capable(self.base.capabilities)
+        return self._supported(self.base.capabilities)
 
     def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
         return {"base": self.base}

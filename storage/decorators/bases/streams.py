@@ -6,10 +6,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, C
 from typing import Any, TypeAlias, cast
 
 from storage._concurrency.tasks import stream
+from storage._core.bulk import pairs_of
 from storage._core.data import as_bytes
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import stack
-from storage.defaults import items_of
 from storage.types import In
 
 __all__ = ["Around", "Pull", "WatchedStream", "changed_items", "is_one_shot", "noted_keys", "size_of", "takes_bytes"]
@@ -24,12 +24,12 @@ _END: Any = object()
 
 
 def takes_bytes(store: ObjectStore[Any, Any]) -> bool:
-    """Say whether what a stack takes is bytes: an iterator may be a stream of them then, else it is a value."""
+    """Return whether what a stack takes is bytes: an iterator may be a stream of them then, else it is a value."""
     return not any("values" in each._traits for each in stack(store))
 
 
 def is_one_shot(data: object) -> bool:
-    """Say whether *data* is used up when it has been put: iterators, readers and files are, collections are not."""
+    """Return whether *data* is used up when it has been put: iterators, readers and files are, collections are not."""
     if isinstance(data, Collection):  # buffers, too
         return False
     return isinstance(data, AsyncIterable | Iterable) or hasattr(data, "read")
@@ -81,10 +81,10 @@ def changed_items(
 ) -> Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]]:
     """Return what `put_many` takes with ``change(key, data)`` for each item's data; a collection stays one."""
     if isinstance(items, Collection):
-        return [(key, change(key, data)) for key, data in cast("Iterable[tuple[str, In]]", items_of(items))]
+        return [(key, change(key, data)) for key, data in cast("Iterable[tuple[str, In]]", pairs_of(items))]
 
     async def changed() -> AsyncIterator[tuple[str, In]]:
-        async for key, data in stream(items_of(items)):
+        async for key, data in stream(pairs_of(items)):
             yield key, change(key, data)
 
     return changed()

@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import cast
 
-from storage import defaults
 from storage._concurrency.tasks import stream
+from storage._core.bulk import pairs_of
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import CorruptObjectError, StorageError, UnsupportedOperationError
@@ -97,7 +97,7 @@ class ValueTransform(StoreDecorator[In, Out]):
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         async def encoded() -> AsyncIterator[tuple[str, Data]]:
-            async for key, value in stream(defaults.items_of(items)):
+            async for key, value in stream(pairs_of(items)):
                 yield key, self.encode(value)
 
         return await self._bytes.put_many(encoded(), raise_errors=raise_errors)
@@ -110,11 +110,11 @@ class ValueTransform(StoreDecorator[In, Out]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._capable(replace(self._bytes.capabilities, ranges=False, streaming=False))
+        return self._supported(replace(self._bytes.capabilities, ranges=False, streaming=False))
 
     def _decode(self, key: str, data: bytes) -> Out:
         try:
             return self.decode(data)
         except CorruptObjectError as error:
-            error.about(key).store = repr(self)
+            error.with_key(key).store = repr(self)
             raise

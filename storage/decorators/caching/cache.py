@@ -9,8 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
-from storage import defaults
-from storage._concurrency.tasks import each, stream
+from storage._concurrency.tasks import for_each, stream
+from storage._core.bulk import pages
 from storage.base import ObjectStore
 from storage.decorators.caching.entry import Entry
 from storage.decorators.expiring.bounds import Bounds
@@ -98,9 +98,9 @@ class GuardedCache:
         if len(keys) == 1:
             await self._delete(undeleted, *keys)
         elif self._usage.bounded:
-            await each(keys, partial(self._delete, undeleted))
+            await for_each(keys, partial(self._delete, undeleted))
         else:
-            async for page in defaults.pages(stream(keys)):
+            async for page in pages(stream(keys)):
                 await self._delete_many(page, undeleted)
         return undeleted
 
@@ -108,7 +108,7 @@ class GuardedCache:
         """Delete all entries whose keys start with *prefix*, and say whether they are gone."""
         try:
             if prefix and self._usage.bounded:
-                async for page in defaults.pages(self.store.keys(prefix)):
+                async for page in pages(self.store.keys(prefix)):
                     if await self.delete(page):
                         return False
             else:

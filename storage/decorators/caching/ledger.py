@@ -167,7 +167,7 @@ class Ledger:
             self._spoil_all(prefix)
 
     def clear_ends(self, prefix: str, since: int, done: bool) -> None:
-        """Say whether the entries were deleted, beginning at the moment *since*; if not, all of the cache is owed."""
+        """Return whether the entries were deleted, beginning at the moment *since*; if not, all of the cache is owed."""
         with self._lock:
             _less(self._clearing, prefix)
             if done:
@@ -183,7 +183,7 @@ class Ledger:
             self._settle(key, since)
 
     def emptied(self, since: int, done: bool) -> None:
-        """Say whether the cache was emptied, beginning at the moment *since*."""
+        """Return whether the cache was emptied, beginning at the moment *since*."""
         with self._lock:
             self._emptying = False
             if done:

@@ -33,7 +33,7 @@ class Flight(Generic[T]):
         self._ending = False
 
     def takes_more(self) -> bool:
-        """Say whether another caller may wait for it, too."""
+        """Return whether another caller may wait for it, too."""
         ended = self._ending or self.task.done()
         return not ended and self._valid() and self._loop is asyncio.get_running_loop()
 

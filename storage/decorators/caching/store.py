@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import anyio
 
-from storage import defaults
 from storage._concurrency.offload import is_stepping
 from storage._concurrency.tasks import stream
+from storage._core.bulk import pairs_of
 from storage._core.data import as_bytes, is_stream
 from storage._core.durations import seconds
 from storage._core.keys import check_key
@@ -193,7 +193,7 @@ class CachingStore(StoreDecorator):
         async with self._coherent.writing() as begin:
 
             async def announced() -> AsyncIterator[tuple[str, Data]]:
-                async for key, data in stream(defaults.items_of(items)):
+                async for key, data in stream(pairs_of(items)):
                     await begin(key)
                     yield key, data
 
@@ -247,7 +247,7 @@ class CachingStore(StoreDecorator):
         main = self.main_store.capabilities
         fresh = self.revalidate == 0 and self.negative is None
         stepping = main.steppable and self.cache_store.capabilities.steppable
-        return self._capable(replace(main, multi_process=main.multi_process and fresh, steppable=stepping))
+        return self._supported(replace(main, multi_process=main.multi_process and fresh, steppable=stepping))
 
     def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
         return {"main_store": self.main_store, "cache_store": self.cache_store}

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Ma
 from contextlib import aclosing, asynccontextmanager
 from typing import ParamSpec, TypeVar
 
-from storage import defaults
 from storage._concurrency.offload import offload
+from storage._core.bulk import result_of
 from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.keys import check_key
 from storage.base import ObjectStore
@@ -17,7 +17,7 @@ from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.encrypting.format import HEADER, SEGMENT, SealedReader, decrypted_size
 from storage.errors import CorruptObjectError, PreconditionFailedError, StorageError
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Data, ObjectInfo, revised
+from storage.types import Attributes, ByteRange, Data, ObjectInfo, replace_info
 
 __all__ = ["EncryptingStore"]
 
@@ -101,7 +101,7 @@ class EncryptingStore(StoreDecorator):
         results = await self.base.get_many(keys)
         for key, result in results.items():
             if not isinstance(result, StorageError):
-                results[key] = await defaults.outcome(self._decrypted(key, result))
+                results[key] = await result_of(self._decrypted(key, result))
         return results
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
@@ -138,7 +138,7 @@ class EncryptingStore(StoreDecorator):
         size = decrypted_size(below.size)
         if size is None:
             raise CorruptObjectError("not an encrypted object, or cut short", key=below.key, store=self)
-        return revised(below, size=size)
+        return replace_info(below, size=size)
 
     async def _decrypted(self, key: str, sealed: bytes) -> bytes:
         seal = self._keyring.of(sealed, key)

@@ -12,7 +12,7 @@ from typing import Any, Generic, cast
 import anyio
 
 from storage._concurrency.offload import is_stepping
-from storage._concurrency.tasks import CONCURRENCY, each
+from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import is_stream
 from storage.base import ObjectStore
 from storage.decorators.bases.streams import Pull, WatchedStream, size_of
@@ -142,7 +142,7 @@ class Bounds(Generic[In]):
                 left[entry.key] = entry._replace(etag=None)
 
         try:
-            await each(surplus, evict, limit=1 if len(surplus) == 1 else CONCURRENCY)
+            await for_each(surplus, evict, limit=1 if len(surplus) == 1 else CONCURRENCY)
         except StorageError as error:
             _log.warning("%r is over its bounds until the next put: %s", self._owner, error)
         finally:

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import cast
 
-from storage import defaults
 from storage._concurrency.offload import is_stepping
+from storage._core.bulk import pages, results_of
 from storage._core.conditions import check_conditions, judge
 from storage._core.deadlines import (
     CLOCK,
@@ -22,7 +22,7 @@ from storage._core.deadlines import (
     without_deadline,
 )
 from storage._core.durations import seconds
-from storage.base import ObjectStore
+from storage.base import ATTEMPTS, ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import takes_bytes
 from storage.decorators.expiring.bounds import Bounds
@@ -148,7 +148,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
         Raises:
             KeyNotFoundError: there is no such object.
         """
-        for _ in range(defaults.ATTEMPTS):
+        for _ in range(ATTEMPTS):
             try:
                 if self._has_values:
                     info, value = await self.head(key), cast("In", await self.get(key))
@@ -175,9 +175,9 @@ class ExpiringStore(StoreDecorator[In, Out]):
             raise UnsupportedOperationError(f"sweep: {_CANNOT_REMOVE}", store=self)
         removed = 0
         failure: StorageError | None = None
-        async for page in defaults.pages(self._listed(prefix, "", past=True)):
+        async for page in pages(self._listed(prefix, "", past=True)):
             below = {info.key: info for info in page}
-            for result in (await defaults.outcomes(below, partial(self._remove_of, below))).values():
+            for result in (await results_of(below, partial(self._remove_of, below))).values():
                 if isinstance(result, StorageError):
                     failure = failure or result
                 else:
@@ -272,7 +272,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
     ) -> dict[str, str | StorageError]:
         if self._ttl is None and not self._usage.bounded:
             return await self.base.put_many(items, raise_errors=raise_errors)
-        return await defaults.put_many(self, items, raise_errors=raise_errors)
+        return await ObjectStore.put_many(self, items, raise_errors=raise_errors)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         if if_match is None:
@@ -288,7 +288,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
     ) -> dict[str, None | StorageError]:
         if not self._usage.bounded:
             return await self.base.delete_many(keys, raise_errors=raise_errors)
-        return await defaults.delete_many(self, keys, raise_errors=raise_errors)
+        return await ObjectStore.delete_many(self, keys, raise_errors=raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         below = await self._live(source)
@@ -309,7 +309,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
 
     async def clear(self, prefix: str = "") -> None:
         if self._usage.bounded:
-            await defaults.clear(self, prefix)
+            await ObjectStore.clear(self, prefix)
         else:
             await self.base.clear(prefix)
 

@@ -200,7 +200,7 @@ class Write:
 
 
 def _in_doubt(error: BaseException) -> bool:
-    """Say whether a write that ended so may have taken effect: cancelled, without an answer, or in part."""
+    """Return whether a write that ended so may have taken effect: cancelled, without an answer, or in part."""
     if isinstance(error, StorageError):
         return error.retryable or isinstance(error, OutcomeUnknownError | MirrorError)
     return not isinstance(error, Exception)

@@ -74,7 +74,7 @@ class Repairs:
                     del self._under_way[key]
 
     async def catch_up(self, key: str, number: int) -> bool:
-        """Make a child that is behind hold what the others do, be it nothing; with the lock. Say whether it does."""
+        """Make a child that is behind hold what the others do, be it nothing; with the lock. Return whether it does."""
         try:
             try:
                 source = await self._find(key, ())
@@ -92,7 +92,7 @@ class Repairs:
 
     async def restore(self, key: str, number: int, why: StorageError) -> bool:
         """
-        Put back what a child has lost or holds damaged, if another one has it; with the lock. Say whether one has.
+        Put back what a child has lost or holds damaged, if another one has it; with the lock. Return whether one has.
 
         The lock is what keeps this from putting back what is just being deleted. That the child has it already is no
         repair: the object was put between the questions of a read to this child and to the next.
@@ -110,6 +110,6 @@ class Repairs:
         return True
 
     async def copy(self, key: str, source: int, target: int, *, overwrite: bool = True) -> bool:
-        """Copy an object from one child to another; with the lock. Say whether it was there to be copied."""
+        """Copy an object from one child to another; with the lock. Return whether it was there to be copied."""
         store = self._stores[target]
         return await copy_object(self._stores[source], store, store.capabilities, key, overwrite) is not None

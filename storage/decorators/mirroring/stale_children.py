@@ -79,7 +79,7 @@ class Behind:
         self._set(key, self.by_name(key) - {child})
 
     def hidden(self, children: AbstractSet[int]) -> bool:
-        """Say whether there is a key for which nobody but these children can be believed."""
+        """Return whether there is a key for which nobody but these children can be believed."""
         return any(self.readable - behind <= children for behind in self._keys.values())
 
     def trust(self, child: int) -> None:

@@ -7,14 +7,14 @@ from contextlib import aclosing
 from functools import partial
 from typing import Literal, TypeAlias, TypeVar
 
-from storage import defaults
 from storage._concurrency.tasks import stream
+from storage._core.bulk import PAGE, raise_failures, result_of
 from storage._core.conditions import check_conditions
 from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.keys import check_key, is_key
 from storage._core.merging import merged
 from storage.base import ObjectStore
-from storage.decorators.bases.multi_store import Found, SeveralStores, marked
+from storage.decorators.bases.multi_store import Found, MultiStore, marked
 from storage.decorators.mirroring.repairs import Repairs
 from storage.decorators.mirroring.stale_children import Behind
 from storage.decorators.mirroring.verify import Difference, Verification
@@ -38,7 +38,7 @@ Require: TypeAlias = Literal["all", "quorum", "any"]
 """How many children of a mirror have to do a write: each, more than half, or one."""
 
 
-class MirroringStore(SeveralStores):
+class MirroringStore(MultiStore):
     """
     Every object is in every child: writes go to all of them at once, reads to the first that answers.
 
@@ -101,7 +101,7 @@ class MirroringStore(SeveralStores):
         self._repairs = Repairs(self.stores, self._behind, self._find, self._tell)
         self._writes = Writes(self, self._needed, self._behind, self._repairs)
 
-    # -- reading: SeveralStores does it, and asks this -----------------------------------------------------------
+    # -- reading: MultiStore does it, and asks this -----------------------------------------------------------
 
     def _order(self, key: str) -> Sequence[int]:
         if not self._behind:
@@ -165,7 +165,7 @@ class MirroringStore(SeveralStores):
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         # a prefix may be there for nothing but a deleted object on a child that is behind
-        return defaults.children(self, prefix, delimiter) if self._behind else super().children(prefix, delimiter)
+        return ObjectStore.children(self, prefix, delimiter) if self._behind else super().children(prefix, delimiter)
 
     async def _listing(
         self, number: int, items: AsyncIterator[T], key: Callable[[T], str], failing: set[int]
@@ -231,12 +231,12 @@ class MirroringStore(SeveralStores):
             if is_key(key):
                 valid.append(key)
             else:
-                results[key] = await defaults.outcome(self.delete(key))
-        for begin in range(0, len(valid), defaults.PAGE):
-            page = valid[begin : begin + defaults.PAGE]
+                results[key] = await result_of(self.delete(key))
+        for begin in range(0, len(valid), PAGE):
+            page = valid[begin : begin + PAGE]
             async with self._repairs.alone(*page):
                 results |= await self._writes.delete_page(page)
-        return defaults.checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         return await self._move("copy", [target], source, target, if_absent)
@@ -251,7 +251,7 @@ class MirroringStore(SeveralStores):
         check_key(source, self)
         check_key(target, self)
         if len(self._readable) < len(self.stores):  # what cannot be read cannot copy
-            plain = defaults.copy if action == "copy" else defaults.rename
+            plain = ObjectStore.copy if action == "copy" else ObjectStore.rename
             return await plain(self, source, target, if_absent=if_absent)
 
         async def move(number: int) -> str:
@@ -296,7 +296,7 @@ class MirroringStore(SeveralStores):
     def capabilities(self) -> Capabilities:
         able = [store.capabilities for store in self.stores]
         read = [able[number] for number in self._readable]
-        return self._capable(
+        return self._supported(
             Capabilities(
                 listable=all(each.listable for each in read),
                 conditional_put=able[0].conditional_put,

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
-from storage._concurrency.tasks import CONCURRENCY, each, stream
+from storage._concurrency.tasks import CONCURRENCY, for_each, stream
+from storage._core.bulk import pages
 from storage._core.merging import merged
 from storage.base import ObjectStore
 from storage.decorators.mirroring.repairs import Repairs
 from storage.decorators.mirroring.stale_children import Behind
-from storage.defaults import pages
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
 
 __all__ = ["Difference", "Verification"]
@@ -102,7 +102,7 @@ class Verification:
             async def check(key: str, found: dict[str, list[Difference]] = found) -> None:
                 found[key] = await self._check(key, repair, content)
 
-            await each(page, check)
+            await for_each(page, check)
             for key in page:
                 for difference in found[key]:
                     if not difference.repaired:
@@ -138,7 +138,7 @@ class Verification:
         async def ask(number: int) -> None:
             states[number] = await self._state(key, number, content)
 
-        await each(self._readable, ask)
+        await for_each(self._readable, ask)
         return states
 
     async def _state(self, key: str, number: int, content: bool) -> _State:

@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar
 import anyio
 
 from storage._concurrency.tasks import uninterrupted
-from storage.decorators.bases.multi_store import SeveralStores
+from storage.decorators.bases.multi_store import MultiStore
 from storage.decorators.mirroring.fan_out import Fan
 from storage.decorators.mirroring.repairs import Repairs
 from storage.decorators.mirroring.stale_children import Behind
@@ -68,7 +68,7 @@ class Writes:
         repairs: the locks of keys, and the way to bring a child up to date.
     """
 
-    def __init__(self, mirror: SeveralStores, needed: int, behind: Behind, repairs: Repairs) -> None:
+    def __init__(self, mirror: MultiStore, needed: int, behind: Behind, repairs: Repairs) -> None:
         self._mirror = mirror
         self._needed = needed
         self._behind = behind
@@ -251,7 +251,7 @@ def _those(outcomes: Mapping[int, object], kinds: type[Exception] | tuple[type[E
 
 
 def _is_unknown(outcome: object) -> bool:
-    """Say whether a call may have done what it was to do, though it failed. What is refused for good was not done."""
+    """Return whether a call may have done what it was to do, though it failed. What is refused for good was not done."""
     if not isinstance(outcome, StorageError):
         return isinstance(outcome, Exception)
     return outcome.retryable or isinstance(outcome, OutcomeUnknownError | MirrorError)

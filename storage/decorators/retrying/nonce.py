@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 
-from storage.types import Attributes, ObjectInfo, check_attributes, revised
+from storage.types import Attributes, ObjectInfo, check_attributes, replace_info
 
 __all__ = ["NAME", "hidden", "marked", "new_nonce", "nonce_of"]
 
@@ -50,4 +50,4 @@ def hidden(info: ObjectInfo) -> ObjectInfo:
     del attributes[NAME]
     if found["own"] is not None:
         attributes[NAME] = found["own"]
-    return revised(info, attributes=attributes)
+    return replace_info(info, attributes=attributes)

@@ -10,8 +10,8 @@ from functools import cached_property, partial
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from storage import defaults
 from storage._concurrency.tasks import stream
+from storage._core.bulk import pairs_of, raise_failures
 from storage._core.durations import seconds
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
@@ -121,14 +121,14 @@ class RetryingStore(StoreDecorator[In, Out]):
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         if not isinstance(items, Collection):  # what comes one by one need not all be kept for another attempt
-            return await defaults.put_many(self, items, raise_errors=raise_errors)
+            return await ObjectStore.put_many(self, items, raise_errors=raise_errors)
 
         async def put(left: Mapping[str, _Payload]) -> dict[str, str | StorageError]:
             data = {key: payload.data for key, payload in left.items()}
             return await self.base.put_many(data, raise_errors=False)
 
-        payloads = {key: _Payload(data, self._watches) async for key, data in stream(defaults.items_of(items))}
-        return defaults.checked(await self._many("put_many", payloads, put), self, raise_errors)
+        payloads = {key: _Payload(data, self._watches) async for key, data in stream(pairs_of(items))}
+        return raise_failures(await self._many("put_many", payloads, put), self, raise_errors)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
@@ -137,7 +137,7 @@ class RetryingStore(StoreDecorator[In, Out]):
             return await self.base.delete_many(left, raise_errors=False)
 
         wanted = {key: None async for key in stream(keys)}
-        return defaults.checked(await self._many("delete_many", wanted, delete), self, raise_errors)
+        return raise_failures(await self._many("delete_many", wanted, delete), self, raise_errors)
 
     # -- what may not, unless it is known that it was not done ---------------------------------------------------
 

@@ -9,8 +9,8 @@ from dataclasses import fields
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
-from storage import defaults
-from storage._concurrency.tasks import CONCURRENCY, each, stream
+from storage._concurrency.tasks import CONCURRENCY, for_each, stream
+from storage._core.bulk import pairs_of, raise_failures, result_of
 from storage._core.keys import check_key
 from storage._core.merging import merged
 from storage.base import ObjectStore
@@ -134,13 +134,13 @@ class RoutingStore(ObjectStore[In, Out]):
             raise UnsupportedOperationError(
                 "copy from one store of values to another: get it and put it", key=source, store=self
             )
-        return await defaults.copy(self, source, target, if_absent=if_absent)
+        return await ObjectStore.copy(self, source, target, if_absent=if_absent)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         one, other = self._route(source), self._route(target)
         if one is other:
             return await one.rename(source, target, if_absent=if_absent)
-        return await defaults.rename(self, source, target, if_absent=if_absent)
+        return await ObjectStore.rename(self, source, target, if_absent=if_absent)
 
     # -- listing -------------------------------------------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class RoutingStore(ObjectStore[In, Out]):
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         owner = self._routes.owner(prefix)
-        return defaults.children(self, prefix, delimiter) if owner is None else owner.children(prefix, delimiter)
+        return ObjectStore.children(self, prefix, delimiter) if owner is None else owner.children(prefix, delimiter)
 
     def _listed(
         self,
@@ -189,11 +189,11 @@ class RoutingStore(ObjectStore[In, Out]):
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         results: dict[str, str | StorageError] = {}
-        async for batch in _batches(stream(defaults.items_of(items))):
+        async for batch in _batches(stream(pairs_of(items))):
             results |= await self._share(
                 batch, itemgetter(0), lambda store, part: store.put_many(part, raise_errors=False)
             )
-        return defaults.checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
@@ -201,12 +201,12 @@ class RoutingStore(ObjectStore[In, Out]):
         results: dict[str, None | StorageError] = await self._share(
             await _each_once(keys), str, lambda store, part: store.delete_many(part, raise_errors=False)
         )
-        return defaults.checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     async def clear(self, prefix: str = "") -> None:
         owner = self._routes.owner(prefix)
         if owner is None:
-            await defaults.clear(self, prefix)
+            await ObjectStore.clear(self, prefix)
         else:
             await owner.clear(prefix)
 
@@ -230,10 +230,10 @@ class RoutingStore(ObjectStore[In, Out]):
 
         async def do(share: tuple[ObjectStore[In, Out], list[T]]) -> None:
             store, part = share
-            done = await defaults.outcome(work(store, part))
+            done = await result_of(work(store, part))
             results.update(done if isinstance(done, dict) else {key(item): _about(done, key(item)) for item in part})
 
-        await each(shares.values(), do)
+        await for_each(shares.values(), do)
         return results
 
     # -- about itself --------------------------------------------------------------------------------------------
@@ -241,7 +241,9 @@ class RoutingStore(ObjectStore[In, Out]):
     @property
     def capabilities(self) -> Capabilities:
         able = [store.capabilities for store in self._parts().values()]
-        return self._capable(Capabilities(**{name: all(getattr(one, name) for one in able) for name in _CAPABILITIES}))
+        return self._supported(
+            Capabilities(**{name: all(getattr(one, name) for one in able) for name in _CAPABILITIES})
+        )
 
     def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
         parts = {f"routes[{prefix!r}]": store for prefix, store in self.routes.items()}
@@ -277,6 +279,6 @@ async def _batches(items: AsyncIterator[tuple[str, T]]) -> AsyncIterator[list[tu
 
 def _about(error: StorageError, key: str) -> StorageError:
     """Return a store's error on a whole bulk call as one about this key."""
-    own = copied(error).about(key)
+    own = copied(error).with_key(key)
     own.__cause__ = error
     return own

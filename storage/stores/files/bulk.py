@@ -6,8 +6,8 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from typing import TypeVar, cast
 
 from storage._concurrency.offload import WORKERS, offload
-from storage._concurrency.tasks import each, stream
-from storage.defaults import pages
+from storage._concurrency.tasks import for_each, stream
+from storage._core.bulk import pages
 from storage.errors import StorageError
 
 __all__ = ["for_each_key"]
@@ -38,5 +38,5 @@ async def for_each_key(
         results.update(dict.fromkeys(new, cast(T, None)))  # a place in the caller's order, taken at once
         results.update(zip(new, await offload(outcomes, new), strict=True))
 
-    await each(pages(stream(keys), HANDFUL), hop, limit=WORKERS)
+    await for_each(pages(stream(keys), HANDFUL), hop, limit=WORKERS)
     return results

@@ -12,10 +12,10 @@ from contextlib import ExitStack, asynccontextmanager, closing
 from typing import Any, Literal, TypeVar
 
 from storage._concurrency.offload import is_stepping, offload, offload_copying
+from storage._core.bulk import raise_failures
 from storage._core.conditions import check_conditions, judge
 from storage._core.data import SMALL, as_bytes, chunks, is_stream
 from storage.base import ObjectStore
-from storage.defaults import checked
 from storage.errors import KeyNotFoundError, StorageError
 from storage.reader import ObjectReader
 from storage.stores.files.bulk import for_each_key
@@ -176,7 +176,7 @@ class FileStore(ObjectStore):
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
     ) -> dict[str, None | StorageError]:
         results = await for_each_key(keys, lambda key: self._blocking(key, self._delete, key, None))
-        return checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         if delimiter != "/":
@@ -217,7 +217,7 @@ class FileStore(ObjectStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._capable(Capabilities.all_but(*lacking(self._root)))
+        return self._supported(Capabilities.all_but(*lacking(self._root)))
 
     async def _open(self) -> None:
         await offload(self._reclaim)
@@ -237,7 +237,7 @@ class FileStore(ObjectStore):
             return work(*args)
         except StorageError as error:
             if error.key is None:
-                error.about(key)
+                error.with_key(key)
             raise
         except OSError as cause:
             raise from_os_error(cause, key, self) from cause
@@ -393,7 +393,7 @@ class FileStore(ObjectStore):
             prune(self._root, path)
 
     def _is_leftover(self, name: str, names: Container[str]) -> bool:
-        """Say whether a file, one of *names* in its directory, may be what a killed writer left."""
+        """Return whether a file, one of *names* in its directory, may be what a killed writer left."""
         return name.startswith(DRAFT)
 
     def _remove_leftover(self, directory: int, name: str) -> None:

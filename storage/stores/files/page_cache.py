@@ -112,7 +112,7 @@ class HotReads:
 
 def _is_noted(status: os.stat_result) -> bool:
     """
-    Say whether reading the file notes that in its inode, as ``relatime`` has it.
+    Return whether reading the file notes that in its inode, as ``relatime`` has it.
 
     That is a write, for which the file system's journal may make the reader wait. It is made once after the file has
     changed and then once a day, so that such reads are left to a worker thread, and the note is made as ever.

@@ -162,7 +162,7 @@ def foreign(key: str, store: object) -> Iterator[None]:
 
 
 def was_sent(error: StorageError) -> bool:
-    """Say whether a request may have reached the server, of which `foreign` has made this error."""
+    """Return whether a request may have reached the server, of which `foreign` has made this error."""
     import aiohttp
 
     return not isinstance(error.__cause__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)

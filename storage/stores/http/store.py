@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from storage import defaults
 from storage._core.conditions import check_conditions
 from storage.base import ObjectStore
 from storage.errors import ConfigError, StorageError, StoreClosedError, UnsupportedOperationError
@@ -203,7 +202,7 @@ class HttpStore(ObjectStore):
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         self._need_writable("rename", source)
-        return await defaults.rename(self, source, target, if_absent=if_absent)
+        return await ObjectStore.rename(self, source, target, if_absent=if_absent)
 
     async def put_many(
         self,
@@ -212,17 +211,17 @@ class HttpStore(ObjectStore):
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         self._need_writable("put_many")
-        return await defaults.put_many(self, items, raise_errors=raise_errors)
+        return await ObjectStore.put_many(self, items, raise_errors=raise_errors)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
     ) -> dict[str, None | StorageError]:
         self._need_writable("delete_many")
-        return await defaults.delete_many(self, keys, raise_errors=raise_errors)
+        return await ObjectStore.delete_many(self, keys, raise_errors=raise_errors)
 
     async def clear(self, prefix: str = "") -> None:
         self._need_writable("clear")
-        await defaults.clear(self, prefix)
+        await ObjectStore.clear(self, prefix)
 
     def _need_writable(self, operation: str, key: str | None = None) -> None:
         if not self.writable:
@@ -250,7 +249,7 @@ class HttpStore(ObjectStore):
     @property
     def capabilities(self) -> Capabilities:
         keeps = self.writable and self.conditions == "trust"
-        return self._capable(
+        return self._supported(
             Capabilities(
                 writable=self.writable,
                 listable=self.listing is not None,

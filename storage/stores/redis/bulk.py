@@ -6,8 +6,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Ma
 from typing import Any
 
 from storage._concurrency.tasks import stream
+from storage._core.bulk import pages, pairs_of, result_of
 from storage._core.data import CHUNK, as_bytes, is_stream
-from storage.defaults import items_of, outcome, pages
 from storage.errors import InvalidKeyError, StorageError, StoreClosedError
 from storage.stores.redis.session import Command, Session
 from storage.stores.redis.writes import Put
@@ -33,7 +33,7 @@ async def answers_to(session: Session, commands: Mapping[str, Command], *, chang
     async def attempt() -> None:
         left = [key for key in commands if key not in answers or _retryable(answers[key])]
         for key, answer in zip(left, await session.all([commands[key] for key in left]), strict=True):
-            answers[key] = answer.about(key) if isinstance(answer, StorageError) else answer
+            answers[key] = answer.with_key(key) if isinstance(answer, StorageError) else answer
         for answer in answers.values():
             if _retryable(answer):
                 raise answer
@@ -101,13 +101,13 @@ async def put_many(
         for key, answer in (await answers_to(session, commands, change=True)).items():
             results[key] = answer if isinstance(answer, StorageError) else etags[key]
 
-    async for key, data in stream(items_of(items)):
+    async for key, data in stream(pairs_of(items)):
         content = None if is_stream(data) else as_bytes(data)
         single = content is None or len(content) > CHUNK
         if page and (single or key in page or len(page) == OBJECTS or sum(len(d) for _, d in page.values()) > BYTES):
             await send()
         if content is None or single:
-            results[key] = await outcome(put(key, data))
+            results[key] = await result_of(put(key, data))
             continue
         try:
             page[key] = prepared(key), content

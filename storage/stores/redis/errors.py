@@ -46,7 +46,7 @@ def error_of(cause: Exception, key: str | None, store: str) -> StorageError:
 
 
 def is_lost(error: StorageError) -> bool:
-    """Say whether what *error* ended was sent and not answered, so that it may have been done."""
+    """Return whether what *error* ended was sent and not answered, so that it may have been done."""
     from redis import exceptions as redis
 
     cause = error.__cause__

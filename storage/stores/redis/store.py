@@ -8,7 +8,7 @@ from copy import copy
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from storage import defaults
+from storage._core.bulk import raise_failures, result_of
 from storage._core.conditions import check_conditions, judge
 from storage._core.data import CHUNK, as_bytes, is_stream
 from storage._core.keys import check_key
@@ -248,7 +248,7 @@ class RedisStore(ObjectStore):
             commands = {key: ("HMGET", name, "size", "0") for key, name in page.items()}
             for key, answer in (await answers_to(session, commands, change=False)).items():
                 failed = isinstance(answer, StorageError)
-                results[key] = answer if failed else await defaults.outcome(self._whole(key, *answer))
+                results[key] = answer if failed else await result_of(self._whole(key, *answer))
         return results
 
     async def put_many(
@@ -260,7 +260,7 @@ class RedisStore(ObjectStore):
         def prepared(key: str) -> Put:
             return Put(self._space, check_key(key, self), self)
 
-        return defaults.checked(await put_many(self._session(), items, prepared, self.put), self, raise_errors)
+        return raise_failures(await put_many(self._session(), items, prepared, self.put), self, raise_errors)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
@@ -273,14 +273,14 @@ class RedisStore(ObjectStore):
             except StoreClosedError:
                 raise
             except StorageError as error:
-                results.update({key: copy(error).about(key) for key in page})
-        return defaults.checked(results, self, raise_errors)
+                results.update({key: copy(error).with_key(key) for key in page})
+        return raise_failures(results, self, raise_errors)
 
     # -- about itself ------------------------------------------------------------------------------------------------
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._capable(Capabilities.all_but("steppable"))
+        return self._supported(Capabilities.all_but("steppable"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r}{self.prefix and f', prefix={self.prefix!r}'})"

@@ -84,7 +84,7 @@ def attributes_of(headers: Mapping[str, str], key: str) -> dict[str, str]:
 
 
 def is_packed(headers: Mapping[str, str]) -> bool:
-    """Say whether it was we who compressed an object."""
+    """Return whether it was we who compressed an object."""
     return decoded_size(headers) is not None or (
         headers.get("content-encoding") == "gzip" and headers.get(META + SIZE) == INSIDE
     )

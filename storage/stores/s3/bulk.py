@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from storage._concurrency.tasks import each
+from storage._concurrency.tasks import for_each
 from storage.errors import StorageError
 from storage.stores.network import Patience
 from storage.stores.s3.client import ClientBucket
@@ -31,7 +31,7 @@ async def delete_page(bucket: ClientBucket, patience: Patience, keys: Iterable[s
         except StorageError as error:
             errors[key] = error
 
-    await each(apart, delete)
+    await for_each(apart, delete)
     return errors
 
 

@@ -187,7 +187,7 @@ class ClientBucket:
         await self.call("put_object_acl", key, Key=key, ACL=acl)
 
     def set_clock(self, refusal: Refusal) -> bool:
-        """Say whether a request was refused for its time, and the next one will have the server's."""
+        """Return whether a request was refused for its time, and the next one will have the server's."""
         return False  # a client that was given signs by its own clock
 
     async def call(self, operation: str, key: str | None, **parameters: Any) -> Any:

@@ -21,7 +21,7 @@ from storage.errors import (
     UnsupportedOperationError,
 )
 
-__all__ = ["Refusal", "RefusedError", "UploadGoneError", "about", "error_of", "parse_refusal", "time_of"]
+__all__ = ["Refusal", "RefusedError", "UploadGoneError", "error_of", "parse_refusal", "time_of", "with_key"]
 
 Kind: TypeAlias = "type[StorageError]"
 
@@ -156,11 +156,11 @@ def error_of(refusal: Refusal, key: str | None, store: object) -> StorageError:
 
 
 @contextmanager
-def about(inner: str, key: str) -> Iterator[None]:
+def with_key(inner: str, key: str) -> Iterator[None]:
     """Let errors about a key of the bucket speak of the caller's; any other, of his own stream say, stays as it is."""
     try:
         yield
     except StorageError as error:
         if error.key == inner:
-            error.about(key)
+            error.with_key(key)
         raise

@@ -25,7 +25,7 @@ _SMALLEST, _QUICK = 150, 64 << 10
 
 
 def is_compressible(headers: Mapping[str, str]) -> bool:
-    """Say whether an object of these headers is of a kind that compresses well, and is not encoded already."""
+    """Return whether an object of these headers is of a kind that compresses well, and is not encoded already."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     wanted = kind.startswith("text/") or kind in _TYPES or kind.endswith(("+json", "+xml"))
     return wanted and "content-encoding" not in headers

@@ -34,7 +34,7 @@ _SAMPLE, _GAIN = 256 << 10, 0.9
 
 
 async def is_worth_it(first: bytes, headers: Mapping[str, str]) -> bool:
-    """Say whether a stream of these headers that begins like this gets smaller by being packed."""
+    """Return whether a stream of these headers that begins like this gets smaller by being packed."""
     if not is_compressible(headers):
         return False
     sample = first[:_SAMPLE]

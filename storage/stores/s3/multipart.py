@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from storage._concurrency.offload import offload
-from storage._concurrency.tasks import each
+from storage._concurrency.tasks import for_each
 from storage._core.data import chunks
 from storage.errors import StorageError
 from storage.stores.network import Patience
@@ -160,7 +160,7 @@ async def _at_once(items: AsyncIterator[tuple[int, Any]], work: Callable[[int, A
     async def one(item: tuple[int, Any]) -> None:
         await work(*item)
 
-    await each(items, one, limit=_PARALLEL)
+    await for_each(items, one, limit=_PARALLEL)
 
 
 async def _abort(bucket: ClientBucket, patience: Patience, key: str, upload: str) -> None:

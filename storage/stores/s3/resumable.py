@@ -82,11 +82,11 @@ class Resuming:
         except UploadGoneError as error:
             if (etag := await claim.made()) is not None:
                 return etag
-            error.about(begun.key)
+            error.with_key(begun.key)
             raise
         except StorageError as error:
             if error.key == inner:
-                error.about(begun.key)
+                error.with_key(begun.key)
             raise
 
     async def abort_upload(self, token: str) -> None:

@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from storage import defaults
 from storage._concurrency.tasks import stream
+from storage._core.bulk import pages, raise_failures
 from storage._core.conditions import check_conditions
 from storage._core.keys import check_key
 from storage.base import ObjectStore
@@ -34,7 +34,7 @@ from storage.stores.s3.bulk import delete_page
 from storage.stores.s3.checksums import WITH_CHECKSUM, Checksum
 from storage.stores.s3.client import Body, ClientBucket
 from storage.stores.s3.conditions import Claim, delete_version, honours_conditions
-from storage.stores.s3.errors import about
+from storage.stores.s3.errors import with_key
 from storage.stores.s3.gzip_objects import compressed, decompressed
 from storage.stores.s3.gzip_reader import UnpackingReader, describe_packed
 from storage.stores.s3.gzip_upload import is_worth_it, put_packed, size_inside
@@ -189,7 +189,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         if byte_range is not None:
             async with self.open(key, byte_range=byte_range) as reader:
                 return await reader.read()
-        with about(inner, key):
+        with with_key(inner, key):
             answered, data = await self._patience.persist(lambda: bucket.get_bytes(inner, {}))
         if not is_packed(answered):
             return data
@@ -210,7 +210,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         conditional = if_absent or if_match is not None
         if conditional:
             await self._need_conditions(key, if_absent, if_match)
-        with about(inner, key):
+        with with_key(inner, key):
             if isinstance(data, bytes) and len(data) <= PART:
                 whole = data
             else:
@@ -232,7 +232,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         bucket, inner = await self._bucket(), self._inner(key)
-        with about(inner, key):
+        with with_key(inner, key):
             if if_match is None:
                 await self._patience.persist(lambda: bucket.delete(inner, None))
             else:
@@ -248,7 +248,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
 
     async def head(self, key: str) -> ObjectInfo:
         bucket, inner = await self._bucket(), self._inner(key)
-        with about(inner, key):
+        with with_key(inner, key):
             found = await self._patience.persist(lambda: bucket.head(inner))
             if is_packed(found) and decoded_size(found) is None:
                 return await describe_packed(bucket, self._patience, inner, key)
@@ -258,7 +258,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         bucket, inner = await self._bucket(), self._inner(key)
         async with AsyncExitStack() as opened:
-            with about(inner, key):
+            with with_key(inner, key):
                 answered, body = await self._begin(bucket, inner, byte_range, opened)
                 if is_packed(answered) and byte_range is not None:  # no part of it can be read without what is before
                     await opened.aclose()
@@ -311,10 +311,6 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             if page.keys:
                 after = page.keys[-1]
 
-    async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        async for info in defaults.scan(self, prefix, start_after):  # a listing does not know of attributes
-            yield info
-
     async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         if not delimiter:
             raise ValueError("a delimiter is not empty")
@@ -343,19 +339,19 @@ class BucketStore(Publishing, Resuming, ObjectStore):
                 except InvalidKeyError as error:
                     results[key] = error
 
-        async for page in defaults.pages(wanted(), PAGE):
+        async for page in pages(wanted(), PAGE):
             names = dict(page)
             results.update(dict.fromkeys(names.values()))
             errors = await delete_page(bucket, self._patience, names)
-            results.update({names[inner]: copy(error).about(names[inner]) for inner, error in errors.items()})
-        return defaults.checked(results, self, raise_errors)
+            results.update({names[inner]: copy(error).with_key(names[inner]) for inner, error in errors.items()})
+        return raise_failures(results, self, raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         if if_absent or source == target:
-            return await defaults.copy(self, source, target, if_absent=if_absent)
+            return await ObjectStore.copy(self, source, target, if_absent=if_absent)
         bucket, inner = await self._bucket(), self._inner(target)
         origin = self._inner(source)
-        with about(origin, source):
+        with with_key(origin, source):
             found = await self._patience.persist(lambda: bucket.head(origin))
             info = describe(found, source)
             headers = headers_for(info.attributes, target)
@@ -369,7 +365,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         await self.probe()  # it is a copy and a delete, which is on a condition where that can be
-        return await defaults.rename(self, source, target, if_absent=if_absent)
+        return await ObjectStore.rename(self, source, target, if_absent=if_absent)
 
     async def _page(self, bucket: ClientBucket, prefix: str, after: str, delimiter: str = "") -> Page:
         return await self._patience.persist(lambda: bucket.page(prefix, after, delimiter))
@@ -402,7 +398,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
     @property
     def capabilities(self) -> Capabilities:
         keeps = self._keeps_conditions is not False
-        return self._capable(
+        return self._supported(
             replace(Capabilities.all_but("etags", "steppable"), conditional_put=keeps, conditional_delete=keeps)
         )
 
@@ -422,7 +418,7 @@ _UNSENT = re.compile("[\0\ud800-\udfff]")
 
 
 def _begins_keys(prefix: str) -> bool:
-    """Say whether there can be keys that begin with this."""
+    """Return whether there can be keys that begin with this."""
     return _UNSENT.search(prefix) is None
 
 

@@ -142,7 +142,7 @@ async def named(key: str, work: Awaitable[T]) -> T:
         return await work
     except StorageError as error:
         if error.key is None:
-            error.about(key)
+            error.with_key(key)
         raise
 
 
@@ -155,7 +155,7 @@ def copied(error: E) -> E:
 
 def each_named(keys: Iterable[str], error: StorageError) -> dict[str, Any]:
     """Return the error of a whole batch once for each of its keys, which it names."""
-    return {key: copied(error).about(key) for key in keys}
+    return {key: copied(error).with_key(key) for key in keys}
 
 
 def _thread_of(connection: aiosqlite.Connection) -> threading.Thread:

@@ -122,7 +122,7 @@ def prepare_reader(db: sqlite3.Connection) -> None:
 
 
 def _is_ours(db: sqlite3.Connection, path: str) -> bool:
-    """Say whether the tables are there; False for a database without any."""
+    """Return whether the tables are there; False for a database without any."""
     # The tables first: if another process makes them just now, it has signed them by the time that we look for that.
     tables = db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     application = db.execute("PRAGMA application_id").fetchone()[0]

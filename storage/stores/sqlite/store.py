@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from storage._concurrency.tasks import stream
+from storage._core.bulk import pages, pairs_of, raise_failures, result_of
 from storage._core.conditions import check_conditions
 from storage._core.data import as_bytes, is_stream
 from storage._core.keys import check_key
 from storage.base import ObjectStore
-from storage.defaults import checked, items_of, outcome, pages
 from storage.errors import InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
 from storage.reader import BytesReader, ObjectReader
 from storage.stores.sqlite import statements as rows
@@ -222,7 +222,7 @@ class SqliteStore(ObjectStore):
                     results[key] = KeyNotFoundError(key, store=self)
                 else:
                     _, data = found[name]
-                    results[key] = await outcome(self.get(key)) if data is None else data  # None: it is large
+                    results[key] = await result_of(self.get(key)) if data is None else data  # None: it is large
         return results
 
     async def put_many(
@@ -234,14 +234,14 @@ class SqliteStore(ObjectStore):
         results: dict[str, str | StorageError] = {}
         gathered: dict[str, bytes] = {}
         weight = 0
-        async for key, data in stream(items_of(items)):
+        async for key, data in stream(pairs_of(items)):
             if not self._takes(key, results):
                 continue
             content = data if is_stream(data) else as_bytes(data)
             if not isinstance(content, bytes) or len(content) > CHUNK:
                 results.update(await self._put_together(gathered))
                 gathered, weight = {}, 0
-                results[key] = await outcome(self.put(key, content))
+                results[key] = await result_of(self.put(key, content))
                 continue
             gathered[key] = content
             weight += len(content)
@@ -249,7 +249,7 @@ class SqliteStore(ObjectStore):
                 results.update(await self._put_together(gathered))
                 gathered, weight = {}, 0
         results.update(await self._put_together(gathered))
-        return checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     async def _put_together(self, items: dict[str, bytes]) -> dict[str, str | StorageError]:
         """Put small objects in one transaction, which fails for all of them or for none."""
@@ -257,7 +257,7 @@ class SqliteStore(ObjectStore):
             return {}
         weight = sum(map(len, items.values()))
         put = partial(rows.put_many, items=[(key, data, {}) for key, data in items.items()])
-        etags = await outcome(self._opened().writer.run(put, weight))
+        etags = await result_of(self._opened().writer.run(put, weight))
         return each_named(items, etags) if isinstance(etags, StorageError) else dict(zip(items, etags, strict=True))
 
     async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
@@ -270,7 +270,7 @@ class SqliteStore(ObjectStore):
         try:
             etags: list[str | StorageError] = await session.writer.run(put, sum(len(data) for _, data, _ in items))
         except StorageError:  # together they fail all: who is to blame shows when they are put one by one
-            return [await outcome(self.put(key, data, attributes=kept)) for key, data, kept in items]
+            return [await result_of(self.put(key, data, attributes=kept)) for key, data, kept in items]
         return etags
 
     async def delete_many(
@@ -279,13 +279,13 @@ class SqliteStore(ObjectStore):
         results: dict[str, None | StorageError] = {}
         async for page in pages(stream(keys), JOBS):
             taken = [key for key in page if self._takes(key, results)]
-            failure = await outcome(self._opened().writer.run(partial(rows.delete_many, keys=taken)))
+            failure = await result_of(self._opened().writer.run(partial(rows.delete_many, keys=taken)))
             if failure is not None:
                 results.update(each_named(taken, failure))
-        return checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     def _takes(self, key: str, results: dict[str, Any]) -> bool:
-        """Say whether *key* is one, and take its place in the results, with the error if it is not."""
+        """Return whether *key* is one, and take its place in the results, with the error if it is not."""
         results[key] = None
         try:
             check_key(key, self)
@@ -306,7 +306,7 @@ class SqliteStore(ObjectStore):
     @property
     def capabilities(self) -> Capabilities:
         lacking = ("steppable", "multi_process") if self.path == MEMORY else ("steppable",)
-        return self._capable(Capabilities.all_but(*lacking))
+        return self._supported(Capabilities.all_but(*lacking))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"

@@ -153,7 +153,7 @@ class Archive:
             self._end += length + entry.packed
 
     def _whole(self, entry: Entry) -> bool:
-        """Say whether an entry's data are all there: of a file that was being written, any page may be missing."""
+        """Return whether an entry's data are all there: of a file that was being written, any page may be missing."""
         try:
             content = Content(self._file, entry)
             for start in range(0, entry.size, CHUNK):

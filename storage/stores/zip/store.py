@@ -10,10 +10,10 @@ from typing import Literal, ParamSpec, TypeVar
 
 from storage._concurrency.offload import offload
 from storage._concurrency.tasks import stream
+from storage._core.bulk import PAGE, pages, pairs_of, raise_failures, result_of
 from storage._core.conditions import check_conditions
 from storage._core.data import as_bytes, chunks, is_stream
 from storage.base import ObjectStore
-from storage.defaults import PAGE, checked, items_of, outcome, pages
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
 from storage.reader import ObjectReader, SeekableReader
 from storage.stores.files.errors import from_os_error
@@ -127,7 +127,7 @@ class ZipStore(ObjectStore):
             ours.__cause__ = error
             return ours
         error.store = error.store or repr(self)
-        return error if key is None or error.key is not None else error.about(key)
+        return error if key is None or error.key is not None else error.with_key(key)
 
     # -- one object ----------------------------------------------------------------------------------------------
 
@@ -242,7 +242,7 @@ class ZipStore(ObjectStore):
         results: dict[str, str | StorageError] = {}
         page: list[tuple[str, bytes]] = []
         weight = 0
-        async for key, data in stream(items_of(items)):
+        async for key, data in stream(pairs_of(items)):
             streamed = is_stream(data)
             if not streamed:
                 page.append((key, as_bytes(data)))
@@ -251,9 +251,9 @@ class ZipStore(ObjectStore):
                 results.update(await self._do(None, self._put_page, self._opened(), page))
                 page, weight = [], 0
             if streamed:
-                results[key] = await outcome(self.put(key, data))
+                results[key] = await result_of(self.put(key, data))
         results.update(await self._do(None, self._put_page, self._opened(), page))
-        return checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     def _put_page(self, archive: Archive, items: list[tuple[str, bytes]]) -> dict[str, str | StorageError]:
         return self._commit(archive, [(key, partial(packed, data=data, level=self._level)) for key, data in items])
@@ -282,18 +282,18 @@ class ZipStore(ObjectStore):
         async for page in pages(stream(keys)):
             done = await self._do(None, self._commit, self._opened(), [(key, Change) for key in page])
             results.update((key, error if isinstance(error, StorageError) else None) for key, error in done.items())
-        return checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     async def clear(self, prefix: str = "") -> None:
         archive = self._opened()
         changes = await self._do(None, archive.clear, prefix)
-        checked({change.target.key: self._outcome(change) for change in changes}, self, raise_errors=True)
+        raise_failures({change.target.key: self._outcome(change) for change in changes}, self, raise_errors=True)
 
     # -- about itself --------------------------------------------------------------------------------------------
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._capable(Capabilities.all_but("multi_process"))
+        return self._supported(Capabilities.all_but("multi_process"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"

@@ -57,7 +57,7 @@ class Modelled(RuleBasedStateMachine):
         self._entered = False
 
     def may_conflict(self, key: str, other: str) -> bool:
-        """Say whether the store may refuse to hold both keys: one is a directory of the other, as paths."""
+        """Return whether the store may refuse to hold both keys: one is a directory of the other, as paths."""
         return key.startswith(f"{other}/") or other.startswith(f"{key}/")
 
     def _attempt(
@@ -82,7 +82,7 @@ class Modelled(RuleBasedStateMachine):
         return result
 
     def _is_valid(self, key: str) -> bool:
-        """Say whether the store takes the key at all, as `exists` told when it was first asked."""
+        """Return whether the store takes the key at all, as `exists` told when it was first asked."""
         if key not in self._valid:
             try:
                 self._driver.call("exists", key)

@@ -150,7 +150,7 @@ class FaultyStore(Interceptor[In, Out]):
         self.failures.append((action, key))
         error = failing.error()
         if isinstance(error, StorageError) and key is not None and error.key is None:
-            error.about(key)
+            error.with_key(key)
         return error
 
 

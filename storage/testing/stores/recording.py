@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from time import monotonic_ns
 from typing import Any
 
-from storage import defaults
 from storage._concurrency.tasks import stream
+from storage._core.bulk import pairs_of, raise_failures
 from storage._core.data import whole
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
@@ -148,7 +148,7 @@ class RecordingStore(StoreDecorator):
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
-        contents = {key: await _Content.of(data) async for key, data in stream(defaults.items_of(items))}
+        contents = {key: await _Content.of(data) async for key, data in stream(pairs_of(items))}
         begun = monotonic_ns()
         try:
             results = await self.base.put_many(
@@ -160,7 +160,7 @@ class RecordingStore(StoreDecorator):
             raise
         for key, result in results.items():
             self._wrote("put", key, begun, result, contents[key])
-        return defaults.checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
@@ -175,7 +175,7 @@ class RecordingStore(StoreDecorator):
             raise
         for key, result in results.items():
             self._wrote("delete", key, begun, result)
-        return defaults.checked(results, self, raise_errors)
+        return raise_failures(results, self, raise_errors)
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         begun, found = monotonic_ns(), list[str]()

@@ -45,8 +45,8 @@ from storage import (
     WriteonlyStore,
     update,
 )
+from storage._core.bulk import PAGE
 from storage._core.deadlines import Clock
-from storage.defaults import PAGE
 from storage.testing.suite.harness import listed
 
 

@@ -14,7 +14,7 @@ from storage.decorators.mirroring import writes as mirroring_writes
 
 
 def idle(store: MirroringStore) -> bool:
-    """Say whether nothing is kept of what was under way."""
+    """Return whether nothing is kept of what was under way."""
     return not vars(store._repairs._locks)["_entries"] and not store._repairs._under_way
 
 

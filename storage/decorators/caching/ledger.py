@@ -167,7 +167,7 @@ class Ledger:
             self._spoil_all(prefix)
 
     def clear_ends(self, prefix: str, since: int, done: bool) -> None:
-        """Return whether the entries were deleted, beginning at the moment *since*; if not, all of the cache is owed."""
+        """Note the end of a clear that began at *since*; if it was not *done*, all of the cache is still to be deleted."""
         with self._lock:
             _less(self._clearing, prefix)
             if done:

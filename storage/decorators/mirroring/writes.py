@@ -251,7 +251,7 @@ def _those(outcomes: Mapping[int, object], kinds: type[Exception] | tuple[type[E
 
 
 def _is_unknown(outcome: object) -> bool:
-    """Return whether a call may have done what it was to do, though it failed. What is refused for good was not done."""
+    """Return whether a call may have taken effect although it failed. What is refused for good did not."""
     if not isinstance(outcome, StorageError):
         return isinstance(outcome, Exception)
     return outcome.retryable or isinstance(outcome, OutcomeUnknownError | MirrorError)

@@ -183,7 +183,8 @@ def test_a_class_of_the_name_of_ours_is_ambiguous_too() -> None:
     class GzipStore(DictStore):
         """Somebody else's."""
 
-    with pytest.raises(ConfigError, match=r"ambiguous: storage\.decorators\.gzip\.GzipStore and tests\.contract\.test_registry\."):
+    both = r"ambiguous: storage\.decorators\.gzip\.GzipStore and tests\.contract\.test_registry\."
+    with pytest.raises(ConfigError, match=both):
         registry["GzipStore"]
     assert GzipStore.__name__ in registry
 

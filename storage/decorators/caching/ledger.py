@@ -167,7 +167,7 @@ class Ledger:
             self._spoil_all(prefix)
 
     def clear_ends(self, prefix: str, since: int, done: bool) -> None:
-        """Note the end of a clear that began at *since*; if it was not *done*, all of the cache is still to be deleted."""
+        """Note the end of a clear that began at *since*; unless *done*, all of the cache must still be deleted."""
         with self._lock:
             _less(self._clearing, prefix)
             if done:

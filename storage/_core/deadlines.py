@@ -1,29 +1,14 @@
-"""When an object's time is up: by which clock, and how the object carries its deadline."""
+"""The attributes that carry an object's lifetime and deadline: what expiring stores and stores below them agree on."""
 
 from __future__ import annotations
 
 import math
-import sys
-import time
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from storage._core.durations import seconds
-from storage.base import ObjectStore
-from storage.decorators.bases.stacking import stack
 from storage.types import Attributes, ObjectInfo, replace_info
 
-__all__ = [
-    "CLOCK",
-    "LIFETIME",
-    "Clock",
-    "deadline_of",
-    "forgets",
-    "last_deadline",
-    "lifetime",
-    "with_deadline",
-    "without_deadline",
-]
+__all__ = ["DEADLINE", "LIFETIME", "deadline_of", "last_deadline", "lifetime", "with_deadline", "without_deadline"]
 
 #: The attribute by which a put says how long its object lives, also through decorators that do not know of it.
 LIFETIME = "expires-in"
@@ -36,37 +21,6 @@ NEVER = "-"
 
 #: Longer than any of these is a slip; and the calendar ends with the year 9999.
 LONGEST = timedelta(days=365_000)
-
-
-class Clock:
-    """
-    The time of day, which no step of the system's clock changes while the process lives.
-
-    It is read once, and from then on counted by a clock that only goes forward, also while the machine sleeps. So a
-    deadline that was written by one process means the same moment to the next, and none needs a table of deadlines.
-    """
-
-    def __init__(self) -> None:
-        self._began = datetime.fromtimestamp(self.wall(), UTC)
-        self._origin = self.monotonic()
-
-    def wall(self) -> float:
-        """Return the system's clock, in seconds since 1970; somebody may set it."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Return seconds since some moment; nobody can set it."""
-        if sys.platform == "linux":
-            return time.clock_gettime(time.CLOCK_BOOTTIME)  # time.monotonic stands still while a laptop is closed
-        return time.monotonic()
-
-    def now(self) -> datetime:
-        """Return the time of day."""
-        return self._began + timedelta(seconds=self.monotonic() - self._origin)
-
-
-#: One for the process: all its stores agree about the time, whatever happened to the system's clock between them.
-CLOCK = Clock()
 
 
 def lifetime(name: str, value: float | timedelta | str | None) -> timedelta | None:
@@ -118,18 +72,6 @@ def last_deadline(below: Attributes) -> datetime | None:
     """
     deadlines = [_parsed(word) for word in below.get(DEADLINE, NEVER).split(" ")]
     return None if None in deadlines else max(each for each in deadlines if each is not None)
-
-
-def forgets(store: ObjectStore[Any, Any]) -> bool:
-    """
-    Return whether all that *store* has is gone by itself at its deadline, so that nobody need sweep.
-
-    Below another expiring store an object stays until the last of its deadlines.
-    """
-    below = list(stack(store))
-    at_the_end = [each for each in below if not each._parts()]
-    by_itself = all("forgets" in each._traits for each in at_the_end)
-    return by_itself and not any("expires" in each._traits for each in below)
 
 
 def without_deadline(below: ObjectInfo) -> ObjectInfo:

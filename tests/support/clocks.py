@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from storage import ExpiringStore, ObjectStore
-from storage._core.deadlines import Clock
+from storage._core.clock import Clock
 
 __all__ = ["HandClock", "expiring"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from storage._core.deadlines import CLOCK
+from storage._core.clock import CLOCK
 
 __all__ = ["Recent", "now"]
 

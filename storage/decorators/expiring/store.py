@@ -11,21 +11,14 @@ from typing import cast
 
 from storage._concurrency.offload import is_stepping
 from storage._core.bulk import pages, results_of
+from storage._core.clock import CLOCK
 from storage._core.conditions import check_conditions, judge
-from storage._core.deadlines import (
-    CLOCK,
-    LIFETIME,
-    deadline_of,
-    forgets,
-    lifetime,
-    with_deadline,
-    without_deadline,
-)
+from storage._core.deadlines import LIFETIME, deadline_of, lifetime, with_deadline, without_deadline
 from storage._core.durations import seconds
 from storage.base import ATTEMPTS, ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import takes_bytes
-from storage.decorators.expiring.bounds import Bounds
+from storage.decorators.expiring.bounds import Bounds, forgets
 from storage.decorators.expiring.sweeper import Periodic
 from storage.errors import (
     ConfigError,

@@ -11,9 +11,10 @@ from datetime import timedelta
 
 import anyio
 
+from storage._core.clock import CLOCK
 from storage._core.conditions import judge
 from storage._core.data import chunks
-from storage._core.deadlines import CLOCK, DEADLINE, LIFETIME, last_deadline, lifetime
+from storage._core.deadlines import DEADLINE, LIFETIME, last_deadline, lifetime
 from storage.errors import StorageError, StoreUnavailableError
 from storage.stores.redis.layout import Space, noted
 from storage.stores.redis.scripts import DRAW_UP, PUBLISH, PUT

@@ -46,7 +46,7 @@ from storage import (
     update,
 )
 from storage._core.bulk import PAGE
-from storage._core.deadlines import Clock
+from storage._core.clock import Clock
 from storage.testing.suite.harness import listed
 
 

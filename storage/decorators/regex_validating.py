@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
+from storage._core.patterns import compiled
 from storage.base import ObjectStore
 from storage.decorators.bases.key_filter import KeyFilter
-from storage.errors import ConfigError
 from storage.types import In, Out
 
-__all__ = ["RegexValidatingStore", "compiled"]
+__all__ = ["RegexValidatingStore"]
 
 
 class RegexValidatingStore(KeyFilter[In, Out]):
@@ -33,19 +33,3 @@ class RegexValidatingStore(KeyFilter[In, Out]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base!r}, {self.pattern.pattern!r})"
-
-
-def compiled(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
-    """
-    Return a regular expression on keys, compiled.
-
-    Raises:
-        ConfigError: it is none, or one on bytes.
-    """
-    try:
-        made = re.compile(pattern)
-    except (re.error, TypeError) as cause:
-        raise ConfigError(f"{pattern!r} is no regular expression: {cause}") from cause
-    if isinstance(made.pattern, bytes):
-        raise ConfigError(f"{made.pattern!r} is of bytes, and keys are text: leave out the b")
-    return made

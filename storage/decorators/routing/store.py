@@ -13,9 +13,9 @@ from storage._concurrency.tasks import CONCURRENCY, for_each, stream
 from storage._core.bulk import pairs_of, raise_failures, result_of
 from storage._core.keys import check_key
 from storage._core.merging import merged
+from storage._core.patterns import compiled
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import check_order, stack
-from storage.decorators.regex_validating import compiled
 from storage.decorators.routing.table import Routes, UnprefixedStore
 from storage.errors import ConfigError, InvalidKeyError, StorageError, UnsupportedOperationError
 from storage.reader import ObjectReader

@@ -15,10 +15,10 @@ from storage.config.parameters.constructor import Constructor
 from storage.config.parameters.kind import MismatchError, called, plain
 from storage.errors import ConfigError
 
-__all__ = ["Builder", "Site"]
+__all__ = ["BuildContext", "Builder"]
 
 
-class Site:
+class BuildContext:
     """
     What all stores of one configuration share while they are built.
 
@@ -56,15 +56,15 @@ class Builder:
     Builds what one place of a configuration names.
 
     Args:
-        site: the configuration.
+        context: the configuration.
         place: where in it, as errors say it, if that is anywhere.
         names: the stores that are being built just now, the outermost first.
     """
 
-    def __init__(self, site: Site, place: str = "", names: tuple[str, ...] = ()) -> None:
-        self.objects: Mapping[str, object] = site.objects
-        self._site = site
-        self._where = f"{site.file}: {place}" if place else site.file
+    def __init__(self, context: BuildContext, place: str = "", names: tuple[str, ...] = ()) -> None:
+        self.objects: Mapping[str, object] = context.objects
+        self._context = context
+        self._where = f"{context.file}: {place}" if place else context.file
         self._place = place
         self._names = names
 
@@ -78,20 +78,20 @@ class Builder:
         """
         if isinstance(value, Mapping):
             inner = definition(value, f"{self._where}, in it")
-            return Builder(self._site, f"{self._place}, the {inner.type} in it", self._names)._made(inner)
+            return Builder(self._context, f"{self._place}, the {inner.type} in it", self._names)._made(inner)
         if not isinstance(value, str):
             raise MismatchError(f"expected the name of a store, not {called(value)}")
         name: str = plain(value)
-        site = self._site
-        if name in site.named:
-            return site.named[name]
-        if name not in site.document.stores:
-            self._refuse(f"no store is named {_shown(value)}: {did_you_mean(name, site.document.stores)}")
+        context = self._context
+        if name in context.named:
+            return context.named[name]
+        if name not in context.document.stores:
+            self._refuse(f"no store is named {_shown(value)}: {did_you_mean(name, context.document.stores)}")
         if name in self._names:
             circle = " -> ".join([*self._names[self._names.index(name) :], name])
             self._refuse(f"a store cannot be below itself: {circle}")
-        builder = Builder(site, f"store {name!r}", (*self._names, name))
-        site.named[name] = store = builder._made(site.document.stores[name])
+        builder = Builder(context, f"store {name!r}", (*self._names, name))
+        context.named[name] = store = builder._made(context.document.stores[name])
         return store
 
     def expanded(self, value: Any, what: str = "") -> Any:
@@ -107,7 +107,7 @@ class Builder:
         """
         if isinstance(value, str):
             try:
-                return expand(value, self._site.variables)
+                return expand(value, self._context.variables)
             except InterpolationError as error:
                 self._refuse(f"{what}: {error}" if what else str(error))
         if isinstance(value, list):
@@ -118,7 +118,7 @@ class Builder:
 
     def _made(self, found: Definition) -> ObjectStore[Any, Any]:
         """Return a new store."""
-        site = self._site
+        context = self._context
         cls = self._class(self.expanded(found.type, "type"))
         constructor = Constructor(cls)
         config = {name: self.expanded(value, f"parameter {name!r}") for name, value in found.config.items()}
@@ -128,16 +128,16 @@ class Builder:
         values = {**below, **config}
         for name, parameter in constructor.stores.items():
             if parameter.required and name not in values:
-                names = ", ".join(site.document.stores)
+                names = ", ".join(context.document.stores)
                 self._refuse(f"{cls.__name__} needs '{_form(constructor)}', here for {name!r}; there are: {names}")
         named = "store_name" in constructor.parameters and "store_name" not in values and self._names
         given = {"store_name": self._names[-1]} if named else {}
         store = make(cls, values, where=self._where, building=self, given=given)
-        site.built.append(store)
+        context.built.append(store)
         return store
 
     def _class(self, name: str) -> type[ObjectStore[Any, Any]]:
-        registry = self._site.registry
+        registry = self._context.registry
         if name not in registry:
             self._refuse(f"unknown type {_shown(name)}: {did_you_mean(name, [*registry, *registry.short_names()])}")
         try:

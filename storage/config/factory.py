@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from storage._core.registry import Registry, registry
 from storage.base import ObjectStore
-from storage.config.builder import Builder, Site
+from storage.config.builder import BuildContext, Builder
 from storage.config.document import read
 from storage.config.files import load
 from storage.config.parameters.kind import MismatchError
@@ -47,13 +47,13 @@ class StoreFactory:
         file = "the configuration" if isinstance(source, Mapping) else os.fspath(source)
         document = read(source if isinstance(source, Mapping) else load(source), file)
         variables = os.environ if environ is None else environ
-        self._site = Site(file, document, registry, dict(objects or {}), variables)
+        self._context = BuildContext(file, document, registry, dict(objects or {}), variables)
         self._building = threading.RLock()
 
     @property
     def names(self) -> list[str]:
         """The names of all stores, in the order of the configuration."""
-        return list(self._site.document.stores)
+        return list(self._context.document.stores)
 
     def build(self, name: str | None = None) -> ObjectStore[Any, Any]:
         """
@@ -65,16 +65,16 @@ class StoreFactory:
         Raises:
             ConfigError: it cannot be built; the text names the file, the store and what would be right.
         """
-        site = self._site
+        context = self._context
         with self._building:
             try:
                 if name is not None:
-                    return Builder(site).store(name)
-                if site.main is None:
-                    site.main = self._build_main()
-                return site.main
+                    return Builder(context).store(name)
+                if context.main is None:
+                    context.main = self._build_main()
+                return context.main
             except RecursionError:
-                raise ConfigError(f"{site.file}: stores are stacked too deep") from None
+                raise ConfigError(f"{context.file}: stores are stacked too deep") from None
 
     async def open(self, name: str | None = None) -> ObjectStore[Any, Any]:
         """
@@ -91,7 +91,7 @@ class StoreFactory:
     async def aclose(self) -> None:
         """Close all stores that were built, whoever has opened them, those on top first. They may be opened again."""
         async with AsyncExitStack() as closing:
-            for store in self._site.built:
+            for store in self._context.built:
                 closing.push_async_callback(store.aclose)
 
     async def __aenter__(self) -> Self:
@@ -103,14 +103,14 @@ class StoreFactory:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._site.file!r})"
+        return f"{type(self).__name__}({self._context.file!r})"
 
     def _build_main(self) -> ObjectStore[Any, Any]:
-        builder, main = Builder(self._site, "main"), self._site.document.main
+        builder, main = Builder(self._context, "main"), self._context.document.main
         if main is None:
             names = ", ".join(self.names) or "there are none"
-            raise ConfigError(f"{self._site.file}: there is no 'main:'; name the store to build: {names}")
+            raise ConfigError(f"{self._context.file}: there is no 'main:'; name the store to build: {names}")
         try:
             return builder.store(builder.expanded(main))
         except MismatchError as error:
-            raise ConfigError(f"{self._site.file}: main: {error}") from None
+            raise ConfigError(f"{self._context.file}: main: {error}") from None

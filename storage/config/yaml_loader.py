@@ -1,4 +1,4 @@
-"""YAML for configurations: PyYAML's safe types, every key once, and no more values than a document should have."""
+"""YAML for configurations, the one module that needs PyYAML: safe types, every key once, a bounded number of values."""
 
 from __future__ import annotations
 

@@ -17,34 +17,34 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import storage
 from storage.base import ObjectStore
-from storage.config.parameters.containers import Either, Fixed, Handed, Log, Named, Several, Store
+from storage.config.parameters.containers import ListOf, LoggerName, MappingOf, ObjectReference, Store, TupleOf, UnionOf
 from storage.config.parameters.kind import Anything, Kind
 from storage.config.parameters.scalars import (
     Binary,
+    Boolean,
     Choice,
     FilePath,
+    Integer,
     Nothing,
     Number,
     Pattern,
     Seconds,
     Text,
-    Truth,
-    Whole,
 )
 
 __all__ = ["annotation_of", "kind_of"]
 
 #: The kind for a class, by the first of these that it derives from, as far as it has no parameters of its own.
 _CLASSES: list[tuple[type, Callable[[], Kind]]] = [
-    (bool, Truth),
-    (int, Whole),
+    (bool, Boolean),
+    (int, Integer),
     (float, Number),
     (str, Text),
     (bytes, Binary),
     (type(None), Nothing),
     (datetime.timedelta, Seconds),
     (re.Pattern, Pattern),
-    (logging.Logger, Log),
+    (logging.Logger, LoggerName),
     (pathlib.PurePath, lambda: FilePath(pathlib.Path)),
     (os.PathLike, FilePath),
 ]
@@ -99,11 +99,11 @@ def kind_of(annotation: Any) -> Kind:
     if origin is Annotated:
         return kind_of(arguments[0])
     if origin in (Union, types.UnionType):
-        return Either([kind_of(each) for each in arguments])
+        return UnionOf([kind_of(each) for each in arguments])
     if origin is Literal:
         return Choice(arguments)
     if origin is Callable or annotation is Callable:
-        return Handed("callable")
+        return ObjectReference("callable")
     if isinstance(annotation, TypeVar):
         return kind_of(annotation.__bound__) if annotation.__bound__ else Anything()
     for alias in ("__supertype__", "__value__"):  # of a NewType, of a ``type`` statement
@@ -122,10 +122,10 @@ def _kind_of_class(cls: type, arguments: tuple[Any, ...]) -> Kind:
         if issubclass(cls, known):
             return kind()
     if issubclass(cls, collections.abc.Mapping):
-        return Named(*map(kind_of, arguments)) if len(arguments) == 2 else Named(Text(), Anything())
+        return MappingOf(*map(kind_of, arguments)) if len(arguments) == 2 else MappingOf(Text(), Anything())
     if issubclass(cls, tuple) and arguments and arguments[-1] is not ...:
-        return Fixed([kind_of(each) for each in arguments])
+        return TupleOf([kind_of(each) for each in arguments])
     for known, make in _COLLECTIONS:
         if issubclass(cls, known) and cls.__module__ in ("builtins", "collections.abc"):
-            return Several(kind_of(arguments[0]) if arguments else Anything(), make)
-    return Handed(cls.__name__)
+            return ListOf(kind_of(arguments[0]) if arguments else Anything(), make)
+    return ObjectReference(cls.__name__)

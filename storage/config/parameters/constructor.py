@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from storage.base import ObjectStore
 from storage.config.parameters.annotations import annotation_of, kind_of
-from storage.config.parameters.containers import Several
+from storage.config.parameters.containers import ListOf
 from storage.config.parameters.kind import Kind
 
 __all__ = ["Constructor", "Parameter"]
@@ -53,7 +53,7 @@ class Constructor:
                 if each.kind is Declared.VAR_KEYWORD:
                     self.others = self.others or kind
                 elif each.kind is Declared.VAR_POSITIONAL:
-                    self.parameters.setdefault(each.name, Parameter(each.name, Several(kind), ()))
+                    self.parameters.setdefault(each.name, Parameter(each.name, ListOf(kind), ()))
                 else:  # what is behind ``**options`` may be given by the class itself
                     default = each.default if self.others is None or declared is self._declared else None
                     self.parameters.setdefault(each.name, Parameter(each.name, kind, default))

@@ -12,10 +12,10 @@ from storage.config.interpolation import Expanded
 from storage.config.parameters.kind import Anything, Building, Holds, Kind, MismatchError, Schema, plain
 from storage.config.parameters.scalars import Binary, FilePath, Nothing, Number, Seconds, Text
 
-__all__ = ["Either", "Fixed", "Handed", "Log", "Named", "Several", "Store"]
+__all__ = ["ListOf", "LoggerName", "MappingOf", "ObjectReference", "Store", "TupleOf", "UnionOf"]
 
 
-class Several(Kind):
+class ListOf(Kind):
     """A list, for any parameter that takes many of something."""
 
     repeatable: bool = True
@@ -39,7 +39,7 @@ class Several(Kind):
         return {"type": "array", "items": self._item.schema()}
 
 
-class Fixed(Kind):
+class TupleOf(Kind):
     """A list of so many parts, for a tuple."""
 
     def __init__(self, parts: Sequence[Kind]) -> None:
@@ -60,7 +60,7 @@ class Fixed(Kind):
         return {"type": "array", "items": parts, "minItems": len(parts), "maxItems": len(parts)}
 
 
-class Named(Kind):
+class MappingOf(Kind):
     """A mapping."""
 
     def __init__(self, key: Kind, value: Kind) -> None:
@@ -102,7 +102,7 @@ class Store(Kind):
         return {"$ref": "#/definitions/below"}
 
 
-class Handed(Kind):
+class ObjectReference(Kind):
     """What no text can say (a function, a client): the name of an object that the program hands over."""
 
     def __init__(self, what: str) -> None:
@@ -122,7 +122,7 @@ class Handed(Kind):
         return {"type": "string"}
 
 
-class Either(Kind):
+class UnionOf(Kind):
     """The first of several kinds that takes the value; text is taken as text, but for what only text can name."""
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
@@ -157,7 +157,7 @@ class Either(Kind):
         return found[0] if len(found) == 1 else {"anyOf": found}
 
 
-class Log(Kind):
+class LoggerName(Kind):
     """A logger, by its name."""
 
     expects: str = "the name of a logger"

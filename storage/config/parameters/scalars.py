@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from storage.config.interpolation import Expanded
 from storage.config.parameters.kind import REFERENCE, Building, Kind, MismatchError, Schema, called, plain
 
-__all__ = ["Binary", "Choice", "FilePath", "Nothing", "Number", "Pattern", "Seconds", "Text", "Truth", "Whole"]
+__all__ = ["Binary", "Boolean", "Choice", "FilePath", "Integer", "Nothing", "Number", "Pattern", "Seconds", "Text"]
 
 
 class Text(Kind):
@@ -69,7 +69,7 @@ class Number(Kind):
         return {"anyOf": [{"type": "number"}, REFERENCE]}
 
 
-class Whole(Kind):
+class Integer(Kind):
     """A whole number."""
 
     expects: str = "a whole number"
@@ -86,7 +86,7 @@ class Whole(Kind):
         return {"anyOf": [{"type": "integer"}, REFERENCE]}
 
 
-class Truth(Kind):
+class Boolean(Kind):
     """A boolean."""
 
     expects: str = "true or false"

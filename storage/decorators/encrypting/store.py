@@ -14,7 +14,8 @@ from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.keys import check_key
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
-from storage.decorators.encrypting.format import HEADER, SEGMENT, SealedReader, decrypted_size
+from storage.decorators.encrypting.format import HEADER, SEGMENT, decrypted_size
+from storage.decorators.encrypting.reader import SealedReader
 from storage.errors import CorruptObjectError, PreconditionFailedError, StorageError
 from storage.reader import ObjectReader
 from storage.types import Attributes, ByteRange, Data, ObjectInfo, replace_info

@@ -1,0 +1,84 @@
+"""`SealedReader`: reads an encrypted object (`storage.decorators.encrypting.format`) and decrypts what is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from storage.decorators.encrypting.format import HEADER, SEALED, SEGMENT
+from storage.reader import ObjectReader, SeekableReader
+from storage.types import ByteRange, ObjectInfo
+
+if TYPE_CHECKING:  # so that the store can be imported without cryptography
+    from storage.decorators.encrypting.keyring import Seal
+
+__all__ = ["SealedReader"]
+
+#: Segments that a reader decrypts at once: 1 MiB, in 0.1 ms.
+BATCH = 16
+
+
+class SealedReader(SeekableReader):
+    """
+    A reader that decrypts the segments of which something is read, and gives no byte that was not verified.
+
+    Args:
+        info: the description of the decrypted object.
+        byte_range: the part to give.
+        source: the encrypted object, of which the header was read.
+        seal: what decrypts it.
+    """
+
+    def __init__(self, info: ObjectInfo, byte_range: ByteRange | None, source: ObjectReader, seal: Seal) -> None:
+        super().__init__(info, byte_range)
+        self._source = source
+        self._source_at = HEADER
+        self._seal = seal
+        self._segments = max(-(-info.size // SEGMENT), 1)
+        self._body = info.size + self._segments * (SEALED - SEGMENT)
+        self._data = b""  # what was decrypted last
+        self._data_at = 0
+
+    async def prove_end(self) -> None:
+        """Verify that the object ends where it seems to, if the reader begins there: it will read nothing to see it."""
+        if self._start == self.info.size:
+            await self._decrypt(self._segments - 1, self._segments)
+
+    def seekable(self) -> bool:
+        return self._source.seekable()
+
+    async def seek(self, offset: int, /) -> None:
+        await (super().seek(offset) if self.seekable() else ObjectReader.seek(self, offset))
+
+    async def _read_at(self, offset: int, size: int) -> bytes:
+        parts, end = [], offset + size
+        while offset < end:
+            within = offset - self._data_at
+            if not 0 <= within < len(self._data):
+                await self._decrypt(offset // SEGMENT, -(-end // SEGMENT))
+                within = offset - self._data_at
+            parts.append(self._data[within : within + end - offset])
+            offset += len(parts[-1])
+        return b"".join(parts)
+
+    async def _decrypt(self, first: int, end: int) -> None:
+        """Decrypt the segments from *first* to the one before *end*, or as many as are decrypted at once."""
+        start, end = HEADER + first * SEALED, min(end, first + BATCH)
+        size = min(end * SEALED, self._body) - first * SEALED
+        await self._go(start)
+        sealed = await self._source.read(size)
+        self._source_at += len(sealed)
+        self._data = self._seal.decrypt(sealed, number=first, last=end == self._segments)
+        self._data_at = first * SEGMENT
+
+    async def _go(self, offset: int) -> None:
+        """Go to an offset of the encrypted object; reading on to it, where the store below cannot seek."""
+        if offset == self._source_at:
+            return
+        if self._source.seekable():
+            await self._source.seek(offset)
+            self._source_at = offset
+        while self._source_at < offset:
+            skipped = await self._source.read(min(offset - self._source_at, BATCH * SEALED))
+            if not skipped:
+                break
+            self._source_at += len(skipped)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from storage.functions.copy_store import Progress
     from storage.functions.sync_stores import Change
     from storage.functions.update import T
-    from storage.stores.files.file_store import Durability
+    from storage.stores.files.durability import Durability
     from storage.types import Attributes, ByteRange, Capabilities, ObjectInfo
 
 __all__ = [

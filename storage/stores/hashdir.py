@@ -9,8 +9,10 @@ from dataclasses import replace
 
 from storage._core.keys import check_key
 from storage.base import ObjectStore
-from storage.stores.files.draft import DRAFT, current_etag
-from storage.stores.files.file_store import Durability, FileStore
+from storage.stores.files.draft import DRAFT
+from storage.stores.files.durability import Durability
+from storage.stores.files.etags import current_etag
+from storage.stores.files.file_store import FileStore
 from storage.stores.files.root import READ
 from storage.stores.files.walk import names_in, opened
 from storage.types import Capabilities

@@ -9,7 +9,7 @@ import stat
 from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from storage._concurrency.offload import is_stepping, offload, offload_copying
 from storage._core.bulk import raise_failures
@@ -18,32 +18,23 @@ from storage._core.data import SMALL, as_bytes, chunks, is_stream
 from storage.base import ObjectStore
 from storage.errors import KeyNotFoundError, StorageError
 from storage.reader import ObjectReader
+from storage.stores.files.attributes import read_attributes
 from storage.stores.files.bulk import for_each_key
-from storage.stores.files.draft import (
-    ATTEMPTS,
-    DRAFT,
-    Draft,
-    all_locked,
-    current_etag,
-    lacking,
-    locked,
-    move,
-    read_attributes,
-    reclaim,
-    target_directory,
-)
+from storage.stores.files.capabilities import lacking
+from storage.stores.files.draft import ATTEMPTS, DRAFT, Draft, move, reclaim, target_directory
+from storage.stores.files.durability import Durability
 from storage.stores.files.errors import from_os_error
+from storage.stores.files.etags import current_etag
+from storage.stores.files.locks import all_locked, locked
 from storage.stores.files.page_cache import ROW, Hop, HotReads
 from storage.stores.files.reader import FileReader, describe, pread
 from storage.stores.files.root import READ, open_nofollow, prune
 from storage.stores.files.walk import entries
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
-__all__ = ["Durability", "FileStore"]
+__all__ = ["FileStore"]
 
 T = TypeVar("T")
-
-Durability = Literal["atomic", "fsync"]
 
 #: Keys that a listing fetches in one hop to a worker thread.
 PAGE = 1000

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from storage._concurrency.offload import offload
 from storage.base import ObjectStore
 from storage.reader import SeekableReader
-from storage.stores.files.draft import etag_of_file, read_attributes
+from storage.stores.files.attributes import read_attributes
 from storage.stores.files.errors import from_os_error
+from storage.stores.files.etags import etag_of_file
 from storage.types import ByteRange, ObjectInfo
 
 __all__ = ["FileReader", "describe", "pread"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import AnyStr, Generic
 
-from storage.stores.files.draft import locked
+from storage.stores.files.locks import locked
 from storage.stores.files.root import open_nofollow
 
 __all__ = ["Walk", "entries", "names_in", "opened"]

@@ -16,8 +16,8 @@ from storage._core.data import as_bytes, chunks, is_stream
 from storage.base import ObjectStore
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
 from storage.reader import ObjectReader, SeekableReader
+from storage.stores.files.durability import Durability
 from storage.stores.files.errors import from_os_error
-from storage.stores.files.file_store import Durability
 from storage.stores.zip.archive import Archive, Found
 from storage.stores.zip.changes import Change, Spool, Target, packed
 from storage.stores.zip.content import Content

@@ -1,0 +1,67 @@
+"""An object's attributes, kept in an extended attribute of its file."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+from storage.errors import CorruptObjectError, UnsupportedOperationError
+from storage.types import ATTRIBUTES_LIMIT, check_attributes
+
+__all__ = ["has_attributes", "read_attributes", "write_attributes"]
+
+#: The extended attribute that holds an object's attributes, as JSON.
+XATTR = "user.storage.attributes"
+
+#: Python has no call for extended attributes on macOS.
+HAS_XATTR = hasattr(os, "setxattr")
+
+
+def has_attributes(path: str) -> bool:
+    """Return whether the file system of *path* keeps extended attributes."""
+    if not HAS_XATTR:
+        return False
+    try:
+        os.getxattr(path, XATTR)
+    except OSError as cause:
+        return cause.errno == errno.ENODATA
+    return True
+
+
+def read_attributes(descriptor: int) -> dict[str, str]:
+    """Return the attributes of an open file; none where it, or its file system, has none."""
+    if not HAS_XATTR:
+        return {}
+    try:
+        packed = os.getxattr(descriptor, XATTR)
+    except OSError as cause:
+        if cause.errno in (errno.ENODATA, errno.ENOTSUP):
+            return {}
+        raise
+    try:
+        return check_attributes(json.loads(packed))
+    except (ValueError, TypeError, RecursionError) as cause:
+        raise CorruptObjectError(f"the extended attribute {XATTR} holds no attributes") from cause
+
+
+def write_attributes(descriptor: int, attributes: dict[str, str], key: str, store: object) -> None:
+    """
+    Give the open file of *key* its attributes.
+
+    Raises:
+        UnsupportedOperationError: the system or the file system keeps none, or not as many bytes.
+    """
+    if not HAS_XATTR:
+        raise UnsupportedOperationError("no extended attributes on this system", key=key, store=store)
+    packed = json.dumps(attributes, ensure_ascii=False).encode()
+    try:
+        os.setxattr(descriptor, XATTR, packed)
+    except OSError as cause:
+        too_many = len(packed) > ATTRIBUTES_LIMIT and cause.errno in (errno.ENOSPC, errno.E2BIG, errno.ERANGE)
+        if cause.errno != errno.ENOTSUP and not too_many:
+            raise
+        why = f"attributes of {len(packed)} bytes" if too_many else "attributes"
+        raise UnsupportedOperationError(
+            f"{why}: more than this file system keeps beside a file", key=key, store=store
+        ) from cause

@@ -79,13 +79,13 @@ if TYPE_CHECKING:
     from storage.errors import StoreTimeoutError as StoreTimeoutError
     from storage.errors import StoreUnavailableError as StoreUnavailableError
     from storage.errors import UnsupportedOperationError as UnsupportedOperationError
-    from storage.functions.copy_store import Progress as Progress
+    from storage.functions.clear_store import clear_store as clear_store
     from storage.functions.copy_store import copy_store as copy_store
     from storage.functions.describe import describe as describe
+    from storage.functions.get_or import get_or as get_or
+    from storage.functions.progress import Progress as Progress
     from storage.functions.sync_stores import Change as Change
     from storage.functions.sync_stores import sync_stores as sync_stores
-    from storage.functions.update import clear_store as clear_store
-    from storage.functions.update import get_or as get_or
     from storage.functions.update import update as update
     from storage.reader import BytesReader as BytesReader
     from storage.reader import ObjectReader as ObjectReader
@@ -202,7 +202,7 @@ _HOMES = {
     "PermissionDeniedError": "storage.errors",
     "PreconditionFailedError": "storage.errors",
     "PrefixStore": "storage.decorators.prefix",
-    "Progress": "storage.functions.copy_store",
+    "Progress": "storage.functions.progress",
     "RangeNotSatisfiableError": "storage.errors",
     "ReadonlyStore": "storage.decorators.readonly",
     "RedisStore": "storage.stores.redis",
@@ -233,10 +233,10 @@ _HOMES = {
     "WriteonlyStore": "storage.decorators.writeonly",
     "ZipStore": "storage.stores.zip",
     "ZstdStore": "storage.decorators.zstd",
-    "clear_store": "storage.functions.update",
+    "clear_store": "storage.functions.clear_store",
     "copy_store": "storage.functions.copy_store",
     "describe": "storage.functions.describe",
-    "get_or": "storage.functions.update",
+    "get_or": "storage.functions.get_or",
     "open_store": "storage.config.urls",
     "registry": "storage._core.registry",
     "sync_stores": "storage.functions.sync_stores",

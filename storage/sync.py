@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from storage.decorators.mirroring.verify import Difference
     from storage.decorators.notifying import Event
     from storage.errors import StorageError
-    from storage.functions.copy_store import Progress
+    from storage.functions.get_or import T
+    from storage.functions.progress import Progress
     from storage.functions.sync_stores import Change
-    from storage.functions.update import T
     from storage.stores.files.durability import Durability
     from storage.types import Attributes, ByteRange, Capabilities, ObjectInfo
 

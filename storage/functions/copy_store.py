@@ -3,79 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import TypeVar
 
 from storage._concurrency.tasks import CONCURRENCY, for_each, limiter
 from storage._core.bulk import pages
-from storage._core.data import CHUNK
 from storage.base import ObjectStore
-from storage.errors import KeyExistsError, KeyNotFoundError, StorageError
-from storage.types import Attributes, Capabilities, Data, ObjectInfo
+from storage.errors import StorageError
+from storage.functions.copy_object import copy_object
+from storage.functions.progress import Progress, Track, check_concurrency
+from storage.types import Attributes, Capabilities
 
-__all__ = ["Progress", "Track", "check_concurrency", "copy_object", "copy_store"]
-
-T = TypeVar("T")
+__all__ = ["copy_store"]
 
 #: Keys whose objects are read and written together. From files into SQLite, CPU time for each: 95 us with pages of 16,
 #: 48 of 64, 34 of 256, 32 of 1,000.
 PAGE = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """
-    How far a `copy_store` or a `sync_stores` has come.
-
-    Attributes:
-        objects: how many it has copied.
-        bytes: how many bytes these have, as they are read from the source.
-        skipped: how many it left alone: they were in the target already, or went from the source meanwhile.
-        key: all objects up to this key are done. As ``start_after=`` it lets another call go on from here.
-        deleted: how many it has deleted from the target.
-    """
-
-    objects: int = 0
-    bytes: int = 0
-    skipped: int = 0
-    key: str = ""
-    deleted: int = 0
-
-
-class Track:
-    """What has been done of many things that are under way at once."""
-
-    def __init__(self, start_after: str, told: Callable[[Progress], object] | None) -> None:
-        self._told = told
-        self._objects = self._bytes = self._skipped = self._deleted = 0
-        self._listed = start_after
-        self._before: dict[str, str] = {}  # of each object under way, in order: the key that was listed before it
-
-    async def follow(self, items: AsyncIterator[T], key: Callable[[T], str]) -> AsyncIterator[T]:
-        """Yield *items*, which come in the order of their keys."""
-        async for item in items:
-            name = key(item)
-            self._before[name], self._listed = self._listed, name
-            yield item
-
-    def done(self, key: str, *, copied: int | None = None, deleted: bool = False) -> None:
-        """Count one object: that it was *copied*, and how many bytes; that it was *deleted*; or that it was skipped."""
-        del self._before[key]
-        if copied is not None:
-            self._objects += 1
-            self._bytes += copied
-        elif deleted:
-            self._deleted += 1
-        else:
-            self._skipped += 1
-        if self._told is not None:
-            self._told(self.reached)
-
-    @property
-    def reached(self) -> Progress:
-        """The sum so far; its key never goes back, for all up to it is done."""
-        reached = next(iter(self._before.values()), self._listed)
-        return Progress(self._objects, self._bytes, self._skipped, reached, self._deleted)
 
 
 async def copy_store(
@@ -178,37 +119,3 @@ async def _copy_pages(
             yield list(zip(page, await source._get_small(page), strict=True))
 
     await for_each(read_pages(), copy_page, limit=min(concurrency, 2))
-
-
-def check_concurrency(concurrency: int) -> None:
-    """Raise `ValueError` where nothing could be under way."""
-    if concurrency < 1:
-        raise ValueError(f"concurrency is at least 1, not {concurrency}")
-
-
-async def copy_object(
-    source: ObjectStore,
-    target: ObjectStore,
-    able: Capabilities,
-    key: str,
-    overwrite: bool = True,
-    *,
-    note: Callable[[ObjectInfo], Attributes] | None = None,
-) -> int | None:
-    """Copy one object, with the attributes that *note* makes of its own, and return its size; None if skipped."""
-    if not overwrite and await target.exists(key):
-        return None
-    try:
-        async with source.open(key) as reader:
-            size = reader.info.size
-            data: Data = await reader.read() if size <= CHUNK else reader
-            attributes = reader.info.attributes if note is None else note(reader.info)
-            await target.put(
-                key,
-                data,
-                if_absent=not overwrite and able.conditional_put,
-                attributes=attributes if able.attributes else None,
-            )
-    except (KeyNotFoundError, KeyExistsError):  # gone since it was listed, or made in the target since we looked
-        return None
-    return size

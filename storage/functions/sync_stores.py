@@ -10,7 +10,8 @@ from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import CHUNK
 from storage.base import ObjectStore
 from storage.errors import KeyNotFoundError, UnsupportedOperationError
-from storage.functions.copy_store import Progress, Track, check_concurrency, copy_object
+from storage.functions.copy_object import copy_object
+from storage.functions.progress import Progress, Track, check_concurrency
 from storage.types import Attributes, Capabilities, ObjectInfo
 
 __all__ = ["Change", "sync_stores"]

@@ -1,9 +1,8 @@
-"""What one does with stores, as functions over the contract: they work on every store, a user's own included."""
+"""`update`: an object's bytes replaced by a function of them, by compare-and-swap."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from storage._concurrency.backoff import full_jitter, pause
 from storage.base import ObjectStore
@@ -14,27 +13,7 @@ from storage.errors import (
     StorageError,
 )
 
-__all__ = ["clear_store", "get_or", "update"]
-
-T = TypeVar("T")
-
-
-async def clear_store(store: ObjectStore, prefix: str = "") -> None:
-    """
-    Delete every object, or every one whose key starts with *prefix*: `ObjectStore.clear` as a function.
-
-    Raises:
-        BulkError: some could not be deleted; all were tried.
-    """
-    await store.clear(prefix)
-
-
-async def get_or(store: ObjectStore, key: str, default: T) -> bytes | T:
-    """Return the object's bytes, or *default* where there is none."""
-    try:
-        return await store.get(key)
-    except KeyNotFoundError:
-        return default
+__all__ = ["update"]
 
 
 async def update(

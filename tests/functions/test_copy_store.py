@@ -1,214 +1,272 @@
-"""How `copy_store` goes through pages of small objects, and that nothing differs for it but the time."""
+"""`copy_store`: what arrives, what is skipped, how it is counted, and what stops it; pages: `test_copy_pages`."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from examples import MinimalStore
 
 from storage import (
-    Attributes,
     ByteRange,
     Data,
     DictStore,
-    FilesystemStore,
     GzipStore,
+    ObjectReader,
     ObjectStore,
     PrefixStore,
     Progress,
-    SqliteStore,
-    StorageError,
     StoreFullError,
     copy_store,
 )
 from storage._concurrency.offload import step
-from storage._core.data import CHUNK, SMALL
-from storage.functions.copy_store import PAGE
-
-#: Sizes on both sides of every way in which an object may go.
-SIZES = (0, 1, SMALL, SMALL + 1, CHUNK, CHUNK + 1)
-
-KINDS: dict[str, Callable[[Path], ObjectStore]] = {
-    "dict": lambda path: DictStore(),
-    "files": FilesystemStore,
-    "sqlite": lambda path: SqliteStore(f"{path}.db"),
-    "decorated": lambda path: PrefixStore(GzipStore(DictStore(), level=0), "below/"),
-    "minimal": lambda path: MinimalStore(),
-}
 
 
-async def described(store: ObjectStore) -> dict[str, tuple[bytes, Attributes]]:
-    """Return all that a store holds, read one by one."""
-    return {key: (await store.get(key), (await store.head(key)).attributes) async for key in store.keys()}
-
-
-@pytest.mark.parametrize("target", KINDS)
-@pytest.mark.parametrize("source", KINDS)
-async def test_every_object_arrives(source: str, target: str, tmp_path: Path) -> None:
-    """More than a page of small objects, some large ones among them: bytes, attributes and the count are right."""
-    kinds = KINDS[source](tmp_path / "source"), KINDS[target](tmp_path / "target")
-    async with AsyncExitStack() as entered:
-        ours, theirs = [await entered.enter_async_context(kind) for kind in kinds]
-        await ours.put_many({f"{number:04}": b"%d" % number for number in range(2 * PAGE)})
-        for size in SIZES:
-            await ours.put(f"{size % 7}{size:08}", bytes([size % 251]) * size)
-        if ours.capabilities.attributes:
-            await ours.put("0007", b"7", attributes={"content-type": "text/plain", "note": "é"})
-        seen = list[Progress]()
-
-        last = await copy_store(ours, theirs, progress=seen.append)
-
-        expected = await described(ours)
-        found = await described(theirs)
-        if not theirs.capabilities.attributes:
-            expected = {key: (data, {}) for key, (data, _) in expected.items()}
-        assert expected == found
-    assert len(expected) == last.objects == len(seen)
-    assert sum(len(data) for data, _ in expected.values()) == last.bytes
-    assert sorted(progress.key for progress in seen) == [progress.key for progress in seen]
-    assert last == seen[-1]
-
-
-async def test_overrides_are_not_bypassed(tmp_path: Path) -> None:
-    """A class that changes what `get` or `put` does has its say over each object."""
-
-    class Louder(DictStore):
-        async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
-            return (await super().get(key, byte_range=byte_range)).upper()
-
-    class Longer(SqliteStore):
-        async def put(self, key: str, data: Data, **options: Any) -> str:
-            assert isinstance(data, bytes)
-            return await super().put(key, data + b"!", **options)
-
-    source = Louder()
-    await source.put_many({"a": b"a", "b": b"b"})
-    async with Longer(tmp_path / "target.db") as target:
-        await copy_store(source, target)
-
-        assert {"a": (b"A!", {}), "b": (b"B!", {})} == await described(target)
-
-
-async def test_what_fails_in_a_page_fails_alone(tmp_path: Path) -> None:
-    """One object for which the database has no room: the error is its own, its neighbours are there and counted."""
-    source = DictStore()
-    await source.put_many({"a": b"1", "b": b"x" * SMALL, "c": b"2"})
-    seen = list[Progress]()
-    async with SqliteStore(tmp_path / "target.db") as target:
-        connection = target._opened()._connection
-        pages = await connection.run(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
-        await connection.run(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 1}").fetchone())
-
-        with pytest.raises(StoreFullError):
-            await copy_store(source, target, progress=seen.append)
-
-        assert ["a", "c"] == [key async for key in target.keys()]
-    assert [(1, "a"), (2, "a")] == [(progress.objects, progress.key) for progress in seen]
-
-
-async def test_what_goes_meanwhile_is_skipped(tmp_path: Path) -> None:
-    """A key that is listed and then not there is no error."""
-
-    class Forgetful(DictStore):
-        async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-            for key in ("a", "b", "c"):
-                yield key
-
-    source, target = Forgetful(), DictStore()
-    await source.put_many({"a": b"1", "c": b"3"})
-
-    assert Progress(objects=2, bytes=2, skipped=1, key="c") == await copy_store(source, target)
-    assert {"a": (b"1", {}), "c": (b"3", {})} == await described(target)
-
-
-class Paged(DictStore):
-    """Says when pages are read and written, and writes when it may."""
+class WatchedStore(DictStore):
+    """Remembers how many objects were open at once, and the largest piece that was read."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.read = self.written = 0
-        self.changed = asyncio.Condition()
-        self.may_write = asyncio.Event()
+        self.open_now = self.most_open = self.largest_read = 0
 
-    async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
-        found = await super()._get_small(keys)
-        async with self.changed:
-            self.read += 1
-            self.changed.notify_all()
-        return found
-
-    async def _put_small(self, items: Sequence[tuple[str, bytes, Attributes | None]]) -> list[str | StorageError]:
-        await self.may_write.wait()
-        self.written += 1
-        return await super()._put_small(items)
+    @asynccontextmanager
+    async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
+        self.open_now += 1
+        self.most_open = max(self.most_open, self.open_now)
+        try:
+            await anyio.lowlevel.checkpoint()
+            async with super().open(key, byte_range=byte_range) as reader:
+                yield _WatchedReader(reader, self)
+        finally:
+            self.open_now -= 1
 
 
-async def test_pages_are_read_while_others_are_written() -> None:
-    """Neither store waits for the other, and no more than three pages are in memory."""
-    source, target = Paged(), Paged()
-    await source.put_many({f"{number:05}": b"" for number in range(10 * PAGE)})
+class _WatchedReader(ObjectReader):
+    def __init__(self, reader: ObjectReader, store: WatchedStore) -> None:
+        super().__init__(reader.info)
+        self._reader = reader
+        self._store = store
 
-    copying = asyncio.create_task(copy_store(source, target))
-    async with source.changed:
-        await source.changed.wait_for(lambda: source.read == 3)
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert (3, 0) == (source.read, target.written)
-    target.may_write.set()
-
-    assert 10 * PAGE == (await copying).objects
-    assert (10, 10) == (source.read, target.written)
+    async def read(self, size: int = -1, /) -> bytes:
+        piece = await self._reader.read(size)
+        self._store.largest_read = max(self._store.largest_read, len(piece))
+        return piece
 
 
-async def test_cancelled_copy_is_over() -> None:
-    """What was not begun is not done, and no task goes on."""
-    source, target = Paged(), Paged()
-    await source.put_many({f"{number:05}": b"" for number in range(10 * PAGE)})
-    before = asyncio.all_tasks()
-
-    copying = asyncio.create_task(copy_store(source, target))
-    async with source.changed:
-        await source.changed.wait_for(lambda: source.read == 3)
-    copying.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await copying
-
-    assert before == asyncio.all_tasks()
-    assert (3, 0) == (source.read, target.written)
+async def filled(store: ObjectStore, count: int = 40) -> dict[str, bytes]:
+    """Put *count* small objects and return what was put."""
+    objects = {f"{number:03}": b"%d" % number * number for number in range(count)}
+    await store.put_many(objects)
+    return objects
 
 
-async def test_puts_of_all_pages_together_are_bounded() -> None:
-    """Where the target takes objects one by one, no more are under way than was asked for."""
+async def contents(store: ObjectStore) -> dict[str, bytes]:
+    """Return all that a store holds."""
+    return {key: await store.get(key) async for key in store.keys()}
 
-    class Counting(DictStore):
-        now = most = 0
 
+async def test_copy_brings_every_object_and_counts() -> None:
+    """The summary says how many objects and bytes there were."""
+    source, target = DictStore(), DictStore()
+    objects = await filled(source)
+
+    assert Progress(40, sum(map(len, objects.values())), 0, "039") == await copy_store(source, target)
+    assert objects == await contents(target)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+async def test_copy_works_with_a_minimal_user_store(reverse: bool) -> None:
+    """Five methods without options are enough, as a source and as a target."""
+    source, target = (DictStore(), MinimalStore()) if reverse else (MinimalStore(), DictStore())
+    objects = await filled(source)
+
+    assert 40 == (await copy_store(source, target)).objects
+    assert objects == await contents(target)
+
+
+async def test_copy_goes_through_stacks() -> None:
+    """Sizes are those of the decoded data."""
+    source, target = DictStore(), GzipStore(PrefixStore(DictStore(), "a/"))
+    objects = await filled(source)
+
+    assert sum(map(len, objects.values())) == (await copy_store(source, target)).bytes
+    assert objects == await contents(target)
+
+
+async def test_overwrite_is_the_third_parameter() -> None:
+    """By place and by name; what is there is replaced, unless told otherwise."""
+    source, target = DictStore(), DictStore()
+    await source.put("a", b"new")
+    await target.put("a", b"old")
+
+    assert Progress(0, 0, 1, "a") == await copy_store(source, target, False)
+    assert b"old" == await target.get("a")
+    assert Progress(1, 3, 0, "a") == await copy_store(source, target, True)
+    assert b"new" == await target.get("a")
+
+
+async def test_what_is_skipped_is_not_read() -> None:
+    """Also where the target, a minimal store, has no conditional put."""
+    source, target = WatchedStore(), MinimalStore()
+    await source.put("a", b"new")
+    target.objects["a"] = b"old"
+
+    assert 1 == (await copy_store(source, target, overwrite=False)).skipped
+    assert 0 == source.most_open
+    assert {"a": b"old"} == target.objects
+
+
+async def test_what_is_made_in_the_target_meanwhile_is_not_overwritten() -> None:
+    """Between the look and the put another may have created the object."""
+
+    class Late(DictStore):
+        async def exists(self, key: str) -> bool:
+            return False
+
+    source, target = DictStore(), Late()
+    await source.put("a", b"new")
+    await target.put("a", b"old")
+
+    assert 1 == (await copy_store(source, target, overwrite=False)).skipped
+    assert b"old" == await target.get("a")
+
+
+async def test_what_goes_from_the_source_meanwhile_is_skipped() -> None:
+    """A listing is older than the read that follows it."""
+
+    class Listing(DictStore):
+        async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+            yield "gone"
+            yield "here"
+
+    source, target = Listing(), DictStore()
+    await source.put("here", b"1")
+
+    assert Progress(1, 1, 1, "here") == await copy_store(source, target)
+
+
+async def test_prefix_and_start_after_choose_the_keys() -> None:
+    """Keys stay whole: the prefix is not cut off."""
+    source, target = DictStore(), DictStore()
+    await source.put_many(dict.fromkeys(["a/1", "a/2", "a/3", "b/1"], b""))
+
+    await copy_store(source, target, prefix="a/", start_after="a/1")
+
+    assert ["a/2", "a/3"] == [key async for key in target.keys()]
+
+
+async def test_attributes_go_along_where_the_target_keeps_some() -> None:
+    """A target without attributes gets the bytes."""
+    source, target, minimal = DictStore(), DictStore(), MinimalStore()
+    await source.put("a", b"1", attributes={"content-type": "text/plain"})
+
+    await copy_store(source, target)
+    await copy_store(source, minimal)
+
+    assert {"content-type": "text/plain"} == (await target.head("a")).attributes
+    assert {"a": b"1"} == minimal.objects
+
+
+async def test_large_objects_are_streamed() -> None:
+    """An object of 5 MiB is never read at once."""
+    source, target = WatchedStore(), DictStore()
+    large = bytes(5 << 20)
+    await source.put("large", large)
+
+    await copy_store(source, target)
+
+    assert 1 << 20 == source.largest_read
+    assert large == await target.get("large")
+
+
+async def test_concurrency_is_bounded() -> None:
+    """Ten million keys must not become ten million tasks."""
+    source = WatchedStore()
+    await filled(source)
+
+    await copy_store(source, DictStore(), concurrency=3)
+
+    assert 3 == source.most_open
+
+
+async def test_progress_never_goes_back() -> None:
+    """Objects end in any order; a key is reported when all before it are done."""
+    source, seen, others_done = WatchedStore(), list[Progress](), anyio.Event()
+
+    class Uneven(DictStore):
         async def put(self, key: str, data: Data, **options: Any) -> str:
-            self.now += 1
-            self.most = max(self.most, self.now)
-            await asyncio.sleep(0)
-            self.now -= 1
+            if key == "005":
+                await others_done.wait()
             return await super().put(key, data, **options)
 
-    source, target = DictStore(), Counting()
-    await source.put_many({f"{number:05}": b"" for number in range(4 * PAGE)})
+    def told(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.objects == 39:
+            others_done.set()
 
-    await copy_store(source, target, concurrency=5)
+    objects = await filled(source)
 
-    assert 5 == target.most
+    last = await copy_store(source, Uneven(), progress=told)
+
+    assert list(range(1, 41)) == [progress.objects for progress in seen]
+    assert sorted(progress.key for progress in seen) == [progress.key for progress in seen]
+    assert "004" == seen[-2].key
+    assert last == seen[-1]
+    assert list(objects)[-1] == last.key
 
 
-def test_pages_can_be_stepped(tmp_path: Path) -> None:
-    """Local stores need no event loop for it."""
-    source, target = DictStore(), FilesystemStore(tmp_path)
-    step(source.put_many({f"{number:05}": b"v" for number in range(2 * PAGE)}))
+async def test_the_first_error_stops_the_copy_and_passes_as_it_is() -> None:
+    """The error says which key; from the last progress's key on the copy can be continued."""
+    source, seen = DictStore(), list[Progress]()
+    objects = await filled(source)
 
-    step(copy_store(source, target))
+    class Full(DictStore):
+        room = True
 
-    assert step(described(source)) == step(described(target))
-    assert 2 * PAGE == step(copy_store(target, DictStore())).objects
+        async def put(self, key: str, data: Data, **options: Any) -> str:
+            if key == "020" and not self.room:
+                raise StoreFullError("no room", key=key)
+            return await super().put(key, data, **options)
+
+    target = Full()
+    target.room = False
+    with pytest.raises(StoreFullError) as caught:
+        await copy_store(source, target, progress=seen.append)
+    target.room = True
+    await copy_store(source, target, start_after=seen[-1].key)
+
+    assert "020" == caught.value.key
+    assert "019" == max(progress.key for progress in seen)
+    assert objects == await contents(target)
+
+
+async def test_what_the_progress_callback_raises_passes() -> None:
+    """A callback may stop the copy with an exception of its own."""
+    source = DictStore()
+    await filled(source)
+
+    def stop(progress: Progress) -> None:
+        if progress.objects == 5:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        await copy_store(source, DictStore(), progress=stop)
+
+
+async def test_concurrency_below_one_is_refused() -> None:
+    """Nothing would ever be copied."""
+    with pytest.raises(ValueError, match="at least 1"):
+        await copy_store(DictStore(), DictStore(), concurrency=0)
+
+
+def test_copy_never_suspends_when_stepped() -> None:
+    """So that the synchronous face needs no event loop for it."""
+    source, target = DictStore(), GzipStore(DictStore())
+    objects = step(filled(source))
+
+    assert 40 == step(copy_store(source, target)).objects
+    assert objects == step(contents(target))

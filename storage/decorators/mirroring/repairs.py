@@ -12,7 +12,7 @@ from storage._concurrency.key_locks import KeyLocks
 from storage.base import ObjectStore
 from storage.decorators.mirroring.stale_children import Behind
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
-from storage.functions.copy_store import copy_object
+from storage.functions.copy_object import copy_object
 
 __all__ = ["Repairs"]
 

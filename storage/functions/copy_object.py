@@ -1,0 +1,40 @@
+"""`copy_object`: one object of one store into another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from storage._core.data import CHUNK
+from storage.base import ObjectStore
+from storage.errors import KeyExistsError, KeyNotFoundError
+from storage.types import Attributes, Capabilities, Data, ObjectInfo
+
+__all__ = ["copy_object"]
+
+
+async def copy_object(
+    source: ObjectStore,
+    target: ObjectStore,
+    able: Capabilities,
+    key: str,
+    overwrite: bool = True,
+    *,
+    note: Callable[[ObjectInfo], Attributes] | None = None,
+) -> int | None:
+    """Copy one object, with the attributes that *note* makes of its own, and return its size; None if skipped."""
+    if not overwrite and await target.exists(key):
+        return None
+    try:
+        async with source.open(key) as reader:
+            size = reader.info.size
+            data: Data = await reader.read() if size <= CHUNK else reader
+            attributes = reader.info.attributes if note is None else note(reader.info)
+            await target.put(
+                key,
+                data,
+                if_absent=not overwrite and able.conditional_put,
+                attributes=attributes if able.attributes else None,
+            )
+    except (KeyNotFoundError, KeyExistsError):  # gone since it was listed, or made in the target since we looked
+        return None
+    return size

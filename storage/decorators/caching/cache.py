@@ -58,7 +58,6 @@ class GuardedCache:
         self.store = store
         self._max_bytes = max_bytes
         self._bounds: Bounds[Data] = Bounds(store, max_count, max_bytes, store)
-        self._usage = self._bounds.usage
         self._counting = threading.Lock()
         self._stats: Counter[str] = Counter()
 
@@ -75,7 +74,7 @@ class GuardedCache:
         if entry is None:
             self.failed("get", key, CorruptObjectError("not the entry that was put for this key"))
         else:
-            self._usage.used(key)
+            self._bounds.used(key)
         return entry
 
     async def put(self, entry: Entry) -> bool:
@@ -97,7 +96,7 @@ class GuardedCache:
         undeleted: set[str] = set()
         if len(keys) == 1:
             await self._delete(undeleted, *keys)
-        elif self._usage.bounded:
+        elif self._bounds.bounded:
             await for_each(keys, partial(self._delete, undeleted))
         else:
             async for page in pages(stream(keys)):
@@ -107,7 +106,7 @@ class GuardedCache:
     async def clear(self, prefix: str) -> bool:
         """Delete all entries whose keys start with *prefix*, and say whether they are gone."""
         try:
-            if prefix and self._usage.bounded:
+            if prefix and self._bounds.bounded:
                 async for page in pages(self.store.keys(prefix)):
                     if await self.delete(page):
                         return False
@@ -120,7 +119,7 @@ class GuardedCache:
 
     def close(self) -> None:
         """Know nothing of the store any more: others may use it."""
-        self._usage.forget()
+        self._bounds.forget()
 
     def count(self, event: str) -> None:
         """Count what `CacheStats` has a field for."""
@@ -140,7 +139,7 @@ class GuardedCache:
 
     async def _delete(self, undeleted: set[str], key: str) -> None:
         try:
-            with self._usage.deleting(key):
+            with self._bounds.deleting(key):
                 await self.store.delete(key)
         except InvalidKeyError:  # so that there is no entry of it
             return

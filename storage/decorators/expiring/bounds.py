@@ -29,21 +29,28 @@ _log = logging.getLogger("storage")
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-class Bounds(Generic[In]):
+class Bounds(Usage, Generic[In]):
     """
     The most recently used objects of a store, as many as its bounds allow; without bounds it only passes calls on.
+
+    Puts, copies and renames go through it; reads and deletes are reported to it by the methods of `Usage`.
 
     Args:
         base: the store that has the objects.
         max_count: objects to hold at most; None for any number.
         max_bytes: bytes to hold at most; None for any number.
         owner: the store that errors come from.
+
+    Raises:
+        ValueError: a bound is less than 1.
     """
 
     def __init__(self, base: ObjectStore[In, Any], max_count: int | None, max_bytes: int | None, owner: object) -> None:
-        self.usage: Usage = Usage(max_count, max_bytes)
+        for name, bound in (("max_count", max_count), ("max_bytes", max_bytes)):
+            if bound is not None and bound < 1:
+                raise ValueError(f"{name} is at least 1, or None for no bound, not {bound!r}")
+        super().__init__(max_count, max_bytes)
         self._base = base
-        self._max_bytes = max_bytes
         self._owner = owner
         self._conditional = base.capabilities.conditional_delete
         self._counting = anyio.Lock(fast_acquire=True)
@@ -55,10 +62,10 @@ class Bounds(Generic[In]):
         Raises:
             StoreFullError: it is larger than the bound; a stream is broken off where it is, and so nothing is put.
         """
-        if not self.usage.bounded:
+        if not self.bounded:
             return await send(data)
         await self._count()
-        with self.usage.writing(key) as write:
+        with self.writing(key) as write:
             etag = write.etag = await self._send_measured(write, key, data, send)
         await self._trim()
         return etag
@@ -75,12 +82,12 @@ class Bounds(Generic[In]):
             size: bytes of the other object.
             moved_from: its key, if it is no longer there then.
         """
-        if not self.usage.bounded:
+        if not self.bounded:
             return await make()
         await self._count()
-        with self.usage.writing(key) as write:
+        with self.writing(key) as write:
             write.size = size
-            with self.usage.deleting(moved_from) if moved_from is not None else nullcontext():
+            with self.deleting(moved_from) if moved_from is not None else nullcontext():
                 etag = write.etag = await make()
             write.size = await self._size(key, otherwise=size)
         await self._trim()
@@ -88,19 +95,19 @@ class Bounds(Generic[In]):
 
     async def _count(self) -> None:
         """Before the first put, take into account what the store holds."""
-        if self.usage.counted:
+        if self.counted:
             return
         async with nullcontext() if is_stepping() else self._counting:
-            if not self.usage.counted:
+            if not self.counted:
                 found = [
                     (info.modified or _LONG_AGO, Entry(info.key, info.size, info.etag))
                     async for info in self._base.scan()
                 ]
-                self.usage.found(entry for _, entry in sorted(found, key=itemgetter(0)))
+                self.found(entry for _, entry in sorted(found, key=itemgetter(0)))
 
     async def _send_measured(self, write: Write, key: str, data: In, send: Callable[[In], Awaitable[str]]) -> str:
         """Send what is to be put, such that the write knows its size in the end."""
-        if self._max_bytes is None:
+        if self.max_bytes is None:
             return await send(data)
         size = size_of(data)
         if size is None and is_stream(cast("Data", data)):
@@ -116,12 +123,12 @@ class Bounds(Generic[In]):
 
     def _add(self, write: Write, key: str, size: int) -> None:
         write.size += size
-        if self._max_bytes is not None and write.size > self._max_bytes:
-            raise StoreFullError(f"the object is larger than max_bytes={self._max_bytes}", key=key, store=self._owner)
+        if self.max_bytes is not None and write.size > self.max_bytes:
+            raise StoreFullError(f"the object is larger than max_bytes={self.max_bytes}", key=key, store=self._owner)
 
     async def _size(self, key: str, *, otherwise: int) -> int:
         """Return the size of an object that was made below; the one it was made from may have changed before."""
-        if self._max_bytes is None:
+        if self.max_bytes is None:
             return otherwise
         try:
             return (await self._base.head(key)).size
@@ -130,7 +137,7 @@ class Bounds(Generic[In]):
 
     async def _trim(self) -> None:
         """Delete what is over the bounds; what cannot be deleted now is tried again with the next put."""
-        surplus = self.usage.surplus()
+        surplus = self.surplus()
         if not surplus:
             return
         left = {entry.key: entry for entry in surplus}
@@ -147,7 +154,7 @@ class Bounds(Generic[In]):
         except StorageError as error:
             _log.warning("%r is over its bounds until the next put: %s", self._owner, error)
         finally:
-            self.usage.restore(left.values())
+            self.restore(left.values())
 
     async def _evict(self, entry: Entry) -> None:
         """Delete this version, so far as the store below can tell versions apart."""

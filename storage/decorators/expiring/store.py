@@ -74,9 +74,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
         sweep_interval: float | timedelta | None = 300.0,
     ) -> None:
         super().__init__(base)
-        for name, bound in (("max_count", max_count), ("max_bytes", max_bytes)):
-            if bound is not None and bound < 1:
-                raise ValueError(f"{name} is at least 1, or None for no bound, not {bound!r}")
+        self._bounds = Bounds(base, max_count, max_bytes, self)
         self.ttl = ttl
         self.max_count = max_count
         self.max_bytes = max_bytes
@@ -92,8 +90,6 @@ class ExpiringStore(StoreDecorator[In, Out]):
         # One request where requests cost; a store that needs no wire has shorter ways to the bytes than `open`.
         self._looks_first = self._able.steppable or self._has_values
         self._clock = CLOCK
-        self._bounds = Bounds(base, max_count, max_bytes, self)
-        self._usage = self._bounds.usage
         self._sweeper: Periodic | None = None
         interval = None if sweep_interval is None else seconds("sweep_interval", sweep_interval)
         if interval is not None and not forgets(base):
@@ -184,10 +180,10 @@ class ExpiringStore(StoreDecorator[In, Out]):
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
         if not self._expires:
             data = await self.base.get(key, byte_range=byte_range)
-            self._usage.used(key)
+            self._bounds.used(key)
             return data
         if self._looks_first:  # and what has taken the object's place since is younger, and lives as well
-            self._usage.used(key, await self._live(key))
+            self._bounds.used(key, await self._live(key))
             return await self.base.get(key, byte_range=byte_range)
         async with self._reading(key, byte_range) as reader:
             return cast("Out", await reader.read())
@@ -263,29 +259,29 @@ class ExpiringStore(StoreDecorator[In, Out]):
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
-        if self._ttl is None and not self._usage.bounded:
+        if self._ttl is None and not self._bounds.bounded:
             return await self.base.put_many(items, raise_errors=raise_errors)
         return await ObjectStore.put_many(self, items, raise_errors=raise_errors)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         if if_match is None:
-            with self._usage.deleting(key):
+            with self._bounds.deleting(key):
                 await self.base.delete(key)
         else:
             await self._make_way(key, if_match)
             await self.base.delete(key, if_match=if_match)
-            self._usage.removed(key, if_match)
+            self._bounds.removed(key, if_match)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
     ) -> dict[str, None | StorageError]:
-        if not self._usage.bounded:
+        if not self._bounds.bounded:
             return await self.base.delete_many(keys, raise_errors=raise_errors)
         return await ObjectStore.delete_many(self, keys, raise_errors=raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         below = await self._live(source)
-        self._usage.used(source, below)
+        self._bounds.used(source, below)
         if if_absent:
             await self._make_way(target)
         copy = partial(self.base.copy, source, target, if_absent=if_absent)
@@ -301,7 +297,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
         return await self._bounds.make(target, rename, size=below.size, moved_from=source)
 
     async def clear(self, prefix: str = "") -> None:
-        if self._usage.bounded:
+        if self._bounds.bounded:
             await ObjectStore.clear(self, prefix)
         else:
             await self.base.clear(prefix)
@@ -316,7 +312,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
     async def _close(self) -> None:
         if self._sweeper is not None:
             await self._sweeper.stop()
-        self._usage.forget()
+        self._bounds.forget()
         await super()._close()
 
     def __repr__(self) -> str:
@@ -360,7 +356,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
                 raise
             below = reader.info
             if not self._is_past(below):
-                self._usage.used(key, below)
+                self._bounds.used(key, below)
                 info = without_deadline(below)
                 yield reader if info is below else ReaderDecorator(reader, info)
                 return
@@ -405,7 +401,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
             await self.base.delete(below.key, if_match=below.etag)
         except PreconditionFailedError:
             return False
-        self._usage.removed(below.key, below.etag)
+        self._bounds.removed(below.key, below.etag)
         return True
 
 

@@ -541,4 +541,4 @@ async def test_time_alone_takes_no_memory_for_each_key() -> None:
         await store.put(f"k{number}", b"v")
         await store.get(f"k{number}")
 
-    assert [] == [value for value in vars(store._usage).values() if isinstance(value, dict) and value]
+    assert [] == [value for value in vars(store._bounds).values() if isinstance(value, dict) and value]

@@ -1,33 +1,24 @@
-"""One SQLite connection on a thread of its own, and the one place where SQLite's errors become ours."""
+"""One SQLite connection on a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from copy import copy
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from storage._concurrency.offload import settled
-from storage.errors import (
-    CorruptObjectError,
-    PermissionDeniedError,
-    StorageError,
-    StoreClosedError,
-    StoreFullError,
-    StoreUnavailableError,
-)
+from storage.errors import StoreClosedError
+from storage.stores.sqlite.errors import error_of
 
 if TYPE_CHECKING:
     import aiosqlite
 
-__all__ = ["Connection", "copied", "each_named", "named", "unbroken"]
+__all__ = ["Connection", "unbroken"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-E = TypeVar("E", bound=Exception)
 
 #: Compiled statements that a connection keeps: the store's 30 or so, and those of some 40 numbers of keys in a query.
 STATEMENTS = 256
@@ -109,53 +100,8 @@ class Connection:
             closing._connection = None
 
     def mapped(self, error: BaseException) -> BaseException:
-        """Return our error for one of SQLite's, which is its cause; every other as it is."""
-        if not isinstance(error, sqlite3.Error):
-            return error
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # Python's own errors have none
-        kind, text = _KINDS.get(code, (StorageError, "SQLite failed"))
-        if kind is StoreUnavailableError:
-            text += f", also after waiting {self._busy_timeout:g} s (busy_timeout)"
-        if code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(os.path.abspath(self._path))):
-            kind, text = StorageError, "the directory of the database does not exist: make it first"
-        mapped = kind(f"{text} ({error})", store=self._store)
-        mapped.__cause__ = error
-        return mapped
-
-
-_KINDS: dict[int, tuple[type[StorageError], str]] = {
-    sqlite3.SQLITE_BUSY: (StoreUnavailableError, "another connection holds the database's lock"),
-    sqlite3.SQLITE_LOCKED: (StoreUnavailableError, "another connection holds the table's lock"),
-    sqlite3.SQLITE_FULL: (StoreFullError, "the disk is full"),
-    sqlite3.SQLITE_READONLY: (PermissionDeniedError, "the database may be read only"),
-    sqlite3.SQLITE_PERM: (PermissionDeniedError, "the database's file refuses this user"),
-    sqlite3.SQLITE_AUTH: (PermissionDeniedError, "the database's file refuses this user"),
-    sqlite3.SQLITE_CANTOPEN: (PermissionDeniedError, "the database's file or directory refuses this user"),
-    sqlite3.SQLITE_CORRUPT: (CorruptObjectError, "the database is damaged"),
-    sqlite3.SQLITE_NOTADB: (CorruptObjectError, "the file is not an SQLite database"),
-}
-
-
-async def named(key: str, work: Awaitable[T]) -> T:
-    """Return what *work* gives; its errors say that they are about *key*, unless they name another."""
-    try:
-        return await work
-    except StorageError as error:
-        if error.key is None:
-            error.with_key(key)
-        raise
-
-
-def copied(error: E) -> E:
-    """Return a copy of the error of a whole batch: each caller may say in it which key is meant."""
-    another = copy(error)
-    another.__cause__ = error.__cause__
-    return another
-
-
-def each_named(keys: Iterable[str], error: StorageError) -> dict[str, Any]:
-    """Return the error of a whole batch once for each of its keys, which it names."""
-    return {key: copied(error).with_key(key) for key in keys}
+        """Return our error for one of SQLite's, every other as it is: `errors.error_of`."""
+        return error_of(error, self._path, self._busy_timeout, self._store)
 
 
 def _thread_of(connection: aiosqlite.Connection) -> threading.Thread:

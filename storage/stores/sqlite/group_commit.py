@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from storage._concurrency.offload import settled
 from storage.errors import StorageError
 from storage.stores.sqlite import statements as rows
-from storage.stores.sqlite.connection import Connection, copied
+from storage.stores.sqlite.connection import Connection
+from storage.stores.sqlite.errors import copied
 
 __all__ = ["JOBS", "WEIGHT", "Batches", "Work", "Writer", "commit", "finder"]
 
@@ -159,7 +160,7 @@ def _nothing(db: sqlite3.Connection) -> None:
 
 
 Work: TypeAlias = "partial[Any]"
-"""What a writer is asked to do: a function of `sqlite_rows` and its arguments behind the connection."""
+"""What a writer is asked to do: a function of `statements` or `chunks` and its arguments behind the connection."""
 
 Writer: TypeAlias = Batches[Work, Any]
 

@@ -18,15 +18,15 @@ from contextlib import contextmanager
 from functools import partial
 
 from storage._core.data import chunks
-from storage.errors import CorruptObjectError, StorageError, StoreClosedError, StoreUnavailableError
-from storage.reader import SeekableReader
-from storage.stores.sqlite import statements as rows
-from storage.stores.sqlite.connection import Connection, named
+from storage.errors import StorageError, StoreClosedError
+from storage.stores.sqlite import statements
+from storage.stores.sqlite.chunks import FREED, claim, delete_chunks, extend, leases, store_chunks
+from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.group_commit import Writer
 from storage.stores.sqlite.schema import CHUNK, LEASE
-from storage.types import ByteRange, Data, ObjectInfo
+from storage.types import Data
 
-__all__ = ["ChunkReader", "Leases", "put_stream"]
+__all__ = ["Leases", "put_stream"]
 
 #: Seconds between two looks at the leases, while there are any.
 TICK = 1.0
@@ -102,21 +102,21 @@ class Leases:
 
     async def _look(self) -> bool:
         """Push on and reclaim what is due; say whether any version has a lease."""
-        leased = await self._reader.run(rows.leases)
+        leased = await self._reader.run(leases)
         now = time.time()
         for version, expires in leased:
             if version in self._held:
                 if 0 < expires < now + LEASE / 2:
-                    await self._writer.run(partial(rows.extend, version=version))
+                    await self._writer.run(partial(extend, version=version))
                 continue
             until = expires if version in self._abandoned else now
-            if expires <= until and await self._writer.run(partial(rows.claim, version=version, until=until)):
-                while await self._writer.run(partial(rows.delete_chunks, version=version), weight=rows.FREED):
+            if expires <= until and await self._writer.run(partial(claim, version=version, until=until)):
+                while await self._writer.run(partial(delete_chunks, version=version), weight=FREED):
                     pass
         return bool(leased)
 
 
-async def put_stream(writer: Writer, leases: Leases, target: rows.Target, data: Data) -> str:
+async def put_stream(writer: Writer, leases: Leases, target: statements.Target, data: Data) -> str:
     """Put data of any size in bounded memory and return the etag; nothing is locked while the data is being made."""
     version = secrets.randbits(62)
     slab: list[bytes] = []
@@ -125,57 +125,20 @@ async def put_stream(writer: Writer, leases: Leases, target: rows.Target, data: 
         try:
             async for piece in chunks(data, CHUNK):
                 if len(slab) == SLAB:
-                    store = partial(rows.store_chunks, store=target.store, version=version, first=written, pieces=slab)
+                    store = partial(store_chunks, store=target.store, version=version, first=written, pieces=slab)
                     await writer.run(store, weight=SLAB * CHUNK)
                     written += SLAB
                     slab = []
                 slab.append(piece)
                 size += len(piece)
             if size <= CHUNK:
-                publish = partial(rows.put, target=target, data=b"".join(slab))
+                publish = partial(statements.put, target=target, data=b"".join(slab))
             else:
                 publish = partial(
-                    rows.put_large, target=target, version=version, first=written, last_pieces=slab, size=size
+                    statements.put_large, target=target, version=version, first=written, last_pieces=slab, size=size
                 )
             etag: str = await writer.run(publish, weight=len(slab) * CHUNK)
         except BaseException:
             leases.abandon(version)
             raise
     return etag
-
-
-class ChunkReader(SeekableReader):
-    """A reader over the chunks of one version, of which it keeps one at a time in memory."""
-
-    def __init__(
-        self, info: ObjectInfo, byte_range: ByteRange | None, connection: Connection, version: int, store: str
-    ) -> None:
-        super().__init__(info, byte_range)
-        self._connection = connection
-        self._version = version
-        self._store = store
-        self._kept = -1, b""
-
-    async def _read_at(self, offset: int, size: int) -> bytes:
-        stop = offset + size
-        pieces = []
-        while offset < stop:
-            number, begin = divmod(offset, CHUNK)
-            if self._kept[0] != number:
-                self._kept = number, await self._chunk(number)
-            piece = self._kept[1][begin : begin + stop - offset]
-            offset += len(piece)
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    async def _chunk(self, number: int) -> bytes:
-        data, current = await named(self.info.key, self._connection.run(rows.read_chunk, self._version, number))
-        if data is not None and len(data) == min(self.info.size - number * CHUNK, CHUNK):
-            return data
-        if current:
-            raise CorruptObjectError(f"chunk {number} is damaged", key=self.info.key, store=self._store)
-        raise StoreUnavailableError(
-            "the object was replaced or deleted while it was being read, and its data is gone: read it again",
-            key=self.info.key,
-            store=self._store,
-        )

@@ -1,7 +1,7 @@
 """
 What a `SqliteStore` says to SQLite: plain functions on a connection, to be run on its thread.
 
-Those that write are run inside a transaction (`sqlite_batches.commit`), and refuse before they have written anything.
+Those that write are run inside a transaction (`group_commit.commit`), and refuse before they have written anything.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 from storage._core.conditions import judge
 from storage._core.data import SMALL
-from storage.errors import KeyNotFoundError, StoreUnavailableError
-from storage.stores.sqlite.schema import CHUNK, LEASE
+from storage.errors import KeyNotFoundError
+from storage.stores.sqlite.chunks import FREED, store_chunks
+from storage.stores.sqlite.schema import CHUNK
 from storage.types import Attributes, ByteRange, ObjectInfo
 
 __all__ = [
@@ -26,33 +27,24 @@ __all__ = [
     "SINGLE",
     "Target",
     "bounds",
-    "claim",
     "clear",
     "copy",
     "delete",
-    "delete_chunks",
     "delete_many",
-    "extend",
     "find",
     "find_small",
     "info_of",
-    "leases",
     "page",
     "part",
     "put",
     "put_large",
     "put_many",
-    "read_chunk",
     "rename",
-    "store_chunks",
     "successor",
 ]
 
 #: The columns that `info_of` reads.
 INFO = "etag, size, modified, attributes"
-
-#: Bytes that one transaction of `clear` or `delete_chunks` frees: how long it keeps other writers out (some 20 ms).
-FREED = 8 << 20
 
 _INSERT = """
 INSERT INTO objects (key, etag, size, modified, attributes, version, data) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -278,64 +270,3 @@ def info_of(key: str, etag: str, size: int, modified: int, attributes: str) -> O
     """Return the description of an object from its columns `INFO`."""
     when = datetime.fromtimestamp(modified // 1000 / 1e6, UTC)  # to the microsecond, in which a float of it is exact
     return ObjectInfo(key, size, etag, when, _attributes(attributes))
-
-
-# -- versions: the chunks of large objects, and how long they are needed ---------------------------------------------
-
-
-def store_chunks(db: sqlite3.Connection, store: str, version: int, first: int, pieces: Sequence[bytes]) -> None:
-    """
-    Write chunks of a version from number *first* on, and make the version with its chunk 0.
-
-    Raises:
-        StoreUnavailableError: the version was taken for that of a killed process.
-    """
-    expires = int(time.time()) + LEASE
-    if first == 0:
-        db.execute("INSERT INTO versions (id, expires) VALUES (?, ?)", (version, expires))
-    elif not extend(db, version):
-        raise StoreUnavailableError(
-            f"the upload stood still for over {LEASE} s, as if its process were gone, and its data was reclaimed: "
-            "put it again",
-            store=store,
-        )
-    rows = ((version, number, piece) for number, piece in enumerate(pieces, first))
-    db.executemany("INSERT INTO chunks (version, number, data) VALUES (?, ?, ?)", rows)
-
-
-def read_chunk(db: sqlite3.Connection, version: int, number: int) -> tuple[bytes | None, bool]:
-    """Return a chunk, or None, and whether its version is still that of an object."""
-    row = db.execute("SELECT data FROM chunks WHERE version = ? AND number = ?", (version, number)).fetchone()
-    current = db.execute("SELECT 1 FROM versions WHERE id = ? AND expires IS NULL", (version,)).fetchone()
-    return row and row[0], current is not None
-
-
-def leases(db: sqlite3.Connection) -> list[tuple[int, int]]:
-    """Return (version, second in which it expires) of every version that no object has."""
-    return db.execute("SELECT id, expires FROM versions WHERE expires IS NOT NULL").fetchall()
-
-
-def extend(db: sqlite3.Connection, version: int) -> bool:
-    """Keep a version that no object has for another `LEASE`; say whether it was still there to keep."""
-    expires = int(time.time()) + LEASE
-    return db.execute("UPDATE versions SET expires = ? WHERE id = ? AND expires > 0", (expires, version)).rowcount == 1
-
-
-def claim(db: sqlite3.Connection, version: int, until: float) -> bool:
-    """
-    Take a version away from whoever had it, if it expires no later than *until*; say whether it does.
-
-    It is marked by a 0, which nobody extends or publishes: only then may its chunks go, over several transactions.
-    """
-    return db.execute("UPDATE versions SET expires = 0 WHERE id = ? AND expires <= ?", (version, until)).rowcount == 1
-
-
-def delete_chunks(db: sqlite3.Connection, version: int) -> bool:
-    """Delete some chunks of a version, with the last of them the version; say whether there are more."""
-    some = "SELECT number FROM chunks WHERE version = :version LIMIT :limit"
-    limit = FREED // CHUNK
-    query = f"DELETE FROM chunks WHERE version = :version AND number IN ({some})"
-    if db.execute(query, {"version": version, "limit": limit}).rowcount == limit:
-        return True
-    db.execute("DELETE FROM versions WHERE id = ?", (version,))
-    return False

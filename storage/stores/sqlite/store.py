@@ -18,10 +18,13 @@ from storage.base import ObjectStore
 from storage.errors import InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
 from storage.reader import BytesReader, ObjectReader
 from storage.stores.sqlite import statements as rows
-from storage.stores.sqlite.connection import Connection, each_named, named, unbroken
-from storage.stores.sqlite.group_commit import JOBS, WEIGHT, Batches, Writer, commit, finder
-from storage.stores.sqlite.large_objects import ChunkReader, Leases, put_stream
-from storage.stores.sqlite.schema import CHUNK, prepare, prepare_reader
+from storage.stores.sqlite.connection import unbroken
+from storage.stores.sqlite.errors import each_named, named
+from storage.stores.sqlite.group_commit import JOBS, WEIGHT
+from storage.stores.sqlite.large_objects import put_stream
+from storage.stores.sqlite.reader import ChunkReader
+from storage.stores.sqlite.schema import CHUNK
+from storage.stores.sqlite.session import MEMORY, Session
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
 __all__ = ["SqliteStore"]
@@ -31,8 +34,6 @@ PAGE = 1000
 
 #: Keys that `children` reads at once. Of a sub-prefix it reads no more than these before it goes past it.
 CHILDREN_PAGE = 100
-
-MEMORY = ":memory:"
 
 
 class SqliteStore(ObjectStore):
@@ -54,12 +55,12 @@ class SqliteStore(ObjectStore):
         if not self.path:
             raise ValueError("path is empty: name a file, or ':memory:'")
         self.busy_timeout = busy_timeout
-        self._session: _Session | None = None
+        self._session: Session | None = None
 
     # -- life cycle --------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        self._session = _Session(self.path, repr(self), self.busy_timeout)
+        self._session = Session(self.path, repr(self), self.busy_timeout)
         try:
             await unbroken(self._session.open())
         except BaseException:
@@ -71,7 +72,7 @@ class SqliteStore(ObjectStore):
         if session is not None:
             await unbroken(session.close())
 
-    def _opened(self) -> _Session:
+    def _opened(self) -> Session:
         """
         Return what the store holds while it is open.
 
@@ -310,35 +311,3 @@ class SqliteStore(ObjectStore):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
-
-
-class _Session:
-    """What an open store holds: a connection that writes, one that reads (in memory the same), and their batches."""
-
-    def __init__(self, path: str, store: str, busy_timeout: float) -> None:
-        self.store = store
-        self.pid = os.getpid()
-        self.loop = asyncio.get_running_loop()
-        self._path = path
-        self._patience = busy_timeout
-        self._connection = Connection(path, store, busy_timeout)
-        self.reader = self._connection if path == MEMORY else Connection(path, store, busy_timeout)
-        self.writer: Writer = Batches(self._connection, commit, over=lambda: self.leases.watch_later())
-        self.leases = Leases(self.reader, self.writer)
-        self.contents = Batches(self.reader, finder("data"))
-        self.infos = Batches(self.reader, finder(rows.INFO))
-
-    async def open(self) -> None:
-        await self._connection.open(prepare, self._path, self._patience)
-        if self.reader is not self._connection:
-            await self.reader.open(prepare_reader)
-        self.leases.watch()
-
-    async def close(self) -> None:
-        """Finish what was begun, if this is still its loop and process, and close the connections."""
-        if self.loop is asyncio.get_running_loop() and self.pid == os.getpid():
-            await self.leases.stop()
-            for batches in (self.contents, self.infos, self.writer):
-                await batches.drained()
-        await self.reader.close()
-        await self._connection.close()

@@ -28,8 +28,7 @@ from storage import (
     StoreFullError,
     StoreUnavailableError,
 )
-from storage.stores.sqlite import large_objects as sqlite_versions
-from storage.stores.sqlite import statements as sqlite_rows
+from storage.stores.sqlite import chunks, large_objects, statements
 from storage.stores.sqlite.connection import STATEMENTS
 from storage.stores.sqlite.group_commit import JOBS
 from storage.stores.sqlite.schema import CHUNK, LEASE
@@ -52,7 +51,7 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the leases more often than a test has seconds."""
-    monkeypatch.setattr(sqlite_versions, "TICK", 0.02)
+    monkeypatch.setattr(large_objects, "TICK", 0.02)
 
 
 def sql(path: Path, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -281,7 +280,7 @@ async def test_readers_do_not_wait_for_the_writer(store: SqliteStore) -> None:
     loop = asyncio.get_running_loop()
 
     def stall(db: sqlite3.Connection) -> None:
-        sqlite_rows.delete(db, "k", None, "")
+        statements.delete(db, "k", None, "")
         loop.call_soon_threadsafe(writing.set)
         assert go_on.wait(10)
 
@@ -326,12 +325,12 @@ async def test_readers_do_not_wait_for_a_checkpoint(store: SqliteStore, path: Pa
 
 async def test_statements_are_compiled_once(store: SqliteStore) -> None:
     """However many keys are asked for together, SQLite sees few different queries, which the connection keeps."""
-    sqlite_rows._finding.cache_clear()
+    statements._finding.cache_clear()
 
     for count in range(1, JOBS + 1):
         await asyncio.gather(*(store.exists(f"k{number}") for number in range(count)))
 
-    assert sqlite_rows._finding.cache_info().currsize * 4 < STATEMENTS
+    assert statements._finding.cache_info().currsize * 4 < STATEMENTS
 
 
 async def test_bulk_calls_take_few_transactions(store: SqliteStore) -> None:
@@ -487,7 +486,7 @@ async def test_writer_whose_chunks_were_reclaimed_notices(store: SqliteStore, pa
 
     def reclaim(number: int) -> None:
         if number == last:
-            sqlite_rows.claim(other, sql(path, "SELECT id FROM versions WHERE expires > 0")[0][0], time.time() + LEASE)
+            chunks.claim(other, sql(path, "SELECT id FROM versions WHERE expires > 0")[0][0], time.time() + LEASE)
 
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as other,

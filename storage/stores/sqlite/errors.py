@@ -1,0 +1,71 @@
+"""The one place where SQLite's errors become ours, and how an error gets the key that it is about."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Awaitable, Iterable
+from copy import copy
+from typing import Any, TypeVar
+
+from storage.errors import (
+    CorruptObjectError,
+    PermissionDeniedError,
+    StorageError,
+    StoreFullError,
+    StoreUnavailableError,
+)
+
+__all__ = ["copied", "each_named", "error_of", "named"]
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
+
+_KINDS: dict[int, tuple[type[StorageError], str]] = {
+    sqlite3.SQLITE_BUSY: (StoreUnavailableError, "another connection holds the database's lock"),
+    sqlite3.SQLITE_LOCKED: (StoreUnavailableError, "another connection holds the table's lock"),
+    sqlite3.SQLITE_FULL: (StoreFullError, "the disk is full"),
+    sqlite3.SQLITE_READONLY: (PermissionDeniedError, "the database may be read only"),
+    sqlite3.SQLITE_PERM: (PermissionDeniedError, "the database's file refuses this user"),
+    sqlite3.SQLITE_AUTH: (PermissionDeniedError, "the database's file refuses this user"),
+    sqlite3.SQLITE_CANTOPEN: (PermissionDeniedError, "the database's file or directory refuses this user"),
+    sqlite3.SQLITE_CORRUPT: (CorruptObjectError, "the database is damaged"),
+    sqlite3.SQLITE_NOTADB: (CorruptObjectError, "the file is not an SQLite database"),
+}
+
+
+def error_of(error: BaseException, path: str, busy_timeout: float, store: str) -> BaseException:
+    """Return our error for one of SQLite's, which is its cause; every other as it is."""
+    if not isinstance(error, sqlite3.Error):
+        return error
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # Python's own errors have none
+    kind, text = _KINDS.get(code, (StorageError, "SQLite failed"))
+    if kind is StoreUnavailableError:
+        text += f", also after waiting {busy_timeout:g} s (busy_timeout)"
+    if code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        kind, text = StorageError, "the directory of the database does not exist: make it first"
+    mapped = kind(f"{text} ({error})", store=store)
+    mapped.__cause__ = error
+    return mapped
+
+
+async def named(key: str, work: Awaitable[T]) -> T:
+    """Return what *work* gives; its errors say that they are about *key*, unless they name another."""
+    try:
+        return await work
+    except StorageError as error:
+        if error.key is None:
+            error.with_key(key)
+        raise
+
+
+def copied(error: E) -> E:
+    """Return a copy of the error of a whole batch: each caller may say in it which key is meant."""
+    another = copy(error)
+    another.__cause__ = error.__cause__
+    return another
+
+
+def each_named(keys: Iterable[str], error: StorageError) -> dict[str, Any]:
+    """Return the error of a whole batch once for each of its keys, which it names."""
+    return {key: copied(error).with_key(key) for key in keys}

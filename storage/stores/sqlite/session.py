@@ -1,0 +1,50 @@
+"""What an open `SqliteStore` holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from storage.stores.sqlite import statements as rows
+from storage.stores.sqlite.connection import Connection
+from storage.stores.sqlite.group_commit import Batches, Writer, commit, finder
+from storage.stores.sqlite.large_objects import Leases
+from storage.stores.sqlite.schema import prepare, prepare_reader
+
+__all__ = ["MEMORY", "Session"]
+
+#: The path that stands for a database in memory.
+MEMORY = ":memory:"
+
+
+class Session:
+    """What an open store holds: a connection that writes, one that reads (in memory the same), and their batches."""
+
+    def __init__(self, path: str, store: str, busy_timeout: float) -> None:
+        self.store = store
+        self.pid = os.getpid()
+        self.loop = asyncio.get_running_loop()
+        self._path = path
+        self._patience = busy_timeout
+        self._connection = Connection(path, store, busy_timeout)
+        self.reader = self._connection if path == MEMORY else Connection(path, store, busy_timeout)
+        self.writer: Writer = Batches(self._connection, commit, over=lambda: self.leases.watch_later())
+        self.leases = Leases(self.reader, self.writer)
+        self.contents = Batches(self.reader, finder("data"))
+        self.infos = Batches(self.reader, finder(rows.INFO))
+
+    async def open(self) -> None:
+        """Connect, prepare the database, and start to reclaim what killed processes left."""
+        await self._connection.open(prepare, self._path, self._patience)
+        if self.reader is not self._connection:
+            await self.reader.open(prepare_reader)
+        self.leases.watch()
+
+    async def close(self) -> None:
+        """Finish what was begun, if this is still its loop and process, and close the connections."""
+        if self.loop is asyncio.get_running_loop() and self.pid == os.getpid():
+            await self.leases.stop()
+            for batches in (self.contents, self.infos, self.writer):
+                await batches.drained()
+        await self.reader.close()
+        await self._connection.close()

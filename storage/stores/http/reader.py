@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from storage.errors import StorageError, StoreUnavailableError, UnsupportedOperationError
 from storage.reader import ObjectReader
-from storage.stores.http.responses import Described, described, error_of, extent
+from storage.stores.http.errors import error_of
+from storage.stores.http.responses import Described, described, extent
 from storage.stores.http.session import Answer
 from storage.stores.network import Patience
 from storage.types import ByteRange

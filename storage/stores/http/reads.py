@@ -10,8 +10,9 @@ from storage._core.data import etag_of
 from storage.errors import InvalidKeyError, RangeNotSatisfiableError, StorageError, StoreUnavailableError
 from storage.reader import BytesReader, ObjectReader
 from storage.stores.http.autoindex import names_of
+from storage.stores.http.errors import error_of
 from storage.stores.http.reader import HttpReader, range_header
-from storage.stores.http.responses import Described, attributes_of, described, error_of, extent
+from storage.stores.http.responses import Described, attributes_of, described, extent
 from storage.stores.http.session import Answer, Session
 from storage.stores.http.urls import Keys
 from storage.stores.network import Patience

@@ -1,33 +1,18 @@
-"""What the answers of a web server mean: the object that they describe, or the error that they are."""
+"""What the answers of a web server say of an object."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from storage.errors import (
-    InvalidKeyError,
-    KeyConflictError,
-    KeyNotFoundError,
-    PermissionDeniedError,
-    PreconditionFailedError,
-    RangeNotSatisfiableError,
-    StorageError,
-    StoreFullError,
-    StoreTimeoutError,
-    StoreUnavailableError,
-    UnsupportedOperationError,
-)
+from storage.errors import StorageError
 from storage.types import ObjectInfo
 
-__all__ = ["ATTRIBUTES", "Described", "attributes_of", "described", "error_of", "extent", "foreign", "was_sent"]
-
-Kind: TypeAlias = "type[StorageError]"
+__all__ = ["ATTRIBUTES", "Described", "attributes_of", "described", "extent"]
 
 #: The headers that are attributes of the object.
 ATTRIBUTES = ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
@@ -37,27 +22,6 @@ _SETTLED = timedelta(seconds=2)
 
 #: What a server says of an object of which it knows no type.
 _NO_TYPE = ("application/octet-stream", "binary/octet-stream")
-
-_BY_STATUS: dict[int, Kind] = {
-    401: PermissionDeniedError,
-    403: PermissionDeniedError,
-    404: KeyNotFoundError,
-    405: UnsupportedOperationError,
-    407: PermissionDeniedError,
-    408: StoreTimeoutError,
-    409: KeyConflictError,
-    410: KeyNotFoundError,
-    412: PreconditionFailedError,
-    413: StoreFullError,
-    414: InvalidKeyError,
-    416: RangeNotSatisfiableError,
-    423: StoreUnavailableError,
-    425: StoreUnavailableError,
-    429: StoreUnavailableError,
-    501: UnsupportedOperationError,
-    505: UnsupportedOperationError,
-    507: StoreFullError,
-}
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
@@ -124,48 +88,6 @@ def extent(status: int, headers: Mapping[str, str], key: str, store: object) -> 
     if found is None or not int(found[1]) <= int(found[2]) < int(found[3]):
         raise StorageError("the server sends a part and does not say which one of how many bytes", key=key, store=store)
     return int(found[1]), int(found[3])
-
-
-def error_of(status: int, headers: Mapping[str, str], key: str, store: object) -> StorageError:
-    """Return the error that an answer of this *status* is to the caller, about *key*."""
-    kind = _BY_STATUS.get(status) or (StoreUnavailableError if status >= 500 else StorageError)
-    error: StorageError
-    if kind is KeyNotFoundError:
-        error = KeyNotFoundError(key, store=store)
-    elif kind is PreconditionFailedError:
-        error = PreconditionFailedError(key, store=store)
-    else:
-        error = kind(f"the server answers with status {status}", key=key, store=store)
-    error.request_id = headers.get("x-request-id")
-    return error
-
-
-@contextmanager
-def foreign(key: str, store: object) -> Iterator[None]:
-    """Turn what aiohttp raises into errors of ours; its own messages have URLs in them, so they stay out."""
-    import aiohttp
-
-    try:
-        yield
-    except aiohttp.ClientSSLError as cause:
-        raise StorageError(
-            f"no encrypted connection can be made: {type(cause).__name__}; ca_bundle= names certificates to trust",
-            key=key,
-            store=store,
-        ) from cause
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as cause:
-        raise StorageError("the server redirects to what is no URL", key=key, store=store) from cause
-    except TimeoutError as cause:
-        raise StoreTimeoutError("the server did not answer in time", key=key, store=store) from cause
-    except (aiohttp.ClientError, OSError) as cause:
-        raise StoreUnavailableError(f"the connection failed: {type(cause).__name__}", key=key, store=store) from cause
-
-
-def was_sent(error: StorageError) -> bool:
-    """Return whether a request may have reached the server, of which `foreign` has made this error."""
-    import aiohttp
-
-    return not isinstance(error.__cause__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
 def _time(headers: Mapping[str, str], name: str) -> datetime | None:

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from storage.errors import StorageError, StoreUnavailableError, UnsupportedOperationError
-from storage.stores.http.responses import foreign
+from storage.stores.http.errors import foreign
 from storage.stores.network import Patience, Progressing
 
 if TYPE_CHECKING:

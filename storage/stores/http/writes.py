@@ -18,8 +18,8 @@ from storage.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
+from storage.stores.http.errors import error_of, was_sent
 from storage.stores.http.reads import Reading
-from storage.stores.http.responses import error_of, was_sent
 from storage.stores.http.session import Answer, Session, Upload
 from storage.stores.http.urls import Keys
 from storage.stores.network import Patience

@@ -15,13 +15,14 @@ from storage._core.conditions import check_conditions
 from storage._core.data import as_bytes, chunks, is_stream
 from storage.base import ObjectStore
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
-from storage.reader import ObjectReader, SeekableReader
+from storage.reader import ObjectReader
 from storage.stores.files.durability import Durability
-from storage.stores.files.errors import from_os_error
 from storage.stores.zip.archive import Archive, Found
 from storage.stores.zip.changes import Change, Spool, Target, packed
 from storage.stores.zip.content import Content
 from storage.stores.zip.entry import Entry, check_zip_key
+from storage.stores.zip.errors import error_of
+from storage.stores.zip.reader import ZipReader
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
 __all__ = ["ZipStore"]
@@ -117,17 +118,8 @@ class ZipStore(ObjectStore):
         try:
             return await offload(work, *args, **kwargs)
         except (OSError, StorageError) as error:
-            ours = self._ours(error, key)
+            ours = error_of(error, key, self)
             raise ours from ours.__cause__
-
-    def _ours(self, error: OSError | StorageError, key: str | None) -> StorageError:
-        """Return an error as one of our tree that says what it is about: the one place where this is done."""
-        if not isinstance(error, StorageError):
-            ours = from_os_error(error, key, self)
-            ours.__cause__ = error
-            return ours
-        error.store = error.store or repr(self)
-        return error if key is None or error.key is not None else error.with_key(key)
 
     # -- one object ----------------------------------------------------------------------------------------------
 
@@ -174,7 +166,7 @@ class ZipStore(ObjectStore):
         found = self._find(key)
         info = self._describe(key, found.entry)
         content = await self._do(key, Content, found.file, found.entry)
-        yield _ZipReader(self, info, content, byte_range)
+        yield ZipReader(info, content, byte_range, self._do)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         return await self._copy(source, target, if_absent, move=False)
@@ -200,7 +192,7 @@ class ZipStore(ObjectStore):
         try:
             return ObjectInfo(key, entry.size, entry.etag, entry.modified, entry.attributes)
         except CorruptObjectError as error:
-            raise self._ours(error, key) from error.__cause__
+            raise error_of(error, key, self) from error.__cause__
 
     # -- many objects --------------------------------------------------------------------------------------------
 
@@ -230,7 +222,7 @@ class ZipStore(ObjectStore):
                 found = archive.find(check_zip_key(key, self))
                 results[key] = _read(found, 0, found.entry.size)
             except (OSError, StorageError) as error:
-                results[key] = self._ours(error, key)
+                results[key] = error_of(error, key, self)
         return results
 
     async def put_many(
@@ -273,7 +265,7 @@ class ZipStore(ObjectStore):
         return results | {change.target.key: self._outcome(change) for change in changes}
 
     def _outcome(self, change: Change) -> str | StorageError:
-        return change.result() if change.error is None else self._ours(change.error, change.target.key)
+        return change.result() if change.error is None else error_of(change.error, change.target.key, self)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
@@ -305,14 +297,3 @@ def _put(archive: Archive, target: Target, data: bytes, level: int | None) -> st
 
 def _read(found: Found, start: int, stop: int) -> bytes:
     return Content(found.file, found.entry).read(start, stop - start)
-
-
-class _ZipReader(SeekableReader):
-    """A reader over one entry; nothing overwrites its data, and its file stays open for it."""
-
-    def __init__(self, store: ZipStore, info: ObjectInfo, content: Content, byte_range: ByteRange | None) -> None:
-        super().__init__(info, byte_range)
-        self._store, self._content = store, content
-
-    async def _read_at(self, offset: int, size: int) -> bytes:
-        return await self._store._do(self.info.key, self._content.read, offset, size)

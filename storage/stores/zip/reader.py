@@ -1,0 +1,36 @@
+"""`ZipReader`: reads an object of an archive in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from storage.reader import SeekableReader
+from storage.stores.zip.content import Content
+from storage.types import ByteRange, ObjectInfo
+
+__all__ = ["ZipReader"]
+
+
+class ZipReader(SeekableReader):
+    """
+    A reader over one entry; nothing overwrites its data, and its file stays open for it.
+
+    Args:
+        info: the object.
+        content: its bytes.
+        byte_range: the part to give.
+        do: ``await do(key, work, *args)`` does blocking work, and gives its errors the key.
+    """
+
+    def __init__(
+        self,
+        info: ObjectInfo,
+        content: Content,
+        byte_range: ByteRange | None,
+        do: Callable[..., Awaitable[bytes]],
+    ) -> None:
+        super().__init__(info, byte_range)
+        self._content, self._do = content, do
+
+    async def _read_at(self, offset: int, size: int) -> bytes:
+        return await self._do(self.info.key, self._content.read, offset, size)

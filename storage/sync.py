@@ -1077,29 +1077,33 @@ class LoggingStore(ObjectStore[In, Out]):
 
 class MirroringStore(ObjectStore):
     """
-    Every object is in every child: writes go to all of them at once, reads to the first that answers.
+    Every object is in every child: writes go to all children concurrently, reads to the first that returns the object.
 
-    *require* says how many children have to do a write. Where that is met, those that failed are logged; else
-    `MirrorError` says which hold the new version. Either way a child that missed a write is *behind* for that key:
-    nothing of it is believed until it has caught up, which the next read or write of the key sees to. A missing key is
-    one that so many children have not that no write which met *require* can be on the others alone.
+    *require* is the number of children on which a write must succeed. If it succeeds on so many, the failures of the
+    others are logged; else `MirrorError` is raised and lists the children that hold the new version. Either way a child
+    that missed a write is *stale* for that key: it is not read until the next read or write of the key has brought it
+    up to date. A key is missing if so many children lack the object that the others are too few for *require*: no
+    write that succeeded can be on them alone.
 
-    A stream is read once, and each child gets a piece when all are ready for it; before its end has reached one of
-    them, nothing is written anywhere. The first child judges conditions, alone and before the others are touched, and
-    so without it nothing is written on a condition. Etags are its etags; others are marked.
+    A stream is read once. Each piece of it is sent when all children are ready for it, and no child publishes the
+    object before the stream has come to its end. Conditions are checked by the first child, which is written to before
+    all others; while it is not available, conditional writes fail. Etags are those of the first child; an etag of
+    another child has the child's number added.
 
-    Two writes of one key through this store leave the same on all children. Others that write to them know nothing of
-    it, and it forgets with its process: children that differ then are found by `verify`. A write that is cancelled
-    when it has begun on a child goes on to its end on all of them, 5 seconds at most.
+    Two concurrent writes of one key through this store leave the same version on all children. The store does not see
+    what others write to the children, and what it knows of stale children is lost with its process: `verify` finds such
+    differences. A write that is cancelled after it has begun on a child goes on, on all children, for up to 5 seconds.
 
     Args:
         children: the stores, one or more. The first one must be readable and all must be writable; those that cannot be
-            read are never asked. All are entered, and one that fails to open stops the mirror, whatever *require* says.
-        require: how many children must do a write: ``"all"``, ``"quorum"`` (more than half) or ``"any"`` (one).
-        repair: whether reads put back what a child lost or missed. Turn it off where other processes delete objects:
-            one that is half deleted looks like one that is half lost.
-        max_behind: for how many keys children may be behind; with more, a child is no longer read at all until
-            ``verify(repair=True)`` has been through. Takes some 200 bytes for each.
+            read are only written to. All are entered, and one that fails to open stops the mirror, whatever *require*
+            is.
+        require: the number of children on which a write must succeed: ``"all"``, ``"quorum"`` (more than half) or
+            ``"any"`` (one).
+        repair: whether reads repair children that are stale or have lost the object. Turn it off if other processes
+            delete objects: an object that is deleted on some children looks like one that the others have lost.
+        max_behind: the number of keys, at most, for which children may be stale. Beyond it a child is not read at all
+            until ``verify(repair=True)`` has finished. Each key takes some 200 bytes.
 
     Raises:
         ConfigError: there is no child, one twice, one that is not writable, or the first one cannot be read.
@@ -1125,18 +1129,19 @@ class MirroringStore(ObjectStore):
 
     def verify(self, prefix: str = "", *, repair: bool = False, content: bool = True) -> Iterator[Difference]:
         """
-        Compare the children, and yield what differs, in the order of keys.
+        Compare the children, and yield the differences in key order.
 
-        The version that most children have is right, of equally many that of the first; an object that some have and
-        others lack was lost, unless this mirror deleted it. Children that cannot be read are left out.
+        The right version is the one that most children have; if several versions are equally frequent, that of the
+        first child. An object that only some children have was lost by the others, unless this mirror deleted it.
+        Children that cannot be read are not compared.
 
         Args:
             prefix: compare only keys that start with this.
-            repair: put right what differs.
+            repair: copy the right version to the children that differ.
             content: read all objects and compare their bytes; else only sizes and attributes.
 
         Raises:
-            StorageError: a child fails, and so cannot be compared.
+            StorageError: a child fails, so that it cannot be compared.
         """
         return self._call().iterate(self.async_store.verify(prefix, repair=repair, content=content))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from storage._core.conditions import check_conditions
 from storage.base import ObjectStore
-from storage.decorators.bases.multi_store import MultiStore, marked
+from storage.decorators.bases.multi_store import MultiStore, tag_etag
 from storage.decorators.bases.streams import takes_bytes
 from storage.errors import (
     ConfigError,
@@ -49,7 +49,7 @@ class FallbackStore(MultiStore[In, Out]):
             if not store.capabilities.readable:
                 raise ConfigError(f"{self._name(number)} cannot be read; leave it out, or use a MirroringStore")
 
-    def _verdict(self, key: str, errors: Mapping[int, StorageError]) -> StorageError:
+    def _not_found_error(self, key: str, errors: Mapping[int, StorageError]) -> StorageError:
         failed = [error for error in errors.values() if not isinstance(error, KeyNotFoundError | InvalidKeyError)]
         return failed[0] if failed else errors[0]
 
@@ -67,7 +67,7 @@ class FallbackStore(MultiStore[In, Out]):
         check_conditions(if_absent, if_match)
         if if_absent:
             await self._check_absent(key)
-        if if_match is not None and await self._is_older(key, if_match):
+        if if_match is not None and await self._is_etag_of_older(key, if_match):
             try:  # the version is that of another child, and current as long as the first one has none
                 return await self.base.put(key, data, if_absent=True, attributes=attributes)
             except KeyExistsError as error:
@@ -104,7 +104,7 @@ class FallbackStore(MultiStore[In, Out]):
             await self._check_absent(target)
         return await self.base.rename(source, target, if_absent=if_absent)
 
-    async def _older(self, key: str) -> int | None:
+    async def _find_older(self, key: str) -> int | None:
         """Return the number of the first child behind the first one that has the object."""
         for number, store in enumerate(self.stores[1:], start=1):
             try:
@@ -115,20 +115,20 @@ class FallbackStore(MultiStore[In, Out]):
         return None
 
     async def _check_absent(self, key: str) -> None:
-        if await self._older(key) is not None:
+        if await self._find_older(key) is not None:
             raise KeyExistsError(key, store=self)
 
     async def _check_only_first(self, key: str, operation: str) -> None:
-        number = await self._older(key)
+        number = await self._find_older(key)
         if number is not None:
             raise UnsupportedOperationError(
                 f"{operation} of an object that children[{number}] has, which is not written to", key=key, store=self
             )
 
-    async def _is_older(self, key: str, etag: str) -> bool:
+    async def _is_etag_of_older(self, key: str, etag: str) -> bool:
         """Return whether this is the etag of the object as it shows where the first child has none."""
-        number = await self._older(key)
-        return number is not None and etag == marked((await self.stores[number].head(key)).etag, number)
+        number = await self._find_older(key)
+        return number is not None and etag == tag_etag((await self.stores[number].head(key)).etag, number)
 
     # -- about itself --------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""`MultiStore`: the base of the decorators whose objects are each in some or all of several stores."""
+"""`MultiStore`: the base of the decorators over several stores, each of which may hold an object."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from storage.errors import ConfigError, InvalidKeyError, KeyNotFoundError, Range
 from storage.reader import ObjectReader
 from storage.types import ByteRange, In, ObjectInfo, Out
 
-__all__ = ["Found", "MultiStore", "marked"]
+__all__ = ["MultiStore", "ReadResult", "tag_etag"]
 
 T = TypeVar("T")
 
 _log = logging.getLogger("storage")
 
 
-class Found(NamedTuple, Generic[T]):
+class ReadResult(NamedTuple, Generic[T]):
     """
-    What a store of several gave.
+    The result of a read, and the store that it came from.
 
     Attributes:
-        value: what it is.
-        number: the store's.
-        errors: why it did not come from one of the others that were asked before, by their numbers.
+        value: what the store returned.
+        number: the number of that store.
+        errors: the errors of the stores that were tried before it, by their numbers.
     """
 
     value: T
@@ -43,23 +43,25 @@ class Found(NamedTuple, Generic[T]):
     errors: Mapping[int, StorageError]
 
 
-def marked(etag: str, number: int) -> str:
+def tag_etag(etag: str, number: int) -> str:
     """
-    Return an etag of the store of this number as one of all of them.
+    Return an etag of the store of this number, with the number added; the first store's etag stays as it is.
 
-    Etags are compared within one store only: the other stores' are marked, so that none is taken for the first one's.
+    An etag can be compared only with etags of the same store. The number keeps an etag of another store from being
+    taken for one of the first.
     """
     return f"{etag}@{number}" if number else etag
 
 
 class MultiStore(StoreDecorator[In, Out]):
     """
-    A decorator whose objects are each in some or all of several stores, and are read from the first that has them.
+    A decorator over several stores. An object may be in any of them, and is read from the first that has it.
 
-    A subclass decides what is written where, and what it means that no store gives an object: `_verdict`.
+    A subclass decides which stores are written to, and which error is raised when no store returns an object:
+    `_not_found_error`.
 
     Attributes:
-        stores: the children; the contract has a method of that name.
+        stores: the stores; not `children`, which is a method of the contract.
         base: the first of them.
 
     Raises:
@@ -81,23 +83,23 @@ class MultiStore(StoreDecorator[In, Out]):
         if len({id(store) for store in self.stores}) < len(self.stores):
             raise ConfigError(f"{name} has the same store twice among its children; leave it out once")
         self._numbers = range(len(self.stores))
-        self._failing: set[int] = set()  # stores whose last answer was a failure, which is told once
+        self._failing: set[int] = set()  # stores whose last call failed; it is logged as a warning once
 
     # -- what a subclass decides ---------------------------------------------------------------------------------
 
     def _order(self, key: str) -> Sequence[int]:
-        """Return the numbers of the stores to ask for an object, in order."""
+        """Return the numbers of the stores to read an object from, in the order in which to try them."""
         return self._numbers
 
     @abstractmethod
-    def _verdict(self, key: str, errors: Mapping[int, StorageError]) -> StorageError:
-        """Return what to raise when no store gave the object, but these *errors*."""
+    def _not_found_error(self, key: str, errors: Mapping[int, StorageError]) -> StorageError:
+        """Return what to raise when every store that was tried failed, or lacks the object, with these *errors*."""
 
-    async def _served(self, key: str, errors: Mapping[int, StorageError]) -> None:
-        """Do what is to be done after an object was read, or found missing, which some stores met with *errors*."""
+    async def _after_read(self, key: str, errors: Mapping[int, StorageError]) -> None:
+        """Run after an object was read, or found missing; *errors* are those of the stores that failed or lacked it."""
 
-    def _is_plain(self, key: str) -> bool:
-        """Return whether the first store may answer for this object without more ado."""
+    def _first_may_answer(self, key: str) -> bool:
+        """Return whether a bulk read may take this object from the first store."""
         return True
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -107,25 +109,25 @@ class MultiStore(StoreDecorator[In, Out]):
         key: str,
         call: Callable[[ObjectStore[In, Out]], Awaitable[T]],
         known: Mapping[int, StorageError] | None = None,
-    ) -> Found[T]:
-        """Return what *call* gives of the first store that does not fail, but for those whose errors are *known*."""
+    ) -> ReadResult[T]:
+        """Return the result of *call* on the first store that does not fail; those with *known* errors are skipped."""
         errors = dict(known or {})
         for number in self._order(key):
             if number in errors:
                 continue
             try:
                 value = await call(self.stores[number])
-            except RangeNotSatisfiableError:  # the object is there
+            except RangeNotSatisfiableError:  # the store has the object
                 raise
             except (KeyNotFoundError, InvalidKeyError) as error:
                 errors[number] = error
             except StorageError as error:
                 errors[number] = error
-                self._tell(number, error)
+                self._log_failure(number, error)
             else:
                 self._failing.discard(number)
-                return Found(value, number, errors)
-        raise self._verdict(key, errors)
+                return ReadResult(value, number, errors)
+        raise self._not_found_error(key, errors)
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
         return await self._get(key, byte_range)
@@ -136,28 +138,28 @@ class MultiStore(StoreDecorator[In, Out]):
         try:
             found = await self._read(key, lambda store: store.get(key, byte_range=byte_range), known)
         except KeyNotFoundError:
-            await self._served(key, {})
+            await self._after_read(key, {})
             raise
-        await self._served(key, found.errors)
+        await self._after_read(key, found.errors)
         return found.value
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
         wanted = dict.fromkeys([key async for key in stream(keys)])
-        plain = [key for key in wanted if self._is_plain(key)]
+        from_first = [key for key in wanted if self._first_may_answer(key)]
         results: dict[str, Out | StorageError]
         try:
-            results = await self.base.get_many(plain)
+            results = await self.base.get_many(from_first)
         except StorageError as error:
-            results = dict.fromkeys(plain, error)
+            results = dict.fromkeys(from_first, error)
 
-        async def elsewhere(key: str) -> Out:
+        async def from_others(key: str) -> Out:
             failed = results.get(key)
             if isinstance(failed, StorageError) and not isinstance(failed, KeyNotFoundError | InvalidKeyError):
-                self._tell(0, failed)
+                self._log_failure(0, failed)
             return await self._get(key, known={0: failed} if isinstance(failed, StorageError) else None)
 
         rest = [key for key in wanted if key not in results or isinstance(results[key], StorageError)]
-        found = await results_of(rest, elsewhere)
+        found = await results_of(rest, from_others)
         return {key: found[key] if key in found else results[key] for key in wanted}
 
     @asynccontextmanager
@@ -168,20 +170,20 @@ class MultiStore(StoreDecorator[In, Out]):
                     key, lambda store: opened.enter_async_context(store.open(key, byte_range=byte_range))
                 )
             except KeyNotFoundError:
-                await self._served(key, {})
+                await self._after_read(key, {})
                 raise
             reader = found.value
-            reader.info = _marked_info(reader.info, found.number)
+            reader.info = _tag_info(reader.info, found.number)
             yield reader
-        await self._served(key, found.errors)
+        await self._after_read(key, found.errors)
 
     async def head(self, key: str) -> ObjectInfo:
         found = await self._read(key, lambda store: store.head(key))
-        return _marked_info(found.value, found.number)
+        return _tag_info(found.value, found.number)
 
     async def exists(self, key: str) -> bool:
         try:
-            await self._read(key, partial(_known, key))
+            await self._read(key, partial(_check_exists, key))
         except KeyNotFoundError:
             return False
         return True
@@ -193,19 +195,19 @@ class MultiStore(StoreDecorator[In, Out]):
 
     def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         scans = [store.scan(prefix, start_after=start_after) for store in self.stores]
-        return self._union([scans[0], *map(_marked_infos, scans[1:], self._numbers[1:])], attrgetter("key"))
+        return self._union([scans[0], *map(_tag_infos, scans[1:], self._numbers[1:])], attrgetter("key"))
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         return self._union([store.children(prefix, delimiter) for store in self.stores], str)
 
     def _union(self, listings: Sequence[AsyncIterator[T]], key: Callable[[T], str]) -> AsyncIterator[T]:
-        """Return one listing of all the stores' listings."""
+        """Return the listings of all stores as one listing."""
         return merged(listings, key)
 
-    # -- about itself --------------------------------------------------------------------------------------------
+    # -- description ---------------------------------------------------------------------------------------------
 
-    def _tell(self, number: int, error: StorageError) -> None:
-        """Log that a store failed: its first failure since it last gave something is a warning."""
+    def _log_failure(self, number: int, error: StorageError) -> None:
+        """Log that a store failed: as a warning if its last call succeeded, else as a debug message."""
         level = logging.DEBUG if number in self._failing else logging.WARNING
         self._failing.add(number)
         _log.log(level, "%s failed and is passed over: %s", self._name(number), error)
@@ -220,16 +222,16 @@ class MultiStore(StoreDecorator[In, Out]):
         return f"{type(self).__name__}({list(self.stores)!r})"
 
 
-async def _known(key: str, store: ObjectStore[Any, Any]) -> None:
-    """Return if the store has the object, as `get` would."""
+async def _check_exists(key: str, store: ObjectStore[Any, Any]) -> None:
+    """Raise the error of `get` if the store does not have the object."""
     if not await store.exists(key):
         raise KeyNotFoundError(key, store=store)
 
 
-def _marked_info(info: ObjectInfo, number: int) -> ObjectInfo:
-    return replace(info, etag=marked(info.etag, number)) if number else info
+def _tag_info(info: ObjectInfo, number: int) -> ObjectInfo:
+    return replace(info, etag=tag_etag(info.etag, number)) if number else info
 
 
-async def _marked_infos(infos: AsyncIterator[ObjectInfo], number: int) -> AsyncIterator[ObjectInfo]:
+async def _tag_infos(infos: AsyncIterator[ObjectInfo], number: int) -> AsyncIterator[ObjectInfo]:
     async for info in infos:
-        yield _marked_info(info, number)
+        yield _tag_info(info, number)

@@ -1,4 +1,4 @@
-"""`Fan`: one stream, read once and handed to many."""
+"""`FanOut`: one stream, read once and written to several places."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any, Generic, TypeVar
 
 from storage._concurrency.offload import settled
 
-__all__ = ["Fan"]
+__all__ = ["FanOut"]
 
 T = TypeVar("T")
 
 
-class Fan(Generic[T]):
+class FanOut(Generic[T]):
     """
-    Tasks, each of which writes one stream somewhere. They get a piece when all of them have asked for it, or ended.
+    Tasks, each of which writes the same stream to one place, in step: a piece is sent when all tasks wait for it.
 
-    So no more than two pieces are in memory: the one that they are at, and the one that comes next. None of them sees
-    the end of the stream before `finish` shows it to it: until then none can have written anything for good.
+    A task that has ended is no longer waited for. At most two pieces are in memory: the one that the tasks are writing,
+    and the next one. No task sees the end of the stream before `finish` sends it, so no task can have published
+    anything before that.
 
     Args:
-        writers: what is given the stream.
+        writers: the functions that write the stream, one for each task.
     """
 
     def __init__(self, writers: Sequence[Callable[[AsyncIterator[bytes]], Awaitable[T]]]) -> None:
@@ -32,38 +33,38 @@ class Fan(Generic[T]):
             loop.create_task(_write(writer, branch)) for writer, branch in zip(writers, self._branches, strict=True)
         ]
         for task in self._tasks:
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._task_ended)
 
     async def ready(self) -> None:
-        """Wait until every task has asked for more, or has ended."""
-        while not all(branch.asks or task.done() for branch, task in zip(self._branches, self._tasks, strict=True)):
+        """Return when every task waits for the next piece, or has ended."""
+        while not all(branch.waits or task.done() for branch, task in zip(self._branches, self._tasks, strict=True)):
             self._changed.clear()
             await self._changed.wait()
 
-    def give(self, piece: bytes) -> None:
-        """Hand the next piece to all that have asked for it."""
+    def send(self, piece: bytes) -> None:
+        """Send the next piece to every task that waits for it."""
         for branch in self._branches:
-            branch.give(piece)
+            branch.send(piece)
 
-    def failed(self) -> dict[int, Exception]:
+    def errors(self) -> dict[int, Exception]:
         """Return the errors of the tasks that failed, by their numbers."""
         ended = {number: task for number, task in enumerate(self._tasks) if task.done() and not task.cancelled()}
         errors = {number: task.exception() for number, task in ended.items()}
         return {number: error for number, error in errors.items() if isinstance(error, Exception)}
 
     async def finish(self, number: int) -> T:
-        """Show one task the end of the stream and return what it returns."""
-        self._branches[number].give(None)
+        """Send the end of the stream to one task, and return what its writer returns."""
+        self._branches[number].send(None)
         return await self._tasks[number]
 
-    async def abandon(self) -> None:
-        """Cancel all that has not ended, and wait for its end."""
+    async def cancel(self) -> None:
+        """Cancel all tasks that have not ended, and wait until they have."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
             await settled(task)
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
         self._changed.set()
 
 
@@ -72,30 +73,30 @@ async def _write(writer: Callable[[AsyncIterator[bytes]], Awaitable[T]], branch:
 
 
 class _Branch(AsyncIterator[bytes]):
-    """The stream as one task sees it."""
+    """The stream that one task reads."""
 
     def __init__(self, changed: asyncio.Event) -> None:
         self._changed = changed
-        self._asked: asyncio.Future[bytes | None] | None = None
-        self._over = False
+        self._next: asyncio.Future[bytes | None] | None = None
+        self._ended = False
 
     @property
-    def asks(self) -> bool:
-        return self._asked is not None
+    def waits(self) -> bool:
+        return self._next is not None
 
-    def give(self, piece: bytes | None) -> None:
-        """Answer the question for the next piece, if there is one; None is the end."""
-        asked, self._asked = self._asked, None
-        if asked is not None and not asked.done():
-            asked.set_result(piece)
+    def send(self, piece: bytes | None) -> None:
+        """Give the task the next piece, if it waits for one; None is the end of the stream."""
+        waiting, self._next = self._next, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(piece)
 
     async def __anext__(self) -> bytes:
-        if self._over:
+        if self._ended:
             raise StopAsyncIteration
-        self._asked = asyncio.get_running_loop().create_future()
+        self._next = asyncio.get_running_loop().create_future()
         self._changed.set()
-        piece = await self._asked
+        piece = await self._next
         if piece is None:
-            self._over = True
+            self._ended = True
             raise StopAsyncIteration
         return piece

@@ -1,4 +1,4 @@
-"""`Repairs`: how a child of a mirror gets back what it lacks, and how that keeps out of the way of writes."""
+"""`Repairs`: how a child of a mirror is brought up to date without interfering with writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 
 from storage._concurrency.key_locks import KeyLocks
 from storage.base import ObjectStore
-from storage.decorators.mirroring.stale_children import Behind
+from storage.decorators.mirroring.stale_children import StaleChildren
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
 from storage.functions.copy_object import copy_object
 
@@ -21,34 +21,34 @@ _log = logging.getLogger("storage")
 
 class Repairs:
     """
-    The locks under which objects of a mirror are written, and the repairs that are made under them.
+    The locks of a mirror's keys, and the repairs of its children. Writes and repairs of a key hold its lock.
 
     Args:
         stores: the children.
-        behind: what is known of them.
-        find: finds the first child that has an object and can be believed, leaving out those that are given.
-        tell: is told which child could not be repaired, and why.
+        stale: which children are stale for which keys.
+        find: returns the number of the first current child that has an object; the children given to it are skipped.
+        log_failure: called with the number of a child that could not be repaired, and its error.
     """
 
     def __init__(
         self,
         stores: Sequence[ObjectStore],
-        behind: Behind,
+        stale: StaleChildren,
         find: Callable[[str, Collection[int]], Awaitable[int]],
-        tell: Callable[[int, StorageError], None],
+        log_failure: Callable[[int, StorageError], None],
     ) -> None:
         self._stores = stores
-        self._behind = behind
+        self._stale = stale
         self._find = find
-        self._tell = tell
+        self._log_failure = log_failure
         self._locks = KeyLocks()
         self._under_way: dict[str, anyio.CancelScope] = {}
 
     @asynccontextmanager
-    async def alone(self, *keys: str) -> AsyncIterator[None]:
-        """Hold the keys' locks. A read's repair that is under way gives way: the write will do its work."""
+    async def locked(self, *keys: str) -> AsyncIterator[None]:
+        """Hold the keys' locks. A repair after a read is cancelled for it, as the write replaces what it repairs."""
         async with AsyncExitStack() as held:
-            for key in sorted(set(keys)):  # in one order, or two who want the same two would wait for each other
+            for key in sorted(set(keys)):  # always in this order: two callers with the same two keys must not deadlock
                 if key in self._under_way:
                     self._under_way[key].cancel()
                 await held.enter_async_context(self._locks.hold(key))
@@ -56,17 +56,22 @@ class Repairs:
 
     async def after_read(self, key: str, errors: Mapping[int, StorageError]) -> None:
         """
-        Repair the children that are behind, and those whose *errors* say that they lost what another one has.
+        Repair the children that are stale for the key, and those that lost the object or hold it damaged.
 
-        It raises nothing, and does nothing while anybody writes the object: then it is not lost, but on its way.
+        It does nothing while the key is locked: an object that a child lacks then may just be on its way there. It
+        raises no error; failures are logged.
+
+        Args:
+            key: the object that was read.
+            errors: the errors of the children that were tried before one returned the object.
         """
         lost = [number for number, error in errors.items() if isinstance(error, KeyNotFoundError | CorruptObjectError)]
-        if not (lost or self._behind.by_name(key)) or self._locks.busy(key):
+        if not (lost or self._stale.of_key_only(key)) or self._locks.busy(key):
             return
         async with self._locks.hold(key):
             with anyio.CancelScope() as self._under_way[key]:
                 try:
-                    for number in sorted(self._behind.by_name(key)):
+                    for number in sorted(self._stale.of_key_only(key)):
                         await self.catch_up(key, number)
                     for number in lost:
                         await self.restore(key, number, errors[number])
@@ -74,7 +79,11 @@ class Repairs:
                     del self._under_way[key]
 
     async def catch_up(self, key: str, number: int) -> bool:
-        """Make a child that is behind hold what the others do, be it nothing; with the lock. Return whether it does."""
+        """
+        Copy the last version to a stale child, or delete the object there if the current children have none.
+
+        The caller holds the key's lock. Returns whether the child is current now.
+        """
         try:
             try:
                 source = await self._find(key, ())
@@ -84,18 +93,19 @@ class Repairs:
                 if not await self.copy(key, source, number):
                     return False
         except StorageError as error:
-            self._tell(number, error)
+            self._log_failure(number, error)
             return False
-        self._behind.caught_up(key, number)
+        self._stale.mark_current(key, number)
         _log.info("children[%d] of a mirror has caught up on %r", number, key)
         return True
 
     async def restore(self, key: str, number: int, why: StorageError) -> bool:
         """
-        Put back what a child has lost or holds damaged, if another one has it; with the lock. Return whether one has.
+        Copy an object to a child that lost it or holds it damaged, if another child has it. Return whether one has.
 
-        The lock is what keeps this from putting back what is just being deleted. That the child has it already is no
-        repair: the object was put between the questions of a read to this child and to the next.
+        The caller holds the key's lock; without it an object that is just being deleted could be put back. If the child
+        has the object already, nothing was lost: it was put after the read had tried this child and before it tried the
+        next one.
         """
         try:
             source = await self._find(key, [number])
@@ -103,13 +113,13 @@ class Repairs:
         except KeyNotFoundError:
             return False
         except StorageError as error:
-            self._tell(number, error)
+            self._log_failure(number, error)
             return False
         if copied:
             _log.warning("children[%d] of a mirror had lost %r, which was put back: %s", number, key, why)
         return True
 
     async def copy(self, key: str, source: int, target: int, *, overwrite: bool = True) -> bool:
-        """Copy an object from one child to another; with the lock. Return whether it was there to be copied."""
+        """Copy an object from one child to another, and return whether it was copied. The caller holds its lock."""
         store = self._stores[target]
         return await copy_object(self._stores[source], store, store.capabilities, key, overwrite) is not None

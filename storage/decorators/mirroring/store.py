@@ -1,4 +1,4 @@
-"""`MirroringStore`: the same objects in several stores, so that the loss of one is no loss."""
+"""`MirroringStore`: the same objects in several stores, so that nothing is lost when one store is."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.keys import check_key, is_key
 from storage._core.merging import merged
 from storage.base import ObjectStore
-from storage.decorators.bases.multi_store import Found, MultiStore, marked
+from storage.decorators.bases.multi_store import MultiStore, ReadResult, tag_etag
 from storage.decorators.mirroring.repairs import Repairs
-from storage.decorators.mirroring.stale_children import Behind
+from storage.decorators.mirroring.stale_children import StaleChildren
 from storage.decorators.mirroring.verify import Difference, Verification
 from storage.decorators.mirroring.writes import Writes
 from storage.errors import (
@@ -35,34 +35,38 @@ __all__ = ["MirroringStore", "Require"]
 T = TypeVar("T")
 
 Require: TypeAlias = Literal["all", "quorum", "any"]
-"""How many children of a mirror have to do a write: each, more than half, or one."""
+"""The number of children on which a write must succeed: all, more than half, or one."""
 
 
 class MirroringStore(MultiStore):
     """
-    Every object is in every child: writes go to all of them at once, reads to the first that answers.
+    Every object is in every child: writes go to all children concurrently, reads to the first that returns the object.
 
-    *require* says how many children have to do a write. Where that is met, those that failed are logged; else
-    `MirrorError` says which hold the new version. Either way a child that missed a write is *behind* for that key:
-    nothing of it is believed until it has caught up, which the next read or write of the key sees to. A missing key is
-    one that so many children have not that no write which met *require* can be on the others alone.
+    *require* is the number of children on which a write must succeed. If it succeeds on so many, the failures of the
+    others are logged; else `MirrorError` is raised and lists the children that hold the new version. Either way a child
+    that missed a write is *stale* for that key: it is not read until the next read or write of the key has brought it
+    up to date. A key is missing if so many children lack the object that the others are too few for *require*: no
+    write that succeeded can be on them alone.
 
-    A stream is read once, and each child gets a piece when all are ready for it; before its end has reached one of
-    them, nothing is written anywhere. The first child judges conditions, alone and before the others are touched, and
-    so without it nothing is written on a condition. Etags are its etags; others are marked.
+    A stream is read once. Each piece of it is sent when all children are ready for it, and no child publishes the
+    object before the stream has come to its end. Conditions are checked by the first child, which is written to before
+    all others; while it is not available, conditional writes fail. Etags are those of the first child; an etag of
+    another child has the child's number added.
 
-    Two writes of one key through this store leave the same on all children. Others that write to them know nothing of
-    it, and it forgets with its process: children that differ then are found by `verify`. A write that is cancelled
-    when it has begun on a child goes on to its end on all of them, 5 seconds at most.
+    Two concurrent writes of one key through this store leave the same version on all children. The store does not see
+    what others write to the children, and what it knows of stale children is lost with its process: `verify` finds such
+    differences. A write that is cancelled after it has begun on a child goes on, on all children, for up to 5 seconds.
 
     Args:
         children: the stores, one or more. The first one must be readable and all must be writable; those that cannot be
-            read are never asked. All are entered, and one that fails to open stops the mirror, whatever *require* says.
-        require: how many children must do a write: ``"all"``, ``"quorum"`` (more than half) or ``"any"`` (one).
-        repair: whether reads put back what a child lost or missed. Turn it off where other processes delete objects:
-            one that is half deleted looks like one that is half lost.
-        max_behind: for how many keys children may be behind; with more, a child is no longer read at all until
-            ``verify(repair=True)`` has been through. Takes some 200 bytes for each.
+            read are only written to. All are entered, and one that fails to open stops the mirror, whatever *require*
+            is.
+        require: the number of children on which a write must succeed: ``"all"``, ``"quorum"`` (more than half) or
+            ``"any"`` (one).
+        repair: whether reads repair children that are stale or have lost the object. Turn it off if other processes
+            delete objects: an object that is deleted on some children looks like one that the others have lost.
+        max_behind: the number of keys, at most, for which children may be stale. Beyond it a child is not read at all
+            until ``verify(repair=True)`` has finished. Each key takes some 200 bytes.
 
     Raises:
         ConfigError: there is no child, one twice, one that is not writable, or the first one cannot be read.
@@ -95,65 +99,68 @@ class MirroringStore(MultiStore):
         total = len(self.stores)
         self._needed = {"all": total, "quorum": total // 2 + 1, "any": 1}[require]
         self._readable = [number for number in self._numbers if able[number].readable]
-        # What was written as it has to be is on at least so many of the readable children.
-        self._witnesses = max(self._needed - (total - len(self._readable)), 1)
-        self._behind = Behind(total, self._readable, max_behind)
-        self._repairs = Repairs(self.stores, self._behind, self._find, self._tell)
-        self._writes = Writes(self, self._needed, self._behind, self._repairs)
+        # An object whose write met *require* is on at least so many of the readable children.
+        self._min_copies = max(self._needed - (total - len(self._readable)), 1)
+        self._stale = StaleChildren(total, self._readable, max_behind)
+        self._repairs = Repairs(self.stores, self._stale, self._find, self._log_failure)
+        self._writes = Writes(self, self._needed, self._stale, self._repairs)
 
-    # -- reading: MultiStore does it, and asks this -----------------------------------------------------------
+    # -- reading: the hooks of MultiStore ------------------------------------------------------------------------
 
     def _order(self, key: str) -> Sequence[int]:
-        if not self._behind:
+        if not self._stale:
             return self._readable
-        behind = self._behind.of(key)
-        return [number for number in self._readable if number not in behind]
+        stale = self._stale.of(key)
+        return [number for number in self._readable if number not in stale]
 
-    def _is_plain(self, key: str) -> bool:
-        return not self._behind.of(key)
+    def _first_may_answer(self, key: str) -> bool:
+        return not self._stale.of(key)
 
     async def _read(
         self,
         key: str,
         call: Callable[[ObjectStore], Awaitable[T]],
         known: Mapping[int, StorageError] | None = None,
-    ) -> Found[T]:
+    ) -> ReadResult[T]:
         """
-        Read as ever, but look again at children that lacked the object before another one gave it.
+        Read as `MultiStore` does, but try the children again that lacked the object before another one returned it.
 
-        It may have been put meanwhile, and once more: the other one can be ahead of what they give who comes next.
+        The object may have been put after they were tried, so that the other child has the next version already. The
+        next reader could then get the older version from the first child: reads would go back in time.
         """
         found = await super()._read(key, call, known)
         for number, error in found.errors.items():
-            if isinstance(error, KeyNotFoundError) and number not in self._behind.of(key):
+            if isinstance(error, KeyNotFoundError) and number not in self._stale.of(key):
                 try:
                     value = await call(self.stores[number])
                 except RangeNotSatisfiableError:
                     raise
                 except StorageError:
                     continue
-                return Found(value, number, {other: found.errors[other] for other in found.errors if other != number})
+                return ReadResult(
+                    value, number, {other: found.errors[other] for other in found.errors if other != number}
+                )
         return found
 
-    def _verdict(self, key: str, errors: Mapping[int, StorageError]) -> StorageError:
+    def _not_found_error(self, key: str, errors: Mapping[int, StorageError]) -> StorageError:
         invalid = [error for error in errors.values() if isinstance(error, InvalidKeyError)]
         if len(self.stores) - len(invalid) < self._needed:
             return invalid[0]
         missing = [error for error in errors.values() if isinstance(error, KeyNotFoundError)]
         failed = [error for error in errors.values() if error not in missing and error not in invalid]
-        silent = len(self._readable) - len(missing) - len(invalid)
-        if missing and (not failed or self._behind.by_name(key) or silent < self._witnesses):
+        not_lacking = len(self._readable) - len(missing) - len(invalid)
+        if missing and (not failed or self._stale.of_key_only(key) or not_lacking < self._min_copies):
             return missing[0]
         if failed:
             return failed[0]
         return StoreUnavailableError("the children that can be read missed the last write", key=key, store=self)
 
-    async def _served(self, key: str, errors: Mapping[int, StorageError]) -> None:
-        if self.repair and (errors or self._behind):
+    async def _after_read(self, key: str, errors: Mapping[int, StorageError]) -> None:
+        if self.repair and (errors or self._stale):
             await self._repairs.after_read(key, errors)
 
     async def _find(self, key: str, without: Collection[int]) -> int:
-        """Return the first child that has an object, for a repair."""
+        """Return the number of the first current child that has an object, for a repair; skip those in *without*."""
         known: dict[int, StorageError] = {number: KeyNotFoundError(key) for number in without}
         return (await super()._read(key, lambda store: store.head(key), known)).number
 
@@ -164,24 +171,29 @@ class MirroringStore(MultiStore):
         return merged([self._listing(number, listings[number], key, failing) for number in self._readable], key)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
-        # a prefix may be there for nothing but a deleted object on a child that is behind
-        return ObjectStore.children(self, prefix, delimiter) if self._behind else super().children(prefix, delimiter)
+        # a stale child may list a prefix under which all objects were deleted
+        return ObjectStore.children(self, prefix, delimiter) if self._stale else super().children(prefix, delimiter)
 
     async def _listing(
         self, number: int, items: AsyncIterator[T], key: Callable[[T], str], failing: set[int]
     ) -> AsyncIterator[T]:
-        """Yield what a child lists and can be believed; it ends early where the others have all that it has."""
+        """
+        Yield the keys that a child lists and for which it is current.
+
+        A child that fails ends its part of the listing if the other children certainly list all objects; else its error
+        is raised.
+        """
         try:
-            if number in self._behind.whole:
+            if number in self._stale.wholly_stale:
                 raise StoreUnavailableError(f"{self._name(number)} has missed too many writes: verify(repair=True)")
             async for item in items:
-                if number not in self._behind.of(key(item)):
+                if number not in self._stale.of(key(item)):
                     yield item
         except StorageError as error:
             failing.add(number)
-            if len(failing) >= self._witnesses or self._behind.hidden(failing):
+            if len(failing) >= self._min_copies or self._stale.any_key_needs(failing):
                 raise
-            self._tell(number, error)
+            self._log_failure(number, error)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -196,15 +208,15 @@ class MirroringStore(MultiStore):
     ) -> str:
         check_key(key, self)
         check_conditions(if_absent, if_match)
-        kept = check_attributes(attributes) or None
-        if kept and not self.capabilities.attributes:
+        checked = check_attributes(attributes) or None
+        if checked and not self.capabilities.attributes:
             raise UnsupportedOperationError("not every child keeps attributes", key=key, store=self)
         conditional = if_absent or if_match is not None
 
         async def put(number: int, content: Data) -> str:
             if number:
-                return marked(await self.stores[number].put(key, content, attributes=kept), number)
-            return await self.base.put(key, content, if_absent=if_absent, if_match=if_match, attributes=kept)
+                return tag_etag(await self.stores[number].put(key, content, attributes=checked), number)
+            return await self.base.put(key, content, if_absent=if_absent, if_match=if_match, attributes=checked)
 
         if not is_stream(data):
             return await self._writes.write("put", key, partial(put, content=as_bytes(data)), conditional)
@@ -234,7 +246,7 @@ class MirroringStore(MultiStore):
                 results[key] = await result_of(self.delete(key))
         for begin in range(0, len(valid), PAGE):
             page = valid[begin : begin + PAGE]
-            async with self._repairs.alone(*page):
+            async with self._repairs.locked(*page):
                 results |= await self._writes.delete_page(page)
         return raise_failures(results, self, raise_errors)
 
@@ -247,15 +259,15 @@ class MirroringStore(MultiStore):
     async def _move(
         self, action: Literal["copy", "rename"], changed: list[str], source: str, target: str, if_absent: bool
     ) -> str:
-        """Copy or rename inside of each child, where it never comes here."""
+        """Copy or rename natively in each child, so that no data passes through this process."""
         check_key(source, self)
         check_key(target, self)
-        if len(self._readable) < len(self.stores):  # what cannot be read cannot copy
+        if len(self._readable) < len(self.stores):  # a child that cannot be read cannot copy
             plain = ObjectStore.copy if action == "copy" else ObjectStore.rename
             return await plain(self, source, target, if_absent=if_absent)
 
         async def move(number: int) -> str:
-            if number in self._behind.of(source):
+            if number in self._stale.of(source):
                 raise StoreUnavailableError("it missed the last write of the source", key=source)
             native: Callable[..., Awaitable[str]] = getattr(self.stores[number], action)
             call = partial(native, source, target, if_absent=if_absent and number == 0)
@@ -265,31 +277,32 @@ class MirroringStore(MultiStore):
                 if not await self._repairs.restore(source, number, error):
                     raise
                 etag = await call()
-            return marked(etag, number)
+            return tag_etag(etag, number)
 
-        async with self._repairs.alone(source, target):
-            for number in sorted(self._behind.by_name(source)):
+        async with self._repairs.locked(source, target):
+            for number in sorted(self._stale.of_key_only(source)):
                 await self._repairs.catch_up(source, number)
-            return await self._writes.write_alone(action, changed, move, if_absent)
+            return await self._writes.write_locked(action, changed, move, if_absent)
 
-    # -- about itself --------------------------------------------------------------------------------------------
+    # -- description --------------------------------------------------------------------------------------------
 
     def verify(self, prefix: str = "", *, repair: bool = False, content: bool = True) -> AsyncIterator[Difference]:
         """
-        Compare the children, and yield what differs, in the order of keys.
+        Compare the children, and yield the differences in key order.
 
-        The version that most children have is right, of equally many that of the first; an object that some have and
-        others lack was lost, unless this mirror deleted it. Children that cannot be read are left out.
+        The right version is the one that most children have; if several versions are equally frequent, that of the
+        first child. An object that only some children have was lost by the others, unless this mirror deleted it.
+        Children that cannot be read are not compared.
 
         Args:
             prefix: compare only keys that start with this.
-            repair: put right what differs.
+            repair: copy the right version to the children that differ.
             content: read all objects and compare their bytes; else only sizes and attributes.
 
         Raises:
-            StorageError: a child fails, and so cannot be compared.
+            StorageError: a child fails, so that it cannot be compared.
         """
-        check = Verification(self.stores, self._readable, self._behind, self._repairs, self.capabilities.attributes)
+        check = Verification(self.stores, self._readable, self._stale, self._repairs, self.capabilities.attributes)
         return check.run(prefix, repair, content)
 
     @property

@@ -1,4 +1,4 @@
-"""`Verification`: the children of a mirror held against each other, object by object."""
+"""`Verification`: compares the children of a mirror, object by object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from storage._core.bulk import pages
 from storage._core.merging import merged
 from storage.base import ObjectStore
 from storage.decorators.mirroring.repairs import Repairs
-from storage.decorators.mirroring.stale_children import Behind
+from storage.decorators.mirroring.stale_children import StaleChildren
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
 
 __all__ = ["Difference", "Verification"]
@@ -25,13 +25,13 @@ _log = logging.getLogger("storage")
 @dataclass(frozen=True, slots=True)
 class Difference:
     """
-    What one child of a mirror has of one object, where that is not right.
+    One object that is wrong on one child of a mirror.
 
     Attributes:
         key: the object.
-        child: the child's number.
-        problem: it has no such object, another one, a damaged one, or one that was deleted.
-        repaired: whether it was put right.
+        child: the number of the child.
+        problem: the child lacks the object, has another version, a damaged one, or an object that was deleted.
+        repaired: whether the child was repaired.
     """
 
     key: str
@@ -41,24 +41,24 @@ class Difference:
 
 
 class _Version(NamedTuple):
-    """What can be told of an object in any store: never its etag, which means nothing elsewhere."""
+    """What is compared of an object. Not its etag: etags of two stores cannot be compared."""
 
     size: int
     attributes: tuple[tuple[str, str], ...]
     digest: bytes
 
 
-#: What a child has of an object: a version, nothing, or something damaged.
+#: What a child has under a key: a version, nothing, or a damaged object.
 _State: TypeAlias = _Version | CorruptObjectError | None
 
 
-class _Right(NamedTuple):
+class _Expected(NamedTuple):
     """
-    What all children should have.
+    What all children should have under a key.
 
     Attributes:
-        known: whether that can be told.
-        source: the child to copy it from; None where there should be nothing.
+        known: whether that can be decided.
+        source: the child that has the right version; None where there should be no object.
     """
 
     known: bool
@@ -71,31 +71,31 @@ class Verification:
 
     Args:
         stores: the children.
-        readable: the numbers of those that are compared.
-        behind: what is known of them.
-        repairs: the way to put one right.
-        attributes: whether they keep attributes, all of them.
+        readable: the numbers of the children that are compared.
+        stale: which children are stale for which keys.
+        repairs: has the locks of keys, and copies objects.
+        attributes: whether attributes are compared: they are if all children keep them.
     """
 
     def __init__(
         self,
         stores: Sequence[ObjectStore],
         readable: Sequence[int],
-        behind: Behind,
+        stale: StaleChildren,
         repairs: Repairs,
         attributes: bool,
     ) -> None:
         self._stores = stores
         self._readable = readable
-        self._behind = behind
+        self._stale = stale
         self._repairs = repairs
         self._attributes = attributes
 
     async def run(self, prefix: str, repair: bool, content: bool) -> AsyncIterator[Difference]:
-        """Compare what is listed below *prefix*, some keys at once, and yield what differs in their order."""
-        lost, losses, unrepaired = set(self._behind.whole), self._behind.losses, set()
+        """Compare all keys that start with *prefix*, some concurrently, and yield the differences in key order."""
+        wholly_stale, overflows, unrepaired = set(self._stale.wholly_stale), self._stale.overflows, set()
         listings = [self._stores[number].keys(prefix) for number in self._readable]
-        keys = merged([*listings, stream(self._behind.keys(prefix))])
+        keys = merged([*listings, stream(self._stale.keys(prefix))])
         async for page in pages(keys, CONCURRENCY):
             found: dict[str, list[Difference]] = {}
 
@@ -108,26 +108,26 @@ class Verification:
                     if not difference.repaired:
                         unrepaired.add(difference.child)
                     yield difference
-        if repair and not prefix and losses == self._behind.losses:
-            for child in lost - unrepaired:
-                self._behind.trust(child)
+        if repair and not prefix and overflows == self._stale.overflows:
+            for child in wholly_stale - unrepaired:
+                self._stale.trust(child)
 
     async def _check(self, key: str, repair: bool, content: bool) -> list[Difference]:
-        """Compare one object, and once more with its lock if there seems to be a difference: it may just be written."""
+        """Compare one object. A difference is compared again with the key's lock, as a write may have caused it."""
         states = await self._states(key, content)
-        if len(set(states.values())) == 1 and not self._behind.by_name(key):
+        if len(set(states.values())) == 1 and not self._stale.of_key_only(key):
             return []
-        async with self._repairs.alone(key):
+        async with self._repairs.locked(key):
             states = await self._states(key, content)
-            right = self._right(key, states)
+            expected = self._expected(key, states)
             differences = []
             for number, state in states.items():
-                problem = _problem(state, states, right)
+                problem = _problem(state, states, expected)
                 if problem is None:
-                    self._behind.caught_up(key, number)
+                    self._stale.mark_current(key, number)
                     continue
                 difference = Difference(key, number, problem)
-                if repair and right.known and await self._repaired(key, number, right.source):
+                if repair and expected.known and await self._repair(key, number, expected.source):
                     difference = replace(difference, repaired=True)
                 differences.append(difference)
             return differences
@@ -135,10 +135,10 @@ class Verification:
     async def _states(self, key: str, content: bool) -> dict[int, _State]:
         states: dict[int, _State] = dict.fromkeys(self._readable)
 
-        async def ask(number: int) -> None:
+        async def compare(number: int) -> None:
             states[number] = await self._state(key, number, content)
 
-        await for_each(self._readable, ask)
+        await for_each(self._readable, compare)
         return states
 
     async def _state(self, key: str, number: int, content: bool) -> _State:
@@ -159,17 +159,17 @@ class Verification:
         attributes = tuple(sorted(info.attributes.items())) if self._attributes else ()
         return _Version(info.size, attributes, digest.digest())
 
-    def _right(self, key: str, states: Mapping[int, _State]) -> _Right:
-        behind = self._behind.of(key)
-        believed = {number: state for number, state in states.items() if number not in behind}
-        versions = Counter(state for state in believed.values() if isinstance(state, _Version))
+    def _expected(self, key: str, states: Mapping[int, _State]) -> _Expected:
+        stale = self._stale.of(key)
+        current = {number: state for number, state in states.items() if number not in stale}
+        versions = Counter(state for state in current.values() if isinstance(state, _Version))
         if versions:
             [(most, _)] = versions.most_common(1)
-            return _Right(True, next(number for number, state in believed.items() if state == most))
-        return _Right(bool(believed) and all(state is None for state in believed.values()))
+            return _Expected(True, next(number for number, state in current.items() if state == most))
+        return _Expected(bool(current) and all(state is None for state in current.values()))
 
-    async def _repaired(self, key: str, number: int, source: int | None) -> bool:
-        """Put a child right, with the lock, and say whether that was done."""
+    async def _repair(self, key: str, number: int, source: int | None) -> bool:
+        """Copy the right version to a child, or delete the object there; return whether it worked. The lock is held."""
         try:
             if source is None:
                 await self._stores[number].delete(key)
@@ -178,18 +178,18 @@ class Verification:
         except StorageError as error:
             _log.warning("children[%d] of a mirror could not be repaired for %r: %s", number, key, error)
             return False
-        self._behind.caught_up(key, number)
+        self._stale.mark_current(key, number)
         return True
 
 
 def _problem(
-    state: _State, states: Mapping[int, _State], right: _Right
+    state: _State, states: Mapping[int, _State], expected: _Expected
 ) -> Literal["missing", "different", "corrupt", "deleted"] | None:
-    """Return what is wrong with what one child has."""
+    """Return what is wrong with the state of one child."""
     if isinstance(state, CorruptObjectError):
         return "corrupt"
-    if right.source is None:
-        return "deleted" if right.known and state is not None else None
+    if expected.source is None:
+        return "deleted" if expected.known and state is not None else None
     if state is None:
         return "missing"
-    return None if state == states[right.source] else "different"
+    return None if state == states[expected.source] else "different"

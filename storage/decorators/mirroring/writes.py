@@ -1,4 +1,4 @@
-"""`Writes`: how a mirror writes to its children, all at once and to the end, and what it makes of their answers."""
+"""`Writes`: how a mirror writes to all its children, and decides from their results whether a write succeeded."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import anyio
 
 from storage._concurrency.tasks import uninterrupted
 from storage.decorators.bases.multi_store import MultiStore
-from storage.decorators.mirroring.fan_out import Fan
+from storage.decorators.mirroring.fan_out import FanOut
 from storage.decorators.mirroring.repairs import Repairs
-from storage.decorators.mirroring.stale_children import Behind
+from storage.decorators.mirroring.stale_children import StaleChildren
 from storage.errors import (
     InvalidKeyError,
     KeyConflictError,
@@ -35,24 +35,25 @@ __all__ = ["Writes"]
 
 T = TypeVar("T")
 
-#: What each child gave that was called, by its number: a result or what it raised.
+#: What each child that was called returned or raised, by its number.
 Outcomes: TypeAlias = dict[int, T | Exception]
 
-#: Seconds that a cancelled write gets to end alike on all children, before those that have not ended are cut off.
+#: Seconds for which a cancelled write goes on, so that it ends the same on all children. Then the calls that still run
+#: are cancelled.
 GRACE = 5.0
 
-#: Seconds that a stream which has come to its end waits for other writes of its key. Those take milliseconds, unless a
-#: child lets nobody in before it has the whole stream: then each would wait for the other for ever.
-PATIENCE = 60.0
+#: Seconds that a stream waits at its end for the lock of its key. Others hold it for milliseconds. But a child that
+#: accepts no other write before it has the whole stream lets the holder wait for the stream: a deadlock.
+LOCK_TIMEOUT = 60.0
 
-#: What a child says that cannot do this at all. Where it has to, the others must not have done it.
-_UNABLE = (InvalidKeyError, KeyConflictError, UnsupportedOperationError)
+#: The errors of a child that can never do this write. If its success is needed, the write is undone on the others.
+_UNSUPPORTED = (InvalidKeyError, KeyConflictError, UnsupportedOperationError)
 
-#: What the children say when the request is at fault, or the caller.
-_REFUSALS = (*_UNABLE, KeyExistsError, KeyNotFoundError, PreconditionFailedError, StoreClosedError)
+#: The errors that are caused by the request, not by a failing child.
+_REFUSED = (*_UNSUPPORTED, KeyExistsError, KeyNotFoundError, PreconditionFailedError, StoreClosedError)
 
-#: The outcome of a call that has begun, until it has another one.
-_CUT_OFF = OutcomeUnknownError("the call was cut off")
+#: The outcome of a call that has begun and not ended.
+_INTERRUPTED = OutcomeUnknownError("the call was cut off")
 
 _log = logging.getLogger("storage")
 
@@ -62,88 +63,93 @@ class Writes:
     The writes of one mirror.
 
     Args:
-        mirror: whose children are written to.
-        needed: how many of them have to do a write.
-        behind: where it is noted which did not.
-        repairs: the locks of keys, and the way to bring a child up to date.
+        mirror: the store whose children are written to.
+        needed: the number of children on which a write must succeed.
+        stale: records which children missed a write.
+        repairs: has the locks of keys, and brings children up to date.
     """
 
-    def __init__(self, mirror: MultiStore, needed: int, behind: Behind, repairs: Repairs) -> None:
+    def __init__(self, mirror: MultiStore, needed: int, stale: StaleChildren, repairs: Repairs) -> None:
         self._mirror = mirror
         self._needed = needed
-        self._behind = behind
+        self._stale = stale
         self._repairs = repairs
         self._numbers = range(len(mirror.stores))
 
     async def write(self, action: str, key: str, call: Callable[[int], Awaitable[T]], conditional: bool) -> T:
         """
-        Await ``call(number)`` for every child at once, and return what the first gave that succeeded.
+        Await ``call(number)`` for all children concurrently, and return the result of the first that succeeded.
 
         Args:
-            action: what it is, for errors.
-            key: what is written; its lock is held meanwhile.
-            call: makes the call of one child.
-            conditional: let the first child judge a condition before the others are called.
+            action: the name of the write in errors.
+            key: the object; its lock is held during the write.
+            call: writes to the child of the number that it is given.
+            conditional: whether the write has a condition: then the first child is called before the others, and they
+                are called only if it succeeds.
 
         Raises:
-            MirrorError: fewer children than needed succeeded.
+            MirrorError: the write succeeded on fewer children than needed.
         """
-        async with self._repairs.alone(key):
-            return await self.write_alone(action, [key], call, conditional)
+        async with self._repairs.locked(key):
+            return await self.write_locked(action, [key], call, conditional)
 
-    async def write_alone(
+    async def write_locked(
         self, action: str, keys: Sequence[str], call: Callable[[int], Awaitable[T]], conditional: bool
     ) -> T:
-        """Do as `write` does, with the locks of *keys*, all of which are changed; the first one has the condition."""
+        """Do the same for a write that changes all *keys*, whose locks are held. A condition is on the first key."""
         if conditional:
-            await self._prepare_judge(keys[0])
-        return await uninterrupted(self._carry_out(action, keys, call, conditional), GRACE)
+            await self._update_first_child(keys[0])
+        return await uninterrupted(self._call_all(action, keys, call, conditional), GRACE)
 
     async def write_stream(
         self, key: str, put: Callable[[int, Data], Awaitable[str]], pieces: AsyncIterator[bytes], conditional: bool
     ) -> str:
-        """Put a stream: to each child alike, piece by piece, and its end when the key's lock is there."""
+        """
+        Put a stream to all children, piece by piece. The lock of the key is held only from the end of the stream on.
+
+        A child publishes the object when it gets the end of the stream, so that until then no lock is needed.
+        """
         if conditional:
-            async with self._repairs.alone(key):  # a child that judges before the end would judge by an old object
-                await self._prepare_judge(key)
-        fan = Fan([partial(put, number) for number in self._numbers])
+            async with self._repairs.locked(key):  # a child may check the condition before the end of the stream
+                await self._update_first_child(key)
+        fan_out = FanOut([partial(put, number) for number in self._numbers])
         try:
             async for piece in pieces:
-                await self._ready(fan, key, conditional)
-                fan.give(piece)
-            await self._ready(fan, key, conditional)
-            async with AsyncExitStack() as alone:
-                with anyio.move_on_after(PATIENCE) as waiting:
-                    await alone.enter_async_context(self._repairs.alone(key))
-                if waiting.cancelled_caught or (conditional and 0 in self._behind.of(key)):
+                await self._ready(fan_out, key, conditional)
+                fan_out.send(piece)
+            await self._ready(fan_out, key, conditional)
+            async with AsyncExitStack() as lock:
+                with anyio.move_on_after(LOCK_TIMEOUT) as waiting:
+                    await lock.enter_async_context(self._repairs.locked(key))
+                if waiting.cancelled_caught or (conditional and 0 in self._stale.of(key)):
                     raise StoreUnavailableError("other writes came between; nothing was put", key=key)
-                return await uninterrupted(self._carry_out("put", [key], fan.finish, conditional), GRACE)
+                return await uninterrupted(self._call_all("put", [key], fan_out.finish, conditional), GRACE)
         finally:
-            await fan.abandon()
+            await fan_out.cancel()
 
     async def delete_page(self, page: list[str]) -> dict[str, None | StorageError]:
-        """Delete these keys, whose locks are held, with one bulk call to each child."""
+        """Delete these keys with one bulk call to each child. The caller holds their locks."""
         return await uninterrupted(self._delete_page(page), GRACE)
 
-    async def _ready(self, fan: Fan[str], key: str, conditional: bool) -> None:
-        """Wait until the children want more; give up as soon as too few of them can still succeed."""
-        await fan.ready()
-        failed = fan.failed()
+    async def _ready(self, fan_out: FanOut[str], key: str, conditional: bool) -> None:
+        """Wait until the children are ready for the next piece; raise if too few of them can still succeed."""
+        await fan_out.ready()
+        failed = fan_out.errors()
         if conditional and 0 in failed:
             raise failed[0]
         if len(self._numbers) - len(failed) < self._needed:
-            raise self._shortfall("put", key, [], failed)
+            raise self._too_few_error("put", key, [], failed)
 
-    async def _prepare_judge(self, key: str) -> None:
-        """See to it that the first child judges by the last version."""
-        if 0 in self._behind.of(key) and not await self._repairs.catch_up(key, 0):
+    async def _update_first_child(self, key: str) -> None:
+        """Bring the first child up to date, so that it checks a condition against the last version."""
+        if 0 in self._stale.of(key) and not await self._repairs.catch_up(key, 0):
             raise StoreUnavailableError("the first child, which judges conditions, missed the last write", key=key)
 
-    async def _carry_out(
+    async def _call_all(
         self, action: str, keys: Sequence[str], call: Callable[[int], Awaitable[T]], conditional: bool
     ) -> T:
         outcomes: Outcomes[T] = {}
-        before = {key: self._behind.of(key) for key in keys}
+        before = {key: self._stale.of(key) for key in keys}
         try:
             if conditional:
                 await self._call([0], call, outcomes)
@@ -152,18 +158,18 @@ class Writes:
             await self._call([number for number in self._numbers if number not in outcomes], call, outcomes)
         finally:
             for key in keys:
-                self._note(key, outcomes)
-        succeeded, unable = _succeeded(outcomes), _those(outcomes, _UNABLE)
-        if len(succeeded) < self._needed and len(succeeded) + len(unable) == len(outcomes):
+                self._record(key, outcomes)
+        succeeded, unsupported = _succeeded(outcomes), _that_raised(outcomes, _UNSUPPORTED)
+        if len(succeeded) < self._needed and len(succeeded) + len(unsupported) == len(outcomes):
             for key in keys:
-                await self._take_back(key, unable - before[key], succeeded)
-        return self._judged(action, keys[0], outcomes)
+                await self._undo(key, unsupported - before[key], succeeded)
+        return self._result(action, keys[0], outcomes)
 
-    async def _take_back(self, key: str, unable: Set[int], succeeded: Set[int]) -> None:
-        """Let the children that have written an object hold again what those hold that cannot write it."""
-        right = unable & self._behind.readable
-        if right:
-            self._behind.written(key, right)
+    async def _undo(self, key: str, unsupported: Set[int], succeeded: Set[int]) -> None:
+        """Undo a write where it succeeded: copy back the version of the children that do not support the write."""
+        current = unsupported & self._stale.readable
+        if current:
+            self._stale.record_write(key, current)
             for number in succeeded:
                 await self._repairs.catch_up(key, number)
 
@@ -181,20 +187,20 @@ class Writes:
                 by_key[key] = {
                     number: done if isinstance(done, Exception) else done.get(key) for number, done in outcomes.items()
                 }
-                self._note(key, by_key[key])
+                self._record(key, by_key[key])
         results: dict[str, None | StorageError] = {}
         for key in page:
             try:
-                results[key] = self._judged("delete", key, by_key[key])
+                results[key] = self._result("delete", key, by_key[key])
             except StorageError as error:
                 results[key] = error
         return results
 
     async def _call(self, numbers: Sequence[int], call: Callable[[int], Awaitable[T]], outcomes: Outcomes[T]) -> None:
-        """Call these children at once, and put into *outcomes* what comes of it."""
+        """Call these children concurrently, and put what they return or raise into *outcomes*."""
 
         async def one(number: int) -> None:
-            outcomes[number] = _CUT_OFF
+            outcomes[number] = _INTERRUPTED
             try:
                 outcomes[number] = await call(number)
             except Exception as error:
@@ -202,34 +208,36 @@ class Writes:
 
         if len(numbers) == 1:
             await one(numbers[0])
-        else:  # half as dear as a task group; cancelled, it also ends only when all of them have
+        else:  # takes half the time of a task group; when cancelled, it too ends only after all of its calls
             await asyncio.gather(*map(one, numbers))
 
-    def _note(self, key: str, outcomes: Mapping[int, object]) -> None:
-        """Remember which children hold the last version."""
+    def _record(self, key: str, outcomes: Mapping[int, object]) -> None:
+        """Record which children hold the last version of an object."""
         unknown = {number for number, outcome in outcomes.items() if _is_unknown(outcome)}
-        self._behind.written(key, _succeeded(outcomes), unknown, never=_those(outcomes, InvalidKeyError))
+        self._stale.record_write(key, _succeeded(outcomes), unknown, never=_that_raised(outcomes, InvalidKeyError))
 
-    def _judged(self, action: str, key: str, outcomes: Outcomes[T]) -> T:
-        """Return the first child's result that there is, or raise what the outcomes come to."""
+    def _result(self, action: str, key: str, outcomes: Outcomes[T]) -> T:
+        """Return the result of the first child that succeeded; raise an error if too few did."""
         failed = {number: outcome for number, outcome in outcomes.items() if isinstance(outcome, Exception)}
         succeeded = [number for number in self._numbers if number not in failed]
         if len(succeeded) < self._needed or not all(isinstance(error, StorageError) for error in failed.values()):
-            raise self._shortfall(action, key, succeeded, failed)
+            raise self._too_few_error(action, key, succeeded, failed)
         for number, error in failed.items():
             _log.warning("%s missed the %s of %r: %s", self._mirror._name(number), action, key, error)
         result = outcomes[succeeded[0]]
         assert not isinstance(result, Exception)
         return result
 
-    def _shortfall(self, action: str, key: str, succeeded: Sequence[int], failed: Mapping[int, Exception]) -> Exception:
-        """Return what to raise for a write that too few children did."""
+    def _too_few_error(
+        self, action: str, key: str, succeeded: Sequence[int], failed: Mapping[int, Exception]
+    ) -> Exception:
+        """Return the error of a write that succeeded on too few children."""
         errors: dict[int, StorageError] = {}
         for number, error in failed.items():
-            if not isinstance(error, StorageError):  # no store may raise it: somebody's mistake, to be seen as it is
+            if not isinstance(error, StorageError):  # not an error of a store but a bug: it is raised unchanged
                 return error
             errors[number] = error
-        if all(isinstance(error, _UNABLE if succeeded else _REFUSALS) for error in errors.values()):
+        if all(isinstance(error, _UNSUPPORTED if succeeded else _REFUSED) for error in errors.values()):
             return min(errors.values(), key=lambda error: not isinstance(error, InvalidKeyError))
         did = " and ".join(f"children[{number}]" for number in succeeded) or "none"
         why = "; ".join(f"children[{number}]: {_text(error)}" for number, error in sorted(errors.items()))
@@ -246,12 +254,12 @@ def _succeeded(outcomes: Mapping[int, object]) -> set[int]:
     return {number for number, outcome in outcomes.items() if not isinstance(outcome, Exception)}
 
 
-def _those(outcomes: Mapping[int, object], kinds: type[Exception] | tuple[type[Exception], ...]) -> set[int]:
+def _that_raised(outcomes: Mapping[int, object], kinds: type[Exception] | tuple[type[Exception], ...]) -> set[int]:
     return {number for number, outcome in outcomes.items() if isinstance(outcome, kinds)}
 
 
 def _is_unknown(outcome: object) -> bool:
-    """Return whether a call may have taken effect although it failed. What is refused for good did not."""
+    """Return whether a call that raised this may have taken effect. One with an error that is final did not."""
     if not isinstance(outcome, StorageError):
         return isinstance(outcome, Exception)
     return outcome.retryable or isinstance(outcome, OutcomeUnknownError | MirrorError)

@@ -193,7 +193,7 @@ async def test_child_with_too_much_to_remember_is_not_read_at_all() -> None:
         await store.put(key, NEW)
     first.works()
 
-    assert 0 == len(store._behind._keys)
+    assert 0 == len(store._stale._keys)
     assert [[NEW] * 3, [OLD] * 3] == [await read(store, "a"), await read(store, "other")]
     with pytest.raises(StoreUnavailableError):
         await listed(store)  # with "any", an object could be on the first child only

@@ -182,7 +182,7 @@ async def _run(require: Any, count: int, repair: bool, steps: list[Step]) -> Non
         await model._read(Step("get", key, key, []))
         held = {await _held(child, key) for child in model.children}
         assert held == model.values[key]
-    assert not model.store._behind
+    assert not model.store._stale
     assert {asyncio.current_task()} == asyncio.all_tasks()
 
 

@@ -304,7 +304,7 @@ async def test_etag_of_another_child_is_not_taken_for_the_first_ones() -> None:
     assert [elsewhere] == [info.etag async for info in store.scan()]
     first.works()
     assert (await second.head("k")).etag == await first.put("k", b"other")  # both count from 1
-    store._behind.caught_up("k", 0)
+    store._stale.mark_current("k", 0)
 
     with pytest.raises(PreconditionFailedError):
         await store.put("k", b"two", if_match=elsewhere)

@@ -275,7 +275,7 @@ async def test_stream_that_would_wait_for_ever_gives_up(monkeypatch: pytest.Monk
             async with self.lock:
                 return await super().put(key, data, **options)
 
-    monkeypatch.setattr(mirroring_writes, "PATIENCE", 0.05)
+    monkeypatch.setattr(mirroring_writes, "LOCK_TIMEOUT", 0.05)
     child = OneAtATime()
     child.lock = asyncio.Lock()
     store = MirroringStore([child, DictStore()])

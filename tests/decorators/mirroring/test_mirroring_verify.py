@@ -151,7 +151,7 @@ async def test_key_that_nobody_has_any_more_is_forgotten() -> None:
     await first.base.delete("k")
 
     assert [] == await found(store)
-    assert not store._behind
+    assert not store._stale
 
 
 async def test_object_that_is_just_being_written_does_not_differ() -> None:

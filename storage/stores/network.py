@@ -1,28 +1,29 @@
-"""What the stores behind a network share: their timeouts, and how long they try again."""
+"""What the stores on a network share: their timeouts, the certificates they trust, the ``Range`` header."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
-from storage._concurrency.backoff import full_jitter, pause
 from storage._core.durations import seconds
-from storage.errors import StorageError
+from storage._core.retry import RetryPolicy
+from storage.types import ByteRange
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Patience", "Progressing", "trusting"]
+__all__ = ["CONNECT_TIMEOUT", "READ_TIMEOUT", "ProgressTimeout", "Timeouts", "range_header", "ssl_context"]
 
-T = TypeVar("T")
+#: Seconds that a store waits for a connection, and for progress on one, unless its caller says otherwise.
+CONNECT_TIMEOUT = 5
+READ_TIMEOUT = 20
 
-#: Seconds that the first wait before another attempt takes at most, and any wait; the wait itself is random.
-FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
+#: Bytes that no object has; servers count in 64 bits, and take what does not fit for a mistake.
+_LARGEST = 1 << 62
 
 
-class Patience:
+class Timeouts:
     """
     How long to wait for a server.
 
@@ -30,50 +31,37 @@ class Patience:
         connect_timeout: seconds, or a timedelta, until a connection must be there.
         read_timeout: seconds without any progress, in either direction, until an attempt is given up.
         retry_timeout: seconds within which attempts are begun, all those of one call together.
+
+    Attributes:
+        connect: the first of these in seconds.
+        read: the second.
+        retry: the third.
+        policy: retries a call for so long.
     """
 
     def __init__(
         self,
-        connect_timeout: float | timedelta = 5,
-        read_timeout: float | timedelta = 20,
-        retry_timeout: float | timedelta = 60,
+        connect_timeout: float | timedelta,
+        read_timeout: float | timedelta,
+        retry_timeout: float | timedelta,
     ) -> None:
         self.connect: float = seconds("connect_timeout", connect_timeout)
         self.read: float = seconds("read_timeout", read_timeout)
         self.retry: float = seconds("retry_timeout", retry_timeout, or_none_at_all=True)
-
-    async def persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """
-        Return what *attempt* returns, once it raises no error that is ``retryable``, or the time is over.
-
-        The waits between attempts grow, and are random: `storage._concurrency.backoff.full_jitter`.
-        """
-        clock = asyncio.get_running_loop().time
-        begun = clock()
-        number = 0
-        while True:
-            try:
-                return await attempt()
-            except StorageError as error:
-                wait = full_jitter(number, FIRST_WAIT, LONGEST_WAIT)
-                if not error.retryable or clock() - begun + wait >= self.retry:
-                    raise
-            await pause(wait)
-            number += 1
+        self.policy = RetryPolicy(budget=self.retry)
 
 
-class Progressing:
-    """A time limit that begins anew with every step of progress: ``async with Progressing.within(20) as progress:``."""
+class ProgressTimeout:
+    """
+    A time limit that begins anew with every step of progress: ``async with ProgressTimeout(20) as progress:``.
+
+    `TimeoutError` is raised out of the block so many *seconds* after the last `step`.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._limit = asyncio.timeout(seconds)
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-
-    @classmethod
-    def within(cls, seconds: float) -> Self:
-        """Raise `TimeoutError` out of the block *seconds* after the last `step`."""
-        return cls(seconds)
 
     async def __aenter__(self) -> Self:
         await self._limit.__aenter__()
@@ -91,8 +79,15 @@ class Progressing:
         self._limit.reschedule(None)
 
 
-def trusting(ca_bundle: str | None) -> ssl.SSLContext | bool:
+def ssl_context(ca_bundle: str | None) -> ssl.SSLContext | bool:
     """Return, for aiohttp, the certificates to trust: those of a file, or those that the system does."""
     import ssl
 
     return True if ca_bundle is None else ssl.create_default_context(cafile=ca_bundle)
+
+
+def range_header(byte_range: ByteRange) -> str:
+    """Return the ``Range`` header of a range that is not empty."""
+    if byte_range.last is not None:
+        return f"bytes=-{min(byte_range.last, _LARGEST)}"
+    return f"bytes={byte_range.start}-{'' if byte_range.stop is None else min(byte_range.stop, _LARGEST) - 1}"

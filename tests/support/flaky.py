@@ -8,8 +8,8 @@ from typing import TypeVar
 import pytest
 
 from storage import DictStore, Interceptor, ObjectStore, StorageError, StoreUnavailableError
+from storage._core import retry
 from storage.decorators.bases.interceptor import Call
-from storage.decorators.retrying import attempts as retrying_attempts
 from storage.decorators.retrying import reader as retrying_reader
 from storage.types import Data, In, Out
 
@@ -77,8 +77,8 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         self.waits: list[float] = []
-        monkeypatch.setattr(retrying_attempts, "monotonic", self.monotonic)
-        monkeypatch.setattr(retrying_attempts, "pause", self.sleep)
+        monkeypatch.setattr(retry, "monotonic", self.monotonic)
+        monkeypatch.setattr(retry, "pause", self.sleep)
         monkeypatch.setattr(retrying_reader, "monotonic", self.monotonic)
 
     def monotonic(self) -> float:

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, suppress
 from time import monotonic
 from typing import Any, TypeVar
 
+from storage._core.retry import Attempts
 from storage.base import ObjectStore
-from storage.decorators.retrying.attempts import Attempts
 from storage.decorators.retrying.nonce import hidden
 from storage.errors import RangeNotSatisfiableError, StorageError, StoreUnavailableError
 from storage.reader import ObjectReader

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from storage._concurrency.tasks import stream
 from storage._core.bulk import pairs_of, raise_failures
 from storage._core.durations import seconds
+from storage._core.retry import ATTEMPTS, BASE_DELAY, BUDGET, MAX_DELAY, Attempts, RetryPolicy
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import Pull, WatchedStream, is_one_shot, takes_bytes
-from storage.decorators.retrying.attempts import Attempts, Patience
 from storage.decorators.retrying.nonce import hidden, marked, new_nonce, nonce_of
 from storage.decorators.retrying.reader import ResumingReader, after, resumed
 from storage.errors import ANSWERS, KeyExistsError, KeyNotFoundError, OutcomeUnknownError, StorageError
@@ -54,10 +54,10 @@ class RetryingStore(StoreDecorator[In, Out]):
         self,
         base: ObjectStore[In, Out],
         *,
-        attempts: int = 5,
-        budget: float | timedelta | None = 60.0,
-        base_delay: float | timedelta = 0.1,
-        max_delay: float | timedelta = 10.0,
+        attempts: int = ATTEMPTS,
+        budget: float | timedelta | None = BUDGET,
+        base_delay: float | timedelta = BASE_DELAY,
+        max_delay: float | timedelta = MAX_DELAY,
     ) -> None:
         if attempts < 1:
             raise ValueError(f"attempts is 1 or more, not {attempts}")
@@ -66,20 +66,21 @@ class RetryingStore(StoreDecorator[In, Out]):
         self.base_delay: float = seconds("base_delay", base_delay, or_none_at_all=True)
         self.max_delay: float = seconds("max_delay", max_delay, or_none_at_all=True)
         super().__init__(base)
-        patience = Patience(attempts, math.inf if self.budget is None else self.budget, self.base_delay, self.max_delay)
-        self._attempts = partial(Attempts, patience)
+        limit = math.inf if self.budget is None else self.budget
+        policy = RetryPolicy(attempts, limit, self.base_delay, self.max_delay)
+        self._attempts = partial(Attempts, policy)
         self._watches = takes_bytes(base)
 
     # -- what may be done again ----------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
-        return await _again(self._attempts("get", key), partial(self.base.get, key, byte_range=byte_range))
+        return await self._attempts("get", key).retry(partial(self.base.get, key, byte_range=byte_range))
 
     async def exists(self, key: str) -> bool:
-        return await _again(self._attempts("exists", key), partial(self.base.exists, key))
+        return await self._attempts("exists", key).retry(partial(self.base.exists, key))
 
     async def head(self, key: str) -> ObjectInfo:
-        return hidden(await _again(self._attempts("head", key), partial(self.base.head, key)))
+        return hidden(await self._attempts("head", key).retry(partial(self.base.head, key)))
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
@@ -88,7 +89,7 @@ class RetryingStore(StoreDecorator[In, Out]):
             def begin() -> Awaitable[ObjectReader]:
                 return opened.enter_async_context(self.base.open(key, byte_range=byte_range))
 
-            reader = await _again(self._attempts("open", key), begin)
+            reader = await self._attempts("open", key).retry(begin)
             yield ResumingReader(self.base, reader, byte_range, opened, self._attempts)
 
     def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
@@ -171,9 +172,9 @@ class RetryingStore(StoreDecorator[In, Out]):
                 raise _UntoldError
             return None
 
-        return await (
-            self._once(attempts, key, begin, look, payload) if conditional else _again(attempts, begin, payload)
-        )
+        if conditional:
+            return await self._once(attempts, key, begin, look, payload)
+        return await attempts.retry(begin, partial(_is_fresh, payload))
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         attempts = self._attempts("delete", key)
@@ -184,7 +185,7 @@ class RetryingStore(StoreDecorator[In, Out]):
             if info is None or info.etag != if_match:
                 raise _UntoldError
 
-        await (_again(attempts, begin) if if_match is None else self._once(attempts, key, begin, look))
+        await (attempts.retry(begin) if if_match is None else self._once(attempts, key, begin, look))
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         attempts = self._attempts("copy", source)
@@ -194,14 +195,14 @@ class RetryingStore(StoreDecorator[In, Out]):
             if await self._find(target, attempts) is not None:
                 raise _UntoldError
 
-        return await (self._once(attempts, target, begin, look) if if_absent else _again(attempts, begin))
+        return await (self._once(attempts, target, begin, look) if if_absent else attempts.retry(begin))
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         attempts = self._attempts("rename", source)
         begin = partial(self.base.rename, source, target, if_absent=if_absent)
         before = None
         if self._able.cheap_head:  # the one way to know later that the source is still what was to be renamed
-            before = await _again(attempts.of("head", source), partial(self.base.head, source))
+            before = await attempts.of("head", source).retry(partial(self.base.head, source))
 
         async def look(refusal: StorageError | None) -> None:
             now = await self._find(source, attempts)
@@ -259,7 +260,7 @@ class RetryingStore(StoreDecorator[In, Out]):
         if attempts.over:
             raise _UntoldError
         try:
-            return await _again(attempts.of("head", key), partial(self.base.head, key))
+            return await attempts.of("head", key).retry(partial(self.base.head, key))
         except KeyNotFoundError:
             return None
         except StorageError as error:
@@ -321,13 +322,3 @@ class _Payload:
 
 def _is_fresh(payload: _Payload | None) -> bool:
     return payload is None or payload.fresh
-
-
-async def _again(attempts: Attempts, begin: Callable[[], Awaitable[T]], payload: _Payload | None = None) -> T:
-    """Return what a call gives that may be made again."""
-    while True:
-        try:
-            return await begin()
-        except StorageError as error:
-            if not _is_fresh(payload) or not await attempts.another(error):
-                raise

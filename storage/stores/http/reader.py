@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
+from storage._core.retry import RetryPolicy
 from storage.errors import StorageError, StoreUnavailableError, UnsupportedOperationError
 from storage.reader import ObjectReader
 from storage.stores.http.errors import error_of
 from storage.stores.http.responses import Described, described, extent
 from storage.stores.http.session import Answer
-from storage.stores.network import Patience
-from storage.types import ByteRange
 
-__all__ = ["HttpReader", "range_header"]
-
-#: Bytes that no object has; servers count in 64 bits, and take what does not fit for a mistake.
-_LARGEST = 1 << 62
+__all__ = ["HttpReader"]
 
 #: Bytes that are thrown away at once, of an answer that begins before what was asked for.
 _SKIPPED = 1 << 20
-
-
-def range_header(byte_range: ByteRange) -> str:
-    """Return the ``Range`` header of a range that is not empty."""
-    if byte_range.last is not None:
-        return f"bytes=-{min(byte_range.last, _LARGEST)}"
-    return f"bytes={byte_range.start}-{'' if byte_range.stop is None else min(byte_range.stop, _LARGEST) - 1}"
 
 
 class HttpReader(ObjectReader):
@@ -41,7 +31,7 @@ class HttpReader(ObjectReader):
     Args:
         found: the object.
         ask: sends a GET with these headers more.
-        patience: how long to try again.
+        policy: how long to try again.
         start: the first byte to give.
         stop: the byte behind the last one.
         answer: the one that has begun, None if nothing is to be read.
@@ -53,7 +43,7 @@ class HttpReader(ObjectReader):
         self,
         found: Described,
         ask: Callable[[Mapping[str, str]], Awaitable[Answer]],
-        patience: Patience,
+        policy: RetryPolicy,
         start: int,
         stop: int,
         answer: Answer | None,
@@ -64,7 +54,7 @@ class HttpReader(ObjectReader):
         self.replaced: bool = False
         self._condition = found.condition
         self._ask = ask
-        self._patience = patience
+        self._policy = policy
         self._start = start
         self._stop = stop
         self._position = start
@@ -78,7 +68,7 @@ class HttpReader(ObjectReader):
         pieces: list[bytes] = []
         while wanted:
             if self.resumable:
-                piece = await self._patience.persist(lambda wanted=wanted: self.some(wanted))  # type: ignore[misc]
+                piece = await self._policy.retry(partial(self.some, wanted))
             else:
                 piece = await self.some(wanted)
             pieces.append(piece)

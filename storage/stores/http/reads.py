@@ -7,15 +7,16 @@ from contextlib import AsyncExitStack
 from urllib.parse import quote
 
 from storage._core.data import etag_of
+from storage._core.retry import RetryPolicy
 from storage.errors import InvalidKeyError, RangeNotSatisfiableError, StorageError, StoreUnavailableError
 from storage.reader import BytesReader, ObjectReader
 from storage.stores.http.autoindex import names_of
 from storage.stores.http.errors import error_of
-from storage.stores.http.reader import HttpReader, range_header
+from storage.stores.http.reader import HttpReader
 from storage.stores.http.responses import Described, attributes_of, described, extent
 from storage.stores.http.session import Answer, Session
 from storage.stores.http.urls import Keys
-from storage.stores.network import Patience
+from storage.stores.network import range_header
 from storage.types import ByteRange, ObjectInfo
 
 __all__ = ["Reading"]
@@ -31,14 +32,14 @@ class Reading:
     Args:
         session: sends the requests.
         keys: gives the paths.
-        patience: how long to try again.
+        policy: how long to try again.
         store: what errors say they come from.
     """
 
-    def __init__(self, session: Session, keys: Keys, patience: Patience, store: str) -> None:
+    def __init__(self, session: Session, keys: Keys, policy: RetryPolicy, store: str) -> None:
         self._session = session
         self._keys = keys
-        self._patience = patience
+        self._policy = policy
         self._store = store
         self._heads = True  # until the server refuses one
 
@@ -67,7 +68,7 @@ class Reading:
                     raise
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-            return await self._patience.persist(lambda: self._session.turn(attempt))
+            return await self._policy.retry(lambda: self._session.turn(attempt))
 
     async def begin(self, key: str, byte_range: ByteRange | None, opened: AsyncExitStack) -> ObjectReader:
         """Return, in one attempt, a reader whose first answer has begun; *opened* closes it."""
@@ -108,7 +109,7 @@ class Reading:
         async def more(headers: Mapping[str, str]) -> Answer:
             return await self._session.send("GET", self._path(key), key, headers)
 
-        reader = HttpReader(found, more, self._patience, start, stop, answer, begins, self._store)
+        reader = HttpReader(found, more, self._policy, start, stop, answer, begins, self._store)
         opened.callback(reader.close)
         return reader
 
@@ -167,7 +168,7 @@ class Reading:
             finally:
                 answer.close()
 
-        return await self._patience.persist(lambda: self._session.turn(attempt))
+        return await self._policy.retry(lambda: self._session.turn(attempt))
 
     def _described(self, answer: Answer, key: str) -> tuple[int, Described | None]:
         """Return where the answer's body begins, and the object as it describes it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from storage.errors import StorageError, StoreUnavailableError, UnsupportedOperationError
 from storage.stores.http.errors import foreign
-from storage.stores.network import Patience, Progressing
+from storage.stores.network import ProgressTimeout, Timeouts
 
 if TYPE_CHECKING:
     import ssl
@@ -93,14 +93,14 @@ class Upload:
         self._begun = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._progress: Progressing | None = None
+        self._progress: ProgressTimeout | None = None
 
     @classmethod
     def of(cls, data: bytes) -> Upload:
         """Return bytes that are sent once, whatever becomes of the connection."""
         return cls(_one(data), len(data))
 
-    def watched(self, progress: Progressing) -> Upload:
+    def watched(self, progress: ProgressTimeout) -> Upload:
         """Return itself, with the time limit that its progress is told to."""
         self._progress = progress
         return self
@@ -144,7 +144,7 @@ class Session:
     Args:
         origin: scheme, host and port of the store's own server.
         headers: for every request to it, credentials among them; no other host gets any.
-        patience: how long to wait.
+        timeouts: how long to wait.
         redirects: whether reads follow them.
         given: a session of the caller's, which stays open; None to make one.
         trust: the certificates that one trusts.
@@ -155,7 +155,7 @@ class Session:
         self,
         origin: str,
         headers: Mapping[str, str],
-        patience: Patience,
+        timeouts: Timeouts,
         redirects: bool,
         given: aiohttp.ClientSession | None,
         trust: ssl.SSLContext | bool,
@@ -169,10 +169,10 @@ class Session:
         self.pid: int = os.getpid()
         self._origin = origin
         self._headers = dict(headers)
-        self._patience = patience
+        self._timeouts = timeouts
         self._redirects = redirects
         self._store = store
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=patience.connect, sock_read=patience.read)
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read)
         self._given = given
         self._session = given or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=trust), cookie_jar=aiohttp.DummyCookieJar()
@@ -235,7 +235,7 @@ class Session:
         size = len(data) if isinstance(data, bytes) else data.size if data is not None else None
         if size is not None:
             sent["Content-Length"] = str(size)
-        limit = Progressing.within(self._patience.connect + self._patience.read) if data else nullcontext()
+        limit = ProgressTimeout(self._timeouts.connect + self._timeouts.read) if data else nullcontext()
         with foreign(key, self._store):
             async with limit as progress:
                 body = data.watched(progress) if isinstance(data, Upload) and progress is not None else data

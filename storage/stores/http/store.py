@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from storage._core.conditions import check_conditions
+from storage._core.retry import RETRY_TIMEOUT
 from storage.base import ObjectStore
 from storage.errors import ConfigError, StorageError, StoreClosedError, UnsupportedOperationError
 from storage.reader import ObjectReader
@@ -20,7 +21,7 @@ from storage.stores.http.reads import Reading
 from storage.stores.http.session import Session
 from storage.stores.http.urls import Address, Keys
 from storage.stores.http.writes import Writing
-from storage.stores.network import Patience, trusting
+from storage.stores.network import CONNECT_TIMEOUT, READ_TIMEOUT, Timeouts, ssl_context
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
 if TYPE_CHECKING:
@@ -73,9 +74,9 @@ class HttpStore(ObjectStore):
         conditions: Literal["trust", "off"] = "off",
         listing: Literal["autoindex"] | None = None,
         ca_bundle: str | None = None,
-        connect_timeout: float | timedelta = 5,
-        read_timeout: float | timedelta = 20,
-        retry_timeout: float | timedelta = 60,
+        connect_timeout: float | timedelta = CONNECT_TIMEOUT,
+        read_timeout: float | timedelta = READ_TIMEOUT,
+        retry_timeout: float | timedelta = RETRY_TIMEOUT,
         session: Any = None,
     ) -> None:
         if conditions not in ("trust", "off"):
@@ -97,7 +98,8 @@ class HttpStore(ObjectStore):
         self._address = address
         self._headers = _headers_of(headers, token, username, password)
         self._keys = Keys(address.path, writable, listing is not None)
-        self._patience = Patience(connect_timeout, read_timeout, retry_timeout)
+        self._timeouts = Timeouts(connect_timeout, read_timeout, retry_timeout)
+        self._policy = self._timeouts.policy
         self._ca_bundle = ca_bundle
         self._given = session
         self._opened: _Opened | None = None
@@ -113,14 +115,14 @@ class HttpStore(ObjectStore):
         session = Session(
             self._address.origin,
             self._headers,
-            self._patience,
+            self._timeouts,
             self.redirects,
             self._given,
-            trusting(self._ca_bundle),
+            ssl_context(self._ca_bundle),
             repr(self),
         )
-        reading = Reading(session, self._keys, self._patience, repr(self))
-        self._opened = _Opened(session, reading, Writing(session, self._keys, self._patience, reading, repr(self)))
+        reading = Reading(session, self._keys, self._policy, repr(self))
+        self._opened = _Opened(session, reading, Writing(session, self._keys, self._policy, reading, repr(self)))
 
     async def _close(self) -> None:
         opened, self._opened = self._opened, None
@@ -149,17 +151,17 @@ class HttpStore(ObjectStore):
 
     async def exists(self, key: str) -> bool:
         session, reading, _ = self._on()
-        return await self._patience.persist(lambda: session.turn(lambda: reading.exists(key)))
+        return await self._policy.retry(lambda: session.turn(lambda: reading.exists(key)))
 
     async def head(self, key: str) -> ObjectInfo:
         session, reading, _ = self._on()
-        return await self._patience.persist(lambda: session.turn(lambda: reading.describe(key)))
+        return await self._policy.retry(lambda: session.turn(lambda: reading.describe(key)))
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         session, reading, _ = self._on()
         async with AsyncExitStack() as opened:
-            yield await self._patience.persist(lambda: session.turn(lambda: reading.begin(key, byte_range, opened)))
+            yield await self._policy.retry(lambda: session.turn(lambda: reading.begin(key, byte_range, opened)))
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         reading = self._on().reading

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import anyio
 
 from storage._core.data import as_bytes, chunks, is_stream
+from storage._core.retry import RetryPolicy
 from storage.errors import (
     KeyConflictError,
     KeyExistsError,
@@ -22,7 +23,6 @@ from storage.stores.http.errors import error_of, was_sent
 from storage.stores.http.reads import Reading
 from storage.stores.http.session import Answer, Session, Upload
 from storage.stores.http.urls import Keys
-from storage.stores.network import Patience
 from storage.types import Data
 
 __all__ = ["Writing"]
@@ -41,15 +41,15 @@ class Writing:
     Args:
         session: sends the requests.
         keys: gives the paths.
-        patience: how long to try again.
+        policy: how long to try again.
         reading: reads from the same server.
         store: what errors say they come from.
     """
 
-    def __init__(self, session: Session, keys: Keys, patience: Patience, reading: Reading, store: str) -> None:
+    def __init__(self, session: Session, keys: Keys, policy: RetryPolicy, reading: Reading, store: str) -> None:
         self._session = session
         self._keys = keys
-        self._patience = patience
+        self._policy = policy
         self._reading = reading
         self._store = store
 
@@ -87,10 +87,10 @@ class Writing:
             elif not 200 <= answer.status < 300:
                 raise error_of(answer.status, answer.headers, key, self._store)
 
-        await self._patience.persist(lambda: self._session.turn(attempt))
+        await self._policy.retry(lambda: self._session.turn(attempt))
 
     async def _put_bytes(self, key: str, data: bytes, condition: Mapping[str, str]) -> str:
-        return await self._patience.persist(lambda: self._session.turn(lambda: self._put(key, data, condition)))
+        return await self._policy.retry(lambda: self._session.turn(lambda: self._put(key, data, condition)))
 
     async def _put(self, key: str, data: bytes | Upload, condition: Mapping[str, str]) -> str:
         answer = await self._send("PUT", key, condition, data)
@@ -105,7 +105,7 @@ class Writing:
         if said:
             return said if said.startswith("W/") else said.strip('"')
         try:
-            return (await self._patience.persist(lambda: self._reading.describe(key))).etag
+            return (await self._policy.retry(lambda: self._reading.describe(key))).etag
         except KeyNotFoundError:
             return ""  # it is gone already, and no version has this etag
 

@@ -39,7 +39,7 @@ async def answers_to(session: Session, commands: Mapping[str, Command], *, chang
                 raise answer
 
     try:
-        await (session.tell(attempt) if change else session.patience.persist(attempt))
+        await (session.tell(attempt) if change else session.policy.retry(attempt))
     except StoreClosedError:
         raise
     except StorageError:

@@ -12,7 +12,7 @@ import anyio
 
 from storage._concurrency.tasks import uninterrupted
 from storage.errors import ANSWERS, OutcomeUnknownError, StorageError, StoreClosedError
-from storage.stores.network import Patience
+from storage.stores.network import Timeouts
 from storage.stores.redis.errors import error_of, is_lost
 from storage.stores.redis.scripts import Script
 
@@ -37,11 +37,11 @@ class Session:
     Args:
         url: of the server.
         client: the caller's own to use instead; it stays open.
-        patience: how long to wait, and to try again.
+        timeouts: how long to wait, and to try again.
         store: what errors call the store.
     """
 
-    def __init__(self, url: str, client: Any, patience: Patience, store: str) -> None:
+    def __init__(self, url: str, client: Any, timeouts: Timeouts, store: str) -> None:
         try:
             from redis import asyncio as redis
             from redis.client import NEVER_DECODE
@@ -50,15 +50,15 @@ class Session:
 
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
-        self.patience = patience
+        self.policy = timeouts.policy
         self._store = store
         self._closed = False
         self._pool: Any = None
         if client is None:
             self._pool = redis.ConnectionPool.from_url(
                 url,
-                socket_connect_timeout=patience.connect,
-                socket_timeout=patience.read,
+                socket_connect_timeout=timeouts.connect,
+                socket_timeout=timeouts.read,
                 retry=_no_retries(),  # we try again ourselves, and know what may be tried twice
             )
             client = redis.Redis(connection_pool=self._pool)
@@ -95,7 +95,7 @@ class Session:
 
     async def ask(self, command: Command, key: str | None = None) -> Any:
         """Return the answer to what changes nothing, however often it takes to ask."""
-        return await self.patience.persist(lambda: self.once(command, key))
+        return await self.policy.retry(lambda: self.once(command, key))
 
     async def tell(self, attempt: Callable[[], Awaitable[T]], key: str | None = None) -> T:
         """
@@ -122,7 +122,7 @@ class Session:
                 lost = error if is_lost(error) else lost
                 raise
 
-        return await uninterrupted(self.patience.persist(made), GRACE)
+        return await uninterrupted(self.policy.retry(made), GRACE)
 
     async def once(self, command: Command, key: str | None = None) -> Any:
         """

@@ -12,6 +12,7 @@ from storage._core.bulk import raise_failures, result_of
 from storage._core.conditions import check_conditions, judge
 from storage._core.data import CHUNK, as_bytes, is_stream
 from storage._core.keys import check_key
+from storage._core.retry import RETRY_TIMEOUT
 from storage.base import ObjectStore
 from storage.errors import (
     KeyExistsError,
@@ -20,7 +21,7 @@ from storage.errors import (
     StoreClosedError,
 )
 from storage.reader import ObjectReader
-from storage.stores.network import Patience
+from storage.stores.network import CONNECT_TIMEOUT, READ_TIMEOUT, Timeouts
 from storage.stores.redis.bulk import OBJECTS, answers_to, pages_of, put_many
 from storage.stores.redis.layout import DESCRIPTION, Space, described, without_secrets
 from storage.stores.redis.reader import reading
@@ -67,16 +68,16 @@ class RedisStore(ObjectStore):
         *,
         prefix: str = "",
         client: Any = None,
-        connect_timeout: float | timedelta = 5,
-        read_timeout: float | timedelta = 20,
-        retry_timeout: float | timedelta = 60,
+        connect_timeout: float | timedelta = CONNECT_TIMEOUT,
+        read_timeout: float | timedelta = READ_TIMEOUT,
+        retry_timeout: float | timedelta = RETRY_TIMEOUT,
     ) -> None:
         self.url: str = without_secrets(url)
         self.prefix = prefix
         self._address = url
         self._client = client
         self._space = Space(prefix)
-        self._patience = Patience(connect_timeout, read_timeout, retry_timeout)
+        self._timeouts = Timeouts(connect_timeout, read_timeout, retry_timeout)
         self._opened: Session | None = None
 
     @classmethod
@@ -86,7 +87,7 @@ class RedisStore(ObjectStore):
     # -- life cycle --------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        self._opened = Session(self._address, self._client, self._patience, repr(self))
+        self._opened = Session(self._address, self._client, self._timeouts, repr(self))
 
     async def _close(self) -> None:
         session, self._opened = self._opened, None

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 from storage._concurrency.tasks import for_each
 from storage.errors import StorageError
-from storage.stores.network import Patience
+from storage.stores.network import Timeouts
 from storage.stores.s3.client import ClientBucket
 
 __all__ = ["delete_page"]
 
 
-async def delete_page(bucket: ClientBucket, patience: Patience, keys: Iterable[str]) -> dict[str, StorageError]:
+async def delete_page(bucket: ClientBucket, timeouts: Timeouts, keys: Iterable[str]) -> dict[str, StorageError]:
     """
     Delete up to 1,000 objects, and return the errors of those that were not.
 
@@ -23,11 +23,11 @@ async def delete_page(bucket: ClientBucket, patience: Patience, keys: Iterable[s
     together, apart = list[str](), list[str]()
     for key in keys:
         (apart if _NOT_IN_XML.search(key) else together).append(key)
-    errors = await _delete_together(bucket, patience, together) if together else {}
+    errors = await _delete_together(bucket, timeouts, together) if together else {}
 
     async def delete(key: str) -> None:
         try:
-            await patience.persist(lambda: bucket.delete(key, None))
+            await timeouts.policy.retry(lambda: bucket.delete(key, None))
         except StorageError as error:
             errors[key] = error
 
@@ -39,7 +39,7 @@ async def delete_page(bucket: ClientBucket, patience: Patience, keys: Iterable[s
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-async def _delete_together(bucket: ClientBucket, patience: Patience, keys: list[str]) -> dict[str, StorageError]:
+async def _delete_together(bucket: ClientBucket, timeouts: Timeouts, keys: list[str]) -> dict[str, StorageError]:
     """Delete by one request, and more for what could not be deleted by it."""
     errors: dict[str, StorageError] = {}
     left = keys
@@ -55,7 +55,7 @@ async def _delete_together(bucket: ClientBucket, patience: Patience, keys: list[
             raise failed[left[0]]
 
     try:
-        await patience.persist(attempt)
+        await timeouts.policy.retry(attempt)
     except StorageError as error:
         errors = dict.fromkeys(left, error) | errors
     return errors

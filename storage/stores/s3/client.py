@@ -19,7 +19,7 @@ from storage.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from storage.stores.network import Patience, Progressing
+from storage.stores.network import ProgressTimeout, Timeouts
 from storage.stores.s3.errors import Refusal, UploadGoneError, error_of
 from storage.stores.s3.listing import Page
 
@@ -44,10 +44,10 @@ class ClientBucket:
     Keys are those of the bucket. Every error is ours: `StorageError` and its kin, with the request id.
     """
 
-    def __init__(self, client: Any, name: str, patience: Patience, store: str) -> None:
+    def __init__(self, client: Any, name: str, timeouts: Timeouts, store: str) -> None:
         self._client = client
         self._name = name
-        self._patience = patience
+        self._timeouts = timeouts
         self._store = store
 
     @asynccontextmanager
@@ -57,7 +57,7 @@ class ClientBucket:
         answer = await self.call("get_object", key, Key=key, **with_names)
         body = answer["Body"]
         try:
-            yield _headers(answer), _Mapped(body, self._patience, key, self._store)
+            yield _headers(answer), _Mapped(body, self._timeouts, key, self._store)
         finally:
             body.close()
 
@@ -210,13 +210,13 @@ class ClientBucket:
     async def _call(self, operation: str, key: str | None, parameters: dict[str, Any]) -> Any:
         from botocore import exceptions as boto
 
-        limit = self._patience.connect + self._patience.read
+        limit = self._timeouts.connect + self._timeouts.read
         if operation in _AT_WORK:
-            limit += self._patience.retry
+            limit += self._timeouts.retry
         try:
             # aiohttp begins to count the read timeout when a body is sent, so that a server which never takes it would
             # hold the call for ever; and a client that was given has timeouts of its own
-            async with Progressing.within(limit) as progress:
+            async with ProgressTimeout(limit) as progress:
                 if "Body" in parameters:
                     parameters = parameters | {"Body": _Watched(parameters["Body"], progress)}
                 return await getattr(self._client, operation)(Bucket=self._name, **parameters)
@@ -242,7 +242,7 @@ class ClientBucket:
 class _Watched(io.BytesIO):
     """A body of which every piece that is read, in whatever thread, is progress."""
 
-    def __init__(self, data: bytes, progress: Progressing) -> None:
+    def __init__(self, data: bytes, progress: ProgressTimeout) -> None:
         super().__init__(data)
         self._progress = progress
         self._loop = asyncio.get_running_loop()
@@ -259,9 +259,9 @@ class _Watched(io.BytesIO):
 class _Mapped:
     """A body whose errors are ours."""
 
-    def __init__(self, body: Any, patience: Patience, key: str, store: str) -> None:
+    def __init__(self, body: Any, timeouts: Timeouts, key: str, store: str) -> None:
         self._body = body
-        self._patience = patience
+        self._timeouts = timeouts
         self._key = key
         self._store = store
 
@@ -275,7 +275,7 @@ class _Mapped:
                 pieces.append(piece)
             return b"".join(pieces)
         try:
-            async with asyncio.timeout(self._patience.read):
+            async with asyncio.timeout(self._timeouts.read):
                 data: bytes = await self._body.read(size)
         except (TimeoutError, boto.ReadTimeoutError) as cause:
             raise StoreTimeoutError("the server stopped sending", key=self._key, store=self._store) from cause

@@ -26,7 +26,7 @@ from storage.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from storage.stores.network import Patience, Progressing
+from storage.stores.network import ProgressTimeout, Timeouts
 from storage.stores.s3.checksums import WITH_CHECKSUM, crc32, verify
 from storage.stores.s3.client import Body, ClientBucket
 from storage.stores.s3.credentials import finding_credentials
@@ -68,7 +68,7 @@ class LeanBucket(ClientBucket):
         name: the bucket's.
         origin: scheme, host and port, and for path style the bucket's path: ``https://host/bucket``.
         region: what requests are signed for.
-        patience: how long to wait.
+        timeouts: how long to wait.
         store: what errors say they come from.
     """
 
@@ -80,10 +80,10 @@ class LeanBucket(ClientBucket):
         name: str,
         origin: str,
         region: str,
-        patience: Patience,
+        timeouts: Timeouts,
         store: str,
     ) -> None:
-        super().__init__(client, name, patience, store)
+        super().__init__(client, name, timeouts, store)
         self._provider = credentials
         self._session = session
         parts = urlsplit(origin)
@@ -259,7 +259,7 @@ class LeanBucket(ClientBucket):
             if data is None or len(data) <= UNPAUSED:
                 response = await self._session.request(method, url, headers=sent, data=data, allow_redirects=False)
             else:
-                async with Progressing.within(self._patience.connect + self._patience.read) as progress:
+                async with ProgressTimeout(self._timeouts.connect + self._timeouts.read) as progress:
                     body = data if len(data) <= SLICE else _slices(data, progress)
                     response = await self._session.request(method, url, headers=sent, data=body, allow_redirects=False)
         except (TimeoutError, aiohttp.ServerTimeoutError) as cause:
@@ -307,7 +307,7 @@ class _Streamed:
             ) from cause
 
 
-async def _slices(data: bytes, progress: Progressing) -> AsyncIterator[bytes]:
+async def _slices(data: bytes, progress: ProgressTimeout) -> AsyncIterator[bytes]:
     """Yield *data* in pieces; each one that is asked for is progress."""
     view = memoryview(data)
     for begin in range(0, len(data), SLICE):

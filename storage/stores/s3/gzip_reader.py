@@ -10,7 +10,7 @@ from storage._concurrency.offload import offload
 from storage._core.data import CHUNK
 from storage.errors import CorruptObjectError, PreconditionFailedError, StoreUnavailableError
 from storage.reader import ObjectReader
-from storage.stores.network import Patience
+from storage.stores.network import Timeouts
 from storage.stores.s3.attributes import decoded_size, describe
 from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.gzip_upload import HEADER, size_inside
@@ -22,7 +22,7 @@ __all__ = ["UnpackingReader", "describe_packed"]
 _READ, _QUICK = 64 << 10, 64 << 10
 
 
-async def describe_packed(bucket: ClientBucket, patience: Patience, inner: str, key: str) -> ObjectInfo:
+async def describe_packed(bucket: ClientBucket, timeouts: Timeouts, inner: str, key: str) -> ObjectInfo:
     """Return the description of an object whose size is inside of it: from its headers and its beginning."""
 
     async def attempt() -> ObjectInfo:
@@ -34,7 +34,7 @@ async def describe_packed(bucket: ClientBucket, patience: Patience, inner: str, 
             raise StoreUnavailableError("the object was replaced while it was described", key=key) from cause
         return describe(headers, key, size_inside(beginning, key))
 
-    return await patience.persist(attempt)
+    return await timeouts.policy.retry(attempt)
 
 
 class UnpackingReader(ObjectReader):

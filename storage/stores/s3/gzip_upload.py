@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from storage._concurrency.offload import offload
 from storage.errors import CorruptObjectError
-from storage.stores.network import Patience
+from storage.stores.network import Timeouts
 from storage.stores.s3.attributes import INSIDE, META, SIZE
 from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.conditions import Claim
@@ -43,7 +43,7 @@ async def is_worth_it(first: bytes, headers: Mapping[str, str]) -> bool:
 
 async def put_packed(
     bucket: ClientBucket,
-    patience: Patience,
+    timeouts: Timeouts,
     inner: str,
     stream: AsyncIterator[bytes],
     headers: dict[str, str],
@@ -55,7 +55,7 @@ async def put_packed(
     if await packing.fits():
         whole, marked = packing.first(), encoded | {META + SIZE: str(packing.size)} | claim.mark | claim.condition
         return await claim.make(lambda: bucket.put(inner, whole, marked))
-    return await upload_in_parts(bucket, patience, inner, packing.parts(), encoded | {META + SIZE: INSIDE}, claim)
+    return await upload_in_parts(bucket, timeouts, inner, packing.parts(), encoded | {META + SIZE: INSIDE}, claim)
 
 
 def size_inside(data: bytes, key: str) -> int:

@@ -13,7 +13,7 @@ from storage._concurrency.offload import offload
 from storage._concurrency.tasks import for_each
 from storage._core.data import chunks
 from storage.errors import StorageError
-from storage.stores.network import Patience
+from storage.stores.network import Timeouts
 from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.conditions import Claim
 from storage.types import Data
@@ -65,7 +65,7 @@ async def parts_of(data: Data) -> AsyncIterator[bytes]:
 
 async def upload_in_parts(
     bucket: ClientBucket,
-    patience: Patience,
+    timeouts: Timeouts,
     key: str,
     parts: AsyncIterator[tuple[int, bytes]],
     headers: dict[str, str],
@@ -76,18 +76,18 @@ async def upload_in_parts(
 
     *claim* is what makes them an object in the end, on its condition.
     """
-    upload = await patience.persist(lambda: bucket.create_upload(key, headers | claim.mark))
+    upload = await timeouts.policy.retry(lambda: bucket.create_upload(key, headers | claim.mark))
     try:
-        etags = await send_parts(bucket, patience, key, upload, parts, {})
+        etags = await send_parts(bucket, timeouts, key, upload, parts, {})
         return await claim.make(lambda: bucket.complete_upload(key, upload, etags, claim.condition))
     except BaseException:
-        await _abort(bucket, patience, key, upload)
+        await _abort(bucket, timeouts, key, upload)
         raise
 
 
 async def send_parts(
     bucket: ClientBucket,
-    patience: Patience,
+    timeouts: Timeouts,
     key: str,
     upload: str,
     parts: AsyncIterator[tuple[int, bytes]],
@@ -104,7 +104,7 @@ async def send_parts(
         if number in there and there[number] == (len(part), await offload(_md5, part)):
             etags[number] = there[number][1]
         else:
-            etags[number] = await patience.persist(lambda: bucket.upload_part(key, upload, number, part))
+            etags[number] = await timeouts.policy.retry(lambda: bucket.upload_part(key, upload, number, part))
 
     await _at_once(parts, send)
     return [etags[number] for number in sorted(etags)]
@@ -116,7 +116,7 @@ def _md5(data: bytes) -> str:
 
 async def copy_in_parts(
     bucket: ClientBucket,
-    patience: Patience,
+    timeouts: Timeouts,
     source: str,
     etag: str,
     target: str,
@@ -125,7 +125,7 @@ async def copy_in_parts(
     claim: Claim,
 ) -> str:
     """Copy one version of an object, of any size, inside the bucket on the server, and return the copy's etag."""
-    upload = await patience.persist(lambda: bucket.create_upload(target, headers | claim.mark))
+    upload = await timeouts.policy.retry(lambda: bucket.create_upload(target, headers | claim.mark))
     try:
         etags: dict[int, str] = {}
 
@@ -134,7 +134,7 @@ async def copy_in_parts(
                 yield number, f"bytes={begin}-{min(begin + _COPY_PART, size) - 1}"
 
         async def copy(number: int, byte_range: str) -> None:
-            etags[number] = await patience.persist(
+            etags[number] = await timeouts.policy.retry(
                 lambda: bucket.copy_part(source, etag, target, upload, number, byte_range)
             )
 
@@ -142,7 +142,7 @@ async def copy_in_parts(
         ordered = [etags[number] for number in sorted(etags)]
         return await claim.make(lambda: bucket.complete_upload(target, upload, ordered, claim.condition))
     except BaseException:
-        await _abort(bucket, patience, target, upload)
+        await _abort(bucket, timeouts, target, upload)
         raise
 
 
@@ -163,11 +163,11 @@ async def _at_once(items: AsyncIterator[tuple[int, Any]], work: Callable[[int, A
     await for_each(items, one, limit=_PARALLEL)
 
 
-async def _abort(bucket: ClientBucket, patience: Patience, key: str, upload: str) -> None:
+async def _abort(bucket: ClientBucket, timeouts: Timeouts, key: str, upload: str) -> None:
     """Give an upload up, also in a cancelled task; where even that fails, the bucket's life-cycle rule has to."""
     with anyio.CancelScope(shield=True):
         try:
-            async with asyncio.timeout(patience.read):
-                await patience.persist(lambda: bucket.abort_upload(key, upload))
+            async with asyncio.timeout(timeouts.read):
+                await timeouts.policy.retry(lambda: bucket.abort_upload(key, upload))
         except (StorageError, TimeoutError):
             pass

@@ -6,19 +6,12 @@ from contextlib import AsyncExitStack
 
 from storage.errors import PreconditionFailedError, StorageError, StoreUnavailableError
 from storage.reader import ObjectReader
-from storage.stores.network import Patience
+from storage.stores.network import Timeouts
 from storage.stores.s3.checksums import Checksum
 from storage.stores.s3.client import Body, ClientBucket
-from storage.types import ByteRange, ObjectInfo
+from storage.types import ObjectInfo
 
-__all__ = ["BucketReader", "range_header"]
-
-
-def range_header(byte_range: ByteRange) -> str:
-    """Return the ``Range`` header of a range that is not empty."""
-    if byte_range.last is not None:
-        return f"bytes=-{byte_range.last}"
-    return f"bytes={byte_range.start}-{'' if byte_range.stop is None else byte_range.stop - 1}"
+__all__ = ["BucketReader"]
 
 
 class BucketReader(ObjectReader):
@@ -34,7 +27,7 @@ class BucketReader(ObjectReader):
         info: ObjectInfo,
         bucket: ClientBucket,
         inner: str,
-        patience: Patience,
+        timeouts: Timeouts,
         store: str,
         opened: AsyncExitStack,
         start: int,
@@ -45,7 +38,7 @@ class BucketReader(ObjectReader):
         super().__init__(info)
         self._bucket = bucket
         self._inner = inner
-        self._patience = patience
+        self._timeouts = timeouts
         self._store = store
         self._opened = opened
         self._start = start
@@ -59,7 +52,7 @@ class BucketReader(ObjectReader):
         wanted = left if size < 0 else min(size, left)
         pieces: list[bytes] = []
         while wanted:
-            piece = await self._patience.persist(lambda wanted=wanted: self._some(wanted))  # type: ignore[misc]
+            piece = await self._timeouts.policy.retry(lambda wanted=wanted: self._some(wanted))  # type: ignore[misc]
             pieces.append(piece)
             self._position += len(piece)
             wanted -= len(piece)

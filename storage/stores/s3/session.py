@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from storage.errors import PermissionDeniedError
-from storage.stores.network import Patience, trusting
+from storage.stores.network import Timeouts, ssl_context
 from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.credentials import finding_credentials
 
@@ -39,11 +39,11 @@ class Account(NamedTuple):
 class Session:
     """The open half of a store; it belongs to one event loop and one process."""
 
-    def __init__(self, account: Account, patience: Patience, client: Any, store: str) -> None:
+    def __init__(self, account: Account, timeouts: Timeouts, client: Any, store: str) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.pid: int = os.getpid()
         self._account = account
-        self._patience = patience
+        self._timeouts = timeouts
         self._client = client
         self._store = store
         self._opened = AsyncExitStack()
@@ -67,7 +67,7 @@ class Session:
     async def _make(self, opened: AsyncExitStack) -> ClientBucket:
         account = self._account
         if self._client is not None:
-            return ClientBucket(self._client, account.bucket, self._patience, self._store)
+            return ClientBucket(self._client, account.bucket, self._timeouts, self._store)
         try:
             import aiohttp
             from aiobotocore.config import AioConfig
@@ -82,8 +82,8 @@ class Session:
         boto = get_session()
         boto.register_component("data_loader", _models(boto))
         config = AioConfig(
-            connect_timeout=self._patience.connect,
-            read_timeout=self._patience.read,
+            connect_timeout=self._timeouts.connect,
+            read_timeout=self._timeouts.read,
             retries={"total_max_attempts": 1},  # we try again ourselves, and know what may be tried twice
             max_pool_connections=CONNECTIONS,
             signature_version=UNSIGNED if account.anonymous else "s3v4",
@@ -110,10 +110,10 @@ class Session:
                 connector=aiohttp.TCPConnector(
                     limit=0,  # LeanBucket counts: an open reader must not keep others from their connection
                     limit_per_host=0,
-                    ssl=trusting(account.ca_bundle or boto.get_config_variable("ca_bundle")),
+                    ssl=ssl_context(account.ca_bundle or boto.get_config_variable("ca_bundle")),
                 ),
                 timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._patience.connect, sock_read=self._patience.read
+                    total=None, sock_connect=self._timeouts.connect, sock_read=self._timeouts.read
                 ),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -141,7 +141,7 @@ class Session:
             account.bucket,
             origin,
             account.region or client.meta.region_name,
-            self._patience,
+            self._timeouts,
             self._store,
         )
         # it signs the client's requests too: by the server's clock, which botocore does not ask for

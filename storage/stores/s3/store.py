@@ -16,6 +16,7 @@ from storage._concurrency.tasks import stream
 from storage._core.bulk import pages, raise_failures
 from storage._core.conditions import check_conditions
 from storage._core.keys import check_key
+from storage._core.retry import RETRY_TIMEOUT
 from storage.base import ObjectStore
 from storage.errors import (
     ConfigError,
@@ -28,7 +29,7 @@ from storage.errors import (
     UnsupportedOperationError,
 )
 from storage.reader import ObjectReader
-from storage.stores.network import Patience
+from storage.stores.network import CONNECT_TIMEOUT, READ_TIMEOUT, Timeouts, range_header
 from storage.stores.s3.attributes import decoded_size, describe, guessed_type, headers_for, is_packed, packed_headers
 from storage.stores.s3.bulk import delete_page
 from storage.stores.s3.checksums import WITH_CHECKSUM, Checksum
@@ -40,7 +41,7 @@ from storage.stores.s3.gzip_reader import UnpackingReader, describe_packed
 from storage.stores.s3.gzip_upload import is_worth_it, put_packed, size_inside
 from storage.stores.s3.listing import Page
 from storage.stores.s3.multipart import COPY_LIMIT, PART, copy_in_parts, numbered, parts_of, upload_in_parts
-from storage.stores.s3.reader import BucketReader, range_header
+from storage.stores.s3.reader import BucketReader
 from storage.stores.s3.resumable import Resuming
 from storage.stores.s3.session import Account, Session
 from storage.stores.s3.urls import Publishing
@@ -100,9 +101,9 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         cache_control: str | None = None,
         compress: bool = False,
         conditions: Literal["auto", "trust", "off"] = "auto",
-        connect_timeout: float | timedelta = 5,
-        read_timeout: float | timedelta = 20,
-        retry_timeout: float | timedelta = 60,
+        connect_timeout: float | timedelta = CONNECT_TIMEOUT,
+        read_timeout: float | timedelta = READ_TIMEOUT,
+        retry_timeout: float | timedelta = RETRY_TIMEOUT,
     ) -> None:
         if conditions not in ("auto", "trust", "off"):
             raise ValueError(f"conditions is 'auto', 'trust' or 'off', not {conditions!r}")
@@ -129,14 +130,14 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             ca_bundle,
         )
         self._client = client
-        self._patience = Patience(connect_timeout, read_timeout, retry_timeout)
+        self._timeouts = Timeouts(connect_timeout, read_timeout, retry_timeout)
         self._keeps_conditions: bool | None = {"auto": None, "trust": True, "off": False}[conditions]
         self._session: Session | None = None
 
     # -- life cycle --------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        self._session = Session(self._account, self._patience, self._client, repr(self))
+        self._session = Session(self._account, self._timeouts, self._client, repr(self))
 
     async def _close(self) -> None:
         session, self._session = self._session, None
@@ -172,7 +173,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
     async def create_bucket(self) -> None:
         """Make the bucket, in the store's region; one that is there and yours already is no error."""
         bucket = await self._bucket()
-        await self._patience.persist(lambda: bucket.create(self.region))
+        await self._timeouts.policy.retry(lambda: bucket.create(self.region))
 
     def _inner(self, key: str) -> str:
         inner = self.prefix + check_key(key, self)
@@ -190,7 +191,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             async with self.open(key, byte_range=byte_range) as reader:
                 return await reader.read()
         with with_key(inner, key):
-            answered, data = await self._patience.persist(lambda: bucket.get_bytes(inner, {}))
+            answered, data = await self._timeouts.policy.retry(lambda: bucket.get_bytes(inner, {}))
         if not is_packed(answered):
             return data
         size = decoded_size(answered)
@@ -217,27 +218,27 @@ class BucketStore(Publishing, Resuming, ObjectStore):
                 parts = parts_of(data)
                 begun = [part for _ in range(2) if (part := await anext(parts, None)) is not None]
                 if len(begun) > 1:
-                    claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
+                    claim = Claim(bucket, self._timeouts, inner, key, if_absent, if_match)
                     stream = _before(begun, parts)
                     if self.compress and await is_worth_it(begun[0], headers):
-                        return await put_packed(bucket, self._patience, inner, stream, headers, claim)
-                    return await upload_in_parts(bucket, self._patience, inner, numbered(stream), headers, claim)
+                        return await put_packed(bucket, self._timeouts, inner, stream, headers, claim)
+                    return await upload_in_parts(bucket, self._timeouts, inner, numbered(stream), headers, claim)
                 [whole] = begun
             if self.compress:
                 whole, headers = await compressed(whole, headers)
             if conditional:
-                claim = Claim(bucket, self._patience, inner, key, if_absent, if_match)
+                claim = Claim(bucket, self._timeouts, inner, key, if_absent, if_match)
                 return await claim.make(lambda: bucket.put(inner, whole, headers | claim.mark | claim.condition))
-            return await self._patience.persist(lambda: bucket.put(inner, whole, headers))
+            return await self._timeouts.policy.retry(lambda: bucket.put(inner, whole, headers))
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         bucket, inner = await self._bucket(), self._inner(key)
         with with_key(inner, key):
             if if_match is None:
-                await self._patience.persist(lambda: bucket.delete(inner, None))
+                await self._timeouts.policy.retry(lambda: bucket.delete(inner, None))
             else:
                 await self._need_conditions(key, False, if_match)
-                await delete_version(bucket, self._patience, inner, key, if_match)
+                await delete_version(bucket, self._timeouts, inner, key, if_match)
 
     async def exists(self, key: str) -> bool:
         try:
@@ -249,9 +250,9 @@ class BucketStore(Publishing, Resuming, ObjectStore):
     async def head(self, key: str) -> ObjectInfo:
         bucket, inner = await self._bucket(), self._inner(key)
         with with_key(inner, key):
-            found = await self._patience.persist(lambda: bucket.head(inner))
+            found = await self._timeouts.policy.retry(lambda: bucket.head(inner))
             if is_packed(found) and decoded_size(found) is None:
-                return await describe_packed(bucket, self._patience, inner, key)
+                return await describe_packed(bucket, self._timeouts, inner, key)
             return describe(found, key)
 
     @asynccontextmanager
@@ -269,7 +270,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
                 start, stop = (0, info.size) if packed or byte_range is None else byte_range.within(info.size, key)
                 checksum = None if body is None else Checksum.of(answered)
                 reader: ObjectReader = BucketReader(
-                    info, bucket, inner, self._patience, repr(self), opened, start, stop, body, checksum
+                    info, bucket, inner, self._timeouts, repr(self), opened, start, stop, body, checksum
                 )
                 if packed:
                     reader = await UnpackingReader.over(reader, answered, byte_range)
@@ -283,10 +284,10 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         if not nothing:
             headers = WITH_CHECKSUM if byte_range is None else {"range": range_header(byte_range)}
             try:
-                return await self._patience.persist(lambda: opened.enter_async_context(bucket.get(inner, headers)))
+                return await self._timeouts.policy.retry(lambda: opened.enter_async_context(bucket.get(inner, headers)))
             except RangeNotSatisfiableError:
                 pass  # the range has no bytes: it starts at the end, or behind it, and the description says which
-        return await self._patience.persist(lambda: bucket.head(inner)), None
+        return await self._timeouts.policy.retry(lambda: bucket.head(inner)), None
 
     def _headers(self, attributes: Attributes | None, key: str) -> dict[str, str]:
         """Return the headers of a put."""
@@ -342,7 +343,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         async for page in pages(wanted(), PAGE):
             names = dict(page)
             results.update(dict.fromkeys(names.values()))
-            errors = await delete_page(bucket, self._patience, names)
+            errors = await delete_page(bucket, self._timeouts, names)
             results.update({names[inner]: copy(error).with_key(names[inner]) for inner, error in errors.items()})
         return raise_failures(results, self, raise_errors)
 
@@ -352,23 +353,23 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         bucket, inner = await self._bucket(), self._inner(target)
         origin = self._inner(source)
         with with_key(origin, source):
-            found = await self._patience.persist(lambda: bucket.head(origin))
+            found = await self._timeouts.policy.retry(lambda: bucket.head(origin))
             info = describe(found, source)
             headers = headers_for(info.attributes, target)
             if (size := int(found.get("content-length", "0"))) > COPY_LIMIT:
-                claim, headers = Claim(bucket, self._patience, inner, target), headers | packed_headers(found)
-                return await copy_in_parts(bucket, self._patience, origin, info.etag, inner, size, headers, claim)
+                claim, headers = Claim(bucket, self._timeouts, inner, target), headers | packed_headers(found)
+                return await copy_in_parts(bucket, self._timeouts, origin, info.etag, inner, size, headers, claim)
             if guessed_type(source) == guessed_type(target) or is_packed(found):
-                return await self._patience.persist(lambda: bucket.copy(origin, inner, {}))
+                return await self._timeouts.policy.retry(lambda: bucket.copy(origin, inner, {}))
             headers |= {"x-amz-metadata-directive": "REPLACE", "x-amz-copy-source-if-match": f'"{info.etag}"'}
-            return await self._patience.persist(lambda: bucket.copy(origin, inner, headers))
+            return await self._timeouts.policy.retry(lambda: bucket.copy(origin, inner, headers))
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         await self.probe()  # it is a copy and a delete, which is on a condition where that can be
         return await ObjectStore.rename(self, source, target, if_absent=if_absent)
 
     async def _page(self, bucket: ClientBucket, prefix: str, after: str, delimiter: str = "") -> Page:
-        return await self._patience.persist(lambda: bucket.page(prefix, after, delimiter))
+        return await self._timeouts.policy.retry(lambda: bucket.page(prefix, after, delimiter))
 
     # -- conditions --------------------------------------------------------------------------------------------------
 
@@ -380,7 +381,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         """
         bucket = await self._bucket()
         if self._keeps_conditions is None:
-            self._keeps_conditions = await honours_conditions(bucket, self._patience, self.prefix)
+            self._keeps_conditions = await honours_conditions(bucket, self._timeouts, self.prefix)
         return self._keeps_conditions
 
     async def _need_conditions(self, key: str, if_absent: bool, if_match: str | None) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Literal
 
 from storage._core.durations import seconds
-from storage.stores.network import Patience
+from storage.stores.network import Timeouts
 from storage.stores.s3.client import ClientBucket
 
 __all__ = ["Publishing"]
@@ -17,7 +17,7 @@ __all__ = ["Publishing"]
 class Publishing:
     """The methods of `BucketStore` that hand objects to whoever has a URL."""
 
-    _patience: Patience
+    _timeouts: Timeouts
 
     @abstractmethod
     async def _bucket(self) -> ClientBucket: ...
@@ -73,4 +73,4 @@ class Publishing:
     async def _set_acl(self, key: str, acl: Literal["public-read", "private"]) -> None:
         bucket, inner = await self._bucket(), self._inner(key)
         work: Callable[[], Awaitable[None]] = lambda: bucket.set_acl(inner, acl)  # noqa: E731
-        await self._patience.persist(work)
+        await self._timeouts.policy.retry(work)

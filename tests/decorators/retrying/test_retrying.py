@@ -21,7 +21,7 @@ from storage import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from storage.decorators.retrying import attempts as retrying_attempts
+from storage._core import retry
 
 
 @pytest.fixture(autouse=True)
@@ -176,7 +176,7 @@ async def test_cancelled_pause_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
         waiting.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(retrying_attempts, "pause", wait)
+    monkeypatch.setattr(retry, "pause", wait)
     flaky = FlakyStore(DictStore(), put=["before"])
     task = asyncio.create_task(RetryingStore(flaky).put("a", b""))
     await waiting.wait()

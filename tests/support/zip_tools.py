@@ -1,4 +1,4 @@
-"""What other programs say of an archive."""
+"""What an archive holds, and what other programs say of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["INCOMPRESSIBLE", "read_by_zipfile", "unzip_complaints"]
+from storage.stores.zip.archive import Archive
+from storage.stores.zip.content import Content
+
+__all__ = ["INCOMPRESSIBLE", "objects", "read_by_zipfile", "unzip_complaints"]
 
 INCOMPRESSIBLE = os.urandom(10_000)
+
+
+def objects(path: Path) -> dict[str, bytes]:
+    """Open the archive, return all objects, and leave it as it would be after another crash."""
+    archive = Archive(os.fspath(path), sync=False)
+    return {key: Content(*found).read(0, found.entry.size) for key, found in archive.objects.items()}
 
 
 def read_by_zipfile(path: Path) -> dict[str, bytes]:

@@ -1,203 +1,18 @@
-"""The synchronous face and its process: signals, forks, and the end. Each test is a program of its own."""
+"""The synchronous face and its process: forks, and the end. Each test is a program of its own."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
-
-#: Every program begins so. Development mode: a task destroyed while it is pending, a file left open, is on stderr.
-PREAMBLE = """
-import asyncio, gc, logging, os, signal, sys, threading, time
-logging.getLogger("asyncio").addFilter(lambda record: "took" not in record.msg)  # slow callbacks of a busy machine
-import storage, storage.sync
-from storage._concurrency.offload import offload
-
-class Slow(storage.DictStore):
-    '''A store that takes its time, and says when it is at it and when it has left.'''
-    seconds = 0.3
-
-    async def put(self, key, data, **options):
-        print("putting", flush=True)
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            await asyncio.sleep(self.seconds)
-            print("settled", flush=True)
-            raise
-
-class Blocking(storage.DictStore):
-    '''A store whose worker thread cannot be interrupted.'''
-    async def put(self, key, data, **options):
-        def work():
-            print("putting", flush=True)
-            time.sleep(0.5)
-            print("worked", flush=True)
-        await offload(work)
-        return await super().put(key, data, **options)
-"""
-
-
-def program(code: str, before: str = "") -> list[str]:
-    return [sys.executable, "-W", "default", "-c", before + PREAMBLE + textwrap.dedent(code)]
+from processes.programs import program
 
 
 def run(code: str, *, before: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program to its end; *before* comes before its imports."""
     return subprocess.run(program(code, before), capture_output=True, text=True, timeout=30, check=False)
-
-
-def interrupt(code: str) -> tuple[int, str, str]:
-    """Run a program, press Ctrl-C when it prints its first line, and return its exit code and what it printed."""
-    process = subprocess.Popen(program(code), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        first = process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-    finally:
-        process.kill()
-    return process.returncode, first + out, err
-
-
-# -- Ctrl-C ----------------------------------------------------------------------------------------------------------
-
-
-def test_interrupt_cancels_the_work_and_waits_for_it() -> None:
-    """KeyboardInterrupt leaves the call when the store has settled, and the store can be used again."""
-    code, out, err = interrupt(
-        """
-        store = storage.sync.ObjectStore(Slow())
-        try:
-            store.put("k", b"v")
-        except KeyboardInterrupt:
-            print("interrupted", store.exists("k"))
-        """
-    )
-
-    assert (0, "putting\nsettled\ninterrupted False\n", "") == (code, out, err)
-
-
-def test_interrupt_waits_for_a_worker_thread() -> None:
-    """A write that a thread is at cannot be stopped: it must not land after the call has ended."""
-    code, out, err = interrupt(
-        """
-        store = storage.sync.ObjectStore(Blocking())
-        try:
-            store.put("k", b"v")
-        except KeyboardInterrupt:
-            print("interrupted")
-        """
-    )
-
-    assert (0, "putting\nworked\ninterrupted\n", "") == (code, out, err)
-
-
-def test_interrupt_of_a_stepped_call_goes_through_it() -> None:
-    """It is like Ctrl-C in any function: the generator sees it, and nothing is published."""
-    code, out, err = interrupt(
-        """
-        def data():
-            try:
-                print("putting", flush=True)
-                time.sleep(60)
-            finally:
-                print("unwound")
-            yield b"v"
-
-        store = storage.sync.DictStore()
-        try:
-            store.put("k", data())
-        except KeyboardInterrupt:
-            print("interrupted", store.exists("k"))
-        """
-    )
-
-    assert (0, "putting\nunwound\ninterrupted False\n", "") == (code, out, err)
-
-
-def test_interrupt_in_lent_data_cancels_the_work() -> None:
-    """The thread is in the caller's generator, the store waits for its next piece."""
-    code, out, err = interrupt(
-        """
-        def data():
-            yield b"v" * 1_000_000
-            print("putting", flush=True)
-            time.sleep(60)
-
-        store = storage.sync.ObjectStore(storage.DictStore(), stepped=False)
-        try:
-            store.put("k", data())
-        except KeyboardInterrupt:
-            print("interrupted", store.exists("k"))
-        """
-    )
-
-    assert (0, "putting\ninterrupted False\n", "") == (code, out, err)
-
-
-def test_interrupt_while_entering_leaves_nothing_open() -> None:
-    """`with` either has the store or has not."""
-    code, out, err = interrupt(
-        """
-        class Opening(storage.DictStore):
-            async def _open(self):
-                print("opening", flush=True)
-                try:
-                    await asyncio.sleep(60)
-                finally:
-                    print("undone")
-
-            async def exists(self, key):
-                return False
-
-        store = storage.sync.ObjectStore(Opening())
-        try:
-            with store:
-                print("never")
-        except KeyboardInterrupt:
-            print("interrupted", store.async_store._users)
-        """
-    )
-
-    assert (0, "opening\nundone\ninterrupted 0\n", "") == (code, out, err)
-
-
-def test_program_that_is_interrupted_ends() -> None:
-    """Nobody catches it: one traceback, the exit code of Ctrl-C, and no complaint of the loop's."""
-    code, out, err = interrupt("storage.sync.ObjectStore(Slow()).put('k', b'v')")
-
-    assert "putting\nsettled\n" == out
-    assert -signal.SIGINT == code
-    assert err.rstrip().endswith("KeyboardInterrupt")
-    assert "pending" not in err
-
-
-def test_second_interrupt_does_not_wait() -> None:
-    """One who presses twice wants out, whatever the store is at."""
-    code, out, _ = interrupt(
-        """
-        Slow.seconds = 60
-        def again():
-            time.sleep(0.5)
-            os.kill(os.getpid(), signal.SIGINT)
-
-        store = storage.sync.ObjectStore(Slow())
-        try:
-            threading.Thread(target=again, daemon=True).start()
-            store.put("k", b"v")
-        except KeyboardInterrupt:
-            print("interrupted", flush=True)
-            os._exit(0)
-        """
-    )
-
-    assert (0, "putting\ninterrupted\n") == (code, out)
 
 
 # -- fork ------------------------------------------------------------------------------------------------------------
@@ -303,6 +118,7 @@ def test_fork_while_another_thread_opens_a_store() -> None:
 
 
 # -- the end ---------------------------------------------------------------------------------------------------------
+
 
 LEFT_OPEN = {
     "a store": "store.__enter__()",

@@ -1,4 +1,4 @@
-"""`BucketStore` on real servers: its options, and what goes wrong on the way there."""
+"""`BucketStore` on real servers: its client, its credentials and its options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from servers.buckets import BUCKET, bucket_store, s3_client, uploads
+from servers.buckets import BUCKET, bucket_store, first, pieces, s3_client
 from servers.s3 import Server, Servers
 
 from storage import (
@@ -17,14 +17,11 @@ from storage import (
     ConfigError,
     InvalidKeyError,
     KeyExistsError,
-    OutcomeUnknownError,
     PermissionDeniedError,
     StoreClosedError,
-    StoreUnavailableError,
-    UnsupportedOperationError,
     open_store,
 )
-from storage.testing import Fault, FaultProxy, ProxiedRequest
+from storage.testing import Fault, FaultProxy
 from storage.types import ByteRange
 
 MIB = 1 << 20
@@ -35,34 +32,6 @@ BIG = bytes(range(256)) * (20 * MIB // 256)
 def server(servers: Servers) -> Server:
     """Give the emulator: it keeps conditions, and is there wherever pip is."""
     return servers.get("ministack")
-
-
-@pytest.fixture
-async def store(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[BucketStore]:
-    async with bucket_store(server, prefix=f"{request.node.name}/") as store:
-        yield store
-
-
-def first(method: str, fault: Fault, *, times: int = 1, where: str = "") -> Callable[[ProxiedRequest], Fault | None]:
-    """Return what makes *fault* of the first requests of a method, whose target has *where* in it."""
-    left = times
-
-    def decide(request: ProxiedRequest) -> Fault | None:
-        nonlocal left
-        if left and request.method == method and where in request.target:
-            left -= 1
-            return fault
-        return None
-
-    return decide
-
-
-async def pieces(data: bytes, size: int = MIB) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
-
-
-# -- who asks, and where ---------------------------------------------------------------------------------------------
 
 
 async def test_bucket_is_made_once(server: Server) -> None:
@@ -285,177 +254,3 @@ async def test_keys_that_no_bucket_holds_are_refused(store: BucketStore, key: st
     for call in (store.get(key), store.put(key, b""), store.exists(key), store.presigned_get(key)):
         with pytest.raises(InvalidKeyError):
             await call
-
-
-# -- conditions ------------------------------------------------------------------------------------------------------
-
-
-async def test_server_that_ignores_conditions_never_overwrites(servers: Servers) -> None:
-    """It is found out before the first write on a condition; the object stays as it is."""
-    async with bucket_store(servers.get("rclone"), prefix="ignores/") as store:
-        etag = await store.put("k", b"old")
-        assert store.capabilities.conditional_put
-
-        for condition in ({"if_absent": True}, {"if_match": etag}, {"if_match": "0" * 32}):
-            for data in (b"new", [b"n" * MIB] * 12):
-                with pytest.raises(UnsupportedOperationError, match="ignores"):
-                    await store.put("k", data, **condition)
-        with pytest.raises(UnsupportedOperationError):
-            await store.delete("k", if_match=etag)
-        with pytest.raises(UnsupportedOperationError):
-            await store.copy("k", "k", if_absent=True)
-
-        assert b"old" == await store.get("k")
-        assert ["k"] == [key async for key in store.keys()]
-        assert not store.capabilities.conditional_put
-
-
-@pytest.mark.parametrize("conditions", ["off", "trust"])
-async def test_conditions_need_not_be_tried(server: Server, conditions: str) -> None:
-    """What the caller says is not asked of the server."""
-    seen: list[str] = []
-    proxy = FaultProxy(server.url, lambda request: seen.append(request.method))
-    async with proxy, bucket_store(server, endpoint_url=proxy.url, conditions=conditions, prefix="said/") as store:
-        assert (conditions == "trust") is store.capabilities.conditional_put
-        if conditions == "off":
-            with pytest.raises(UnsupportedOperationError, match="conditions='off'"):
-                await store.put(conditions, b"v", if_absent=True)
-        else:
-            await store.put(conditions, b"v", if_absent=True)
-
-    assert ([] if conditions == "off" else ["PUT"]) == seen
-
-
-@pytest.mark.parametrize("data", [b"mine", [b"m" * MIB] * 9], ids=["one request", "in parts"])
-async def test_lost_answer_to_a_create_is_found_out(server: Server, data: Any) -> None:
-    """The object is looked at: it is ours, and the put succeeds."""
-    method, where = ("PUT", "") if isinstance(data, bytes) else ("POST", "uploadId=")
-    decide = first(method, Fault(lose=True), where=where)
-    async with (
-        FaultProxy(server.url, decide) as proxy,
-        bucket_store(server, endpoint_url=proxy.url, conditions="trust", prefix=f"lost-{method}/") as store,
-    ):
-        etag = await store.put("k", data, if_absent=True)
-
-        assert etag == (await store.head("k")).etag
-        assert {} == (await store.head("k")).attributes
-        assert [] == await uploads(server)
-
-
-async def test_lost_answer_to_a_create_that_came_second(server: Server) -> None:
-    """The object is somebody else's, and the put fails as it would have with the answer."""
-    async with bucket_store(server, prefix="second/") as other:
-        await other.put("k", b"theirs")
-        async with (
-            FaultProxy(server.url, first("PUT", Fault(lose=True))) as proxy,
-            bucket_store(server, endpoint_url=proxy.url, conditions="trust", prefix="second/") as store,
-        ):
-            with pytest.raises(KeyExistsError):
-                await store.put("k", b"mine", if_absent=True)
-
-        assert b"theirs" == await other.get("k")
-
-
-async def test_lost_answer_to_a_swap_that_nobody_can_tell(server: Server) -> None:
-    """Our version may have been there and be gone again: the error says that it is not known."""
-    async with bucket_store(server, prefix="swap/") as other:
-        etag = await other.put("k", b"base")
-        answers = 0
-
-        async def replace() -> None:
-            await other.put("k", b"theirs")
-
-        tasks = []
-
-        def decide(request: ProxiedRequest) -> Fault | None:
-            nonlocal answers
-            answers += request.method == "PUT"
-            if answers == 1 and request.method == "PUT":
-                tasks.append(asyncio.ensure_future(replace()))
-                return Fault(delay=0.3, lose=True)
-            return None
-
-        async with (
-            FaultProxy(server.url, decide) as proxy,
-            bucket_store(server, endpoint_url=proxy.url, conditions="trust", prefix="swap/") as store,
-        ):
-            with pytest.raises(OutcomeUnknownError):
-                await store.put("k", b"mine", if_match=etag)
-        await asyncio.gather(*tasks)
-
-
-# -- answers that are none -------------------------------------------------------------------------------------------
-
-SLOW_DOWN = (503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>")
-INTERNAL = (500, b"<Error><Code>InternalError</Code></Error>")
-ERROR_IN_200 = (200, b"<Error><Code>InternalError</Code><Message>We encountered an error.</Message></Error>")
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault(answer=SLOW_DOWN, times=0),
-        Fault(answer=INTERNAL, times=0),
-        Fault(answer=INTERNAL),
-        Fault(lose=True),
-        Fault(lose=True, reset=True),
-        Fault(cut_request=3),
-        Fault(times=2),
-    ],
-    ids=["slow down", "internal", "internal, but done", "lost", "reset", "cut", "twice"],
-)
-async def test_calls_are_made_again(server: Server, fault: Fault) -> None:
-    """What a retry mends nobody sees."""
-
-    def decide(request: ProxiedRequest) -> Fault | None:
-        number = sum(request.method == method for method in seen)
-        seen.append(request.method)
-        return fault if not number else None
-
-    seen: list[str] = []
-    async with FaultProxy(server.url, decide) as proxy, bucket_store(server, endpoint_url=proxy.url) as store:
-        await store.put("again", b"value", attributes={"a": "b"})
-        assert b"value" == await store.get("again")
-        assert 5 == (await store.head("again")).size
-        assert "again" in [key async for key in store.keys("again")]
-        assert {"again": None} == await store.delete_many(["again"])
-        assert not await store.exists("again")
-
-
-@pytest.mark.parametrize("work", ["copy", "complete", "put"])
-async def test_error_in_a_good_answer_is_an_error(server: Server, store: BucketStore, work: str) -> None:
-    """An answer of status 200 that holds an error is made again, not believed."""
-    await store.put("k", b"value")
-    method = "POST" if work == "complete" else "PUT"
-    where = "uploadId=" if work == "complete" else ""
-    decide = first(method, Fault(answer=ERROR_IN_200, times=0), where=where)
-    async with (
-        FaultProxy(server.url, decide) as proxy,
-        bucket_store(server, endpoint_url=proxy.url, prefix=store.prefix) as faulty,
-    ):
-        if work == "copy":
-            await faulty.copy("k", "new")
-        else:
-            await faulty.put("new", b"value" if work == "put" else pieces(BIG))
-
-    assert await store.get("new") == (BIG if work == "complete" else b"value")
-
-
-async def test_server_that_stays_down_is_given_up(server: Server) -> None:
-    """After the time for all attempts, with the last error."""
-    decide = lambda request: Fault(answer=SLOW_DOWN, times=0)  # noqa: E731
-    async with (
-        FaultProxy(server.url, decide) as proxy,
-        bucket_store(server, endpoint_url=proxy.url, retry_timeout=0.5) as store,
-    ):
-        with pytest.raises(StoreUnavailableError, match="reduce your request rate"):
-            await asyncio.wait_for(store.get("k"), 5)
-        assert proxy.requests > 1
-
-
-async def test_nobody_listens(server: Server) -> None:
-    """A port without a server is unavailable, for every call."""
-    async with bucket_store(server, endpoint_url="http://127.0.0.1:9", retry_timeout=0) as store:
-        for call in (store.get("k"), store.put("k", b"v"), anext(aiter(store.keys()))):
-            with pytest.raises(StoreUnavailableError):
-                await call

@@ -1,7 +1,8 @@
-"""Buckets of the S3 servers, and stores over them."""
+"""Buckets of the S3 servers, stores over them, and faults on the way there."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -10,8 +11,9 @@ from servers.s3 import Server
 
 import storage.sync
 from storage import BucketStore
+from storage.testing import Fault, ProxiedRequest
 
-__all__ = ["BUCKET", "bucket_store", "conditions_of", "s3_client", "uploads"]
+__all__ = ["BUCKET", "bucket_store", "conditions_of", "first", "pieces", "read_in_pieces", "s3_client", "uploads"]
 
 BUCKET = "bucket"
 
@@ -78,3 +80,30 @@ async def uploads(server: Server) -> list[str]:
     async with s3_client(server) as client:
         answer = await client.list_multipart_uploads(Bucket=BUCKET)
     return [each["Key"] for each in answer.get("Uploads", ())]
+
+
+async def pieces(data: bytes, size: int = 1 << 20) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+async def read_in_pieces(store: BucketStore, size: int, key: str = "k") -> bytes:
+    pieces = []
+    async with store.open(key) as reader:
+        while piece := await reader.read(size):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def first(method: str, fault: Fault, *, times: int = 1, where: str = "") -> Callable[[ProxiedRequest], Fault | None]:
+    """Return what makes *fault* of the first requests of a method, whose target has *where* in it."""
+    left = times
+
+    def decide(request: ProxiedRequest) -> Fault | None:
+        nonlocal left
+        if left and request.method == method and where in request.target:
+            left -= 1
+            return fault
+        return None
+
+    return decide

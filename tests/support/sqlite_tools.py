@@ -1,0 +1,40 @@
+"""Helpers of the tests of `SqliteStore`."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from storage.stores.sqlite.schema import CHUNK
+
+__all__ = ["LARGE", "locked", "sql", "until"]
+
+#: An object of this many bytes has three chunks, and one more in a stream is written in two transactions.
+LARGE = 2 * CHUNK + 5
+
+
+def sql(path: Path, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Run a statement as another program would, and return its rows."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(statement, parameters).fetchall()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the write lock, as a slow writer in another process would."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition that comes true in a second or so."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)

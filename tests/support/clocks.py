@@ -38,5 +38,5 @@ class HandClock(Clock):
 def expiring(base: ObjectStore, clock: Clock, ttl: float | None = None, **options: Any) -> ExpiringStore:
     """Return an expiring store that goes by *clock*; two that share one are in one process, say."""
     store = ExpiringStore(base, ttl, **options)
-    store._clock = clock
+    store._expiry.clock = clock
     return store

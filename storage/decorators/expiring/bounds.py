@@ -15,13 +15,12 @@ from storage._concurrency.offload import is_stepping
 from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import is_stream
 from storage.base import ObjectStore
-from storage.decorators.bases.stacking import stack
 from storage.decorators.bases.streams import Pull, WatchedStream, size_of
 from storage.decorators.expiring.usage import Entry, Usage, Write
 from storage.errors import KeyNotFoundError, PreconditionFailedError, StorageError, StoreFullError
 from storage.types import Data, In
 
-__all__ = ["Bounds", "forgets"]
+__all__ = ["Bounds"]
 
 _log = logging.getLogger("storage")
 
@@ -165,15 +164,3 @@ class Bounds(Usage, Generic[In]):
             except KeyNotFoundError:
                 return
         await self._base.delete(entry.key, if_match=etag if self._conditional else None)
-
-
-def forgets(store: ObjectStore[Any, Any]) -> bool:
-    """
-    Return whether all that *store* has is gone by itself at its deadline, so that nobody need sweep.
-
-    Below another expiring store an object stays until the last of its deadlines.
-    """
-    below = list(stack(store))
-    at_the_end = [each for each in below if not each._parts()]
-    by_itself = all("forgets" in each._traits for each in at_the_end)
-    return by_itself and not any("expires" in each._traits for each in below)

@@ -10,15 +10,14 @@ from functools import partial
 from typing import cast
 
 from storage._concurrency.offload import is_stepping
-from storage._core.bulk import pages, results_of
-from storage._core.clock import CLOCK
-from storage._core.conditions import check_conditions, judge
-from storage._core.deadlines import LIFETIME, deadline_of, lifetime, with_deadline, without_deadline
+from storage._core.conditions import check_conditions
+from storage._core.deadlines import deadline_of, lifetime, with_deadline, without_deadline
 from storage._core.durations import seconds
 from storage.base import ATTEMPTS, ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import takes_bytes
-from storage.decorators.expiring.bounds import Bounds, forgets
+from storage.decorators.expiring.bounds import Bounds
+from storage.decorators.expiring.expiry import Expiry, expires_by_itself
 from storage.decorators.expiring.sweeper import Periodic
 from storage.errors import (
     ConfigError,
@@ -27,7 +26,6 @@ from storage.errors import (
     RangeNotSatisfiableError,
     StorageError,
     StoreUnavailableError,
-    UnsupportedOperationError,
 )
 from storage.reader import ObjectReader, ReaderDecorator
 from storage.types import Attributes, ByteRange, In, ObjectInfo, Out
@@ -83,16 +81,12 @@ class ExpiringStore(StoreDecorator[In, Out]):
         self._has_values = not takes_bytes(base)
         self._able = base.capabilities  # asked once: a store on files asks its file system
         self._check()
-        self._expires = self._able.attributes
-        # Only with etags that no two versions share is it safe to delete one that has expired: where equal bytes have
-        # equal etags, an object may have been put anew.
-        self._removes = self._expires and self._able.conditional_delete and self._able.etags
+        self._expiry = Expiry(base, self._able, self._ttl, self._bounds, self)
         # One request where requests cost; a store that needs no wire has shorter ways to the bytes than `open`.
         self._looks_first = self._able.steppable or self._has_values
-        self._clock = CLOCK
         self._sweeper: Periodic | None = None
         interval = None if sweep_interval is None else seconds("sweep_interval", sweep_interval)
-        if interval is not None and not forgets(base):
+        if interval is not None and not expires_by_itself(base):
             self._sweeper = Periodic("sweep", self, self.sweep, interval)
 
     def _check(self) -> None:
@@ -122,7 +116,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
         Raises:
             KeyNotFoundError: there is no such object.
         """
-        return deadline_of((await self._live(key)).attributes)
+        return deadline_of((await self._expiry.head(key)).attributes)
 
     async def touch(self, key: str, *, ttl: float | timedelta | None = None) -> str:
         """
@@ -160,59 +154,46 @@ class ExpiringStore(StoreDecorator[In, Out]):
             StorageError: some could not be removed, all were tried; it is the first one's error.
             UnsupportedOperationError: the store below cannot delete one version of an object and no other.
         """
-        if self._expires and not self._removes:
-            raise UnsupportedOperationError(f"sweep: {_CANNOT_REMOVE}", store=self)
-        removed = 0
-        failure: StorageError | None = None
-        async for page in pages(self._listed(prefix, "", past=True)):
-            below = {info.key: info for info in page}
-            for result in (await results_of(below, partial(self._remove_of, below))).values():
-                if isinstance(result, StorageError):
-                    failure = failure or result
-                else:
-                    removed += result
-        if failure is not None:
-            raise failure
-        return removed
+        return await self._expiry.sweep(prefix)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
-        if not self._expires:
+        if not self._expiry.supported:
             data = await self.base.get(key, byte_range=byte_range)
             self._bounds.used(key)
             return data
         if self._looks_first:  # and what has taken the object's place since is younger, and lives as well
-            self._bounds.used(key, await self._live(key))
+            self._bounds.used(key, await self._expiry.head(key))
             return await self.base.get(key, byte_range=byte_range)
         async with self._reading(key, byte_range) as reader:
             return cast("Out", await reader.read())
 
     async def exists(self, key: str) -> bool:
-        if not self._expires:
+        if not self._expiry.supported:
             return await self.base.exists(key)
         try:
-            await self._live(key)
+            await self._expiry.head(key)
         except KeyNotFoundError:
             return False
         return True
 
     async def head(self, key: str) -> ObjectInfo:
-        return without_deadline(await self._live(key))
+        return without_deadline(await self._expiry.head(key))
 
     def open(self, key: str, *, byte_range: ByteRange | None = None) -> AbstractAsyncContextManager[ObjectReader]:
         return self._reading(key, byte_range)
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        if not self._expires:
+        if not self._expiry.supported:
             async for key in self.base.keys(prefix, start_after=start_after):
                 yield key
         else:
-            async for below in self._listed(prefix, start_after):
+            async for below in self._expiry.scan(prefix, start_after):
                 yield below.key
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        async for below in self._listed(prefix, start_after):
+        async for below in self._expiry.scan(prefix, start_after):
             yield without_deadline(below)
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -243,12 +224,12 @@ class ExpiringStore(StoreDecorator[In, Out]):
             StoreFullError: the object is larger than *max_bytes*.
         """
         check_conditions(if_absent, if_match)
-        life = self._life(key, attributes, ttl)
+        life = self._expiry.lifetime(key, attributes, ttl)
         if if_absent or if_match is not None:
-            await self._make_way(key, if_match)
+            await self._expiry.remove_if_expired(key, if_match)
 
         async def send(data: In) -> str:
-            dated = with_deadline(attributes, None if life is None else self._clock.now() + life)
+            dated = with_deadline(attributes, None if life is None else self._expiry.clock.now() + life)
             return await self.base.put(key, data, if_absent=if_absent, if_match=if_match, attributes=dated)
 
         return await self._bounds.put(key, data, send)
@@ -268,7 +249,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
             with self._bounds.deleting(key):
                 await self.base.delete(key)
         else:
-            await self._make_way(key, if_match)
+            await self._expiry.remove_if_expired(key, if_match)
             await self.base.delete(key, if_match=if_match)
             self._bounds.removed(key, if_match)
 
@@ -280,17 +261,17 @@ class ExpiringStore(StoreDecorator[In, Out]):
         return await ObjectStore.delete_many(self, keys, raise_errors=raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        below = await self._live(source)
+        below = await self._expiry.head(source)
         self._bounds.used(source, below)
         if if_absent:
-            await self._make_way(target)
+            await self._expiry.remove_if_expired(target)
         copy = partial(self.base.copy, source, target, if_absent=if_absent)
         return await self._bounds.make(target, copy, size=below.size)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        below = await self._live(source)
+        below = await self._expiry.head(source)
         if if_absent:
-            await self._make_way(target)
+            await self._expiry.remove_if_expired(target)
         rename = partial(self.base.rename, source, target, if_absent=if_absent)
         if source == target:
             return await rename()
@@ -306,7 +287,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
 
     async def _open(self) -> None:
         await super()._open()
-        if self._sweeper is not None and self._removes and not is_stepping():
+        if self._sweeper is not None and self._expiry.removes and not is_stepping():
             self._sweeper.start()
 
     async def _close(self) -> None:
@@ -319,92 +300,19 @@ class ExpiringStore(StoreDecorator[In, Out]):
         options = "" if self.ttl is None else f", ttl={self.ttl!r}"
         return f"{type(self).__name__}({self.base!r}{options})"
 
-    # -- deadlines -----------------------------------------------------------------------------------------------
-
-    def _life(self, key: str, attributes: Attributes | None, ttl: float | timedelta | None) -> timedelta | None:
-        """Return how long an object that is put now lives."""
-        if ttl is not None:
-            life = lifetime("ttl", ttl)
-        elif attributes and LIFETIME in attributes:
-            life = lifetime(f"the attribute {LIFETIME!r}", attributes[LIFETIME])
-        else:
-            return self._ttl
-        if life is not None and not self._expires:
-            text = "put with a ttl: deadlines are kept as attributes, and the store below has none"
-            raise UnsupportedOperationError(text, key=key, store=self)
-        return life
-
-    def _is_past(self, below: ObjectInfo) -> bool:
-        deadline = deadline_of(below.attributes)
-        return deadline is not None and deadline <= self._clock.now()
-
-    async def _live(self, key: str) -> ObjectInfo:
-        """Return the description below of an object whose time is not up; another one is removed."""
-        below = await self.base.head(key)
-        if self._is_past(below):
-            await self._discard(below)
-            raise KeyNotFoundError(key, store=self)
-        return below
-
     @asynccontextmanager
     async def _reading(self, key: str, byte_range: ByteRange | None) -> AsyncIterator[ObjectReader]:
         async with AsyncExitStack() as opened:
             try:
                 reader = await opened.enter_async_context(self.base.open(key, byte_range=byte_range))
             except RangeNotSatisfiableError:
-                await self._live(key)  # what has expired has no end that the range could lie behind
+                await self._expiry.head(key)  # what has expired has no end that the range could lie behind
                 raise
             below = reader.info
-            if not self._is_past(below):
+            if not self._expiry.is_expired(below):
                 self._bounds.used(key, below)
                 info = without_deadline(below)
                 yield reader if info is below else ReaderDecorator(reader, info)
                 return
-        await self._discard(below)
+        await self._expiry.try_remove(below)
         raise KeyNotFoundError(key, store=self)
-
-    async def _listed(self, prefix: str, start_after: str, *, past: bool = False) -> AsyncIterator[ObjectInfo]:
-        """Yield the descriptions below of the objects whose time is not up, or of those whose time is."""
-        async for below in self.base.scan(prefix, start_after=start_after):
-            if self._is_past(below) is past:
-                yield below
-
-    async def _make_way(self, key: str, if_match: str | None = None) -> None:
-        """Let a condition meet no object where there is one whose time is up."""
-        if not self._expires:
-            return
-        try:
-            below = await self.base.head(key)
-        except KeyNotFoundError:
-            return
-        if self._is_past(below):
-            judge(key, None, False, if_match, self)
-            if not self._removes:
-                text = f"if_absent over an expired object: {_CANNOT_REMOVE}; delete it first"
-                raise UnsupportedOperationError(text, key=key, store=self)
-            await self._remove(below)
-
-    async def _discard(self, below: ObjectInfo) -> None:
-        """Remove an expired object, if that works; a sweep does it otherwise."""
-        if self._removes:
-            try:
-                await self._remove(below)
-            except StorageError as error:
-                _log.debug("an expired object stays for now: %s", error)
-
-    async def _remove_of(self, page: Mapping[str, ObjectInfo], key: str) -> bool:
-        return await self._remove(page[key])
-
-    async def _remove(self, below: ObjectInfo) -> bool:
-        """Delete this version, and say whether it was still there: what was put meanwhile stays."""
-        try:
-            await self.base.delete(below.key, if_match=below.etag)
-        except PreconditionFailedError:
-            return False
-        self._bounds.removed(below.key, below.etag)
-        return True
-
-
-_CANNOT_REMOVE = (
-    "the store below cannot delete one version of an object and no other (capabilities conditional_delete and etags)"
-)

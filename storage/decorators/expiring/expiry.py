@@ -1,0 +1,172 @@
+"""`Expiry`: which objects of a store have expired, and how these are removed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from storage._core.bulk import pages, results_of
+from storage._core.clock import CLOCK
+from storage._core.conditions import judge
+from storage._core.deadlines import LIFETIME, deadline_of, lifetime
+from storage.base import ObjectStore
+from storage.decorators.bases.stacking import stack
+from storage.decorators.expiring.usage import Usage
+from storage.errors import KeyNotFoundError, PreconditionFailedError, StorageError, UnsupportedOperationError
+from storage.types import Attributes, Capabilities, ObjectInfo
+
+__all__ = ["Expiry", "expires_by_itself"]
+
+_log = logging.getLogger("storage")
+
+_CANNOT_REMOVE = (
+    "the store below cannot delete one version of an object and no other (capabilities conditional_delete and etags)"
+)
+
+
+class Expiry:
+    """
+    The deadlines of a store's objects: tells live objects from expired ones, and removes the expired ones.
+
+    Every `ObjectInfo` here is that of the store below: its attributes include the deadline.
+
+    Args:
+        base: the store that has the objects.
+        capabilities: those of *base*.
+        ttl: how long an object lives if its put does not say so; None for ever.
+        usage: counts the objects; removals are reported to it.
+        owner: the store that errors come from.
+
+    Attributes:
+        supported: whether *base* can keep deadlines, which are attributes.
+        removes: whether expired objects can be deleted safely.
+        clock: the clock by which objects expire.
+    """
+
+    def __init__(
+        self,
+        base: ObjectStore[Any, Any],
+        capabilities: Capabilities,
+        ttl: timedelta | None,
+        usage: Usage,
+        owner: object,
+    ) -> None:
+        self.supported: bool = capabilities.attributes
+        # Only with etags that no two versions share is it safe to delete one that has expired: where equal bytes have
+        # equal etags, an object may have been put anew.
+        self.removes: bool = self.supported and capabilities.conditional_delete and capabilities.etags
+        self.clock = CLOCK
+        self._base = base
+        self._ttl = ttl
+        self._usage = usage
+        self._owner = owner
+
+    def lifetime(self, key: str, attributes: Attributes | None, ttl: float | timedelta | None) -> timedelta | None:
+        """Return how long an object lives that is put now with these arguments; None for ever."""
+        if ttl is not None:
+            life = lifetime("ttl", ttl)
+        elif attributes and LIFETIME in attributes:
+            life = lifetime(f"the attribute {LIFETIME!r}", attributes[LIFETIME])
+        else:
+            return self._ttl
+        if life is not None and not self.supported:
+            text = "put with a ttl: deadlines are kept as attributes, and the store below has none"
+            raise UnsupportedOperationError(text, key=key, store=self._owner)
+        return life
+
+    def is_expired(self, below: ObjectInfo) -> bool:
+        """Return whether the object's deadline has passed."""
+        deadline = deadline_of(below.attributes)
+        return deadline is not None and deadline <= self.clock.now()
+
+    async def head(self, key: str) -> ObjectInfo:
+        """
+        Return the description of a live object.
+
+        Raises:
+            KeyNotFoundError: there is none. One that has expired is removed.
+        """
+        below = await self._base.head(key)
+        if self.is_expired(below):
+            await self.try_remove(below)
+            raise KeyNotFoundError(key, store=self._owner)
+        return below
+
+    async def scan(self, prefix: str, start_after: str, *, expired: bool = False) -> AsyncIterator[ObjectInfo]:
+        """Yield the descriptions of the live objects, or of the *expired* ones."""
+        async for below in self._base.scan(prefix, start_after=start_after):
+            if self.is_expired(below) is expired:
+                yield below
+
+    async def remove_if_expired(self, key: str, if_match: str | None = None) -> None:
+        """
+        Remove an expired object before a conditional write, which must not find it.
+
+        Raises:
+            PreconditionFailedError: it has expired, and *if_match* is given.
+            UnsupportedOperationError: it has expired and cannot be removed.
+        """
+        if not self.supported:
+            return
+        try:
+            below = await self._base.head(key)
+        except KeyNotFoundError:
+            return
+        if self.is_expired(below):
+            judge(key, None, False, if_match, self._owner)
+            if not self.removes:
+                text = f"if_absent over an expired object: {_CANNOT_REMOVE}; delete it first"
+                raise UnsupportedOperationError(text, key=key, store=self._owner)
+            await self.remove(below)
+
+    async def sweep(self, prefix: str) -> int:
+        """Remove all expired objects below *prefix*, a page at a time, and return how many; see `ExpiringStore`."""
+        if self.supported and not self.removes:
+            raise UnsupportedOperationError(f"sweep: {_CANNOT_REMOVE}", store=self._owner)
+        removed = 0
+        failure: StorageError | None = None
+        async for page in pages(self.scan(prefix, "", expired=True)):
+            below = {info.key: info for info in page}
+            for result in (await results_of(below, partial(self._remove_of, below))).values():
+                if isinstance(result, StorageError):
+                    failure = failure or result
+                else:
+                    removed += result
+        if failure is not None:
+            raise failure
+        return removed
+
+    async def try_remove(self, below: ObjectInfo) -> None:
+        """Remove an expired object; if that fails, leave it to a sweep."""
+        if self.removes:
+            try:
+                await self.remove(below)
+            except StorageError as error:
+                _log.debug("an expired object stays for now: %s", error)
+
+    async def remove(self, below: ObjectInfo) -> bool:
+        """Delete this version, and return whether it was still there; a version that was put meanwhile stays."""
+        try:
+            await self._base.delete(below.key, if_match=below.etag)
+        except PreconditionFailedError:
+            return False
+        self._usage.removed(below.key, below.etag)
+        return True
+
+    async def _remove_of(self, page: Mapping[str, ObjectInfo], key: str) -> bool:
+        return await self.remove(page[key])
+
+
+def expires_by_itself(store: ObjectStore[Any, Any]) -> bool:
+    """
+    Return whether *store* removes all its objects at their deadlines by itself, so that no sweep is needed.
+
+    Below another expiring store an object stays until the last of its deadlines.
+    """
+    below = list(stack(store))
+    lowest = [each for each in below if not each._parts()]
+    by_itself = all("forgets" in each._traits for each in lowest)
+    return by_itself and not any("expires" in each._traits for each in below)

@@ -26,7 +26,7 @@ class FilesystemStore(FileStore):
         check_path(key, self)
         if DRAFT in key and (key.startswith(DRAFT) or f"/{DRAFT}" in key):
             raise InvalidKeyError(f"names that begin with {DRAFT!r} are the store's own", key=key, store=self)
-        return check_length(key, self._root, key, self)
+        return check_length(key, self._root.path, key, self)
 
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
         directory, slash, _ = prefix.rpartition("/")

@@ -13,8 +13,7 @@ from storage.stores.files.draft import DRAFT
 from storage.stores.files.durability import Durability
 from storage.stores.files.etags import current_etag
 from storage.stores.files.file_store import FileStore
-from storage.stores.files.root import READ
-from storage.stores.files.walk import names_in, opened
+from storage.stores.files.root import READ, names_in
 from storage.types import Capabilities
 
 __all__ = ["HashdirStore"]
@@ -96,7 +95,7 @@ class HashdirStore(FileStore):
         pending = [""]
         while pending:
             path = pending.pop()
-            with opened(self._root, path) as directory:
+            with self._root.existing_directory(path) as directory:
                 names = {} if directory is None else dict(names_in(directory))
                 found = [
                     self._read_key(directory, name, f"{path}/{name}" if path else name)

@@ -22,7 +22,7 @@ class SafeFilesystemStore(FileStore):
     """
 
     def _path(self, key: str) -> str:
-        return check_length(encode_path(check_key(key, self)), self._root, key, self)
+        return check_length(encode_path(check_key(key, self)), self._root.path, key, self)
 
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
         if prefix and not is_key(prefix):

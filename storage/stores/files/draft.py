@@ -17,7 +17,7 @@ from storage.errors import KeyConflictError
 from storage.stores.files.attributes import write_attributes
 from storage.stores.files.etags import current_etag, etag_of_file, new_mtime
 from storage.stores.files.locks import lock, locked
-from storage.stores.files.root import make_directory, prune
+from storage.stores.files.root import Root
 
 __all__ = ["ATTEMPTS", "DRAFT", "Draft", "move", "reclaim", "target_directory"]
 
@@ -28,7 +28,7 @@ DRAFT = ".~storage-"
 ATTEMPTS = 100
 
 
-def target_directory(root: str, path: str, *, sync: bool, store: object) -> int:
+def target_directory(root: Root, path: str, *, sync: bool, store: object) -> int:
     """
     Open the directory of a key's file, making what is missing of it, and return the descriptor.
 
@@ -36,7 +36,7 @@ def target_directory(root: str, path: str, *, sync: bool, store: object) -> int:
         KeyConflictError: a part of the path is an object, or a link of another program.
     """
     try:
-        return make_directory(root, path, sync=sync)
+        return root.make_directory(path, sync=sync)
     except OSError as cause:
         if cause.errno in (errno.ENOTDIR, errno.ELOOP):
             raise KeyConflictError("a part of the path is a file or a symlink", store=store) from cause
@@ -70,13 +70,13 @@ class Draft:
     A file that is being written and not yet seen by anyone.
 
     Args:
-        root: the store's directory, free of links.
+        root: the store's directory.
         path: the target, relative to it.
         sync: whether the file and its names are to be on the disk when `publish` returns.
         store: for error messages.
     """
 
-    def __init__(self, root: str, path: str, *, sync: bool, store: object) -> None:
+    def __init__(self, root: Root, path: str, *, sync: bool, store: object) -> None:
         self._root = root
         self._parent, _, self._name = path.rpartition("/")
         self._sync = sync
@@ -167,7 +167,7 @@ class Draft:
             except OSError:
                 pass  # gone with its directory, or left to be reclaimed
             self._draft = ""
-            prune(self._root, self._parent)
+            self._root.prune(self._parent)
         for descriptor in (self._file, self._directory):
             if descriptor >= 0:
                 os.close(descriptor)

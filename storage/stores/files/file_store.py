@@ -28,8 +28,7 @@ from storage.stores.files.etags import current_etag
 from storage.stores.files.locks import all_locked, locked
 from storage.stores.files.page_cache import ROW, Hop, HotReads
 from storage.stores.files.reader import FileReader, describe, pread
-from storage.stores.files.root import READ, open_nofollow, prune
-from storage.stores.files.walk import entries
+from storage.stores.files.root import Root
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
 __all__ = ["FileStore"]
@@ -41,8 +40,6 @@ PAGE = 1000
 
 #: What open(2) says where there is no plain file to read: nothing, a file for a directory, a symlink, a socket.
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
-
-_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
 class FileStore(ObjectStore):
@@ -62,7 +59,7 @@ class FileStore(ObjectStore):
             raise ValueError(f"durability is 'atomic' or 'fsync', not {durability!r}")
         self.root: str = os.fspath(root)
         self.durability: Durability = durability
-        self._root = os.path.realpath(self.root)
+        self._root = Root(os.path.realpath(self.root))
         self._sync = durability == "fsync"
         self._hot = HotReads(self._root)
         self._row = 0
@@ -208,7 +205,7 @@ class FileStore(ObjectStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._supported(Capabilities.all_but(*lacking(self._root)))
+        return self._supported(Capabilities.all_but(*lacking(self._root.path)))
 
     async def _open(self) -> None:
         await offload(self._reclaim)
@@ -236,7 +233,7 @@ class FileStore(ObjectStore):
     def _opened(self, key: str) -> tuple[int, os.stat_result]:
         """Return a descriptor of the key's file, and its status."""
         try:
-            descriptor = open_nofollow(self._root, self._path(key), READ)
+            descriptor = self._root.open(self._path(key))
         except OSError as cause:
             if cause.errno in _MISSING:
                 raise KeyNotFoundError(key, store=self) from None
@@ -304,7 +301,7 @@ class FileStore(ObjectStore):
     def _delete(self, key: str, if_match: str | None) -> None:
         parent, _, name = self._path(key).rpartition("/")
         try:
-            directory = open_nofollow(self._root, parent, _DIRECTORY)
+            directory = self._root.open_directory(parent)
         except OSError as cause:
             if cause.errno not in _MISSING:
                 raise
@@ -323,7 +320,7 @@ class FileStore(ObjectStore):
                 return
         finally:
             os.close(directory)
-        prune(self._root, parent)
+        self._root.prune(parent)
 
     def _rename(self, source: str, target: str, if_absent: bool) -> str:
         for _ in range(ATTEMPTS - 1):
@@ -339,7 +336,7 @@ class FileStore(ObjectStore):
         with ExitStack() as held:
             directories = []
             for parent, _, _ in paths:
-                held.callback(prune, self._root, parent)
+                held.callback(self._root.prune, parent)
                 directories.append(target_directory(self._root, parent, sync=self._sync, store=self))
                 held.callback(os.close, directories[-1])
             held.enter_context(all_locked(directories, self, needed=if_absent))
@@ -365,7 +362,7 @@ class FileStore(ObjectStore):
         while pending:
             path = pending.pop()
             try:
-                names = dict(entries(self._root, path))
+                names = dict(self._root.entries(path))
                 self._reclaim_in(path, [name for name in names if not names[name] and self._is_leftover(name, names)])
             except OSError:
                 continue
@@ -374,14 +371,14 @@ class FileStore(ObjectStore):
     def _reclaim_in(self, path: str, leftovers: list[str]) -> None:
         """Remove these files of a directory, if they are leftovers indeed, and what is empty then."""
         for name in leftovers:
-            directory = open_nofollow(self._root, path, _DIRECTORY)
+            directory = self._root.open_directory(path)
             try:
                 with locked(directory):
                     self._remove_leftover(directory, name)
             finally:
                 os.close(directory)
         if leftovers:
-            prune(self._root, path)
+            self._root.prune(path)
 
     def _is_leftover(self, name: str, names: Container[str]) -> bool:
         """Return whether a file, one of *names* in its directory, may be what a killed writer left."""

@@ -15,7 +15,7 @@ import stat
 import time
 from enum import Enum
 
-from storage.stores.files.root import HAS_CACHED, READ, open_cached
+from storage.stores.files.root import HAS_CACHED, Root
 from storage.types import ByteRange
 
 __all__ = ["ROW", "Hop", "HotReads"]
@@ -53,7 +53,7 @@ class HotReads:
         able: whether they work here; None until `learn` has been shown a file.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: Root) -> None:
         self._root = root
         self._noted = True
         self.able: bool | None = None if HAS_CACHED and _NOWAIT else False
@@ -61,7 +61,7 @@ class HotReads:
     def learn(self, path: str) -> None:
         """Find out, in a thread that may wait, whether files like this one, which was just read, can be read so."""
         try:
-            descriptor = open_cached(self._root, path, READ)
+            descriptor = self._root.open_cached(path)
             try:
                 mount = os.fstatvfs(descriptor).f_flag
                 self._noted = not mount & (os.ST_NOATIME | os.ST_RDONLY)
@@ -83,7 +83,7 @@ class HotReads:
             RangeNotSatisfiableError: the range starts behind the file's end.
         """
         try:
-            descriptor = open_cached(self._root, path, READ)
+            descriptor = self._root.open_cached(path)
         except FileNotFoundError:
             raise
         except OSError:  # cold; or an error, which is found again and told by who may wait

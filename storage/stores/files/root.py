@@ -1,5 +1,5 @@
 """
-Opening files below a root without following a symlink, so that no key leads out of a store.
+`Root`: a store's directory, below which files are opened without following a symlink, so that no key leads out of it.
 
 Checking a path first and opening it afterwards can be raced by whoever plants a link in between. Here the kernel does
 both in one call where it can: ``openat2`` on Linux (since 5.6), ``O_NOFOLLOW_ANY`` on macOS; elsewhere each directory
@@ -13,10 +13,14 @@ import ctypes
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["HAS_CACHED", "READ", "make_directory", "open_cached", "open_nofollow", "prune"]
+from storage.stores.files.locks import locked
+
+__all__ = ["HAS_CACHED", "READ", "Root", "names_in"]
 
 #: Flags to read a file by. A pipe would wait for its writer; O_NONBLOCK means nothing to a file.
 READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
@@ -44,42 +48,146 @@ if sys.platform == "linux":
     _syscall.restype = ctypes.c_long
     _syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t]
 
-#: Whether this system may have what `open_cached` needs; that the kernel is too old, only the call tells.
+#: Whether this system may have what `Root.open_cached` needs; that the kernel is too old, only the call tells.
 HAS_CACHED = _syscall is not None
 
 
-def open_nofollow(root: str, path: str, flags: int) -> int:
+class Root:
     """
-    Open *path* below *root*, which is free of links itself (`os.path.realpath`), and return the descriptor.
+    A store's directory. No symlink below it is followed.
 
-    Raises:
-        OSError: as `os.open` does; ``ELOOP`` or ``ENOTDIR`` where a part of the path is a symlink.
+    Args:
+        path: the directory, free of links itself (`os.path.realpath`). It need not exist.
     """
-    whole = f"{root}/{path}" if path else root
-    if "/" not in path:
-        return os.open(whole, flags | _NOFOLLOW)  # nothing on the way to check
-    if _syscall is None:
-        if sys.platform == "darwin":
-            return os.open(whole, flags | _O_NOFOLLOW_ANY)
-        return _walk(root, path, flags)
-    try:
-        return _openat2(whole, flags, _NO_SYMLINKS)
-    except OSError as cause:
-        # An old kernel, a sandbox that refuses the call, a signal or a rename on the way: the long way says what is so.
-        if cause.errno not in (errno.ENOSYS, errno.EPERM, errno.EINTR, errno.EAGAIN):
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def open(self, path: str, flags: int = READ) -> int:
+        """
+        Open *path*, relative to the root, and return the descriptor.
+
+        Raises:
+            OSError: as `os.open` does; ``ELOOP`` or ``ENOTDIR`` where a part of the path is a symlink.
+        """
+        whole = f"{self.path}/{path}" if path else self.path
+        if "/" not in path:
+            return os.open(whole, flags | _NOFOLLOW)  # nothing on the way to check
+        if _syscall is None:
+            if sys.platform == "darwin":
+                return os.open(whole, flags | _O_NOFOLLOW_ANY)
+            return _walk(self.path, path, flags)
+        try:
+            return _openat2(whole, flags, _NO_SYMLINKS)
+        except OSError as cause:
+            # An old kernel, a sandbox that refuses the call, a signal or a rename on the way: the long way says what
+            # is so.
+            if cause.errno not in (errno.ENOSYS, errno.EPERM, errno.EINTR, errno.EAGAIN):
+                raise
+        return _walk(self.path, path, flags)
+
+    def open_cached(self, path: str) -> int:
+        """
+        Open the file *path* like `open`, but only if all names on the way are in the kernel's memory.
+
+        Raises:
+            BlockingIOError: they are not, and finding them may take a disk's time.
+            OSError: as `open`; or the system cannot open so (``ENOSYS``, ``EINVAL``, ``EPERM``).
+        """
+        return _openat2(f"{self.path}/{path}", READ, _NO_SYMLINKS | _CACHED)
+
+    def open_directory(self, path: str) -> int:
+        """
+        Open the directory *path* for reading and return the descriptor.
+
+        Raises:
+            OSError: as `open`.
+        """
+        return self.open(path, _DIRECTORY)
+
+    def make_directory(self, path: str, *, sync: bool) -> int:
+        """
+        Open the directory *path* for reading, making what is missing of it and of the root, and return the descriptor.
+
+        With *sync* each new name is written to the disk before this returns.
+
+        Raises:
+            OSError: ``ENOTDIR`` or ``ELOOP`` where a part of the path is a file or a symlink.
+        """
+        try:
+            return self.open_directory(path)
+        except FileNotFoundError:
+            pass
+        try:
+            here = os.open(self.path, _DIRECTORY)
+        except FileNotFoundError:
+            parent, name = os.path.split(self.path)
+            here = Root(parent).make_directory(name, sync=sync)
+        try:
+            for directory in path.split("/") if path else ():
+                try:
+                    below = os.open(directory, _DIRECTORY | _NOFOLLOW, dir_fd=here)
+                except FileNotFoundError:
+                    try:
+                        os.mkdir(directory, dir_fd=here)
+                    except FileExistsError:
+                        pass  # another writer was quicker
+                    if sync:
+                        os.fsync(here)
+                    below = os.open(directory, _DIRECTORY | _NOFOLLOW, dir_fd=here)
+                os.close(here)
+                here = below
+        except BaseException:
+            os.close(here)
             raise
-    return _walk(root, path, flags)
+        return here
+
+    def prune(self, path: str) -> None:
+        """Remove a directory that is left empty, and those above it; a writer that it is taken from makes it again."""
+        while path:
+            path, _, name = path.rpartition("/")
+            try:
+                directory = self.open_directory(path)
+            except OSError:
+                return
+            try:
+                os.rmdir(name, dir_fd=directory)
+            except OSError:
+                return
+            finally:
+                os.close(directory)
+
+    @contextmanager
+    def existing_directory(self, path: str) -> Iterator[int | None]:
+        """Give a descriptor of the directory *path*; None where it is gone, or too deep for any key."""
+        try:
+            directory = self.open_directory(path)
+        except OSError as cause:
+            if cause.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+                raise
+            yield None
+            return
+        try:
+            yield directory
+        finally:
+            os.close(directory)
+
+    def entries(self, path: str) -> list[tuple[str, bool]]:
+        """Return `names_in` the directory *path*, of which no descriptor stays open; nothing where there is none."""
+        with self.existing_directory(path) as directory:
+            return [] if directory is None else names_in(directory)
 
 
-def open_cached(root: str, path: str, flags: int) -> int:
-    """
-    Open the file *path* below *root* like `open_nofollow`, but only if all names on the way are in the kernel's memory.
-
-    Raises:
-        BlockingIOError: they are not, and finding them may take a disk's time.
-        OSError: as `open_nofollow`; or the system cannot open so (``ENOSYS``, ``EINVAL``, ``EPERM``).
-    """
-    return _openat2(f"{root}/{path}", flags, _NO_SYMLINKS | _CACHED)
+def names_in(directory: int) -> list[tuple[str, bool]]:
+    """Return (name, is it a directory) of what is in an open directory, but for symlinks, sockets and the like."""
+    with locked(directory, shared=True), os.scandir(directory) as found:
+        return [
+            (entry.name, is_directory)
+            for entry in found
+            if (is_directory := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
+        ]
 
 
 def _openat2(whole: str, flags: int, resolve: int) -> int:
@@ -110,56 +218,3 @@ def _walk(root: str, path: str, flags: int) -> int:
         return os.open(name, flags | _NOFOLLOW, dir_fd=here)
     finally:
         os.close(here)
-
-
-def make_directory(root: str, path: str, *, sync: bool) -> int:
-    """
-    Open the directory *path* below *root* for reading, making what is missing of both, and return the descriptor.
-
-    With *sync* each new name is written to the disk before this returns.
-
-    Raises:
-        OSError: ``ENOTDIR`` or ``ELOOP`` where a part of the path is a file or a symlink.
-    """
-    try:
-        return open_nofollow(root, path, _DIRECTORY)
-    except FileNotFoundError:
-        pass
-    try:
-        here = os.open(root, _DIRECTORY)
-    except FileNotFoundError:
-        here = make_directory(*os.path.split(root), sync=sync)
-    try:
-        for directory in path.split("/") if path else ():
-            try:
-                below = os.open(directory, _DIRECTORY | _NOFOLLOW, dir_fd=here)
-            except FileNotFoundError:
-                try:
-                    os.mkdir(directory, dir_fd=here)
-                except FileExistsError:
-                    pass  # another writer was quicker
-                if sync:
-                    os.fsync(here)
-                below = os.open(directory, _DIRECTORY | _NOFOLLOW, dir_fd=here)
-            os.close(here)
-            here = below
-    except BaseException:
-        os.close(here)
-        raise
-    return here
-
-
-def prune(root: str, path: str) -> None:
-    """Remove a directory that is left empty, and those above it; a writer that it is taken from makes it again."""
-    while path:
-        path, _, name = path.rpartition("/")
-        try:
-            directory = open_nofollow(root, path, _DIRECTORY)
-        except OSError:
-            return
-        try:
-            os.rmdir(name, dir_fd=directory)
-        except OSError:
-            return
-        finally:
-            os.close(directory)

@@ -2,48 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import AnyStr, Generic
 
-from storage.stores.files.locks import locked
-from storage.stores.files.root import open_nofollow
+from storage.stores.files.root import Root
 
-__all__ = ["Walk", "entries", "names_in", "opened"]
-
-
-@contextmanager
-def opened(root: str, path: str) -> Iterator[int | None]:
-    """Give a descriptor of a directory; None where it is gone, or too deep for any key."""
-    try:
-        directory = open_nofollow(root, path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as cause:
-        if cause.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-            raise
-        yield None
-        return
-    try:
-        yield directory
-    finally:
-        os.close(directory)
-
-
-def names_in(directory: int) -> list[tuple[str, bool]]:
-    """Return (name, is it a directory) of what is in an open directory, but for symlinks, sockets and the like."""
-    with locked(directory, shared=True), os.scandir(directory) as found:
-        return [
-            (entry.name, is_directory)
-            for entry in found
-            if (is_directory := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
-        ]
-
-
-def entries(root: str, path: str) -> list[tuple[str, bool]]:
-    """Return `names_in` a directory, of which no descriptor stays open; nothing where there is none."""
-    with opened(root, path) as directory:
-        return [] if directory is None else names_in(directory)
+__all__ = ["Walk"]
 
 
 class Walk(Generic[AnyStr]):
@@ -67,7 +31,7 @@ class Walk(Generic[AnyStr]):
 
     def __init__(
         self,
-        root: str,
+        root: Root,
         decode: Callable[[str, bool], AnyStr | None],
         path: str,
         text: AnyStr,
@@ -97,7 +61,7 @@ class Walk(Generic[AnyStr]):
         raise StopIteration
 
     def _wanted(self, text: AnyStr, path: str) -> Iterator[tuple[AnyStr, str, bool]]:
-        for name, is_directory in entries(self._root, path):
+        for name, is_directory in self._root.entries(path):
             piece = self._decode(name, is_directory)
             if piece is None:
                 continue

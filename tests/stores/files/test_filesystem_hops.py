@@ -56,7 +56,7 @@ async def warm(tmp_path: Path) -> FilesystemStore:
 
 async def warmed(store: FileStore, key: str = "k") -> None:
     """Read an object until it need not be noted any more that it was read, which clocks may take some ms to show."""
-    path = Path(store._root, store._path(key))
+    path = Path(store._root.path, store._path(key))
     status, mount = path.stat(), os.statvfs(path).f_flag
     if sys.platform != "linux" or not mount & (os.ST_RELATIME | os.ST_NOATIME):
         pytest.skip("reads without a hop are for Linux, and for file systems that do not note every read")

@@ -10,10 +10,10 @@ BIN = $(VENV)/bin
 ACTIVE = PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers format lint types fresh test bench figures smoke docs sync schema demo vet check clean
+.PHONY: help install servers format lint types fresh test bench figures smoke docs generated sync schema demo vet check clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.dev  ## make the development environment (.venv; PYTHON=python3.12 chooses another Python)
 
@@ -42,15 +42,16 @@ types: $(VENV)/.dev  ## check the types, the public ones for being complete
 	$(ACTIVE) pyright
 	$(ACTIVE) pyright --verifytypes storage --ignoreexternal
 
-sync: $(VENV)/.dev  ## write storage/sync.py anew
-	$(BIN)/python -m storage._tools.generate
+# in this order: the others are made from the names
+GENERATED = names sync_api schema
 
-schema: $(VENV)/.dev  ## write storage/config/schema.json anew
-	$(BIN)/python -m storage._tools.schema
+generated: $(VENV)/.dev  ## write all generated files anew (storage/sync.py, the schema, the lists of names)
+	for tool in $(GENERATED); do $(BIN)/python -m storage._tools.$$tool || exit; done
 
-fresh: $(VENV)/.dev  ## see whether storage/sync.py and the schema are what `make sync schema` would write
-	$(BIN)/python -m storage._tools.generate --check
-	$(BIN)/python -m storage._tools.schema --check
+sync schema: generated
+
+fresh: $(VENV)/.dev  ## see whether the generated files are what `make generated` would write
+	for tool in $(GENERATED); do $(BIN)/python -m storage._tools.$$tool --check || exit; done
 
 bench: $(VENV)/.bench  ## measure, beside peers and the limit, in some ten minutes, and keep the numbers in bench.json
 	$(BIN)/python -m benchmarks --json bench.json

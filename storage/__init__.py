@@ -7,10 +7,13 @@ Names are imported when they are first used, so that ``import storage`` costs no
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from storage._names import PUBLIC, import_name
+
+# GENERATED from storage/_names.py: change that, then run `make generated`.
 if TYPE_CHECKING:
+    from storage._concurrency.offload import offload as offload
     from storage._core.registry import Registry as Registry
     from storage._core.registry import registry as registry
     from storage.base import ObjectStore as ObjectStore
@@ -146,116 +149,14 @@ if TYPE_CHECKING:
     AsyncWriteonlyStore = WriteonlyStore
     AsyncZipStore = ZipStore
     AsyncZstdStore = ZstdStore
+# END OF GENERATED
 
-#: Where each public name lives; the names above are for type checkers, and a test holds the two against each other.
-_HOMES = {
-    "Attributes": "storage.types",
-    "Base64Store": "storage.decorators.base64",
-    "BinaryFile": "storage.decorators.buffer",
-    "BucketStore": "storage.stores.s3",
-    "BufferStore": "storage.decorators.buffer",
-    "BulkError": "storage.errors",
-    "ByteRange": "storage.types",
-    "BytesReader": "storage.reader",
-    "CacheStats": "storage.decorators.caching.cache",
-    "CachingStore": "storage.decorators.caching",
-    "Capabilities": "storage.types",
-    "Change": "storage.functions.sync_stores",
-    "ChecksumStore": "storage.decorators.checksum",
-    "Coder": "storage.decorators.bases.data_transform",
-    "ConcurrencyLimitStore": "storage.decorators.concurrency_limit",
-    "ConfigError": "storage.errors",
-    "CorruptObjectError": "storage.errors",
-    "Data": "storage.types",
-    "DataTransform": "storage.decorators.bases.data_transform",
-    "DictStore": "storage.stores.dict",
-    "Difference": "storage.decorators.mirroring.verify",
-    "EncryptingStore": "storage.decorators.encrypting",
-    "Event": "storage.decorators.notifying",
-    "ExceptionLoggingStore": "storage.decorators.exception_logging",
-    "ExpiringStore": "storage.decorators.expiring",
-    "ExtensionFilterStore": "storage.decorators.extension_filter",
-    "FallbackStore": "storage.decorators.fallback",
-    "FilesystemStore": "storage.stores.filesystem",
-    "GzipStore": "storage.decorators.gzip",
-    "HashPrefixStore": "storage.decorators.hash_prefix",
-    "HashdirStore": "storage.stores.hashdir",
-    "HttpStore": "storage.stores.http",
-    "Interceptor": "storage.decorators.bases.interceptor",
-    "InvalidKeyError": "storage.errors",
-    "Json": "storage.decorators.json",
-    "JsonLike": "storage.decorators.json",
-    "JsonStore": "storage.decorators.json",
-    "KeyConflictError": "storage.errors",
-    "KeyExistsError": "storage.errors",
-    "KeyNotFoundError": "storage.errors",
-    "KeyTransform": "storage.decorators.bases.key_transform",
-    "KeyValidatingStore": "storage.decorators.key_validating",
-    "LoggingStore": "storage.decorators.logging",
-    "MirrorError": "storage.errors",
-    "MirroringStore": "storage.decorators.mirroring",
-    "NotifyingStore": "storage.decorators.notifying",
-    "ObjectInfo": "storage.types",
-    "ObjectReader": "storage.reader",
-    "ObjectStore": "storage.base",
-    "OutcomeUnknownError": "storage.errors",
-    "PermissionDeniedError": "storage.errors",
-    "PreconditionFailedError": "storage.errors",
-    "PrefixStore": "storage.decorators.prefix",
-    "Progress": "storage.functions.progress",
-    "RangeNotSatisfiableError": "storage.errors",
-    "ReadonlyStore": "storage.decorators.readonly",
-    "RedisStore": "storage.stores.redis",
-    "RegexValidatingStore": "storage.decorators.regex_validating",
-    "Registry": "storage._core.registry",
-    "RetryingStore": "storage.decorators.retrying",
-    "RoutingStore": "storage.decorators.routing",
-    "SafeFilesystemStore": "storage.stores.safe_filesystem",
-    "SqliteStore": "storage.stores.sqlite",
-    "StackWarning": "storage.decorators.bases.stacking",
-    "StorageError": "storage.errors",
-    "StoreClosedError": "storage.errors",
-    "StoreDecorator": "storage.decorators.bases.store_decorator",
-    "StoreFactory": "storage.config.factory",
-    "StoreFullError": "storage.errors",
-    "StoreTimeoutError": "storage.errors",
-    "StoreUnavailableError": "storage.errors",
-    "StoreUrl": "storage.config.urls",
-    "TelemetryStore": "storage.decorators.telemetry",
-    "TextEncodingStore": "storage.decorators.text_encoding",
-    "ThrottlingStore": "storage.decorators.throttling",
-    "TieredStore": "storage.decorators.tiered",
-    "TimeoutStore": "storage.decorators.timeout",
-    "UnsupportedOperationError": "storage.errors",
-    "UrlEncodingStore": "storage.decorators.url_encoding",
-    "UrlValidatingStore": "storage.decorators.url_validating",
-    "ValueTransform": "storage.decorators.bases.value_transform",
-    "WriteonlyStore": "storage.decorators.writeonly",
-    "ZipStore": "storage.stores.zip",
-    "ZstdStore": "storage.decorators.zstd",
-    "clear_store": "storage.functions.clear_store",
-    "copy_store": "storage.functions.copy_store",
-    "describe": "storage.functions.describe",
-    "get_or": "storage.functions.get_or",
-    "open_store": "storage.config.urls",
-    "registry": "storage._core.registry",
-    "sync_stores": "storage.functions.sync_stores",
-    "update": "storage.functions.update",
-}
-
-__all__ = sorted(_HOMES)
+__all__ = sorted(PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
-    plain = name.removeprefix("Async") if name.endswith("Store") else name
-    try:
-        home = _HOMES[plain]
-    except KeyError:
-        raise AttributeError(f"module 'storage' has no attribute {name!r}") from None
-    value = getattr(import_module(home), plain)
-    globals()[name] = value
-    return value
+    return import_name(__name__, PUBLIC, name, name.removeprefix("Async") if name.endswith("Store") else name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *PUBLIC})

@@ -1,7 +1,7 @@
 """
 The synchronous face: every store, decorator and function of `storage`, without ``await``.
 
-GENERATED from the async code: change that, then run ``make sync``.
+GENERATED from the async code: change that, then run ``make generated``.
 """
 
 from __future__ import annotations

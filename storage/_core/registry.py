@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 from weakref import WeakValueDictionary
 
-from storage import _HOMES
 from storage._core.suggestions import did_you_mean
+from storage._names import SHORT_NAMES, STORES
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,24 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Registry", "Session", "define", "registry"]
 
 StoreClass: TypeAlias = "type[ObjectStore[Any, Any]]"
-
-#: Short names of the stores of this package, which are the schemes of their URLs too. They stand here and not with the
-#: classes, so that a name is known without importing the back ends of the others.
-SHORT_NAMES = {
-    "dict": "DictStore",
-    "file": "FilesystemStore",
-    "filesystem": "FilesystemStore",
-    "hashdir": "HashdirStore",
-    "http": "HttpStore",
-    "https": "HttpStore",
-    "memory": "DictStore",
-    "redis": "RedisStore",
-    "rediss": "RedisStore",
-    "s3": "BucketStore",
-    "safe": "SafeFilesystemStore",
-    "sqlite": "SqliteStore",
-    "zip": "ZipStore",
-}
 
 #: What a short name may be: what a URL's scheme may be (RFC 3986), in lower case.
 _SHORT_NAME = re.compile(r"[a-z][a-z0-9+.-]+")
@@ -296,13 +278,5 @@ def _broken(entry: EntryPoint, how: str, cause: Exception | None = None) -> NoRe
     raise ConfigError(f"entry point {entry.name!r}: {_origin(entry)} {how}") from cause
 
 
-def _is_made(name: str) -> bool:
-    """Return whether a public name of this package is a store that users make: all others do not end so."""
-    return name.endswith("Store") and name != "ObjectStore"
-
-
-#: The stores of this package, and the modules that they are in.
-HOMES = {name: home for name, home in _HOMES.items() if _is_made(name)}
-
 #: Every store there is, by name: of this package, of installed packages, and of the program.
-registry: Registry = Registry(HOMES, short_names=SHORT_NAMES, group="storage.stores")
+registry: Registry = Registry(STORES, short_names=SHORT_NAMES, group="storage.stores")

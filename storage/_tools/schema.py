@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import sys
 
-from storage._core.registry import HOMES, SHORT_NAMES, Registry
+from storage._core.registry import Registry
+from storage._names import SHORT_NAMES, STORES
+from storage._tools.generated import run
 from storage._tools.source import ROOT
 from storage.config.schema import schema
 
@@ -19,18 +21,12 @@ TARGET = ROOT / "storage" / "config" / "schema.json"
 
 def generate() -> str:
     """Return what ``storage/config/schema.json`` should be."""
-    return json.dumps(schema(Registry(HOMES, short_names=SHORT_NAMES)), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(schema(Registry(STORES, short_names=SHORT_NAMES)), indent=1, ensure_ascii=False) + "\n"
 
 
 def main(arguments: list[str]) -> int:
     """Write the file, or with ``--check`` return 1 when it is not what it should be."""
-    text = generate()
-    if "--check" not in arguments:
-        TARGET.write_text(text, encoding="utf-8")
-    elif not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
-        print(f"{TARGET.relative_to(ROOT)} is stale: run `make schema` and commit what it writes", file=sys.stderr)
-        return 1
-    return 0
+    return run(arguments, lambda: {TARGET: generate()})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["Class", "Definition", "Function", "Module", "chain", "find", "home_of", "load", "methods"]
+__all__ = ["Class", "Definition", "Function", "Module", "chain", "find", "home_of", "load", "methods", "rank"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,3 +103,8 @@ def chain(definition: Definition) -> Iterator[Definition]:
 def methods(node: Class | Function) -> Iterator[Function]:
     """Yield the functions in the body of a definition."""
     return (each for each in node.body if isinstance(each, ast.AsyncFunctionDef | ast.FunctionDef))
+
+
+def rank(name: str) -> tuple[bool, bool, str]:
+    """Sort imported names as ruff does: constants, classes, functions."""
+    return not (name.isupper() and len(name) > 1), not name[0].isupper(), name

@@ -18,9 +18,11 @@ Names are imported when they are first used. It needs the extra ``testing``: pyt
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from storage._names import TESTING, import_name
+
+# GENERATED from storage/_names.py: change that, then run `make generated`.
 if TYPE_CHECKING:
     from storage.testing.history import History as History
     from storage.testing.history import HistoryError as HistoryError
@@ -39,46 +41,21 @@ if TYPE_CHECKING:
     from storage.testing.suite.harness import Harness as Harness
     from storage.testing.suite.harness import needs as needs
     from storage.testing.suite.nasty_keys import NASTY_KEYS as NASTY_KEYS
+# END OF GENERATED
 
-_HOMES = {
-    "CountingStore": "storage.testing.stores.counting",
-    "Failing": "storage.testing.stores.faulty",
-    "Fault": "storage.testing.proxy.proxy",
-    "FaultProxy": "storage.testing.proxy.proxy",
-    "FaultyStore": "storage.testing.stores.faulty",
-    "Harness": "storage.testing.suite.harness",
-    "History": "storage.testing.history",
-    "HistoryError": "storage.testing.history",
-    "NASTY_KEYS": "storage.testing.suite.nasty_keys",
-    "ProxiedRequest": "storage.testing.proxy.protocols",
-    "RecordedCall": "storage.testing.history",
-    "RecordedListing": "storage.testing.history",
-    "RecordingStore": "storage.testing.stores.recording",
-    "SlowStore": "storage.testing.stores.slow",
-    "StoreConformance": "storage.testing.suite.conformance",
-    "StoreMachine": "storage.testing.machine.machine",
-    "needs": "storage.testing.suite.harness",
-}
-
-#: The package whose asserts pytest is to explain, with all its modules; it must be told before they are imported.
+#: Packages whose asserts pytest explains, in all their modules; they must be registered before they are imported.
 _EXPLAINED = ("storage.testing.suite", "storage.testing.machine")
 
-__all__ = sorted(_HOMES)
+__all__ = sorted(TESTING)
 
 
 def __getattr__(name: str) -> Any:
-    try:
-        home = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module 'storage.testing' has no attribute {name!r}") from None
-    if home.startswith(_EXPLAINED):
+    if TESTING.get(name, "").startswith(_EXPLAINED):
         import pytest
 
         pytest.register_assert_rewrite(*(package for package in _EXPLAINED if package not in sys.modules))
-    value = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
+    return import_name(__name__, TESTING, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *TESTING})

@@ -26,7 +26,7 @@ from storage import (
     ZipStore,
     open_store,
 )
-from storage._core.registry import SHORT_NAMES
+from storage._names import SHORT_NAMES
 
 
 class RemoteStore(DictStore, name=("remote", "remotes")):

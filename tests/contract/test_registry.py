@@ -15,8 +15,8 @@ import pytest
 
 import storage
 from storage import ConfigError, DictStore, ObjectStore, Registry, StorageError, StoreClosedError, registry
-from storage._core.registry import HOMES, SHORT_NAMES
-from storage._tools.generate import BASES
+from storage._names import SHORT_NAMES, STORES
+from storage._tools.sync_api import BASES
 
 
 def shelf(module: str = "shelves", **options: Any) -> type[DictStore]:
@@ -40,17 +40,17 @@ def test_every_public_store_is_known_by_its_name() -> None:
     public = {name: getattr(storage, name) for name in storage.__all__}
     stores = {name for name, value in public.items() if isinstance(value, type) and issubclass(value, ObjectStore)}
 
-    assert stores - BASES == set(HOMES)
-    assert [public[name] for name in HOMES] == [registry[name] for name in HOMES]
-    assert set(SHORT_NAMES.values()) <= set(HOMES)
+    assert stores - BASES == set(STORES)
+    assert [public[name] for name in STORES] == [registry[name] for name in STORES]
+    assert set(SHORT_NAMES.values()) <= set(STORES)
 
 
 def test_iteration_is_of_sorted_class_names() -> None:
     """What there is, each once, and how many."""
-    names = list(Registry(HOMES, short_names=SHORT_NAMES))
+    names = list(Registry(STORES, short_names=SHORT_NAMES))
 
-    assert sorted(HOMES) == names
-    assert len(names) == len(Registry(HOMES, short_names=SHORT_NAMES))
+    assert sorted(STORES) == names
+    assert len(names) == len(Registry(STORES, short_names=SHORT_NAMES))
     assert set(names) <= set(registry)
 
 

@@ -1,8 +1,8 @@
 """
 Writes ``storage/sync.py``, the synchronous face, from the text of the async code.
 
-    python -m storage._tools.generate            write it
-    python -m storage._tools.generate --check    only say whether it is fresh
+    python -m storage._tools.sync_api            write it
+    python -m storage._tools.sync_api --check    only say whether it is fresh
 
 Nothing is imported, so that no back end has to be installed. Each public name of `storage` that is a store becomes a
 class, each async function a function: the same signature and docstring without ``async``. The lines come out as
@@ -16,14 +16,19 @@ import json
 import re
 import sys
 
+from storage._names import PUBLIC
+from storage._tools.generated import run
 from storage._tools.signature import HOMES, Signature, sync_type
-from storage._tools.source import ROOT, Class, Definition, Function, Module, chain, find, home_of, load, methods
+from storage._tools.source import ROOT, Class, Definition, Function, Module, chain, find, home_of, load, methods, rank
 
 TARGET = ROOT / "storage" / "sync.py"
 WIDTH = 120
 
 #: Public classes that users derive their own stores from: they have no synchronous twin.
 BASES = {"ObjectStore", "StoreDecorator", "KeyTransform", "DataTransform", "ValueTransform", "Interceptor"}
+
+#: For the authors of async stores: nothing to call from synchronous code.
+APART = {*BASES, "offload"}
 
 #: The type arguments of a store that takes and gives what the store below does.
 PASSED_ON = "[In, Out]"
@@ -34,7 +39,7 @@ WRITTEN = ("StoreFactory", "open_store")
 HEADER = '''"""
 The synchronous face: every store, decorator and function of `storage`, without ``await``.
 
-GENERATED from the async code: change that, then run ``make sync``.
+GENERATED from the async code: change that, then run ``make generated``.
 """
 
 from __future__ import annotations
@@ -202,7 +207,7 @@ class Writer:
     def _imports(self) -> list[str]:
         """Return the imports of the types' names, sorted as ruff sorts them."""
         homes: dict[str, list[str]] = {}
-        for name in sorted(set(self.types) - {"Any", "Data", "In", "ObjectFile", "Out", *self.public}, key=_rank):
+        for name in sorted(set(self.types) - {"Any", "Data", "In", "ObjectFile", "Out", *self.public}, key=rank):
             homes.setdefault(self.types[name], []).append(name)
         whole = [f"    import {name}" for name in homes.pop("", [])]
         groups: list[list[str]] = [whole, [], []]
@@ -246,11 +251,6 @@ class Writer:
             self.lines += [indent + start, *(f"{inner}{part}," for part in parts), indent + end]
 
 
-def _rank(name: str) -> tuple[bool, bool, str]:
-    """Sort imported names as ruff does: constants, classes, functions."""
-    return not (name.isupper() and len(name) > 1), not name[0].isupper(), name
-
-
 def _is_async(node: Class | Function) -> bool:
     """Return whether a definition is a function that is awaited or iterated with ``async for``."""
     if isinstance(node, ast.FunctionDef):
@@ -288,11 +288,8 @@ def _contract() -> Definition:
 
 def generate() -> str:
     """Return what ``storage/sync.py`` should be."""
-    package = load("storage")
-    homes = package.assigned("_HOMES")
-    assert homes is not None
-    public = {name: find(load(home), name) for name, home in sorted(ast.literal_eval(homes).items())}
-    found = {name: definition for name, definition in public.items() if definition and name not in BASES}
+    public = {name: find(load(home), name) for name, home in sorted(PUBLIC.items())}
+    found = {name: definition for name, definition in public.items() if definition and name not in APART}
 
     writer = Writer()
     writer.contract()
@@ -307,13 +304,7 @@ def generate() -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the file, or with ``--check`` return 1 when it is not what it should be."""
-    text = generate()
-    if "--check" not in arguments:
-        TARGET.write_text(text, encoding="utf-8")
-    elif not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
-        print(f"{TARGET.relative_to(ROOT)} is stale: run `make sync` and commit what it writes", file=sys.stderr)
-        return 1
-    return 0
+    return run(arguments, lambda: {TARGET: generate()})
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from storage.errors import StoreUnavailableError
 from storage.stores.sqlite.schema import CHUNK, LEASE
 
-__all__ = ["FREED", "claim", "delete_chunks", "extend", "leases", "read_chunk", "store_chunks"]
+__all__ = ["MAX_FREED_BYTES", "claim_expired", "delete_chunks", "extend_lease", "leases", "read_chunk", "store_chunks"]
 
 #: Bytes that one transaction of `clear` or `delete_chunks` frees: how long it keeps other writers out (some 20 ms).
-FREED = 8 << 20
+MAX_FREED_BYTES = 8 << 20
 
 
 def store_chunks(db: sqlite3.Connection, store: str, version: int, first: int, pieces: Sequence[bytes]) -> None:
@@ -25,7 +25,7 @@ def store_chunks(db: sqlite3.Connection, store: str, version: int, first: int, p
     expires = int(time.time()) + LEASE
     if first == 0:
         db.execute("INSERT INTO versions (id, expires) VALUES (?, ?)", (version, expires))
-    elif not extend(db, version):
+    elif not extend_lease(db, version):
         raise StoreUnavailableError(
             f"the upload stood still for over {LEASE} s, as if its process were gone, and its data was reclaimed: "
             "put it again",
@@ -47,13 +47,13 @@ def leases(db: sqlite3.Connection) -> list[tuple[int, int]]:
     return db.execute("SELECT id, expires FROM versions WHERE expires IS NOT NULL").fetchall()
 
 
-def extend(db: sqlite3.Connection, version: int) -> bool:
+def extend_lease(db: sqlite3.Connection, version: int) -> bool:
     """Keep a version that no object has for another `LEASE`; say whether it was still there to keep."""
     expires = int(time.time()) + LEASE
     return db.execute("UPDATE versions SET expires = ? WHERE id = ? AND expires > 0", (expires, version)).rowcount == 1
 
 
-def claim(db: sqlite3.Connection, version: int, until: float) -> bool:
+def claim_expired(db: sqlite3.Connection, version: int, until: float) -> bool:
     """
     Take a version away from whoever had it, if it expires no later than *until*; say whether it does.
 
@@ -65,7 +65,7 @@ def claim(db: sqlite3.Connection, version: int, until: float) -> bool:
 def delete_chunks(db: sqlite3.Connection, version: int) -> bool:
     """Delete some chunks of a version, with the last of them the version; say whether there are more."""
     some = "SELECT number FROM chunks WHERE version = :version LIMIT :limit"
-    limit = FREED // CHUNK
+    limit = MAX_FREED_BYTES // CHUNK
     query = f"DELETE FROM chunks WHERE version = :version AND number IN ({some})"
     if db.execute(query, {"version": version, "limit": limit}).rowcount == limit:
         return True

@@ -15,7 +15,7 @@ from storage.stores.sqlite.errors import error_of
 if TYPE_CHECKING:
     import aiosqlite
 
-__all__ = ["Connection", "unbroken"]
+__all__ = ["Connection", "uncancelled"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Connection:
     async def open(
         self, prepare: Callable[Concatenate[sqlite3.Connection, P], None], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Connect, and run *prepare* on the new connection; not to be cancelled half way (`unbroken`)."""
+        """Connect, and run *prepare* on the new connection; not to be cancelled half way (`uncancelled`)."""
         try:
             import aiosqlite
         except ImportError as cause:
@@ -115,7 +115,7 @@ def _nothing() -> None:
     """Do nothing, on the connection's thread."""
 
 
-async def unbroken(work: Coroutine[Any, Any, T]) -> T:
+async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
     """Run *work* to its end and return its result; a cancellation meanwhile is held until then, and then raised."""
     task = asyncio.ensure_future(work)
     try:

@@ -16,7 +16,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 
-__all__ = ["copied", "each_named", "error_of", "named"]
+__all__ = ["copy_error", "error_of", "error_per_key", "naming_key"]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
@@ -49,7 +49,7 @@ def error_of(error: BaseException, path: str, busy_timeout: float, store: str) -
     return mapped
 
 
-async def named(key: str, work: Awaitable[T]) -> T:
+async def naming_key(key: str, work: Awaitable[T]) -> T:
     """Return what *work* gives; its errors say that they are about *key*, unless they name another."""
     try:
         return await work
@@ -59,13 +59,13 @@ async def named(key: str, work: Awaitable[T]) -> T:
         raise
 
 
-def copied(error: E) -> E:
+def copy_error(error: E) -> E:
     """Return a copy of the error of a whole batch: each caller may say in it which key is meant."""
     another = copy(error)
     another.__cause__ = error.__cause__
     return another
 
 
-def each_named(keys: Iterable[str], error: StorageError) -> dict[str, Any]:
+def error_per_key(keys: Iterable[str], error: StorageError) -> dict[str, Any]:
     """Return the error of a whole batch once for each of its keys, which it names."""
-    return {key: copied(error).with_key(key) for key in keys}
+    return {key: copy_error(error).with_key(key) for key in keys}

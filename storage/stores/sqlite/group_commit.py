@@ -11,24 +11,24 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from storage._concurrency.offload import settled
 from storage.errors import StorageError
-from storage.stores.sqlite import statements as rows
+from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import Connection
-from storage.stores.sqlite.errors import copied
+from storage.stores.sqlite.errors import copy_error
 
-__all__ = ["JOBS", "WEIGHT", "Batches", "Work", "Writer", "commit", "finder"]
+__all__ = ["MAX_BYTES", "MAX_REQUESTS", "GroupCommit", "Work", "Writer", "commit", "find_by_key"]
 
 Q = TypeVar("Q")
 R = TypeVar("R")
 
 #: Requests in one batch: enough that a commit's cost is shared, few enough that SQLite takes a batch's keys as
 #: parameters.
-JOBS = 256
+MAX_REQUESTS = 256
 
 #: Bytes after which a batch takes no more requests: how long a transaction keeps other writers out (some 50 ms).
-WEIGHT = 8 << 20
+MAX_BYTES = 8 << 20
 
 
-class Batches(Generic[Q, R]):
+class GroupCommit(Generic[Q, R]):
     """
     Runs requests through ``execute(db, requests)`` on the connection's thread, one batch at a time.
 
@@ -38,55 +38,55 @@ class Batches(Generic[Q, R]):
     Args:
         connection: where they run.
         execute: gives for each request its result, or the exception that is its error.
-        over: called on the event loop when a batch is over.
+        after_batch: called on the event loop when a batch is over.
     """
 
     def __init__(
         self,
         connection: Connection,
         execute: Callable[[sqlite3.Connection, list[Q]], Sequence[R | BaseException]],
-        over: Callable[[], object] = lambda: None,
+        after_batch: Callable[[], object] = lambda: None,
     ) -> None:
         self._connection = connection
         self._execute = execute
-        self._over = over
+        self._after_batch = after_batch
         self._waiting: deque[tuple[asyncio.Future[R], Q, int]] = deque()
         self._running: list[asyncio.Future[R]] = []
-        self._held: list[asyncio.Future[None]] = []  # of callers that were cancelled during the batch that is running
+        self._cancelled_callers: list[asyncio.Future[None]] = []  # they wait for the end of the batch
         self._busy = False
-        self._alone = False  # the last batch was of one
-        self._draining: asyncio.Task[None] | None = None
+        self._last_was_single = False  # whether the last batch had one request
+        self._drain_task: asyncio.Task[None] | None = None
 
-    async def run(self, request: Q, weight: int = 0) -> R:
+    async def run(self, request: Q, size: int = 0) -> R:
         """
         Return what *request* gives.
 
         Args:
             request: what `execute` understands.
-            weight: bytes that it writes.
+            size: bytes that it writes.
         """
-        if self._alone and not self._busy:
+        if self._last_was_single and not self._busy:
             return await self._run_alone(request)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
-        self._waiting.append((future, request, weight))
+        self._waiting.append((future, request, size))
         if not self._busy:
-            self._drain_soon()
+            self._start_draining()
         try:
             return await future
         except asyncio.CancelledError:
             if future in self._running:
-                held: asyncio.Future[None] = loop.create_future()
-                self._held.append(held)
-                await settled(held)
+                batch_over: asyncio.Future[None] = loop.create_future()
+                self._cancelled_callers.append(batch_over)
+                await settled(batch_over)
             raise
 
-    async def drained(self) -> None:
+    async def wait_idle(self) -> None:
         """Return when nothing waits any more."""
         while self._busy:
             await self._connection.run(_nothing)  # one that runs alone was there before
-            if self._draining is not None:
-                await settled(self._draining)
+            if self._drain_task is not None:
+                await settled(self._drain_task)
 
     async def _run_alone(self, request: Q) -> R:
         """
@@ -98,52 +98,52 @@ class Batches(Generic[Q, R]):
         try:
             (result,) = await self._connection.run(self._execute, [request])
         finally:
-            self._over()
+            self._after_batch()
             self._busy = False
             if self._waiting:
-                self._drain_soon()
+                self._start_draining()
         if isinstance(result, BaseException):
             raise self._connection.mapped(result)
         return result
 
-    def _drain_soon(self) -> None:
+    def _start_draining(self) -> None:
         self._busy = True
-        self._draining = asyncio.create_task(self._drain())
+        self._drain_task = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
         try:
-            while requests := self._take():
+            while requests := self._next_batch():
                 results: list[R | BaseException] = []
                 try:
                     await self._connection.run(self._execute_into, requests, results)
                 except asyncio.CancelledError:
                     pass  # asyncio.run is ending: the thread is done all the same, and its callers are told so
                 except Exception as failure:
-                    results = [copied(failure) for _ in requests]
-                self._hand_over(results)
-                self._over()
+                    results = [copy_error(failure) for _ in requests]
+                self._deliver(results)
+                self._after_batch()
         finally:
             self._busy = False
 
     def _execute_into(self, db: sqlite3.Connection, requests: list[Q], results: list[R | BaseException]) -> None:
         results += self._execute(db, requests)
 
-    def _take(self) -> list[Q]:
+    def _next_batch(self) -> list[Q]:
         requests: list[Q] = []
-        weight = 0
-        while self._waiting and len(requests) < JOBS and weight < WEIGHT:
-            future, request, heavy = self._waiting.popleft()
+        size = 0
+        while self._waiting and len(requests) < MAX_REQUESTS and size < MAX_BYTES:
+            future, request, request_size = self._waiting.popleft()
             if not future.done():  # else it was cancelled
                 self._running.append(future)
                 requests.append(request)
-                weight += heavy
+                size += request_size
         if requests:
-            self._alone = len(requests) == 1
+            self._last_was_single = len(requests) == 1
         return requests
 
-    def _hand_over(self, results: list[R | BaseException]) -> None:
+    def _deliver(self, results: list[R | BaseException]) -> None:
         running, self._running = self._running, []
-        held, self._held = self._held, []
+        cancelled, self._cancelled_callers = self._cancelled_callers, []
         for future, result in zip(running, results, strict=True):
             if future.done():
                 continue  # cancelled
@@ -151,7 +151,7 @@ class Batches(Generic[Q, R]):
                 future.set_exception(self._connection.mapped(result))
             else:
                 future.set_result(result)
-        for caller in held:
+        for caller in cancelled:
             caller.set_result(None)
 
 
@@ -162,7 +162,7 @@ def _nothing(db: sqlite3.Connection) -> None:
 Work: TypeAlias = "partial[Any]"
 """What a writer is asked to do: a function of `statements` or `chunks` and its arguments behind the connection."""
 
-Writer: TypeAlias = Batches[Work, Any]
+Writer: TypeAlias = GroupCommit[Work, Any]
 
 
 def commit(db: sqlite3.Connection, works: Sequence[Work]) -> list[Any]:
@@ -172,7 +172,7 @@ def commit(db: sqlite3.Connection, works: Sequence[Work]) -> list[Any]:
     A work refuses (a condition that does not hold) by a `StorageError`, before it has written anything. Any other
     error undoes the whole transaction; then each is run in one of its own, so that the innocent succeed.
     """
-    if len(works) == 1 and works[0].func in rows.SINGLE:
+    if len(works) == 1 and works[0].func in statements.SINGLE_STATEMENTS:
         return [_result(works[0], db)]  # one statement is a transaction: half the time of three
     try:
         db.execute("BEGIN IMMEDIATE")
@@ -196,11 +196,11 @@ def _result(work: Work, db: sqlite3.Connection, caught: type[Exception] = Except
         return error
 
 
-def finder(columns: str) -> Callable[[sqlite3.Connection, Sequence[bytes]], list[tuple[Any, ...] | None]]:
-    """Return what answers requests for encoded keys in one query: for each key its `rows.find` row, or None."""
+def find_by_key(columns: str) -> Callable[[sqlite3.Connection, Sequence[bytes]], list[tuple[Any, ...] | None]]:
+    """Return a function that looks up encoded keys in one query: each gives its `statements.find_rows` row or None."""
 
     def answer(db: sqlite3.Connection, names: Sequence[bytes]) -> list[tuple[Any, ...] | None]:
-        found = rows.find(db, columns, names)
+        found = statements.find_rows(db, columns, names)
         return [found.get(name) for name in names]
 
     return answer

@@ -20,7 +20,14 @@ from functools import partial
 from storage._core.data import chunks
 from storage.errors import StorageError, StoreClosedError
 from storage.stores.sqlite import statements
-from storage.stores.sqlite.chunks import FREED, claim, delete_chunks, extend, leases, store_chunks
+from storage.stores.sqlite.chunks import (
+    MAX_FREED_BYTES,
+    claim_expired,
+    delete_chunks,
+    extend_lease,
+    leases,
+    store_chunks,
+)
 from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.group_commit import Writer
 from storage.stores.sqlite.schema import CHUNK, LEASE
@@ -29,10 +36,10 @@ from storage.types import Data
 __all__ = ["Leases", "put_stream"]
 
 #: Seconds between two looks at the leases, while there are any.
-TICK = 1.0
+CHECK_INTERVAL = 1.0
 
 #: Chunks that a streamed put gathers for one transaction: it costs a sync of the disk, they cost memory.
-SLAB = 4
+CHUNKS_PER_COMMIT = 4
 
 _log = logging.getLogger("storage")
 
@@ -43,75 +50,75 @@ class Leases:
     def __init__(self, reader: Connection, writer: Writer) -> None:
         self._reader = reader
         self._writer = writer
-        self._held: Counter[int] = Counter()
+        self._in_use: Counter[int] = Counter()
         self._abandoned: set[int] = set()
         self._task: asyncio.Task[None] | None = None
-        self._later: asyncio.TimerHandle | None = None
+        self._start_timer: asyncio.TimerHandle | None = None
         self._stopped = False
 
     @contextmanager
     def holding(self, version: int) -> Iterator[None]:
         """Keep a version for as long as the block runs."""
-        self._held[version] += 1
-        self.watch()
+        self._in_use[version] += 1
+        self.start()
         try:
             yield
         finally:
-            self._held[version] -= 1
-            if not self._held[version]:
-                del self._held[version]
+            self._in_use[version] -= 1
+            if not self._in_use[version]:
+                del self._in_use[version]
 
     def abandon(self, version: int) -> None:
         """Do not wait for the lease of a version that will not be published."""
         self._abandoned.add(version)
 
-    def watch(self) -> None:
+    def start(self) -> None:
         """Begin to look at the leases, if that is not being done: there may be one."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._watch())
+            self._task = asyncio.create_task(self._run())
 
-    def watch_later(self) -> None:
-        """Begin to look within a `TICK`: something was written, which may have let go of chunks, here or elsewhere."""
-        if self._later is None and not self._stopped:
-            self._later = asyncio.get_running_loop().call_later(TICK, self._watch_now)
+    def start_later(self) -> None:
+        """Start within `CHECK_INTERVAL`: a write may have replaced large objects, whose chunks are to be reclaimed."""
+        if self._start_timer is None and not self._stopped:
+            self._start_timer = asyncio.get_running_loop().call_later(CHECK_INTERVAL, self._start)
 
-    def _watch_now(self) -> None:
-        self._later = None
-        self.watch()
+    def _start(self) -> None:
+        self._start_timer = None
+        self.start()
 
     async def stop(self) -> None:
         """Look no more."""
         self._stopped = True
-        if self._later is not None:
-            self._later.cancel()
+        if self._start_timer is not None:
+            self._start_timer.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _watch(self) -> None:
+    async def _run(self) -> None:
         while True:
             try:
-                if not await self._look() and not self._held:
+                if not await self._renew_and_reclaim() and not self._in_use:
                     self._abandoned.clear()
                     return
             except StoreClosedError:
                 return
             except StorageError as error:  # busy, or read only: the next look, or another process, may do better
                 _log.debug("leases of large objects not looked after: %s", error)
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(CHECK_INTERVAL)
 
-    async def _look(self) -> bool:
+    async def _renew_and_reclaim(self) -> bool:
         """Push on and reclaim what is due; say whether any version has a lease."""
         leased = await self._reader.run(leases)
         now = time.time()
         for version, expires in leased:
-            if version in self._held:
+            if version in self._in_use:
                 if 0 < expires < now + LEASE / 2:
-                    await self._writer.run(partial(extend, version=version))
+                    await self._writer.run(partial(extend_lease, version=version))
                 continue
             until = expires if version in self._abandoned else now
-            if expires <= until and await self._writer.run(partial(claim, version=version, until=until)):
-                while await self._writer.run(partial(delete_chunks, version=version), weight=FREED):
+            if expires <= until and await self._writer.run(partial(claim_expired, version=version, until=until)):
+                while await self._writer.run(partial(delete_chunks, version=version), size=MAX_FREED_BYTES):
                     pass
         return bool(leased)
 
@@ -119,25 +126,25 @@ class Leases:
 async def put_stream(writer: Writer, leases: Leases, target: statements.Target, data: Data) -> str:
     """Put data of any size in bounded memory and return the etag; nothing is locked while the data is being made."""
     version = secrets.randbits(62)
-    slab: list[bytes] = []
+    pending: list[bytes] = []
     written = size = 0
     with leases.holding(version):
         try:
             async for piece in chunks(data, CHUNK):
-                if len(slab) == SLAB:
-                    store = partial(store_chunks, store=target.store, version=version, first=written, pieces=slab)
-                    await writer.run(store, weight=SLAB * CHUNK)
-                    written += SLAB
-                    slab = []
-                slab.append(piece)
+                if len(pending) == CHUNKS_PER_COMMIT:
+                    store = partial(store_chunks, store=target.store, version=version, first=written, pieces=pending)
+                    await writer.run(store, size=CHUNKS_PER_COMMIT * CHUNK)
+                    written += CHUNKS_PER_COMMIT
+                    pending = []
+                pending.append(piece)
                 size += len(piece)
             if size <= CHUNK:
-                publish = partial(statements.put, target=target, data=b"".join(slab))
+                publish = partial(statements.put, target=target, data=b"".join(pending))
             else:
                 publish = partial(
-                    statements.put_large, target=target, version=version, first=written, last_pieces=slab, size=size
+                    statements.put_large, target=target, version=version, first=written, last_pieces=pending, size=size
                 )
-            etag: str = await writer.run(publish, weight=len(slab) * CHUNK)
+            etag: str = await writer.run(publish, size=len(pending) * CHUNK)
         except BaseException:
             leases.abandon(version)
             raise

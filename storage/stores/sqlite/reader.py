@@ -6,7 +6,7 @@ from storage.errors import CorruptObjectError, StoreUnavailableError
 from storage.reader import SeekableReader
 from storage.stores.sqlite.chunks import read_chunk
 from storage.stores.sqlite.connection import Connection
-from storage.stores.sqlite.errors import named
+from storage.stores.sqlite.errors import naming_key
 from storage.stores.sqlite.schema import CHUNK
 from storage.types import ByteRange, ObjectInfo
 
@@ -38,7 +38,7 @@ class ChunkReader(SeekableReader):
         return b"".join(pieces)
 
     async def _chunk(self, number: int) -> bytes:
-        data, current = await named(self.info.key, self._connection.run(read_chunk, self._version, number))
+        data, current = await naming_key(self.info.key, self._connection.run(read_chunk, self._version, number))
         if data is not None and len(data) == min(self.info.size - number * CHUNK, CHUNK):
             return data
         if current:

@@ -19,7 +19,8 @@ CHUNK = 1 << 20
 LEASE = 30
 
 #: Seconds that the chunks of a replaced or deleted object stay, so that whoever reads them, in any process, can say so.
-#: Short, because nobody else has the space meanwhile; long beside the second after which readers look (`TICK`).
+#: Short, because nobody else has the space meanwhile; long beside the second after which readers renew
+#: (`CHECK_INTERVAL`).
 GRACE = 5
 
 #: "STOR" in the header of the file: this database is a SqliteStore's and nobody else's.
@@ -85,7 +86,7 @@ PRAGMA journal_size_limit = 67108864;
 """
 
 
-def prepare(db: sqlite3.Connection, path: str, patience: float) -> None:
+def prepare(db: sqlite3.Connection, path: str, busy_timeout: float) -> None:
     """
     Make a new writing connection ready: write-ahead log, durable commits, the tables.
 
@@ -97,7 +98,7 @@ def prepare(db: sqlite3.Connection, path: str, patience: float) -> None:
     ready = _is_ours(db, path)
     if not ready:
         db.execute(f"PRAGMA page_size = {_PAGE}")
-    _patiently(db, "PRAGMA journal_mode = WAL", patience)
+    _retry_while_busy(db, "PRAGMA journal_mode = WAL", busy_timeout)
     mode = db.execute("PRAGMA journal_mode").fetchone()[0]
     if mode not in ("wal", "memory"):
         raise StorageError(f"{path} is on a file system without a write-ahead log ({mode}): use a local disk")
@@ -136,9 +137,9 @@ def _is_ours(db: sqlite3.Connection, path: str) -> bool:
     return False
 
 
-def _patiently(db: sqlite3.Connection, statement: str, patience: float) -> None:
+def _retry_while_busy(db: sqlite3.Connection, statement: str, busy_timeout: float) -> None:
     """Run a statement again while the database is locked: SQLite itself does not wait when two switch to the log."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + busy_timeout
     while True:
         try:
             db.execute(statement)

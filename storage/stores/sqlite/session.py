@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 
-from storage.stores.sqlite import statements as rows
+from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import Connection
-from storage.stores.sqlite.group_commit import Batches, Writer, commit, finder
+from storage.stores.sqlite.group_commit import GroupCommit, Writer, commit, find_by_key
 from storage.stores.sqlite.large_objects import Leases
 from storage.stores.sqlite.schema import prepare, prepare_reader
 
@@ -25,26 +25,26 @@ class Session:
         self.pid = os.getpid()
         self.loop = asyncio.get_running_loop()
         self._path = path
-        self._patience = busy_timeout
+        self._busy_timeout = busy_timeout
         self._connection = Connection(path, store, busy_timeout)
         self.reader = self._connection if path == MEMORY else Connection(path, store, busy_timeout)
-        self.writer: Writer = Batches(self._connection, commit, over=lambda: self.leases.watch_later())
+        self.writer: Writer = GroupCommit(self._connection, commit, after_batch=lambda: self.leases.start_later())
         self.leases = Leases(self.reader, self.writer)
-        self.contents = Batches(self.reader, finder("data"))
-        self.infos = Batches(self.reader, finder(rows.INFO))
+        self.contents = GroupCommit(self.reader, find_by_key("data"))
+        self.infos = GroupCommit(self.reader, find_by_key(statements.INFO_COLUMNS))
 
     async def open(self) -> None:
         """Connect, prepare the database, and start to reclaim what killed processes left."""
-        await self._connection.open(prepare, self._path, self._patience)
+        await self._connection.open(prepare, self._path, self._busy_timeout)
         if self.reader is not self._connection:
             await self.reader.open(prepare_reader)
-        self.leases.watch()
+        self.leases.start()
 
     async def close(self) -> None:
         """Finish what was begun, if this is still its loop and process, and close the connections."""
         if self.loop is asyncio.get_running_loop() and self.pid == os.getpid():
             await self.leases.stop()
             for batches in (self.contents, self.infos, self.writer):
-                await batches.drained()
+                await batches.wait_idle()
         await self.reader.close()
         await self._connection.close()

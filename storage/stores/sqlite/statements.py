@@ -18,33 +18,33 @@ from typing import Any, NamedTuple
 from storage._core.conditions import judge
 from storage._core.data import SMALL
 from storage.errors import KeyNotFoundError
-from storage.stores.sqlite.chunks import FREED, store_chunks
+from storage.stores.sqlite.chunks import MAX_FREED_BYTES, store_chunks
 from storage.stores.sqlite.schema import CHUNK
 from storage.types import Attributes, ByteRange, ObjectInfo
 
 __all__ = [
-    "INFO",
-    "SINGLE",
+    "INFO_COLUMNS",
+    "SINGLE_STATEMENTS",
     "Target",
-    "bounds",
     "clear",
     "copy",
     "delete",
     "delete_many",
-    "find",
+    "find_rows",
     "find_small",
     "info_of",
-    "page",
-    "part",
+    "key_bounds",
     "put",
     "put_large",
     "put_many",
+    "read_page",
+    "read_range",
     "rename",
     "successor",
 ]
 
 #: The columns that `info_of` reads.
-INFO = "etag, size, modified, attributes"
+INFO_COLUMNS = "etag, size, modified, attributes"
 
 _INSERT = """
 INSERT INTO objects (key, etag, size, modified, attributes, version, data) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -53,18 +53,18 @@ _COPY = """
 INSERT INTO objects (key, etag, size, modified, attributes, version, data)
 SELECT ?, ?, size, ?, attributes, version, data FROM objects WHERE key = ?
 """
-_REPLACING = """
+_OR_REPLACE = """
 ON CONFLICT (key) DO UPDATE SET etag = excluded.etag, size = excluded.size, modified = excluded.modified,
     attributes = excluded.attributes, version = excluded.version, data = excluded.data
 """
 
 # The texts of all statements are constants: each is compiled once in a connection's life.
-_PUT = _INSERT + _REPLACING
+_PUT = _INSERT + _OR_REPLACE
 _CREATE = _INSERT + "ON CONFLICT (key) DO NOTHING"
 _SWAP = """
 UPDATE objects SET etag = ?, size = ?, modified = ?, attributes = ?, version = ?, data = ? WHERE key = ? AND etag = ?
 """
-_COPY_OVER = _COPY + _REPLACING
+_COPY_OVER = _COPY + _OR_REPLACE
 
 
 class Target(NamedTuple):
@@ -124,7 +124,7 @@ def rename(db: sqlite3.Connection, source: str, target: Target) -> str:
     return etag
 
 
-def part(db: sqlite3.Connection, key: str, byte_range: ByteRange) -> tuple[Any, ...] | None:
+def read_range(db: sqlite3.Connection, key: str, byte_range: ByteRange) -> tuple[Any, ...] | None:
     """Return (version, bytes of the range, size) of an object, or None; the bytes are None when it has a version."""
     # No data in a row is longer than a chunk, and substr() takes no numbers over 31 bits. max(anything, NULL) is NULL.
     beyond = CHUNK + 1
@@ -157,7 +157,7 @@ def _write(db: sqlite3.Connection, target: Target, size: int, version: int | Non
     """Write an object's row, if the conditions hold, in one statement, and return its etag."""
     key, attributes, if_absent, if_match, _ = target
     name, etag = key.encode(), _new_etag()
-    row = (etag, size, time.time_ns(), _text(attributes), version, data)
+    row = (etag, size, time.time_ns(), _as_json(attributes), version, data)
     if if_match is not None:
         while not db.execute(_SWAP, (*row, name, if_match)).rowcount:
             _judge(db, target)  # raises, if that version has not come back this very moment
@@ -169,12 +169,12 @@ def _write(db: sqlite3.Connection, target: Target, size: int, version: int | Non
     return etag
 
 
-def _text(attributes: Mapping[str, str]) -> str:
+def _as_json(attributes: Mapping[str, str]) -> str:
     """Return attributes as they are kept."""
     return json.dumps(attributes, ensure_ascii=False) if attributes else "{}"
 
 
-def _attributes(text: str) -> dict[str, str]:
+def _from_json(text: str) -> dict[str, str]:
     """Return attributes from what is kept."""
     return {} if text == "{}" else json.loads(text)
 
@@ -185,7 +185,7 @@ def _new_etag() -> str:
 
 
 #: What is one statement and so needs no transaction around it, if it is alone.
-SINGLE = frozenset({put, delete})
+SINGLE_STATEMENTS = frozenset({put, delete})
 
 
 # -- many objects ----------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def put_many(db: sqlite3.Connection, items: Sequence[tuple[str, bytes, Mapping[s
     db.executemany(
         _PUT,
         (
-            (key.encode(), etag, len(data), now, _text(attributes), None, data)
+            (key.encode(), etag, len(data), now, _as_json(attributes), None, data)
             for etag, (key, data, attributes) in zip(etags, items, strict=True)
         ),
     )
@@ -210,31 +210,31 @@ def delete_many(db: sqlite3.Connection, keys: Sequence[str]) -> None:
     db.executemany("DELETE FROM objects WHERE key = ?", [(key.encode(),) for key in keys])
 
 
-def find(db: sqlite3.Connection, columns: str, names: Sequence[bytes]) -> dict[bytes, tuple[Any, ...]]:
+def find_rows(db: sqlite3.Connection, columns: str, names: Sequence[bytes]) -> dict[bytes, tuple[Any, ...]]:
     """Return the rows of (key, *columns*) of the objects with these encoded keys, by key."""
-    more = -len(names) % _STEP if len(names) > _STEP else 0
-    found = db.execute(_finding(columns, len(names) + more), [*names, *(names[0] for _ in range(more))])
+    more = -len(names) % _KEY_COUNT_STEP if len(names) > _KEY_COUNT_STEP else 0
+    found = db.execute(_select_by_keys(columns, len(names) + more), [*names, *(names[0] for _ in range(more))])
     return {row[0]: row for row in found}
 
 
 def find_small(db: sqlite3.Connection, names: Sequence[bytes]) -> list[tuple[bytes, Attributes] | None]:
     """Return (bytes, attributes) for each of these encoded keys; None where there is no object, or no small one."""
-    found = find(db, f"CASE WHEN size <= {SMALL} THEN data END, attributes", names)
+    found = find_rows(db, f"CASE WHEN size <= {SMALL} THEN data END, attributes", names)
     rows = [found.get(name, (name, None, "")) for name in names]
-    return [None if data is None else (data, _attributes(text)) for _, data, text in rows]
+    return [None if data is None else (data, _from_json(text)) for _, data, text in rows]
 
 
 #: Numbers of keys in a query are multiples of this, by asking for one of them again, so that there are few queries.
-_STEP = 8
+_KEY_COUNT_STEP = 8
 
 
 @functools.cache
-def _finding(columns: str, count: int) -> str:
+def _select_by_keys(columns: str, count: int) -> str:
     """Return the query for so many keys."""
     return f"SELECT key, {columns} FROM objects WHERE key IN ({','.join('?' * count)})"
 
 
-def bounds(prefix: str, start_after: str = "") -> tuple[bytes, bytes]:
+def key_bounds(prefix: str, start_after: str = "") -> tuple[bytes, bytes]:
     """Return the half-open range of the encoded keys that start with *prefix* and sort behind *start_after*."""
     # What does not encode is in no key, but has its place in their order.
     first = prefix.encode("utf-8", "surrogatepass")
@@ -247,7 +247,7 @@ def successor(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b"\xff"
 
 
-def page(db: sqlite3.Connection, columns: str, lower: bytes, upper: bytes, limit: int) -> list[tuple[Any, ...]]:
+def read_page(db: sqlite3.Connection, columns: str, lower: bytes, upper: bytes, limit: int) -> list[tuple[Any, ...]]:
     """Return the first rows of a range of keys."""
     query = f"SELECT {columns} FROM objects WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
     return db.execute(query, (lower, upper, limit)).fetchall()
@@ -256,10 +256,10 @@ def page(db: sqlite3.Connection, columns: str, lower: bytes, upper: bytes, limit
 def clear(db: sqlite3.Connection, lower: bytes, upper: bytes, limit: int) -> bytes | None:
     """Delete the first objects of a range of keys and return where the rest begins, or None when none is left."""
     freed, last = 0, None
-    for key, size in page(db, "key, size * (version IS NULL)", lower, upper, limit):
+    for key, size in read_page(db, "key, size * (version IS NULL)", lower, upper, limit):
         freed += size
         last = key + b"\0"
-        if freed >= FREED:
+        if freed >= MAX_FREED_BYTES:
             break
     if last is not None:
         db.execute("DELETE FROM objects WHERE key >= ? AND key < ?", (lower, last))
@@ -267,6 +267,6 @@ def clear(db: sqlite3.Connection, lower: bytes, upper: bytes, limit: int) -> byt
 
 
 def info_of(key: str, etag: str, size: int, modified: int, attributes: str) -> ObjectInfo:
-    """Return the description of an object from its columns `INFO`."""
+    """Return the description of an object from its columns `INFO_COLUMNS`."""
     when = datetime.fromtimestamp(modified // 1000 / 1e6, UTC)  # to the microsecond, in which a float of it is exact
-    return ObjectInfo(key, size, etag, when, _attributes(attributes))
+    return ObjectInfo(key, size, etag, when, _from_json(attributes))

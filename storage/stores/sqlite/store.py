@@ -17,10 +17,10 @@ from storage._core.keys import check_key
 from storage.base import ObjectStore
 from storage.errors import InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
 from storage.reader import BytesReader, ObjectReader
-from storage.stores.sqlite import statements as rows
-from storage.stores.sqlite.connection import unbroken
-from storage.stores.sqlite.errors import each_named, named
-from storage.stores.sqlite.group_commit import JOBS, WEIGHT
+from storage.stores.sqlite import statements
+from storage.stores.sqlite.connection import uncancelled
+from storage.stores.sqlite.errors import error_per_key, naming_key
+from storage.stores.sqlite.group_commit import MAX_BYTES, MAX_REQUESTS
 from storage.stores.sqlite.large_objects import put_stream
 from storage.stores.sqlite.reader import ChunkReader
 from storage.stores.sqlite.schema import CHUNK
@@ -62,7 +62,7 @@ class SqliteStore(ObjectStore):
     async def _open(self) -> None:
         self._session = Session(self.path, repr(self), self.busy_timeout)
         try:
-            await unbroken(self._session.open())
+            await uncancelled(self._session.open())
         except BaseException:
             await self._close()
             raise
@@ -70,7 +70,7 @@ class SqliteStore(ObjectStore):
     async def _close(self) -> None:
         session, self._session = self._session, None
         if session is not None:
-            await unbroken(session.close())
+            await uncancelled(session.close())
 
     def _opened(self) -> Session:
         """
@@ -96,9 +96,9 @@ class SqliteStore(ObjectStore):
         session = self._opened()
         check_key(key, self)
         if byte_range is None:
-            row = await named(key, session.contents.run(key.encode()))
+            row = await naming_key(key, session.contents.run(key.encode()))
         else:
-            row = await named(key, session.reader.run(rows.part, key, byte_range))
+            row = await naming_key(key, session.reader.run(statements.read_range, key, byte_range))
         if row is None:
             raise KeyNotFoundError(key, store=self)
         data: bytes | None = row[1]
@@ -122,30 +122,32 @@ class SqliteStore(ObjectStore):
         check_key(key, self)
         check_conditions(if_absent, if_match)
         kept = check_attributes(attributes) if attributes else {}
-        target = rows.Target(key, kept, if_absent, if_match, session.store)
+        target = statements.Target(key, kept, if_absent, if_match, session.store)
         content = data if is_stream(data) else as_bytes(data)
         if not isinstance(content, bytes) or len(content) > CHUNK:
-            return await named(key, put_stream(session.writer, session.leases, target, content))
-        etag: str = await named(key, session.writer.run(partial(rows.put, target=target, data=content), len(content)))
+            return await naming_key(key, put_stream(session.writer, session.leases, target, content))
+        put = partial(statements.put, target=target, data=content)
+        etag: str = await naming_key(key, session.writer.run(put, len(content)))
         return etag
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         session = self._opened()
         check_key(key, self)
-        await named(key, session.writer.run(partial(rows.delete, key=key, if_match=if_match, store=session.store)))
+        delete = partial(statements.delete, key=key, if_match=if_match, store=session.store)
+        await naming_key(key, session.writer.run(delete))
 
     async def exists(self, key: str) -> bool:
         session = self._opened()
         check_key(key, self)
-        return await named(key, session.infos.run(key.encode())) is not None
+        return await naming_key(key, session.infos.run(key.encode())) is not None
 
     async def head(self, key: str) -> ObjectInfo:
         session = self._opened()
         check_key(key, self)
-        row = await named(key, session.infos.run(key.encode()))
+        row = await naming_key(key, session.infos.run(key.encode()))
         if row is None:
             raise KeyNotFoundError(key, store=self)
-        return rows.info_of(key, *row[1:])
+        return statements.info_of(key, *row[1:])
 
     def open(self, key: str, *, byte_range: ByteRange | None = None) -> AbstractAsyncContextManager[ObjectReader]:
         return self._reading(key, byte_range)
@@ -154,11 +156,12 @@ class SqliteStore(ObjectStore):
     async def _reading(self, key: str, byte_range: ByteRange | None) -> AsyncIterator[ObjectReader]:
         session = self._opened()
         name = check_key(key, self).encode()
-        found = await named(key, session.reader.run(rows.page, f"{rows.INFO}, data, version", name, name + b"\0", 1))
+        columns = f"{statements.INFO_COLUMNS}, data, version"
+        found = await naming_key(key, session.reader.run(statements.read_page, columns, name, name + b"\0", 1))
         if not found:
             raise KeyNotFoundError(key, store=self)
         *described, data, version = found[0]
-        info = rows.info_of(key, *described)
+        info = statements.info_of(key, *described)
         if version is None:
             yield BytesReader(info, data, byte_range)
         else:
@@ -166,17 +169,17 @@ class SqliteStore(ObjectStore):
                 yield ChunkReader(info, byte_range, session.reader, version, session.store)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        return await self._within(rows.copy, source, target, if_absent)
+        return await self._within(statements.copy, source, target, if_absent)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        return await self._within(rows.rename, source, target, if_absent)
+        return await self._within(statements.rename, source, target, if_absent)
 
     async def _within(self, work: Callable[..., str], source: str, target: str, if_absent: bool) -> str:
         session = self._opened()
         check_key(source, self)
         check_key(target, self)
-        to = rows.Target(target, {}, if_absent, None, session.store)
-        etag: str = await named(target, session.writer.run(partial(work, source=source, target=to)))
+        to = statements.Target(target, {}, if_absent, None, session.store)
+        etag: str = await naming_key(target, session.writer.run(partial(work, source=source, target=to)))
         return etag
 
     # -- many objects ------------------------------------------------------------------------------------------------
@@ -187,14 +190,14 @@ class SqliteStore(ObjectStore):
                 yield name.decode()
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        async for page in self._pages(f"key, {rows.INFO}", prefix, start_after):
+        async for page in self._pages(f"key, {statements.INFO_COLUMNS}", prefix, start_after):
             for name, *described in page:
-                yield rows.info_of(name.decode(), *described)
+                yield statements.info_of(name.decode(), *described)
 
     async def _pages(self, columns: str, prefix: str, start_after: str) -> AsyncIterator[list[tuple[Any, ...]]]:
         """Yield lists of rows whose first column is the key; nothing is open between two of them."""
-        lower, upper = rows.bounds(prefix, start_after)
-        while found := await self._opened().reader.run(rows.page, columns, lower, upper, PAGE):
+        lower, upper = statements.key_bounds(prefix, start_after)
+        while found := await self._opened().reader.run(statements.read_page, columns, lower, upper, PAGE):
             yield found
             lower = found[-1][0] + b"\0"
 
@@ -202,22 +205,22 @@ class SqliteStore(ObjectStore):
         if not delimiter:
             raise ValueError("a delimiter is not empty")
         mark = delimiter.encode("utf-8", "surrogatepass")
-        lower, upper = rows.bounds(prefix)
+        lower, upper = statements.key_bounds(prefix)
         begin = len(prefix.encode("utf-8", "surrogatepass"))
-        while found := await self._opened().reader.run(rows.page, "key", lower, upper, CHILDREN_PAGE):
+        while found := await self._opened().reader.run(statements.read_page, "key", lower, upper, CHILDREN_PAGE):
             for (name,) in found:
                 if name < lower:
                     continue  # below a prefix that was yielded
                 at = name.find(mark, begin)
                 child = name if at < 0 else name[: at + len(mark)]
-                lower = child + b"\0" if at < 0 else rows.successor(child)
+                lower = child + b"\0" if at < 0 else statements.successor(child)
                 yield child.decode()
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
         results: dict[str, bytes | StorageError] = {}
-        async for page in pages(stream(keys), JOBS):
+        async for page in pages(stream(keys), MAX_REQUESTS):
             asked = {key: key.encode() for key in page if self._takes(key, results)}
-            found = await self._opened().reader.run(rows.find, "data", list(asked.values()))
+            found = await self._opened().reader.run(statements.find_rows, "data", list(asked.values()))
             for key, name in asked.items():
                 if name not in found:
                     results[key] = KeyNotFoundError(key, store=self)
@@ -234,21 +237,21 @@ class SqliteStore(ObjectStore):
     ) -> dict[str, str | StorageError]:
         results: dict[str, str | StorageError] = {}
         gathered: dict[str, bytes] = {}
-        weight = 0
+        size = 0
         async for key, data in stream(pairs_of(items)):
             if not self._takes(key, results):
                 continue
             content = data if is_stream(data) else as_bytes(data)
             if not isinstance(content, bytes) or len(content) > CHUNK:
                 results.update(await self._put_together(gathered))
-                gathered, weight = {}, 0
+                gathered, size = {}, 0
                 results[key] = await result_of(self.put(key, content))
                 continue
             gathered[key] = content
-            weight += len(content)
-            if weight >= WEIGHT or len(gathered) >= PAGE:
+            size += len(content)
+            if size >= MAX_BYTES or len(gathered) >= PAGE:
                 results.update(await self._put_together(gathered))
-                gathered, weight = {}, 0
+                gathered, size = {}, 0
         results.update(await self._put_together(gathered))
         return raise_failures(results, self, raise_errors)
 
@@ -256,18 +259,18 @@ class SqliteStore(ObjectStore):
         """Put small objects in one transaction, which fails for all of them or for none."""
         if not items:
             return {}
-        weight = sum(map(len, items.values()))
-        put = partial(rows.put_many, items=[(key, data, {}) for key, data in items.items()])
-        etags = await result_of(self._opened().writer.run(put, weight))
-        return each_named(items, etags) if isinstance(etags, StorageError) else dict(zip(items, etags, strict=True))
+        size = sum(map(len, items.values()))
+        put = partial(statements.put_many, items=[(key, data, {}) for key, data in items.items()])
+        etags = await result_of(self._opened().writer.run(put, size))
+        return error_per_key(items, etags) if isinstance(etags, StorageError) else dict(zip(items, etags, strict=True))
 
     async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
-        return await self._opened().reader.run(rows.find_small, [key.encode() for key in keys])
+        return await self._opened().reader.run(statements.find_small, [key.encode() for key in keys])
 
     async def _put_small(self, items: Sequence[tuple[str, bytes, Attributes | None]]) -> list[str | StorageError]:
         session = self._opened()
         checked = [(check_key(key, self), data, check_attributes(kept)) for key, data, kept in items]
-        put = partial(rows.put_many, items=checked)
+        put = partial(statements.put_many, items=checked)
         try:
             etags: list[str | StorageError] = await session.writer.run(put, sum(len(data) for _, data, _ in items))
         except StorageError:  # together they fail all: who is to blame shows when they are put one by one
@@ -278,11 +281,11 @@ class SqliteStore(ObjectStore):
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
     ) -> dict[str, None | StorageError]:
         results: dict[str, None | StorageError] = {}
-        async for page in pages(stream(keys), JOBS):
+        async for page in pages(stream(keys), MAX_REQUESTS):
             taken = [key for key in page if self._takes(key, results)]
-            failure = await result_of(self._opened().writer.run(partial(rows.delete_many, keys=taken)))
+            failure = await result_of(self._opened().writer.run(partial(statements.delete_many, keys=taken)))
             if failure is not None:
-                results.update(each_named(taken, failure))
+                results.update(error_per_key(taken, failure))
         return raise_failures(results, self, raise_errors)
 
     def _takes(self, key: str, results: dict[str, Any]) -> bool:
@@ -296,10 +299,10 @@ class SqliteStore(ObjectStore):
 
     async def clear(self, prefix: str = "") -> None:
         lower: bytes | None
-        lower, upper = rows.bounds(prefix)
+        lower, upper = statements.key_bounds(prefix)
         while lower is not None:
             lower = await self._opened().writer.run(
-                partial(rows.clear, lower=lower, upper=upper, limit=PAGE), weight=WEIGHT
+                partial(statements.clear, lower=lower, upper=upper, limit=PAGE), size=MAX_BYTES
             )
 
     # -- about itself ------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from sqlite_tools import locked, sql
 from storage import ByteRange, InvalidKeyError, KeyExistsError, PreconditionFailedError, SqliteStore, StoreFullError
 from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import STATEMENTS
-from storage.stores.sqlite.group_commit import JOBS
+from storage.stores.sqlite.group_commit import MAX_REQUESTS
 from storage.stores.sqlite.schema import CHUNK
 
 
@@ -261,12 +261,12 @@ async def test_readers_do_not_wait_for_a_checkpoint(store: SqliteStore, path: Pa
 
 async def test_statements_are_compiled_once(store: SqliteStore) -> None:
     """However many keys are asked for together, SQLite sees few different queries, which the connection keeps."""
-    statements._finding.cache_clear()
+    statements._select_by_keys.cache_clear()
 
-    for count in range(1, JOBS + 1):
+    for count in range(1, MAX_REQUESTS + 1):
         await asyncio.gather(*(store.exists(f"k{number}") for number in range(count)))
 
-    assert statements._finding.cache_info().currsize * 4 < STATEMENTS
+    assert statements._select_by_keys.cache_info().currsize * 4 < STATEMENTS
 
 
 async def test_bulk_calls_take_few_transactions(store: SqliteStore) -> None:

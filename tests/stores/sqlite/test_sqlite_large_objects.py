@@ -21,7 +21,7 @@ from storage.stores.sqlite.schema import CHUNK, LEASE
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the leases more often than a test has seconds."""
-    monkeypatch.setattr(large_objects, "TICK", 0.02)
+    monkeypatch.setattr(large_objects, "CHECK_INTERVAL", 0.02)
 
 
 async def blocks(count: int, after: Callable[[int], None] = lambda number: None) -> AsyncIterator[bytes]:
@@ -131,7 +131,8 @@ async def test_writer_whose_chunks_were_reclaimed_notices(store: SqliteStore, pa
 
     def reclaim(number: int) -> None:
         if number == last:
-            chunks.claim(other, sql(path, "SELECT id FROM versions WHERE expires > 0")[0][0], time.time() + LEASE)
+            version = sql(path, "SELECT id FROM versions WHERE expires > 0")[0][0]
+            chunks.claim_expired(other, version, time.time() + LEASE)
 
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as other,

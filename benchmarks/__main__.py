@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import comparing, report
-from benchmarks.cases import FACES, KINDS, SIZES, matrix
-from benchmarks.catalogue import Entry, of_matrix, story, targets
+from benchmarks.cases import FACES, KINDS, SIZES, Entry, matrix, of_matrix, story, targets
 from benchmarks.harness import SMOKE, Plan, judge, measure
 from benchmarks.operations import OPERATIONS
 from benchmarks.pages import write_pages

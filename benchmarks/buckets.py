@@ -12,8 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sides import Calls, Place, side
-from benchmarks.spelled import awaited_obstore, awaited_opendal, awaited_store, sync_obstore, sync_opendal, sync_store
+from benchmarks.call_styles import (
+    awaited_obstore,
+    awaited_opendal,
+    awaited_store,
+    sync_obstore,
+    sync_opendal,
+    sync_store,
+)
+from benchmarks.contenders import Calls, Place, contender
 
 __all__ = ["ACCOUNT", "RCLONE", "obstore_bucket", "rclone", "store_bucket"]
 
@@ -80,7 +87,7 @@ def _opendal(place: Place) -> dict[str, str]:
     return {"bucket": BUCKETS[place.number], "endpoint": place.server, "region": REGION, **account}
 
 
-@side("s3", "BucketStore", ours=True)
+@contender("s3", "BucketStore", ours=True)
 async def bucket_store(place: Place) -> AsyncIterator[Calls]:
     import storage
 
@@ -88,19 +95,19 @@ async def bucket_store(place: Place) -> AsyncIterator[Calls]:
         yield awaited_store(store)
 
 
-@side("s3", "obstore S3Store", needs="obstore")
+@contender("s3", "obstore S3Store", needs="obstore")
 async def obstore_s3(place: Place) -> AsyncIterator[Calls]:
     yield awaited_obstore(obstore_bucket(place.server, BUCKETS[place.number]))
 
 
-@side("s3", "opendal s3", needs="opendal")
+@contender("s3", "opendal s3", needs="opendal")
 async def opendal_s3(place: Place) -> AsyncIterator[Calls]:
     from opendal import AsyncOperator
 
     yield awaited_opendal(AsyncOperator("s3", **_opendal(place)))
 
 
-@side("s3", "s3fs", needs="s3fs")
+@contender("s3", "s3fs", needs="s3fs")
 async def by_s3fs(place: Place) -> AsyncIterator[Calls]:
     import s3fs
 
@@ -128,7 +135,7 @@ async def by_s3fs(place: Place) -> AsyncIterator[Calls]:
     await session.close()
 
 
-@side("s3", "aiobotocore")
+@contender("s3", "aiobotocore")
 async def by_aiobotocore(place: Place) -> AsyncIterator[Calls]:
     from aiobotocore.config import AioConfig
     from aiobotocore.session import get_session
@@ -162,7 +169,7 @@ async def by_aiobotocore(place: Place) -> AsyncIterator[Calls]:
         )
 
 
-@side("s3", "sync.BucketStore", ours=True)
+@contender("s3", "sync.BucketStore", ours=True)
 def sync_bucket_store(place: Place) -> Iterator[Calls]:
     import storage.sync
 
@@ -170,12 +177,12 @@ def sync_bucket_store(place: Place) -> Iterator[Calls]:
         yield sync_store(store)
 
 
-@side("s3", "obstore S3Store", needs="obstore")
+@contender("s3", "obstore S3Store", needs="obstore")
 def sync_obstore_s3(place: Place) -> Iterator[Calls]:
     yield sync_obstore(obstore_bucket(place.server, BUCKETS[place.number]))
 
 
-@side("s3", "opendal s3", needs="opendal")
+@contender("s3", "opendal s3", needs="opendal")
 def sync_opendal_s3(place: Place) -> Iterator[Calls]:
     from opendal import Operator
 

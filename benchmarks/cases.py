@@ -1,6 +1,8 @@
 """
-The matrix: every case is a kind of store, an operation, a size, so many tasks, and awaited (on one loop or the other)
-or not. All sides of the kind that can do the operation compete in it.
+What is measured: the matrix, the story that a run tells by default, and the targets.
+
+Every case of the matrix is a kind of store, an operation, a size, so many tasks, and awaited (on one loop or the other)
+or not. All contenders of the kind that can do the operation compete in it.
 """
 
 from __future__ import annotations
@@ -14,14 +16,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks import buckets, files, memory, redis, sqlite  # noqa: F401  # they register their sides
-from benchmarks.harness import Comparison, Contender, Plan
-from benchmarks.operations import OPERATIONS, Opened, contender, filled
-from benchmarks.promises import Promise
+from benchmarks import buckets, cold, copying, decorators, files, memory, processes, redis, settings, sqlite  # noqa: F401  # they register their contenders
+from benchmarks.contenders import CONTENDERS, Calls, Contender, Place
+from benchmarks.harness import Comparison, Plan, Workload
+from benchmarks.operations import OPERATIONS, Opened, filled, workload
+from benchmarks.report import size_name
 from benchmarks.session import LOOPS, Session, installed
-from benchmarks.sides import SIDES, Calls, Place, Side
+from benchmarks.targets import Target, ahead
 
-__all__ = ["FACES", "KINDS", "SIZES", "TASKS", "Case", "compared", "matrix", "size_name"]
+__all__ = ["FACES", "KINDS", "SIZES", "TASKS", "Case", "Entry", "compared", "matrix", "of_matrix", "story", "targets"]
 
 SIZES = {"100B": 100, "4KiB": 4 << 10, "1MiB": 1 << 20, "64MiB": 64 << 20}
 TASKS = (1, 16, 64, 512)
@@ -79,12 +82,6 @@ class Case:
         return f"{self.kind} {self.operation}, {what}, {tasks}, {how}"
 
 
-def size_name(size: int) -> str:
-    """Return the size in words, as the command line has it."""
-    unit, name = next((unit, name) for unit, name in [(1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")] if size % unit == 0)
-    return f"{size // unit}{name}"
-
-
 def matrix(
     kinds: Iterable[str] = KINDS,
     operations: Iterable[str] = OPERATIONS,
@@ -100,37 +97,37 @@ def matrix(
         if operation == "keys":
             size, at_once = 100, 1
         case = Case(kind, operation, size, at_once, face, "asyncio" if face == "sync" else loop)
-        if case not in seen and _sides(case):
+        if case not in seen and _contenders(case):
             seen.add(case)
             yield case
 
 
-def _sides(case: Case) -> list[Side]:
-    return [side for side in SIDES if side.kind == case.kind and side.face == case.face]
+def _contenders(case: Case) -> list[Contender]:
+    return [contender for contender in CONTENDERS if contender.kind == case.kind and contender.face == case.face]
 
 
 @contextmanager
 def compared(
-    case: Case, session: Session, plan: Plan, promises: tuple[Promise, ...] = (), *, only: Iterable[str] = ()
+    case: Case, session: Session, plan: Plan, targets: tuple[Target, ...] = (), *, only: Iterable[str] = ()
 ) -> Iterator[Comparison]:
-    """Open all sides of a case (or *only* some beside ours), each with the objects in it, and give their comparison."""
+    """Open all contenders of a case (or *only* some beside ours), each with the objects in it, and compare them."""
     start, absent = KINDS[case.kind]
     missing = [absent] if absent else []
     missing += [] if installed(case.loop) else [case.loop]
-    contenders: dict[str, Contender] = {}
+    contenders: dict[str, Workload] = {}
     with ExitStack() as opened:
         if not missing:
             given = _Given(case, session, plan, opened.enter_context(start()), opened.enter_context(_directory()))
-            for side in _sides(case):
-                if side.ours or not only or side.name in only:
-                    missing += side.missing
-                    made = None if side.missing else given.contender(side, opened)
-                    contenders |= {} if made is None else {side.name: made}
+            for contender in _contenders(case):
+                if contender.ours or not only or contender.name in only:
+                    missing += contender.missing
+                    made = None if contender.missing else given.workload(contender, opened)
+                    contenders |= {} if made is None else {contender.name: made}
         yield Comparison(
             title=case.title,
             contenders=contenders,
-            ours=frozenset(side.name for side in _sides(case) if side.ours),
-            promises=promises,
+            ours=frozenset(contender.name for contender in _contenders(case) if contender.ours),
+            targets=targets,
             missing=tuple(dict.fromkeys(missing)),
             about=asdict(case),
         )
@@ -141,7 +138,7 @@ def _directory() -> tempfile.TemporaryDirectory[str]:
 
 
 class _Given:
-    """What all sides of a case are given: the same objects, the server, and a directory each."""
+    """What all contenders of a case are given: the same objects, the server, and a directory each."""
 
     def __init__(self, case: Case, session: Session, plan: Plan, server: Any, work: str) -> None:
         self._case, self._session, self._server, self._work = case, session, server, work
@@ -149,24 +146,24 @@ class _Given:
         self._tasks = min(case.tasks, 8) if plan.quick else case.tasks
         self._filled = case.kind == "file"  # by `_prepare`
 
-    def contender(self, side: Side, opened: ExitStack) -> Contender | None:
-        """Open a side and return its contender; None where it has no call for the operation."""
+    def workload(self, contender: Contender, opened: ExitStack) -> Workload | None:
+        """Open a contender and return its workload; None where it has no call for the operation."""
         case, objects = self._case, self._objects
         reads = case.operation not in {"put", "put_many", "delete_many"}
-        calls = self._enter(side, opened, "shared" if reads and case.kind == "file" else "own")
-        target = self._enter(side, opened, "target", 1) if case.operation == "copy_store" else None
-        made = contender(case.operation, Opened(side, calls, objects, self._tasks, target), case.loop)
+        calls = self._enter(contender, opened, "shared" if reads and case.kind == "file" else "own")
+        target = self._enter(contender, opened, "target", 1) if case.operation == "copy_store" else None
+        made = workload(case.operation, Opened(contender, calls, objects, self._tasks, target), case.loop)
         if made is not None and not self._filled:
-            self._session.done(case.loop, filled(side, calls, objects)())
+            self._session.done(case.loop, filled(contender, calls, objects)())
             self._filled = case.kind == "s3"  # in the same bucket for all
         return made
 
-    def _enter(self, side: Side, opened: ExitStack, use: str, number: int = 0) -> Calls:
-        directory = f"{self._work}/{use if use == 'shared' else f'{side.name} {use}'}"
+    def _enter(self, contender: Contender, opened: ExitStack, use: str, number: int = 0) -> Calls:
+        directory = f"{self._work}/{use if use == 'shared' else f'{contender.name} {use}'}"
         if not os.path.exists(directory):
             self._prepare(directory, use)
         place = Place(directory, self._server, self._tasks, number)
-        calls: Calls = opened.enter_context(side.entered(self._session, self._case.loop, place))
+        calls: Calls = opened.enter_context(contender.entered(self._session, self._case.loop, place))
         return calls
 
     def _prepare(self, directory: str, use: str) -> None:
@@ -192,3 +189,142 @@ def _objects(case: Case, plan: Plan) -> Mapping[str, bytes]:
         f"{number // 1000:03}/{number % 1000:03}": source.randbytes(size) if size <= 4 << 10 and count < 5000 else large
         for number in range(count)
     }
+
+
+SMALL, PAGE, LARGE = SIZES["100B"], SIZES["4KiB"], SIZES["1MiB"]
+
+OBSTORE_MEMORY, OBSTORE_FILES, OBSTORE_BUCKET = "obstore MemoryStore", "obstore LocalStore", "obstore S3Store"
+
+#: The operations on many objects.
+MANY = ("keys", "get_many", "put_many", "delete_many", "copy_store")
+
+#: What is promised for cases of the matrix.
+TARGETS: dict[Case, tuple[Target, ...]] = {
+    Case("memory", "get", SMALL): (
+        ahead("async get, DictStore: against obstore's memory store", OBSTORE_MEMORY, 30),
+        ahead("async get, DictStore: against py-key-value's memory store", "py-key-value MemoryStore", 10),
+    ),
+    Case("file", "get", PAGE): (
+        ahead("async get, 4 KiB file, hot, one task: against obstore's LocalStore", OBSTORE_FILES, 10),
+        ahead("async get, 4 KiB file, hot, one task: against the raw os loop", "os calls", 0.4),
+    ),
+    Case("file", "get", PAGE, 64): (ahead("async get, 4 KiB file, 64 tasks: against obstore", OBSTORE_FILES, 8),),
+    Case("file", "get", LARGE, 16): (ahead("async get, 1 MiB file, 16 tasks: against obstore", OBSTORE_FILES, 1.5),),
+    Case("file", "put", PAGE, 64): (
+        ahead("async atomic put, 4 KiB, 64 tasks: against obstore", OBSTORE_FILES, 1.3),
+        ahead("async atomic put, 4 KiB, 64 tasks: against the raw temp+rename loop", "os calls", 0.8),
+    ),
+    Case("file", "keys", SMALL, objects=100_000): (
+        ahead("keys() over 100 000 files, in order: against obstore list", OBSTORE_FILES, 1.5),
+    ),
+    Case("sqlite", "put", SMALL): (ahead("SQLite durable put, one task: against aiosqlite", "aiosqlite", 0.9),),
+    Case("sqlite", "put", SMALL, 64): (
+        ahead("SQLite durable put, 64 tasks: against aiosqlite one at a time", "aiosqlite", 4),
+    ),
+    Case("sqlite", "put", SMALL, 512): (
+        ahead("SQLite durable put, 512 tasks: against aiosqlite one at a time", "aiosqlite", 5),
+    ),
+    Case("sqlite", "get", SMALL, 64): (
+        ahead("SQLite get, 64 tasks: against aiosqlite", "aiosqlite", 2.5),
+        ahead("SQLite get, 64 tasks: against diskcache in threads", "diskcache in threads", 2),
+    ),
+    Case("memory", "get", SMALL, face="sync"): (
+        ahead("sync get, DictStore: against obstore sync", OBSTORE_MEMORY, 1),
+        ahead("sync get, DictStore: against plain function calls", "plain function calls", 0.2),
+    ),
+    Case("file", "get", PAGE, face="sync"): (
+        ahead("sync get, 4 KiB file: against obstore sync", OBSTORE_FILES, 2),
+        ahead("sync get, 4 KiB file: against fsspec local", "fsspec local", 1),
+        ahead("sync get, 4 KiB file: against os calls", "os calls", 0.5),
+    ),
+    **{
+        Case("s3", operation, PAGE, 32): (
+            ahead(f"S3 {operation}, 4 KiB, 32 tasks: against aiobotocore", "aiobotocore", 5),
+            ahead(f"S3 {operation}, 4 KiB, 32 tasks: against obstore", OBSTORE_BUCKET, 0.9),
+            ahead(f"S3 {operation}, 4 KiB, 32 tasks: CPU time against obstore's", OBSTORE_BUCKET, 1, by="cpu"),
+        )
+        for operation in ("get", "put")
+    },
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    One comparison that can be prepared.
+
+    Attributes:
+        name: what it is chosen by.
+        prepare: opens it, and closes it again.
+    """
+
+    name: str
+    prepare: Callable[[Session, Plan], AbstractContextManager[Comparison]]
+
+
+def of_case(case: Case, *, promised: bool = False) -> Entry:
+    """Return the entry of a case; only with those that something is promised against, where that is all one wants."""
+    wanted = TARGETS.get(case, ())
+    only = {target.against for target in wanted} if promised else set()
+    return Entry(case.title, lambda session, plan: compared(case, session, plan, wanted, only=only))
+
+
+def of_function(prepare: Callable[[Session, Plan], AbstractContextManager[Comparison]]) -> Entry:
+    """Return the entry of a comparison that is not of the matrix."""
+    return Entry(f"{prepare.__module__.removeprefix('benchmarks.')} {prepare.__name__}", prepare)
+
+
+#: What is promised for other comparisons is said where they are.
+PROMISED = [
+    cold.cold_small_reads,
+    cold.cold_large_reads,
+    copying.copied_into_sqlite,
+    decorators.added_to_get,
+    processes.imports,
+    processes.streams,
+    processes.streams_into_bucket,
+    processes.streams_from_bucket,
+]
+
+OTHERS = [
+    decorators.added_to_put,
+    settings.durability,
+    settings.loops_and_files,
+    settings.loops_and_sqlite,
+    settings.tasks_and_sqlite,
+]
+
+
+def targets() -> Iterator[Entry]:
+    """Yield what something is promised for."""
+    yield from (of_case(case, promised=True) for case in TARGETS)
+    yield from map(of_function, PROMISED)
+
+
+def story() -> Iterator[Entry]:
+    """Yield what says most: every operation and kind, one thing varied at a time; all targets are among it."""
+    cases: list[Case] = []
+    for kind, many in {"memory": 64, "file": 64, "sqlite": 64, "redis": 64, "s3": 32}.items():
+        for operation in ("get", "put", "head"):
+            cases += [Case(kind, operation, PAGE, tasks) for tasks in (1, many)]
+        cases += [Case(kind, operation, PAGE, 16) for operation in MANY]
+        cases += matrix([kind], ["get", "put"], [PAGE], [1], ["sync"])
+    for kind, sizes in {"file": (SMALL, LARGE, SIZES["64MiB"]), "sqlite": (SMALL, LARGE)}.items():
+        cases += [Case(kind, operation, size) for size in sizes for operation in ("get", "put")]
+        cases += [Case(kind, operation, LARGE, 16) for operation in ("get", "put")]
+        cases += [Case(kind, operation, PAGE, 64, loop="uvloop") for operation in ("get", "put")]
+    cases += [case for case in TARGETS if case not in cases]
+    order = {kind: number for number, kind in enumerate(("memory", "file", "sqlite", "redis", "s3"))}
+    cases = sorted(dict.fromkeys(map(_plain, cases)), key=lambda case: (order[case.kind], case.operation, case.face))
+    yield from (of_case(case, promised=case.objects > 0) for case in cases)  # so many are too many for some peers
+    yield from map(of_function, PROMISED + OTHERS)
+
+
+def _plain(case: Case) -> Case:
+    """Return a case as its promise has it, where what differs makes no difference."""
+    return Case(case.kind, "keys", SMALL, objects=case.objects) if case.operation == "keys" else case
+
+
+def of_matrix(cases: Iterable[Case]) -> Iterator[Entry]:
+    """Yield the entries of cases."""
+    return map(of_case, cases)

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import Any
 
-from benchmarks.cases import size_name
-from benchmarks.harness import Comparison, Contender, Measures, Plan
-from benchmarks.promises import within
+from benchmarks.contenders import CONTENDERS, Contender, Place
+from benchmarks.harness import Comparison, Measures, Plan, Workload
+from benchmarks.report import size_name
 from benchmarks.session import Session
-from benchmarks.sides import SIDES, Place, Side
+from benchmarks.targets import within
 
 __all__ = ["cold_large_reads", "cold_small_reads"]
 
@@ -80,8 +80,8 @@ def _forgotten(paths: list[str]) -> None:
             os.close(file)
 
 
-def _contender(side: Side, session: Session, opened: ExitStack, root: str, keys: list[str]) -> Contender:
-    calls = opened.enter_context(side.entered(session, "asyncio", Place(root, None, TASKS)))
+def _workload(contender: Contender, session: Session, opened: ExitStack, root: str, keys: list[str]) -> Workload:
+    calls = opened.enter_context(contender.entered(session, "asyncio", Place(root, None, TASKS)))
     still = opened.enter_context(closing(Stillness()))
 
     async def read(rest: Iterator[str]) -> None:
@@ -101,7 +101,9 @@ def _contender(side: Side, session: Session, opened: ExitStack, root: str, keys:
         return {**{name: value / count for name, value in took.items()}, "blocked": blocked, "worst": blocked}
 
     paths = [f"{root}/{key}" for key in keys]
-    return Contender(work=work, step=len(keys), before=lambda: _forgotten(paths), less=side.less, limit=side.limit)
+    return Workload(
+        work=work, step=len(keys), before=lambda: _forgotten(paths), less=contender.less, limit=contender.limit
+    )
 
 
 @contextmanager
@@ -115,13 +117,13 @@ def _comparison(title: str, size: int, count: int, session: Session) -> Iterator
             with open(f"{root}/{key}", "wb") as file:
                 file.write(os.urandom(size))
                 os.fsync(file.fileno())  # what is not on the disk is not dropped
-        sides = [side for side in SIDES if (side.kind, side.face) == ("file", "await")]
+        found = [each for each in CONTENDERS if (each.kind, each.face) == ("file", "await")]
         yield Comparison(
             title=title,
-            contenders={side.name: _contender(side, session, opened, root, keys) for side in sides if not side.missing},
-            ours=frozenset(side.name for side in sides if side.ours),
-            promises=(within(f"cold reads, {size_name(size)}: the loop is never blocked longer", "blocked", BLOCKED),),
-            missing=tuple(package for side in sides for package in side.missing),
+            contenders={each.name: _workload(each, session, opened, root, keys) for each in found if not each.missing},
+            ours=frozenset(each.name for each in found if each.ours),
+            targets=(within(f"cold reads, {size_name(size)}: the loop is never blocked longer", "blocked", BLOCKED),),
+            missing=tuple(package for each in found for package in each.missing),
         )
 
 

@@ -12,10 +12,10 @@ from contextlib import closing, contextmanager
 import aiosqlite
 
 from benchmarks.files import read_file
-from benchmarks.harness import Comparison, Contender, Plan, Work
-from benchmarks.promises import ahead
+from benchmarks.harness import Comparison, Plan, Work, Workload
 from benchmarks.session import Session
 from benchmarks.sqlite import PUT, SETTINGS, TABLE
+from benchmarks.targets import ahead
 from storage import FilesystemStore, SqliteStore, copy_store
 
 __all__ = ["copied_into_sqlite"]
@@ -63,23 +63,23 @@ def copied_into_sqlite(session: Session, plan: Plan) -> Iterator[Comparison]:
                 file.write(os.urandom(100))
         databases = (f"{work}/{number}.sqlite" for number in itertools.count())
 
-        def contender(copy: Callable[[str, str], Awaitable[None]], less: str = "", limit: bool = False) -> Contender:
+        def workload(copy: Callable[[str, str], Awaitable[None]], less: str = "", limit: bool = False) -> Workload:
             async def copied(repeats: int) -> None:
                 for _ in range(repeats // count):
                     await copy(f"{work}/files", next(databases))
 
             work_: Work = copied
-            return Contender(work=work_, step=count, before=lambda: None, less=less, limit=limit)
+            return Workload(work=work_, step=count, before=lambda: None, less=less, limit=limit)
 
         yield Comparison(
             title="copy_store, 20000 files of 100B into SQLite",
             contenders={
-                "copy_store": contender(by_copy_store),
-                LOOP: contender(by_loop),
-                "os calls and aiosqlite": contender(by_aiosqlite, "no etags and times"),
-                "os calls and sqlite3": contender(by_sqlite3, "one transaction, which blocks the loop", limit=True),
+                "copy_store": workload(by_copy_store),
+                LOOP: workload(by_loop),
+                "os calls and aiosqlite": workload(by_aiosqlite, "no etags and times"),
+                "os calls and sqlite3": workload(by_sqlite3, "one transaction, which blocks the loop", limit=True),
             },
             ours=frozenset({"copy_store", LOOP}),
-            promises=(ahead("copy_store, 20 000 small files into SQLite: against a plain loop", LOOP, 5),),
+            targets=(ahead("copy_store, 20 000 small files into SQLite: against a plain loop", LOOP, 5),),
             rounds=3,
         )

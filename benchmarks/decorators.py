@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from typing import Any
 
 import storage
-from benchmarks.harness import Comparison, Contender, Plan
+from benchmarks.harness import Comparison, Plan, Workload
 from benchmarks.operations import each
-from benchmarks.promises import ahead
 from benchmarks.session import Session, installed
+from benchmarks.targets import ahead
 from storage import DictStore, ObjectStore
 
 __all__ = ["added_to_get", "added_to_put"]
@@ -96,19 +96,19 @@ def _wrappers() -> dict[str, Callable[[Any], Any]]:
 #: What a decorator that changes nothing is held against: the wrapper that does the same.
 TRANSPARENT = {"PrefixStore": "PrefixKeysWrapper"}
 WORDS = "one transparent decorator: against a py-key-value wrapper, a quarter of its cost"
-PROMISES = tuple(
+TARGETS = tuple(
     ahead(f"{WORDS} ({ours})", f"{peer} ({ours})", 4, by="added", ours=ours) for ours, peer in TRANSPARENT.items()
 )
 
 
 @asynccontextmanager
 async def _comparison(operation: str) -> AsyncIterator[Comparison]:
-    contenders: dict[str, Contender] = {}
+    contenders: dict[str, Workload] = {}
     missing: list[str] = []
 
     def contend(name: str, store: Any, value: Any, over: str = "") -> None:
         call, thing = (store.get, (KEY,)) if operation == "get" else (store.put, (KEY, value))
-        contenders[name] = Contender(work=each(call, [thing], 1, "await"), over=over)
+        contenders[name] = Workload(work=each(call, [thing], 1, "await"), over=over)
 
     async with AsyncExitStack() as opened:
         base = DictStore()
@@ -146,7 +146,7 @@ async def _comparison(operation: str) -> AsyncIterator[Comparison]:
             title=f"decorated {operation}, 100B in memory",
             contenders=contenders,
             ours=frozenset({"DictStore", *DECORATORS}),
-            promises=PROMISES if operation == "get" else (),
+            targets=TARGETS if operation == "get" else (),
             missing=tuple(missing),
         )
 

@@ -1,4 +1,4 @@
-"""Objects as files: nobody waits for the disk, and an object is replaced in one step, unless a side says otherwise."""
+"""Objects as files: nobody waits for the disk, and an object is replaced in one step, unless `less` says otherwise."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import storage.sync
-from benchmarks.sides import Calls, Place, side
-from benchmarks.spelled import (
+from benchmarks.call_styles import (
     awaited_obstore,
     awaited_opendal,
     awaited_store,
@@ -18,6 +17,7 @@ from benchmarks.spelled import (
     sync_opendal,
     sync_store,
 )
+from benchmarks.contenders import Calls, Place, contender
 from storage import FilesystemStore
 
 __all__ = ["read_file", "write_file"]
@@ -52,27 +52,27 @@ def _find(root: str) -> list[str]:
     return sorted(path[len(root) + 1 :] for path in paths)
 
 
-@side("file", "FilesystemStore", ours=True)
+@contender("file", "FilesystemStore", ours=True)
 async def filesystem_store(place: Place) -> AsyncIterator[Calls]:
     async with FilesystemStore(place.directory) as store:
         yield awaited_store(store)
 
 
-@side("file", "obstore LocalStore", needs="obstore")
+@contender("file", "obstore LocalStore", needs="obstore")
 async def obstore_local(place: Place) -> AsyncIterator[Calls]:
     from obstore.store import LocalStore
 
     yield awaited_obstore(LocalStore(place.directory))
 
 
-@side("file", "opendal fs", needs="opendal")
+@contender("file", "opendal fs", needs="opendal")
 async def opendal_fs(place: Place) -> AsyncIterator[Calls]:
     from opendal import AsyncOperator
 
     yield awaited_opendal(AsyncOperator("fs", root=place.directory, atomic_write_dir=f"{place.directory}.part"))
 
 
-@side("file", "aiofiles", needs="aiofiles", less="put: no directories are made")
+@contender("file", "aiofiles", needs="aiofiles", less="put: no directories are made")
 async def by_aiofiles(place: Place) -> AsyncIterator[Calls]:
     import aiofiles
     import aiofiles.os
@@ -92,7 +92,7 @@ async def by_aiofiles(place: Place) -> AsyncIterator[Calls]:
     yield Calls(get=get, put=put, head=lambda key: aiofiles.os.stat(f"{place.directory}/{key}"))
 
 
-@side("file", "asyncio.to_thread", less="put: no directories are made")
+@contender("file", "asyncio.to_thread", less="put: no directories are made")
 async def by_threads(place: Place) -> AsyncIterator[Calls]:
     yield Calls(
         get=lambda key: asyncio.to_thread(read_file, f"{place.directory}/{key}"),
@@ -103,7 +103,7 @@ async def by_threads(place: Place) -> AsyncIterator[Calls]:
     )
 
 
-@side("file", "os calls", less="it blocks the loop, and checks and makes nothing", limit=True)
+@contender("file", "os calls", less="it blocks the loop, and checks and makes nothing", limit=True)
 async def os_calls(place: Place) -> AsyncIterator[Calls]:
     async def get(key: str) -> bytes:
         return read_file(f"{place.directory}/{key}")
@@ -123,34 +123,34 @@ async def os_calls(place: Place) -> AsyncIterator[Calls]:
     yield Calls(get=get, put=put, head=head, keys=keys, delete=delete)
 
 
-@side("file", "sync.FilesystemStore", ours=True)
+@contender("file", "sync.FilesystemStore", ours=True)
 def sync_filesystem_store(place: Place) -> Iterator[Calls]:
     with storage.sync.FilesystemStore(place.directory) as store:
         yield sync_store(store)
 
 
-@side("file", "obstore LocalStore", needs="obstore")
+@contender("file", "obstore LocalStore", needs="obstore")
 def sync_obstore_local(place: Place) -> Iterator[Calls]:
     from obstore.store import LocalStore
 
     yield sync_obstore(LocalStore(place.directory))
 
 
-@side("file", "fsspec local", needs="fsspec", less="put: writes in place, readers see half")
+@contender("file", "fsspec local", needs="fsspec", less="put: writes in place, readers see half")
 def sync_fsspec_local(place: Place) -> Iterator[Calls]:
     from fsspec.implementations.local import LocalFileSystem
 
     yield sync_fsspec(LocalFileSystem(), place.directory)
 
 
-@side("file", "opendal fs", needs="opendal")
+@contender("file", "opendal fs", needs="opendal")
 def sync_opendal_fs(place: Place) -> Iterator[Calls]:
     from opendal import Operator
 
     yield sync_opendal(Operator("fs", root=place.directory, atomic_write_dir=f"{place.directory}.part"))
 
 
-@side("file", "os calls", less="it checks and makes nothing", limit=True)
+@contender("file", "os calls", less="it checks and makes nothing", limit=True)
 def sync_os_calls(place: Place) -> Iterator[Calls]:
     yield Calls(
         get=lambda key: read_file(f"{place.directory}/{key}"),

@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.promises import Promise, Verdict
 from benchmarks.session import Session
+from benchmarks.targets import Target, Verdict
 
-__all__ = ["Comparison", "Contender", "Measures", "Plan", "Result", "Work", "judge", "measure"]
+__all__ = ["Comparison", "Measures", "Plan", "Result", "Work", "Workload", "judge", "measure"]
 
 #: What was measured, by name: ``seconds`` and ``cpu`` (seconds of all threads of this process) for one operation;
 #: some add ``peak`` (bytes of memory above what there was before), ``blocked`` (the longest time, in seconds, that the
@@ -30,9 +30,9 @@ Work = Callable[[int], Awaitable[Measures | None] | Measures | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class Workload:
     """
-    One way to do what a comparison compares.
+    What one contender does in a comparison.
 
     Attributes:
         work: does it so many times.
@@ -60,18 +60,18 @@ class Comparison:
 
     Attributes:
         title: what they do.
-        contenders: by name; the first is ours, which the others are held against.
+        contenders: what each does, by its name; the first is ours, which the others are held against.
         ours: which of them are of this package.
-        promises: what ours is to reach.
+        targets: what ours is to reach.
         missing: peers that are not installed.
         rounds: as many at most, where one takes long.
         about: the fields of what is compared, for whoever reads the JSON.
     """
 
     title: str
-    contenders: Mapping[str, Contender]
+    contenders: Mapping[str, Workload]
     ours: frozenset[str]
-    promises: tuple[Promise, ...] = ()
+    targets: tuple[Target, ...] = ()
     missing: tuple[str, ...] = ()
     rounds: int = 1000
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -136,12 +136,12 @@ def measure(comparison: Comparison, plan: Plan, session: Session) -> list[Result
         rounds = _rounds(comparison, plan, session)
     finally:
         gc.unfreeze()
-    return results(rounds, {name: contender.over for name, contender in contenders.items() if contender.over})
+    return results(rounds, {name: workload.over for name, workload in contenders.items() if workload.over})
 
 
 def _rounds(comparison: Comparison, plan: Plan, session: Session) -> dict[str, list[Measures]]:
     contenders = comparison.contenders
-    counts = {name: _calibrated(contender, plan, session) for name, contender in contenders.items()}
+    counts = {name: _calibrated(workload, plan, session) for name, workload in contenders.items()}
     rounds: dict[str, list[Measures]] = {name: [] for name in contenders}
     turns, ends = list(contenders), time.perf_counter() + plan.patience
     for number in range(min(plan.rounds, comparison.rounds)):
@@ -169,13 +169,13 @@ def results(rounds: Mapping[str, list[Measures]], over: Mapping[str, str]) -> li
 
 
 def judge(comparison: Comparison, measured: list[Result]) -> list[Verdict]:
-    """Return what became of the comparison's promises; those against a peer that is not there are left out."""
+    """Return what became of the comparison's targets; those against a peer that is not there are left out."""
     values: dict[str, dict[str, float]] = {
         result.contender: {**result.measures, **({} if result.added is None else {"added": result.added})}
         for result in measured
     }
     ours = next(iter(values), "")
-    verdicts = (promise.judged(values, promise.ours or ours) for promise in comparison.promises)
+    verdicts = (target.judged(values, target.ours or ours) for target in comparison.targets)
     return [verdict for verdict in verdicts if verdict is not None]
 
 
@@ -200,37 +200,37 @@ def _spread(values: list[float]) -> float:
     return (high - low) / middle
 
 
-def _calibrated(contender: Contender, plan: Plan, session: Session) -> int:
+def _calibrated(workload: Workload, plan: Plan, session: Session) -> int:
     """Return how many operations take about so long; also warms up."""
-    step = contender.step
-    if contender.before is not None or plan.quick:
+    step = workload.step
+    if workload.before is not None or plan.quick:
         return step
     steps = 1
-    while (taken := _took(contender, steps * step, plan, session)) < plan.seconds / 2:
+    while (taken := _took(workload, steps * step, plan, session)) < plan.seconds / 2:
         steps *= 2 if taken > plan.seconds / 20 else 10
     return step * max(1, round(steps * plan.seconds / taken))
 
 
-def _took(contender: Contender, count: int, plan: Plan, session: Session) -> float:
+def _took(workload: Workload, count: int, plan: Plan, session: Session) -> float:
     """Return how long so many operations take: the best of three, for a stall is no measure; one will do if long."""
-    times = [_timed(contender, count, session)["seconds"] * count]
+    times = [_timed(workload, count, session)["seconds"] * count]
     while len(times) < 3 and times[0] < 4 * plan.seconds:
-        times.append(_timed(contender, count, session)["seconds"] * count)
+        times.append(_timed(workload, count, session)["seconds"] * count)
     return min(times)
 
 
-def _timed(contender: Contender, count: int, session: Session) -> Measures:
+def _timed(workload: Workload, count: int, session: Session) -> Measures:
     """Return what *count* operations took, for one."""
-    if contender.before is not None:
-        session.done(contender.loop, contender.before())
+    if workload.before is not None:
+        session.done(workload.loop, workload.before())
     gc.collect()
     gc.disable()
     try:
-        if inspect.iscoroutinefunction(contender.work):
-            measured: Measures = session.done(contender.loop, _awaited(contender.work, count))
+        if inspect.iscoroutinefunction(workload.work):
+            measured: Measures = session.done(workload.loop, _awaited(workload.work, count))
             return measured
         began, busy = time.perf_counter(), time.process_time()
-        own: Any = contender.work(count)
+        own: Any = workload.work(count)
         return own or _each(began, busy, count)
     finally:
         gc.enable()

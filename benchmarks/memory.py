@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 import storage.sync
-from benchmarks.sides import Calls, Place, side
-from benchmarks.spelled import (
+from benchmarks.call_styles import (
     awaited_obstore,
     awaited_opendal,
     awaited_store,
@@ -16,24 +15,27 @@ from benchmarks.spelled import (
     sync_opendal,
     sync_store,
 )
+from benchmarks.contenders import Calls, Place, contender
 from storage import ByteRange, DictStore, KeyNotFoundError
 
-__all__: list[str] = []  # its sides are found in SIDES
+__all__: list[str] = []  # its contenders are found in CONTENDERS
 
 
-@side("memory", "DictStore", ours=True)
+@contender("memory", "DictStore", ours=True)
 async def dict_store(place: Place) -> AsyncIterator[Calls]:
     yield awaited_store(DictStore())
 
 
-@side("memory", "obstore MemoryStore", needs="obstore")
+@contender("memory", "obstore MemoryStore", needs="obstore")
 async def obstore_memory(place: Place) -> AsyncIterator[Calls]:
     from obstore.store import MemoryStore
 
     yield awaited_obstore(MemoryStore())
 
 
-@side("memory", "py-key-value MemoryStore", needs="key_value", less="keeps JSON: text of the same length, not bytes")
+@contender(
+    "memory", "py-key-value MemoryStore", needs="key_value", less="keeps JSON: text of the same length, not bytes"
+)
 async def key_value_memory(place: Place) -> AsyncIterator[Calls]:
     from key_value.aio.stores.memory import MemoryStore
 
@@ -59,7 +61,7 @@ async def key_value_memory(place: Place) -> AsyncIterator[Calls]:
     )
 
 
-@side("memory", "aiocache SimpleMemoryCache", needs="aiocache", less="no head, no listing")
+@contender("memory", "aiocache SimpleMemoryCache", needs="aiocache", less="no head, no listing")
 async def aiocache_memory(place: Place) -> AsyncIterator[Calls]:
     from aiocache import SimpleMemoryCache
 
@@ -73,14 +75,14 @@ async def aiocache_memory(place: Place) -> AsyncIterator[Calls]:
     )
 
 
-@side("memory", "opendal memory", needs="opendal")
+@contender("memory", "opendal memory", needs="opendal")
 async def opendal_memory(place: Place) -> AsyncIterator[Calls]:
     from opendal import AsyncOperator
 
     yield awaited_opendal(AsyncOperator("memory"))
 
 
-@side("memory", "a dict", less="nothing is checked, and there are no etags and times", limit=True)
+@contender("memory", "a dict", less="nothing is checked, and there are no etags and times", limit=True)
 async def bare_dict(place: Place) -> AsyncIterator[Calls]:
     objects: dict[str, bytes] = {}
 
@@ -96,19 +98,19 @@ async def bare_dict(place: Place) -> AsyncIterator[Calls]:
     yield Calls(get=get, put=put, keys=keys)
 
 
-@side("memory", "sync.DictStore", ours=True)
+@contender("memory", "sync.DictStore", ours=True)
 def sync_dict_store(place: Place) -> Iterator[Calls]:
     yield sync_store(storage.sync.DictStore())
 
 
-@side("memory", "obstore MemoryStore", needs="obstore")
+@contender("memory", "obstore MemoryStore", needs="obstore")
 def sync_obstore_memory(place: Place) -> Iterator[Calls]:
     from obstore.store import MemoryStore
 
     yield sync_obstore(MemoryStore())
 
 
-@side("memory", "fsspec memory", needs="fsspec", less="no etags")
+@contender("memory", "fsspec memory", needs="fsspec", less="no etags")
 def sync_fsspec_memory(place: Place) -> Iterator[Calls]:
     from fsspec.implementations.memory import MemoryFileSystem
 
@@ -116,7 +118,7 @@ def sync_fsspec_memory(place: Place) -> Iterator[Calls]:
     MemoryFileSystem.store.clear()
 
 
-@side("memory", "opendal memory", needs="opendal")
+@contender("memory", "opendal memory", needs="opendal")
 def sync_opendal_memory(place: Place) -> Iterator[Calls]:
     from opendal import Operator
 
@@ -161,13 +163,13 @@ class _PlainFace:
         return self._store.get(key, byte_range=byte_range)
 
 
-@side("memory", "plain function calls", less="a put checks nothing; there are no etags and times")
+@contender("memory", "plain function calls", less="a put checks nothing; there are no etags and times")
 def plain_calls(place: Place) -> Iterator[Calls]:
     store = _PlainFace(_Plain())
     yield Calls(get=store.get, put=store.put)
 
 
-@side("memory", "a dict", less="nothing is checked, and there are no etags and times", limit=True)
+@contender("memory", "a dict", less="nothing is checked, and there are no etags and times", limit=True)
 def sync_bare_dict(place: Place) -> Iterator[Calls]:
     objects: dict[str, bytes] = {}
     yield Calls(get=objects.__getitem__, put=objects.__setitem__, keys=lambda: sorted(objects))

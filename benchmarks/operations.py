@@ -1,4 +1,4 @@
-"""What is compared: each operation says how often a side is called for it, with what, and what is done before."""
+"""What is compared: each operation says how often a contender is called for it, with what, and what is done before."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.harness import Contender, Work
-from benchmarks.sides import Calls, Side
+from benchmarks.contenders import Calls, Contender
+from benchmarks.harness import Work, Workload
 
-__all__ = ["NO_SUCH_CALL", "OPERATIONS", "Opened", "contender", "each", "filled"]
+__all__ = ["NO_SUCH_CALL", "OPERATIONS", "Opened", "each", "filled", "workload"]
 
-#: How the note of a side begins that has no call for many objects.
+#: How the note of a contender begins that has no call for many objects.
 NO_SUCH_CALL = "no such call"
 
 #: One call on an object, with its key and whatever belongs to it.
@@ -96,20 +96,20 @@ def repeated(call: Call, size: int, face: str) -> Work:
     return awaited
 
 
-def filled(side: Side, calls: Calls, objects: Mapping[str, bytes]) -> Callable[[], Any]:
-    """Return what puts the *objects* where the side keeps them."""
+def filled(contender: Contender, calls: Calls, objects: Mapping[str, bytes]) -> Callable[[], Any]:
+    """Return what puts the *objects* where the contender keeps them."""
     if calls.put_many is not None:
         put_many = calls.put_many
         return lambda: put_many(dict(objects))
-    work = each(calls.put, list(objects.items()), 1 if side.face == "sync" else 16, side.face)
+    work = each(calls.put, list(objects.items()), 1 if contender.face == "sync" else 16, contender.face)
     return lambda: work(len(objects))
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A side that is open, the objects that are in it, how many use it at once, and another store of it to copy to."""
+    """An open contender, the objects that are in it, how many tasks use it, and another store of it to copy to."""
 
-    side: Side
+    contender: Contender
     calls: Calls
     objects: Mapping[str, bytes]
     tasks: int
@@ -130,48 +130,50 @@ class Opened:
         """Another version of the objects, that is different in its first byte."""
         return {key: bytes([data[0] ^ 1]) + data[1:] for key, data in self.objects.items()}
 
-    def at_once(self, call: Callable[[], Any], before: Callable[[], Any] | None = None) -> Contender:
-        """Return the contender whose *call* is for all objects; what it takes is told for one."""
-        return Contender(work=repeated(call, len(self.objects), self.side.face), step=len(self.objects), before=before)
+    def at_once(self, call: Callable[[], Any], before: Callable[[], Any] | None = None) -> Workload:
+        """Return the workload whose *call* is for all objects; what it takes is told for one."""
+        return Workload(
+            work=repeated(call, len(self.objects), self.contender.face), step=len(self.objects), before=before
+        )
 
     def one_by_one(
         self, call: Call, things: list[tuple[Any, ...]], name: str, before: Callable[[], Any] | None = None
-    ) -> Contender:
-        """Return the contender that has no call for all objects, and does so many at once as there are tasks."""
-        workers = "threads" if self.side.face == "sync" else "tasks"
+    ) -> Workload:
+        """Return the workload where there is no call for all objects: it does so many at once as there are tasks."""
+        workers = "threads" if self.contender.face == "sync" else "tasks"
         less = f"{NO_SUCH_CALL}: {name} in {f'{self.tasks} {workers}' if self.tasks > 1 else 'turn'}"
-        work = each(call, things, self.tasks, self.side.face)
-        return Contender(work=work, step=len(self.objects), before=before, less=less)
+        work = each(call, things, self.tasks, self.contender.face)
+        return Workload(work=work, step=len(self.objects), before=before, less=less)
 
 
-#: An operation's contender; None where the side has no call for it.
-Operation = Callable[[Opened], Contender | None]
+#: A contender's workload in an operation; None where the contender has no call for it.
+Operation = Callable[[Opened], Workload | None]
 
 
 def _by_key(name: str) -> Operation:
-    """Return the operation that calls a side's *name* with one key after the other, in all tasks."""
+    """Return the operation that calls a contender's *name* with one key after the other, in all tasks."""
 
-    def operation(opened: Opened) -> Contender | None:
+    def operation(opened: Opened) -> Workload | None:
         call = getattr(opened.calls, name)
         if call is None:
             return None
         things = opened.items if name == "put" else opened.keys
-        return Contender(work=each(call, things, opened.tasks, opened.side.face), step=opened.tasks)
+        return Workload(work=each(call, things, opened.tasks, opened.contender.face), step=opened.tasks)
 
     return operation
 
 
-def _keys(opened: Opened) -> Contender | None:
+def _keys(opened: Opened) -> Workload | None:
     """List them all."""
     return None if opened.calls.keys is None else opened.at_once(opened.calls.keys)
 
 
 def _bulk(name: str, one: str) -> Operation:
-    """Return the operation that calls a side's *name* with all objects, or its *one* in as many tasks."""
+    """Return the operation that calls a contender's *name* with all objects, or its *one* in as many tasks."""
 
-    def operation(opened: Opened) -> Contender | None:
+    def operation(opened: Opened) -> Workload | None:
         many, single = getattr(opened.calls, name), getattr(opened.calls, one)
-        before = filled(opened.side, opened.calls, opened.objects) if name == "delete_many" else None
+        before = filled(opened.contender, opened.calls, opened.objects) if name == "delete_many" else None
         if many is not None:
             versions = (dict(opened.objects), opened.changed)
             given = itertools.cycle(versions if name == "put_many" else (list(opened.objects),))
@@ -182,14 +184,14 @@ def _bulk(name: str, one: str) -> Operation:
     return operation
 
 
-def _copy(opened: Opened) -> Contender | None:
-    """Copy all objects into another store of the same side."""
+def _copy(opened: Opened) -> Workload | None:
+    """Copy all objects into another store of the same contender."""
     get, copy, target = opened.calls.get, opened.calls.copy, opened.target
     assert target is not None
     put = target.put
     if copy is not None:
         return opened.at_once(lambda: copy(target))
-    if opened.side.face == "sync":
+    if opened.contender.face == "sync":
         return opened.one_by_one(lambda key: put(key, get(key)), opened.keys, "get and put")
 
     async def moved(key: str) -> None:
@@ -211,10 +213,10 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-def contender(operation: str, opened: Opened, loop: str) -> Contender | None:
-    """Return a side's contender in an operation; None where it has no call for it."""
+def workload(operation: str, opened: Opened, loop: str) -> Workload | None:
+    """Return a contender's workload in an operation; None where it has no call for it."""
     made = OPERATIONS[operation](opened)
     if made is None:
         return None
-    less = "; ".join(part for part in (opened.side.less, made.less) if part)
-    return replace(made, less=less, limit=opened.side.limit, loop=loop)
+    less = "; ".join(part for part in (opened.contender.less, made.less) if part)
+    return replace(made, less=less, limit=opened.contender.limit, loop=loop)

@@ -84,12 +84,12 @@ def _kind(kind: str, face: str) -> Callable[[Run], Iterator[str]]:
             if (record.get("kind"), record.get("face")) == (kind, face) and record["results"]
         ]
         results = [result for record in records for result in record["results"]]
-        sides = list(dict.fromkeys(result["contender"] for result in results))
+        contenders = list(dict.fromkeys(result["contender"] for result in results))
         rows = []
         for record in records:
             cells = {result["contender"]: _both(result) for result in record["results"]}
-            rows.append([record["comparison"].removeprefix(f"{kind} "), *(cells.get(side, "") for side in sides)])
-        yield from _table(["", *sides], rows)
+            rows.append([record["comparison"].removeprefix(f"{kind} "), *(cells.get(each, "") for each in contenders)])
+        yield from _table(["", *contenders], rows)
         yield from _notes(results)
 
     return table

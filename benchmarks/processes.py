@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from benchmarks.buckets import RCLONE, rclone
-from benchmarks.harness import Comparison, Contender, Measures, Plan, Work
-from benchmarks.promises import ahead, within
+from benchmarks.harness import Comparison, Measures, Plan, Work, Workload
 from benchmarks.session import Session, installed
+from benchmarks.targets import ahead, within
 
 __all__ = ["imports", "streams", "streams_from_bucket", "streams_into_bucket"]
 
@@ -43,12 +43,12 @@ def _in_process(*arguments: str) -> Work:
     return work
 
 
-def _imported(statement: str) -> Contender:
-    """Return the contender that imports something; the interpreter's own start is not measured."""
+def _imported(statement: str) -> Workload:
+    """Return the workload that imports something; the interpreter's own start is not measured."""
     clock = "time.perf_counter(), time.process_time()"
     code = f"import time, json; a, b = {clock}\n{statement}\nc, d = {clock}\n"
     code += "print(json.dumps({'seconds': c - a, 'cpu': d - b}))"
-    return Contender(work=_in_process("-c", code), before=lambda: None)
+    return Workload(work=_in_process("-c", code), before=lambda: None)
 
 
 @contextmanager
@@ -66,13 +66,13 @@ def imports(session: Session, plan: Plan) -> Iterator[Comparison]:
     }
     contenders = {name: _imported(name) for name, needs in statements.items() if installed(needs)}
     ours = frozenset(name for name in statements if "storage" in name)
-    promises = (ahead("import storage: against import fsspec, a third", "import fsspec", 3),)
+    targets = (ahead("import storage: against import fsspec, a third", "import fsspec", 3),)
     missing = tuple(needs for needs in dict.fromkeys(statements.values()) if not installed(needs))
-    yield Comparison(title="import", contenders=contenders, ours=ours, promises=promises, missing=missing)
+    yield Comparison(title="import", contenders=contenders, ours=ours, targets=targets, missing=missing)
 
 
-def _stream(name: str, size: int, server: str = "") -> Contender:
-    return Contender(work=_in_process("-m", "benchmarks.child", name, str(size), server), before=lambda: None)
+def _stream(name: str, size: int, server: str = "") -> Workload:
+    return Workload(work=_in_process("-m", "benchmarks.child", name, str(size), server), before=lambda: None)
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def streams(session: Session, plan: Plan) -> Iterator[Comparison]:
         title="stream 1GiB in and out",
         contenders={name: _stream(name, size) for name in ours + peers},
         ours=frozenset(ours),
-        promises=tuple(within(f"streaming 1 GiB through {name}: memory", "peak", PEAK, ours=name) for name in ours),
+        targets=tuple(within(f"streaming 1 GiB through {name}: memory", "peak", PEAK, ours=name) for name in ours),
         missing=() if peers else ("obstore",) if PEAKS else ("/proc",),
         rounds=1,
     )
@@ -113,7 +113,7 @@ def _bucket(operation: str, plan: Plan) -> Iterator[Comparison]:
             title=title,
             contenders={name: _stream(name, size, server) for name in names},
             ours=frozenset({ours}),
-            promises=(ahead(f"{words}: against obstore", peer, 0.8), within(f"{words}: memory", "peak", BUCKET_PEAK)),
+            targets=(ahead(f"{words}: against obstore", peer, 0.8), within(f"{words}: memory", "peak", BUCKET_PEAK)),
             missing=tuple(missing),
             rounds=5,
         )

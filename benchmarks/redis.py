@@ -9,8 +9,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from benchmarks.sides import Calls, Place, side
-from benchmarks.spelled import awaited_store, sync_store
+from benchmarks.call_styles import awaited_store, sync_store
+from benchmarks.contenders import Calls, Place, contender
 
 __all__ = ["SERVER", "redis_server"]
 
@@ -39,7 +39,7 @@ def redis_server() -> Iterator[int]:
         process.wait()
 
 
-@side("redis", "RedisStore", ours=True)
+@contender("redis", "RedisStore", ours=True)
 async def redis_store(place: Place) -> AsyncIterator[Calls]:
     from storage import RedisStore
 
@@ -47,7 +47,7 @@ async def redis_store(place: Place) -> AsyncIterator[Calls]:
         yield awaited_store(store)
 
 
-@side("redis", "redis-py", less="no etags and times, and no order of the keys")
+@contender("redis", "redis-py", less="no etags and times, and no order of the keys")
 async def redis_py(place: Place) -> AsyncIterator[Calls]:
     import redis.asyncio
 
@@ -62,7 +62,7 @@ async def redis_py(place: Place) -> AsyncIterator[Calls]:
         )
 
 
-@side("redis", "aiocache RedisCache", needs="aiocache", less="no etags and times, no head, no listing")
+@contender("redis", "aiocache RedisCache", needs="aiocache", less="no etags and times, no head, no listing")
 async def aiocache_redis(place: Place) -> AsyncIterator[Calls]:
     from aiocache import RedisCache
     from aiocache.serializers import NullSerializer
@@ -77,7 +77,7 @@ async def aiocache_redis(place: Place) -> AsyncIterator[Calls]:
     await cache.close()
 
 
-@side("redis", "sync.RedisStore", ours=True)
+@contender("redis", "sync.RedisStore", ours=True)
 def sync_redis_store(place: Place) -> Iterator[Calls]:
     import storage.sync
 
@@ -85,7 +85,7 @@ def sync_redis_store(place: Place) -> Iterator[Calls]:
         yield sync_store(store)
 
 
-@side("redis", "redis-py", less="no etags and times, and no order of the keys")
+@contender("redis", "redis-py", less="no etags and times, and no order of the keys")
 def sync_redis_py(place: Place) -> Iterator[Calls]:
     import redis
 

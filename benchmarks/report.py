@@ -10,9 +10,9 @@ from importlib import metadata
 from typing import Any
 
 from benchmarks.harness import Comparison, Result
-from benchmarks.promises import Verdict
+from benchmarks.targets import Verdict
 
-__all__ = ["amount", "heading", "machine", "record", "table", "verdict_line"]
+__all__ = ["amount", "heading", "machine", "record", "size_name", "table", "verdict_line"]
 
 #: Packages whose versions belong to the numbers.
 PEERS = "obstore opendal fsspec s3fs py-key-value-aio diskcache aiocache"
@@ -60,8 +60,8 @@ def record(comparison: Comparison, results: list[Result], verdicts: list[Verdict
 
 
 def _described(comparison: Comparison, result: Result) -> dict[str, Any]:
-    contender = comparison.contenders[result.contender]
-    return {"less": contender.less, "limit": contender.limit}
+    workload = comparison.contenders[result.contender]
+    return {"less": workload.less, "limit": workload.limit}
 
 
 def table(record: dict[str, Any]) -> Iterator[str]:
@@ -103,3 +103,9 @@ def amount(measure: str, value: float | None) -> str:
         if abs(value) * factor >= 1:
             return f"{value * factor:.2f} {unit}"
     return f"{value * 1e6:.2f} us"
+
+
+def size_name(size: int) -> str:
+    """Return the size in words, as the command line has it."""
+    unit, name = next((unit, name) for unit, name in [(1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")] if size % unit == 0)
+    return f"{size // unit}{name}"

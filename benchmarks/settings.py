@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.harness import Comparison, Contender, Plan
+from benchmarks.harness import Comparison, Plan, Workload
 from benchmarks.operations import each
 from benchmarks.session import LOOPS, Session, installed
 from storage import FilesystemStore, ObjectStore, SqliteStore
@@ -43,7 +43,7 @@ def _comparison(
             session.done(variant.loop, store.put_many(objects))
             call: Any = getattr(store, operation)
             things: list[Any] = list(objects.items()) if operation == "put" else [(key,) for key in objects]
-            contenders[name] = Contender(
+            contenders[name] = Workload(
                 work=each(call, things, variant.tasks, "await"), step=variant.tasks, loop=variant.loop
             )
         yield Comparison(title=title, contenders=contenders, ours=frozenset(contenders), missing=absent)

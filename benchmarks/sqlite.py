@@ -10,8 +10,8 @@ from contextlib import closing
 import aiosqlite
 
 import storage.sync
-from benchmarks.sides import Calls, Place, side
-from benchmarks.spelled import awaited_store, sync_store
+from benchmarks.call_styles import awaited_store, sync_store
+from benchmarks.contenders import Calls, Place, contender
 from storage import SqliteStore
 
 __all__ = ["PUT", "SETTINGS", "TABLE"]
@@ -25,13 +25,13 @@ KEYS = "SELECT key FROM objects ORDER BY key"
 DELETE = "DELETE FROM objects WHERE key = ?"
 
 
-@side("sqlite", "SqliteStore", ours=True)
+@contender("sqlite", "SqliteStore", ours=True)
 async def sqlite_store(place: Place) -> AsyncIterator[Calls]:
     async with SqliteStore(f"{place.directory}/objects.sqlite") as store:
         yield awaited_store(store)
 
 
-@side("sqlite", "aiosqlite", less="no etags and times")
+@contender("sqlite", "aiosqlite", less="no etags and times")
 async def by_aiosqlite(place: Place) -> AsyncIterator[Calls]:
     """Every put is a statement of its own, which commits."""
     async with aiosqlite.connect(f"{place.directory}/objects.sqlite", isolation_level=None) as db:
@@ -39,7 +39,9 @@ async def by_aiosqlite(place: Place) -> AsyncIterator[Calls]:
         yield _awaited(db, own=True)
 
 
-@side("sqlite", "aiosqlite, shared commits", less="no etags and times; a task's rollback loses what others have put")
+@contender(
+    "sqlite", "aiosqlite, shared commits", less="no etags and times; a task's rollback loses what others have put"
+)
 async def by_shared_aiosqlite(place: Place) -> AsyncIterator[Calls]:
     """Python's implicit transactions: each task commits whatever all of them have put so far."""
     async with aiosqlite.connect(f"{place.directory}/objects.sqlite") as db:
@@ -85,7 +87,9 @@ def _marks(keys: list[str]) -> str:
     return ",".join("?" * len(keys))
 
 
-@side("sqlite", "diskcache in threads", needs="diskcache", less="no etags; objects over 32 KiB are files, not synced")
+@contender(
+    "sqlite", "diskcache in threads", needs="diskcache", less="no etags; objects over 32 KiB are files, not synced"
+)
 async def diskcache_in_threads(place: Place) -> AsyncIterator[Calls]:
     from diskcache import Cache
 
@@ -98,7 +102,7 @@ async def diskcache_in_threads(place: Place) -> AsyncIterator[Calls]:
         )
 
 
-@side("sqlite", "sqlite3", less="it blocks the loop; no etags and times", limit=True)
+@contender("sqlite", "sqlite3", less="it blocks the loop; no etags and times", limit=True)
 async def by_sqlite3(place: Place) -> AsyncIterator[Calls]:
     with closing(_connected(place)) as db:
         calls = _plain(db)
@@ -121,13 +125,13 @@ async def by_sqlite3(place: Place) -> AsyncIterator[Calls]:
         yield Calls(get=get, put=put, head=head, keys=keys, put_many=put_many)
 
 
-@side("sqlite", "sync.SqliteStore", ours=True)
+@contender("sqlite", "sync.SqliteStore", ours=True)
 def sync_sqlite_store(place: Place) -> Iterator[Calls]:
     with storage.sync.SqliteStore(f"{place.directory}/objects.sqlite") as store:
         yield sync_store(store)
 
 
-@side("sqlite", "diskcache", needs="diskcache", less="no etags; objects over 32 KiB are files, not synced")
+@contender("sqlite", "diskcache", needs="diskcache", less="no etags; objects over 32 KiB are files, not synced")
 def by_diskcache(place: Place) -> Iterator[Calls]:
     from diskcache import Cache
 
@@ -135,7 +139,7 @@ def by_diskcache(place: Place) -> Iterator[Calls]:
         yield Calls(get=cache.get, put=cache.set, keys=lambda: list(cache), delete=cache.delete)
 
 
-@side("sqlite", "sqlite3", less="no etags and times", limit=True)
+@contender("sqlite", "sqlite3", less="no etags and times", limit=True)
 def sync_sqlite3(place: Place) -> Iterator[Calls]:
     with closing(_connected(place)) as db:
         yield _plain(db)

@@ -11,15 +11,15 @@ import pytest
 from paths import ROOT
 
 pytest.importorskip("aiosqlite")
-from benchmarks import catalogue, pages
+from benchmarks import cases, pages
 from benchmarks.__main__ import concluded, entries, parser
 from benchmarks.cases import SIZES, Case, compared, matrix
 from benchmarks.comparing import changes
-from benchmarks.harness import SMOKE, Comparison, Contender, Plan, judge, measure, results
+from benchmarks.harness import SMOKE, Comparison, Plan, Workload, judge, measure, results
 from benchmarks.plot import PANELS, plot
-from benchmarks.promises import Verdict, ahead, within
 from benchmarks.report import amount, record, table
 from benchmarks.session import Session
+from benchmarks.targets import Verdict, ahead, within
 
 
 def rounds(*seconds: float) -> list[Any]:
@@ -69,7 +69,7 @@ def test_promises_are_judged_by_what_they_name() -> None:
         title="",
         contenders={},
         ours=frozenset(),
-        promises=(
+        targets=(
             ahead("fast", "peer", 8),
             ahead("faster", "peer", 9),
             ahead("lean", "peer", 8, by="cpu"),
@@ -98,8 +98,8 @@ def test_contenders_work_in_turns_in_whole_steps_after_what_they_need() -> None:
     comparison = Comparison(
         title="",
         contenders={
-            "first": Contender(work=work, step=3, before=lambda: done.append("before")),
-            "second": Contender(work=lambda count: done.append(f"sync {count}"), step=2, before=lambda: None),
+            "first": Workload(work=work, step=3, before=lambda: done.append("before")),
+            "second": Workload(work=lambda count: done.append(f"sync {count}"), step=2, before=lambda: None),
         },
         ours=frozenset(),
         rounds=2,
@@ -156,9 +156,9 @@ def test_the_command_line_chooses_from_the_matrix() -> None:
 
 def test_all_targets_are_part_of_the_story() -> None:
     """So that one run says what became of all of them."""
-    story = {entry.name for entry in catalogue.story()}
+    story = {entry.name for entry in cases.story()}
 
-    assert set() == {entry.name for entry in catalogue.targets()} - story
+    assert set() == {entry.name for entry in cases.targets()} - story
 
 
 @pytest.mark.parametrize("operation", ["get", "put", "keys", "get_many", "delete_many"])
@@ -173,7 +173,7 @@ def test_a_case_measures_our_store_first(operation: str) -> None:
 
 def test_a_peer_that_is_not_installed_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are measured, and the table says who was not."""
-    monkeypatch.setattr("benchmarks.sides.installed", lambda package: False)
+    monkeypatch.setattr("benchmarks.contenders.installed", lambda package: False)
 
     with Session() as session, compared(Case("memory", "get", 100), session, SMOKE) as comparison:
         measured = measure(comparison, SMOKE, session)

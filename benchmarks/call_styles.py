@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import storage.sync
-from benchmarks.sides import Calls
+from benchmarks.contenders import Calls
 from storage import ObjectStore
 
 __all__ = [

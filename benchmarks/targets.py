@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Promise", "Verdict", "ahead", "within"]
+__all__ = ["Target", "Verdict", "ahead", "within"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promise:
+class Target:
     """
     What ours is to reach: so many times as much as a peer does, or not more than so much of something.
 
@@ -60,11 +60,11 @@ class Verdict:
     kept: bool
 
 
-def ahead(words: str, against: str, at_least: float, *, by: str = "seconds", ours: str = "") -> Promise:
-    """Promise to be *at_least* so many times as good as a peer."""
-    return Promise(words=words, against=against, at_least=at_least, by=by, ours=ours)
+def ahead(words: str, against: str, at_least: float, *, by: str = "seconds", ours: str = "") -> Target:
+    """Target to be *at_least* so many times as good as a peer."""
+    return Target(words=words, against=against, at_least=at_least, by=by, ours=ours)
 
 
-def within(words: str, by: str, at_most: float, *, ours: str = "") -> Promise:
-    """Promise to stay within a bound."""
-    return Promise(words=words, by=by, at_most=at_most, ours=ours)
+def within(words: str, by: str, at_most: float, *, ours: str = "") -> Target:
+    """Target to stay within a bound."""
+    return Target(words=words, by=by, at_most=at_most, ours=ours)

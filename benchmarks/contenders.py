@@ -1,9 +1,9 @@
 """
-Who is compared: each side is one short function that opens a store of some package and says how it spells each call.
+Who is compared: each contender is one short function that opens a package's store and says how it spells each call.
 
-The sides themselves are in `memory`, `files`, `sqlite`, `buckets` and `redis`, ours first, the raw limit last::
+The contenders themselves are in `memory`, `files`, `sqlite`, `buckets` and `redis`, ours first, the raw limit last::
 
-    @side("file", "aiofiles", needs="aiofiles", less="no fsync")
+    @contender("file", "aiofiles", needs="aiofiles", less="no fsync")
     async def by_aiofiles(place):
         ...
         yield Calls(get=get, put=put)
@@ -19,13 +19,13 @@ from typing import Any
 
 from benchmarks.session import Session, installed
 
-__all__ = ["SIDES", "Calls", "Place", "Side", "side"]
+__all__ = ["CONTENDERS", "Calls", "Contender", "Place", "contender"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calls:
     """
-    What a side can do, awaited or not; None for what it has no call for.
+    What a contender can do, awaited or not; None for what it has no call for.
 
     Attributes:
         get: key -> the whole object as bytes.
@@ -35,7 +35,7 @@ class Calls:
         get_many: keys -> the objects.
         put_many: a dict of objects -> anything.
         delete_many: keys -> anything.
-        copy: the calls of another store of the side -> anything; all objects are there too.
+        copy: the calls of another store of the contender -> anything; all objects are there too.
         store: what `copy` of another one needs to know of this one.
     """
 
@@ -54,12 +54,12 @@ class Calls:
 @dataclass(frozen=True)
 class Place:
     """
-    Where a side is to keep its objects.
+    Where a contender is to keep its objects.
 
     Attributes:
-        directory: its own; it holds the objects as files already where the kind of the side is ``file``.
+        directory: its own; it holds the objects as files already where the kind of the contender is ``file``.
         server: of the kinds that have one, as what starts it gives it.
-        tasks: how many of them will use the side at once.
+        tasks: how many of them will use the contender at once.
         number: 0, or 1 for another store on the same server.
     """
 
@@ -70,7 +70,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Side:
+class Contender:
     """
     One package's way of one kind.
 
@@ -107,22 +107,22 @@ class Side:
 DISTRIBUTIONS = {"key_value": "py-key-value-aio"}
 
 #: All of them, in the order in which they are shown.
-SIDES: list[Side] = []
+CONTENDERS: list[Contender] = []
 
-#: A side: awaited if it is an asynchronous generator.
+#: A contender: awaited if it is an asynchronous generator.
 Opening = Callable[[Place], AsyncIterator[Calls] | Iterator[Calls]]
 
 
-def side(
+def contender(
     kind: str, name: str, *, needs: str = "", less: str = "", ours: bool = False, limit: bool = False
 ) -> Callable[[Opening], Opening]:
-    """Make a side of a generator that opens it, yields its calls and closes it."""
+    """Make a contender of a generator that opens it, yields its calls and closes it."""
 
     def register(opening: Opening) -> Opening:
         awaited = inspect.isasyncgenfunction(opening)
         opens: Any = asynccontextmanager(opening) if awaited else contextmanager(opening)  # type: ignore[arg-type]
         face = "await" if awaited else "sync"
-        SIDES.append(Side(kind, name, face, tuple(needs.split()), less, ours, limit, opens))
+        CONTENDERS.append(Contender(kind, name, face, tuple(needs.split()), less, ours, limit, opens))
         return opening
 
     return register

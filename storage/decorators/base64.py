@@ -26,19 +26,19 @@ class Base64Store(DataTransform):
     offload_above: int | None = PIECE
 
     def encode(self, data: bytes) -> bytes:
-        return b"".join([binascii.b2a_base64(piece, newline=False) for piece in _cut(data, PIECE)])
+        return b"".join([binascii.b2a_base64(piece, newline=False) for piece in _pieces(data, PIECE)])
 
     def decode(self, data: bytes) -> bytes:
         return _decoded(data, ends=True)
 
     def encoder(self) -> Coder:
-        return _Grouped(3, self.encode, self.encode)
+        return _GroupCoder(3, self.encode, self.encode)
 
     def decoder(self) -> Coder:
-        return _Grouped(4, partial(_decoded, ends=False), self.decode)
+        return _GroupCoder(4, partial(_decoded, ends=False), self.decode)
 
 
-def _cut(data: bytes, size: int) -> Sequence[bytes | memoryview]:
+def _pieces(data: bytes, size: int) -> Sequence[bytes | memoryview]:
     """Return *data* in pieces of *size* bytes; no bytes are one."""
     if len(data) <= size:
         return (data,)
@@ -51,7 +51,7 @@ def _decoded(data: bytes, *, ends: bool) -> bytes:
     try:
         if len(data) % 4 or data.endswith(b"===" if ends else b"="):  # Python takes more padding than there may be
             raise binascii.Error("a last group of 4 has 2 to 4 digits, and = for the rest")
-        pieces = [binascii.a2b_base64(piece, strict_mode=True) for piece in _cut(data, _ENCODED)]
+        pieces = [binascii.a2b_base64(piece, strict_mode=True) for piece in _pieces(data, _ENCODED)]
         if len(pieces) > 1 and any(len(piece) != PIECE for piece in pieces[:-1]):
             raise binascii.Error("padded before its end")
     except binascii.Error as cause:
@@ -59,7 +59,7 @@ def _decoded(data: bytes, *, ends: bool) -> bytes:
     return b"".join(pieces)
 
 
-class _Grouped:
+class _GroupCoder:
     """Hands *code* whole groups of *size* bytes, 3 on the way in and 4 on the way out, and *last* the object's end."""
 
     def __init__(self, size: int, code: Callable[[bytes], bytes], last: Callable[[bytes], bytes]) -> None:

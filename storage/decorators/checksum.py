@@ -51,10 +51,10 @@ class ChecksumStore(DataTransform):
         return content
 
     def encoder(self) -> Coder:
-        return _Summing(self._hash(usedforsecurity=False))
+        return _ChecksumEncoder(self._hash(usedforsecurity=False))
 
     def decoder(self) -> Coder:
-        return _Verifying(self._hash(usedforsecurity=False), self._length)
+        return _ChecksumDecoder(self._hash(usedforsecurity=False), self._length)
 
     def decoded_size(self, size: int) -> int | None:
         return size - self._length if size >= self._length else None
@@ -81,7 +81,7 @@ def _check(hashed: Hash, expected: bytes) -> None:
         raise CorruptObjectError(f"the {hashed.name} checksum is not that of the data")
 
 
-class _Summing:
+class _ChecksumEncoder:
     """Passes the pieces on and adds their checksum behind them."""
 
     def __init__(self, hashed: Hash) -> None:
@@ -97,7 +97,7 @@ class _Summing:
         return self._hash.digest()
 
 
-class _Verifying:
+class _ChecksumDecoder:
     """Passes on all but the last *length* bytes, which have to be the checksum of the rest."""
 
     def __init__(self, hashed: Hash, length: int) -> None:

@@ -37,22 +37,22 @@ class ConcurrencyLimitStore(Interceptor[In, Out]):
             raise ValueError(f"limit is 1 or more, not {limit}")
         super().__init__(base)
         self.limit = limit
-        self._places: tuple[asyncio.AbstractEventLoop, anyio.Semaphore] | None = None
+        self._semaphore: tuple[asyncio.AbstractEventLoop, anyio.Semaphore] | None = None
 
     async def _intercept(self, action: str, key: str | None, call: Call[T]) -> T:
-        places = self._free_places()
+        semaphore = self._semaphore_of_loop()
         try:
-            places.acquire_nowait()
+            semaphore.acquire_nowait()
         except anyio.WouldBlock:
-            await places.acquire()
+            await semaphore.acquire()
         held = True
 
         async def pulled(pull: Pull) -> bytes | None:
             nonlocal held
-            places.release()
+            semaphore.release()
             held = False
             piece = await pull()
-            await places.acquire()
+            await semaphore.acquire()
             held = True
             return piece
 
@@ -60,14 +60,14 @@ class ConcurrencyLimitStore(Interceptor[In, Out]):
             return await call(pulled)
         finally:
             if held:
-                places.release()
+                semaphore.release()
 
-    def _free_places(self) -> anyio.Semaphore:
+    def _semaphore_of_loop(self) -> anyio.Semaphore:
         """Return the running loop's places: a program may run one loop after another."""
         loop = asyncio.get_running_loop()
-        if self._places is None or self._places[0] is not loop:
-            self._places = loop, anyio.Semaphore(self.limit, fast_acquire=True)
-        return self._places[1]
+        if self._semaphore is None or self._semaphore[0] is not loop:
+            self._semaphore = loop, anyio.Semaphore(self.limit, fast_acquire=True)
+        return self._semaphore[1]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base!r}, {self.limit})"

@@ -76,22 +76,22 @@ class ExceptionLoggingStore(Interceptor[In, Out]):
         attributes: Attributes | None = None,
     ) -> str:
         put = super().put(key, data, if_absent=if_absent, if_match=if_match, attributes=attributes)
-        return await (put if if_absent or if_match is not None else self._forgiven(put, ""))
+        return await (put if if_absent or if_match is not None else self._swallowing(put, ""))
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         delete = super().delete(key, if_match=if_match)
-        await (delete if if_match is not None else self._forgiven(delete, None))
+        await (delete if if_match is not None else self._swallowing(delete, None))
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         copy = super().copy(source, target, if_absent=if_absent)
-        return await (copy if if_absent else self._forgiven(copy, ""))
+        return await (copy if if_absent else self._swallowing(copy, ""))
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         rename = super().rename(source, target, if_absent=if_absent)
-        return await (rename if if_absent else self._forgiven(rename, ""))
+        return await (rename if if_absent else self._swallowing(rename, ""))
 
     async def clear(self, prefix: str = "") -> None:
-        await self._forgiven(self._intercept("clear", None, Call(partial(self.base.clear, prefix))), None)
+        await self._swallowing(self._intercept("clear", None, Call(partial(self.base.clear, prefix))), None)
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
         results = await self._intercept("get_many", None, Call(partial(self.base.get_many, keys)))
@@ -133,7 +133,7 @@ class ExceptionLoggingStore(Interceptor[In, Out]):
         self._log_failed(action, results)
         return raise_failures(results, self, raise_errors and not self.swallow)
 
-    async def _forgiven(self, write: Awaitable[T], instead: T) -> T:
+    async def _swallowing(self, write: Awaitable[T], instead: T) -> T:
         """Return what *write* gives, or something else where it failed and failures are swallowed."""
         try:
             return await write

@@ -16,7 +16,7 @@ from storage.errors import CorruptObjectError
 __all__ = ["GzipStore"]
 
 #: zlib's word for a gzip header and trailer around the data (zlib manual, deflateInit2: 16 + 15 bits of window).
-GZIP = 31
+GZIP_WBITS = 31
 
 #: Compressed bytes that zlib is handed at once. It copies those that it leaves, after 1 MiB of output and after each
 #: member, so that an object handed over whole would take time by the square of its size.
@@ -24,7 +24,7 @@ SLICE = 64 << 10
 
 #: Bytes that are compressed on the event loop at most, up to which level: of text they take 0.3 to 0.5 ms with zlib at
 #: the highest level of each, with zlib-ng less; a hop to a thread takes 0.05 ms.
-_QUICK = {1: 64 << 10, 6: 32 << 10, 9: 16 << 10}
+_OFFLOAD_ABOVE = {1: 64 << 10, 6: 32 << 10, 9: 16 << 10}
 
 
 class GzipStore(Compressor):
@@ -45,17 +45,18 @@ class GzipStore(Compressor):
             raise ValueError(f"a gzip level is 0 to 9, not {level}")
         super().__init__(base, max_size=max_size)
         self.level = level
-        self.offload_above: int | None = next(size for highest, size in _QUICK.items() if level <= highest)
+        self.offload_above: int | None = next(size for highest, size in _OFFLOAD_ABOVE.items() if level <= highest)
         self._zlib = _fastest()
         # Level 1 of zlib-ng gives up a quarter in size for its speed; its level 2 is faster and smaller than zlib's 1.
         self._level = 2 if level == 1 and self._zlib is not zlib else level
 
     def encode(self, data: bytes) -> bytes:
-        packed: bytes = self._zlib.compress(data, self._level, GZIP)  # with no time in it: equal bytes give equal files
+        # zlib writes no time into the header, so equal bytes give equal files
+        packed: bytes = self._zlib.compress(data, self._level, GZIP_WBITS)
         return packed
 
     def encoder(self) -> Coder:
-        return _Encoder(self._zlib.compressobj(self._level, zlib.DEFLATED, GZIP))
+        return _Encoder(self._zlib.compressobj(self._level, zlib.DEFLATED, GZIP_WBITS))
 
     def decoder(self) -> Coder:
         return _Decoder(self._zlib)
@@ -91,7 +92,7 @@ class _Encoder:
 class _Decoder:
     def __init__(self, library: ModuleType) -> None:
         self._zlib = library
-        self._member = library.decompressobj(GZIP)
+        self._member = library.decompressobj(GZIP_WBITS)
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield the decompressed data in pieces of at most 1 MiB."""
@@ -99,7 +100,7 @@ class _Decoder:
             rest = piece[start : start + SLICE]
             while rest:
                 if self._member.eof:  # a gzip file may have several members, one behind the other
-                    self._member = self._zlib.decompressobj(GZIP)
+                    self._member = self._zlib.decompressobj(GZIP_WBITS)
                 try:
                     out = self._member.decompress(rest, CHUNK)
                 except self._zlib.error as cause:

@@ -52,11 +52,11 @@ class JsonStore(ValueTransform[JsonLike, Json]):
             indent=indent,
             separators=(",", ":" if indent is None else ": "),
             sort_keys=sort_keys,
-            default=_plain,
+            default=_to_json,
         )
         self._decoder = json.JSONDecoder(parse_constant=_refuse)
         self._orjson = _orjson() if indent is None else None
-        self._options = 0 if self._orjson is None else _strictly(self._orjson, sort_keys)
+        self._options = 0 if self._orjson is None else _strict_options(self._orjson, sort_keys)
 
     def encode(self, value: JsonLike) -> bytes:
         if self._orjson is not None:
@@ -91,13 +91,13 @@ def _orjson() -> ModuleType | None:
     return orjson
 
 
-def _strictly(orjson: ModuleType, sort_keys: bool) -> int:
+def _strict_options(orjson: ModuleType, sort_keys: bool) -> int:
     """Return the options with which orjson takes little more than json does: enums and UUIDs."""
     options = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
     return int(options | (orjson.OPT_SORT_KEYS if sort_keys else 0))
 
 
-def _plain(value: object) -> object:
+def _to_json(value: object) -> object:
     """Return what stands in JSON for what json does not know: for enums and UUIDs as orjson does."""
     if isinstance(value, Mapping):
         return dict(cast("Mapping[object, object]", value))

@@ -46,7 +46,7 @@ class LoggingStore(Observer[In, Out]):
     def _ended(self, operation: Operation) -> None:
         level = self._level_for(operation)
         if self.logger.isEnabledFor(level):
-            line = f"{_words(operation)}: {', '.join(_facts(operation))}"
+            line = f"{_subject(operation)}: {', '.join(_facts(operation))}"
             self.logger.log(level, "%s", line if self.store_name is None else f"{self.store_name}: {line}")
 
     def _level_for(self, operation: Operation) -> int:
@@ -73,14 +73,14 @@ def level_of(level: int | str) -> int:
     return levels[level.upper()]
 
 
-def _words(operation: Operation) -> str:
+def _subject(operation: Operation) -> str:
     """Return what was done with which object."""
-    words = [operation.action]
+    parts = [operation.action]
     if operation.key is not None:
-        words.append(repr(operation.key))
+        parts.append(repr(operation.key))
     if operation.target is not None:
-        words.append(f"to {operation.target!r}")
-    return " ".join(words)
+        parts.append(f"to {operation.target!r}")
+    return " ".join(parts)
 
 
 def _facts(operation: Operation) -> Iterator[str]:
@@ -93,15 +93,15 @@ def _facts(operation: Operation) -> Iterator[str]:
     elif operation.error is not None:
         yield type(operation.error).__name__  # its text may be anything, data included
     if operation.items is not None:
-        yield _number(operation.items, "item")
+        yield _counted(operation.items, "item")
     if operation.failures:
         yield f"{len(operation.failures)} of them failed"
     if operation.sent is not None:
-        yield f"{_number(operation.sent, 'byte')} sent"
+        yield f"{_counted(operation.sent, 'byte')} sent"
     if operation.received is not None:
-        yield f"{_number(operation.received, 'byte')} received"
+        yield f"{_counted(operation.received, 'byte')} received"
     yield f"{operation.seconds * 1000:.3g} ms"
 
 
-def _number(count: int, what: str) -> str:
+def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"

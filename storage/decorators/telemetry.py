@@ -83,7 +83,7 @@ class TelemetryStore(Observer[In, Out]):
         )
 
     def _begun(self, operation: Operation) -> None:
-        attributes = self._named(operation)
+        attributes = self._common_attributes(operation)
         if self.record_keys and operation.key is not None:
             attributes["storage.key"] = operation.key
         if self.record_keys and operation.target is not None:
@@ -120,23 +120,23 @@ class TelemetryStore(Observer[In, Out]):
 
     def _measure(self, operation: Operation, errors: Sequence[BaseException]) -> None:
         """Add an operation to the metrics."""
-        named = self._named(operation)
+        common = self._common_attributes(operation)
         failed = {} if operation.error is None else {"error.type": type(operation.error).__qualname__}
-        self._duration.record(operation.seconds, {**named, **failed})
+        self._duration.record(operation.seconds, {**common, **failed})
         if operation.sent:
-            self._io.add(operation.sent, {**named, "network.io.direction": "transmit"})
+            self._io.add(operation.sent, {**common, "network.io.direction": "transmit"})
         if operation.received:
-            self._io.add(operation.received, {**named, "network.io.direction": "receive"})
+            self._io.add(operation.received, {**common, "network.io.direction": "receive"})
         if errors:
             for name, count in Counter(type(error).__qualname__ for error in errors).items():
-                self._errors.add(count, {**named, "error.type": name})
+                self._errors.add(count, {**common, "error.type": name})
 
-    def _named(self, operation: Operation) -> dict[str, str]:
+    def _common_attributes(self, operation: Operation) -> dict[str, str]:
         """Return the attributes that spans and metrics share."""
-        named = {"storage.operation": operation.action}
+        common = {"storage.operation": operation.action}
         if self.store_name is not None:
-            named["storage.store"] = self.store_name
-        return named
+            common["storage.store"] = self.store_name
+        return common
 
 
 def _errors_of(operation: Operation) -> Iterator[BaseException]:

@@ -55,8 +55,8 @@ class ThrottlingStore(Interceptor[In, Out]):
         self.rate = rate
         self.burst = burst
         self.bytes_per_second = bytes_per_second
-        self._calls = None if rate is None else _Bucket(rate, burst)
-        self._bytes = None if bytes_per_second is None else _Bucket(bytes_per_second, bytes_per_second)
+        self._calls = None if rate is None else _TokenBucket(rate, burst)
+        self._bytes = None if bytes_per_second is None else _TokenBucket(bytes_per_second, bytes_per_second)
 
     async def _intercept(self, action: str, key: str | None, call: Call[T]) -> T:
         if self._calls is not None and action not in ("next", "read"):
@@ -65,7 +65,7 @@ class ThrottlingStore(Interceptor[In, Out]):
             return await call()
         return await self._metered(self._bytes, call)
 
-    async def _metered(self, bucket: _Bucket, call: Call[T]) -> T:
+    async def _metered(self, bucket: _TokenBucket, call: Call[T]) -> T:
         async def pulled(pull: Pull) -> bytes | None:
             piece = await pull()
             if piece:
@@ -74,14 +74,14 @@ class ThrottlingStore(Interceptor[In, Out]):
 
         await bucket.take(call.size)
         result = await call(pulled)
-        bucket.owe(size_of(result) or 0)
+        bucket.take_ahead(size_of(result) or 0)
         return result
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base!r}, rate={self.rate}, bytes_per_second={self.bytes_per_second})"
 
 
-class _Bucket:
+class _TokenBucket:
     """
     Tokens that come at a steady rate and are kept up to some number, for those who wait in line for them.
 
@@ -92,28 +92,28 @@ class _Bucket:
         self._rate = rate
         self._size = size
         self._tokens = size
-        self._counted = monotonic()
-        self._line = anyio.Lock(fast_acquire=True)  # which is first come, first served
+        self._counted_at = monotonic()
+        self._queue = anyio.Lock(fast_acquire=True)  # which is first come, first served
 
     async def take(self, tokens: float) -> None:
         """Take some; return when there were so many."""
-        if not self._line.locked():  # so that nobody was here before
-            self.owe(tokens)
+        if not self._queue.locked():  # so that nobody was here before
+            self.take_ahead(tokens)
             if self._tokens >= 0:
                 return
             self._tokens += tokens  # they are not there yet: they are left, and waited for in line
-        async with self._line:
-            self.owe(tokens)
+        async with self._queue:
+            self.take_ahead(tokens)
             try:
                 while (wait := -self._tokens / self._rate) > _INSTANT:
                     await sleep(wait)
-                    self.owe(0)
+                    self.take_ahead(0)
             except BaseException:
                 self._tokens += tokens  # cancelled: they are left to the next
                 raise
 
-    def owe(self, tokens: float) -> None:
+    def take_ahead(self, tokens: float) -> None:
         """Take some without waiting, at the cost of the next one."""
         now = monotonic()
-        self._tokens = min(self._size, self._tokens + (now - self._counted) * self._rate) - tokens
-        self._counted = now
+        self._tokens = min(self._size, self._tokens + (now - self._counted_at) * self._rate) - tokens
+        self._counted_at = now

@@ -16,7 +16,7 @@ from zstd import zstd
 import storage.sync
 from storage import CorruptObjectError, DictStore, ObjectStore, ZstdStore
 from storage._core.data import CHUNK
-from storage.decorators.zstd.coder import Frames
+from storage.decorators.zstd.coder import FrameCompressor
 
 #: A frame that holds no data, and says so in 7 bytes; RFC 8878, section 3.1.2.
 SKIPPABLE = bytes.fromhex("502a4d18") + (3).to_bytes(4, "little") + b"abc"
@@ -54,11 +54,11 @@ async def test_objects_are_zstd_files(level: int) -> None:
 def test_frames_do_not_depend_on_what_was_compressed_before() -> None:
     """Compressors are used again, in whatever thread, and keep nothing of the objects before."""
     contents = [TEXT[:size] for size in (0, 1, 100, 5000, 0, 20_000, 7)] * 20
-    frames = [Frames(3, small=0).compressed(content) for content in contents]
-    kept = Frames(3, small=1 << 20)
+    frames = [FrameCompressor(3, small=0).compress(content) for content in contents]
+    kept = FrameCompressor(3, small=1 << 20)
 
     with ThreadPoolExecutor(4) as threads:
-        assert frames == list(threads.map(kept.compressed, contents))
+        assert frames == list(threads.map(kept.compress, contents))
 
 
 async def test_equal_bytes_give_equal_files() -> None:

@@ -74,7 +74,7 @@ class GuardedCache:
         if entry is None:
             self.failed("get", key, CorruptObjectError("not the entry that was put for this key"))
         else:
-            self._bounds.used(key)
+            self._bounds.mark_used(key)
         return entry
 
     async def put(self, entry: Entry) -> bool:
@@ -119,7 +119,7 @@ class GuardedCache:
 
     def close(self) -> None:
         """Know nothing of the store any more: others may use it."""
-        self._bounds.forget()
+        self._bounds.reset()
 
     def count(self, event: str) -> None:
         """Count what `CacheStats` has a field for."""

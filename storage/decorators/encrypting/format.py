@@ -20,7 +20,7 @@ does an object under another one's name.
 
 from __future__ import annotations
 
-__all__ = ["HEADER", "KEY_ID", "MAGIC", "SALT", "SEALED", "SEGMENT", "TAG", "decrypted_size"]
+__all__ = ["ENCRYPTED_SEGMENT", "HEADER", "KEY_ID", "MAGIC", "SALT", "SEGMENT", "TAG", "decrypted_size"]
 
 MAGIC = b"sealed\x00\x01"
 KEY_ID = 32
@@ -32,14 +32,14 @@ HEADER = len(MAGIC) + KEY_ID + SALT
 #: Bytes of a segment, of its tag, and of both: an encrypted segment.
 SEGMENT = 64 << 10
 TAG = 16
-SEALED = SEGMENT + TAG
+ENCRYPTED_SEGMENT = SEGMENT + TAG
 
 
 def decrypted_size(size: int) -> int | None:
     """Return the decrypted size of an object of *size* encrypted bytes; None where no encrypted object is so large."""
     body = size - HEADER
-    segments = -(-body // SEALED)
-    last = body - (segments - 1) * SEALED
+    segments = -(-body // ENCRYPTED_SEGMENT)
+    last = body - (segments - 1) * ENCRYPTED_SEGMENT
     if segments < 1 or last < TAG or (last == TAG and segments > 1):
         return None
     return body - segments * TAG

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from storage.decorators.encrypting.format import HEADER, KEY_ID, MAGIC, SALT, SEALED, SEGMENT
+from storage.decorators.encrypting.format import ENCRYPTED_SEGMENT, HEADER, KEY_ID, MAGIC, SALT, SEGMENT
 from storage.errors import CorruptObjectError
 
 __all__ = ["Keyring", "Seal"]
@@ -43,12 +43,12 @@ class Keyring:
         self.active = active
         self._store = store
 
-    def new(self, name: str) -> Seal:
+    def new_seal(self, name: str) -> Seal:
         """Return the seal of an object that is to be written under *name*."""
         header = MAGIC + self.active.encode().ljust(KEY_ID, b"\0") + os.urandom(SALT)
         return Seal(self._keys[self.active], header, name, self._store)
 
-    def of(self, header: bytes, name: str) -> Seal:
+    def seal_of(self, header: bytes, name: str) -> Seal:
         """
         Return the seal of an object that is read under *name*, by its header and what may follow that.
 
@@ -99,7 +99,9 @@ class Seal:
         """
         decrypt, bound = self._cipher.decrypt, self._bound
         try:
-            return b"".join([decrypt(nonce, part, bound) for nonce, part in _segments(sealed, SEALED, number, last)])
+            return b"".join(
+                [decrypt(nonce, part, bound) for nonce, part in _segments(sealed, ENCRYPTED_SEGMENT, number, last)]
+            )
         except InvalidTag as cause:
             raise CorruptObjectError(
                 "does not decrypt: it was changed or cut, or encrypted under another name or with another key",

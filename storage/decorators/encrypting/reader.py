@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storage.decorators.encrypting.format import HEADER, SEALED, SEGMENT
+from storage.decorators.encrypting.format import ENCRYPTED_SEGMENT, HEADER, SEGMENT
 from storage.reader import ObjectReader, SeekableReader
 from storage.types import ByteRange, ObjectInfo
 
@@ -34,11 +34,11 @@ class SealedReader(SeekableReader):
         self._source_at = HEADER
         self._seal = seal
         self._segments = max(-(-info.size // SEGMENT), 1)
-        self._body = info.size + self._segments * (SEALED - SEGMENT)
+        self._body = info.size + self._segments * (ENCRYPTED_SEGMENT - SEGMENT)
         self._data = b""  # what was decrypted last
         self._data_at = 0
 
-    async def prove_end(self) -> None:
+    async def verify_end(self) -> None:
         """Verify that the object ends where it seems to, if the reader begins there: it will read nothing to see it."""
         if self._start == self.info.size:
             await self._decrypt(self._segments - 1, self._segments)
@@ -62,15 +62,15 @@ class SealedReader(SeekableReader):
 
     async def _decrypt(self, first: int, end: int) -> None:
         """Decrypt the segments from *first* to the one before *end*, or as many as are decrypted at once."""
-        start, end = HEADER + first * SEALED, min(end, first + BATCH)
-        size = min(end * SEALED, self._body) - first * SEALED
-        await self._go(start)
+        start, end = HEADER + first * ENCRYPTED_SEGMENT, min(end, first + BATCH)
+        size = min(end * ENCRYPTED_SEGMENT, self._body) - first * ENCRYPTED_SEGMENT
+        await self._go_to(start)
         sealed = await self._source.read(size)
         self._source_at += len(sealed)
         self._data = self._seal.decrypt(sealed, number=first, last=end == self._segments)
         self._data_at = first * SEGMENT
 
-    async def _go(self, offset: int) -> None:
+    async def _go_to(self, offset: int) -> None:
         """Go to an offset of the encrypted object; reading on to it, where the store below cannot seek."""
         if offset == self._source_at:
             return
@@ -78,7 +78,7 @@ class SealedReader(SeekableReader):
             await self._source.seek(offset)
             self._source_at = offset
         while self._source_at < offset:
-            skipped = await self._source.read(min(offset - self._source_at, BATCH * SEALED))
+            skipped = await self._source.read(min(offset - self._source_at, BATCH * ENCRYPTED_SEGMENT))
             if not skipped:
                 break
             self._source_at += len(skipped)

@@ -83,19 +83,19 @@ class EncryptingStore(StoreDecorator):
         if is_stream(data):
             encrypted = self._encrypted(key, data)
         else:
-            content, seal = as_bytes(data), self._keyring.new(key)
-            encrypted = await _run(len(content), seal.encrypt, content)
+            content, seal = as_bytes(data), self._keyring.new_seal(key)
+            encrypted = await _run_or_offload(len(content), seal.encrypt, content)
         return await self.base.put(key, encrypted, if_absent=if_absent, if_match=if_match, attributes=attributes)
 
     async def head(self, key: str) -> ObjectInfo:
-        return self._described(await self.base.head(key))
+        return self._decrypted_info(await self.base.head(key))
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         async with self.base.open(key) as source:
-            seal = self._keyring.of(await source.read(HEADER), key)
-            reader = SealedReader(self._described(source.info), byte_range, source, seal)
-            await reader.prove_end()
+            seal = self._keyring.seal_of(await source.read(HEADER), key)
+            reader = SealedReader(self._decrypted_info(source.info), byte_range, source, seal)
+            await reader.verify_end()
             yield reader
 
     async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
@@ -107,7 +107,7 @@ class EncryptingStore(StoreDecorator):
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         async for info in self.base.scan(prefix, start_after=start_after):
-            yield self._described(info)
+            yield self._decrypted_info(info)
 
     # copy and rename are the contract's defaults again, as always where get and put are overridden: what is bound to a
     # key is moved by reading and writing it.
@@ -134,7 +134,7 @@ class EncryptingStore(StoreDecorator):
                 return False
         return True
 
-    def _described(self, below: ObjectInfo) -> ObjectInfo:
+    def _decrypted_info(self, below: ObjectInfo) -> ObjectInfo:
         """Return the description of the decrypted object."""
         size = decrypted_size(below.size)
         if size is None:
@@ -142,12 +142,12 @@ class EncryptingStore(StoreDecorator):
         return replace_info(below, size=size)
 
     async def _decrypted(self, key: str, sealed: bytes) -> bytes:
-        seal = self._keyring.of(sealed, key)
-        return await _run(len(sealed), seal.decrypt, memoryview(sealed)[HEADER:])
+        seal = self._keyring.seal_of(sealed, key)
+        return await _run_or_offload(len(sealed), seal.decrypt, memoryview(sealed)[HEADER:])
 
     async def _encrypted(self, key: str, data: Data) -> AsyncIterator[bytes]:
         """Yield a stream's encrypted object, a piece behind: a piece must know whether it is the last one."""
-        seal, held, number = self._keyring.new(key), b"", 0
+        seal, held, number = self._keyring.new_seal(key), b"", 0
         async with aclosing(chunks(data)) as pieces:
             async for piece in pieces:
                 if held:
@@ -160,5 +160,5 @@ class EncryptingStore(StoreDecorator):
         return f"{type(self).__name__}({self.base!r}, active={self.active!r})"
 
 
-async def _run(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def _run_or_offload(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return await offload(work, *args, **kwargs) if size > OFFLOAD_ABOVE else work(*args, **kwargs)

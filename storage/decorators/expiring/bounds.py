@@ -69,25 +69,25 @@ class Bounds(Usage, Generic[In]):
         await self._trim()
         return etag
 
-    async def make(
-        self, key: str, make: Callable[[], Awaitable[str]], *, size: int, moved_from: str | None = None
+    async def add_copy(
+        self, key: str, copy: Callable[[], Awaitable[str]], *, size: int, moved_from: str | None = None
     ) -> str:
         """
-        Return the etag that ``make()`` gives, which makes an object below from another one, and make room for it.
+        Return the etag that ``copy()`` gives, which makes an object below from another one, and make room for it.
 
         Args:
             key: the new object.
-            make: copies or renames.
+            copy: copies or renames.
             size: bytes of the other object.
             moved_from: its key, if it is no longer there then.
         """
         if not self.bounded:
-            return await make()
+            return await copy()
         await self._count()
         with self.writing(key) as write:
             write.size = size
             with self.deleting(moved_from) if moved_from is not None else nullcontext():
-                etag = write.etag = await make()
+                etag = write.etag = await copy()
             write.size = await self._size(key, otherwise=size)
         await self._trim()
         return etag
@@ -102,7 +102,7 @@ class Bounds(Usage, Generic[In]):
                     (info.modified or _LONG_AGO, Entry(info.key, info.size, info.etag))
                     async for info in self._base.scan()
                 ]
-                self.found(entry for _, entry in sorted(found, key=itemgetter(0)))
+                self.add_existing(entry for _, entry in sorted(found, key=itemgetter(0)))
 
     async def _send_measured(self, write: Write, key: str, data: In, send: Callable[[In], Awaitable[str]]) -> str:
         """Send what is to be put, such that the write knows its size in the end."""
@@ -136,7 +136,7 @@ class Bounds(Usage, Generic[In]):
 
     async def _trim(self) -> None:
         """Delete what is over the bounds; what cannot be deleted now is tried again with the next put."""
-        surplus = self.surplus()
+        surplus = self.pop_surplus()
         if not surplus:
             return
         left = {entry.key: entry for entry in surplus}

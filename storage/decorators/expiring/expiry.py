@@ -153,7 +153,7 @@ class Expiry:
             await self._base.delete(below.key, if_match=below.etag)
         except PreconditionFailedError:
             return False
-        self._usage.removed(below.key, below.etag)
+        self._usage.mark_removed(below.key, below.etag)
         return True
 
     async def _remove_of(self, page: Mapping[str, ObjectInfo], key: str) -> bool:

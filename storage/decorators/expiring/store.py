@@ -18,7 +18,7 @@ from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import takes_bytes
 from storage.decorators.expiring.bounds import Bounds
 from storage.decorators.expiring.expiry import Expiry, expires_by_itself
-from storage.decorators.expiring.sweeper import Periodic
+from storage.decorators.expiring.sweeper import Sweeper
 from storage.errors import (
     ConfigError,
     KeyNotFoundError,
@@ -79,18 +79,18 @@ class ExpiringStore(StoreDecorator[In, Out]):
         self.sweep_interval = sweep_interval
         self._ttl = lifetime("ttl", ttl)
         self._has_values = not takes_bytes(base)
-        self._able = base.capabilities  # asked once: a store on files asks its file system
+        self._base_capabilities = base.capabilities  # asked once: a store on files asks its file system
         self._check()
-        self._expiry = Expiry(base, self._able, self._ttl, self._bounds, self)
+        self._expiry = Expiry(base, self._base_capabilities, self._ttl, self._bounds, self)
         # One request where requests cost; a store that needs no wire has shorter ways to the bytes than `open`.
-        self._looks_first = self._able.steppable or self._has_values
-        self._sweeper: Periodic | None = None
+        self._looks_first = self._base_capabilities.steppable or self._has_values
+        self._sweeper: Sweeper | None = None
         interval = None if sweep_interval is None else seconds("sweep_interval", sweep_interval)
         if interval is not None and not expires_by_itself(base):
-            self._sweeper = Periodic("sweep", self, self.sweep, interval)
+            self._sweeper = Sweeper(self, self.sweep, interval)
 
     def _check(self) -> None:
-        able, name = self._able, type(self).__name__
+        able, name = self._base_capabilities, type(self).__name__
         if not (able.readable and able.writable):
             text = f"{name} reads and writes what is below it, which {self.base!r} refuses: put what refuses on top"
         elif self._ttl is not None and not able.attributes:
@@ -161,10 +161,10 @@ class ExpiringStore(StoreDecorator[In, Out]):
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
         if not self._expiry.supported:
             data = await self.base.get(key, byte_range=byte_range)
-            self._bounds.used(key)
+            self._bounds.mark_used(key)
             return data
         if self._looks_first:  # and what has taken the object's place since is younger, and lives as well
-            self._bounds.used(key, await self._expiry.head(key))
+            self._bounds.mark_used(key, await self._expiry.head(key))
             return await self.base.get(key, byte_range=byte_range)
         async with self._reading(key, byte_range) as reader:
             return cast("Out", await reader.read())
@@ -251,7 +251,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
         else:
             await self._expiry.remove_if_expired(key, if_match)
             await self.base.delete(key, if_match=if_match)
-            self._bounds.removed(key, if_match)
+            self._bounds.mark_removed(key, if_match)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
@@ -262,11 +262,11 @@ class ExpiringStore(StoreDecorator[In, Out]):
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         below = await self._expiry.head(source)
-        self._bounds.used(source, below)
+        self._bounds.mark_used(source, below)
         if if_absent:
             await self._expiry.remove_if_expired(target)
         copy = partial(self.base.copy, source, target, if_absent=if_absent)
-        return await self._bounds.make(target, copy, size=below.size)
+        return await self._bounds.add_copy(target, copy, size=below.size)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         below = await self._expiry.head(source)
@@ -275,7 +275,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
         rename = partial(self.base.rename, source, target, if_absent=if_absent)
         if source == target:
             return await rename()
-        return await self._bounds.make(target, rename, size=below.size, moved_from=source)
+        return await self._bounds.add_copy(target, rename, size=below.size, moved_from=source)
 
     async def clear(self, prefix: str = "") -> None:
         if self._bounds.bounded:
@@ -293,7 +293,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
     async def _close(self) -> None:
         if self._sweeper is not None:
             await self._sweeper.stop()
-        self._bounds.forget()
+        self._bounds.reset()
         await super()._close()
 
     def __repr__(self) -> str:
@@ -310,7 +310,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
                 raise
             below = reader.info
             if not self._expiry.is_expired(below):
-                self._bounds.used(key, below)
+                self._bounds.mark_used(key, below)
                 info = without_deadline(below)
                 yield reader if info is below else ReaderDecorator(reader, info)
                 return

@@ -9,26 +9,24 @@ from collections.abc import Awaitable, Callable
 from storage._concurrency.offload import settled
 from storage.errors import StorageError
 
-__all__ = ["Periodic"]
+__all__ = ["Sweeper"]
 
 _log = logging.getLogger("storage")
 
 
-class Periodic:
+class Sweeper:
     """
     A task that does *work*, each time *interval* seconds after the last, the first time as long after its start.
 
     A time that fails is logged, and the next one comes.
 
     Args:
-        name: what is being done, for the log.
         owner: who does it, for the log.
         work: is awaited each time.
         interval: seconds of rest.
     """
 
-    def __init__(self, name: str, owner: object, work: Callable[[], Awaitable[object]], interval: float) -> None:
-        self._name = name
+    def __init__(self, owner: object, work: Callable[[], Awaitable[object]], interval: float) -> None:
         self._owner = owner
         self._work = work
         self._interval = interval
@@ -52,7 +50,7 @@ class Periodic:
                 await self._work()
             except Exception as error:
                 _log.warning(
-                    "%s of %r failed, and is tried again in %g s: %s",
-                    *(self._name, self._owner, self._interval, error),
+                    "sweep of %r failed, and is tried again in %g s: %s",
+                    *(self._owner, self._interval, error),
                     exc_info=not isinstance(error, StorageError),
                 )

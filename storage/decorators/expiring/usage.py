@@ -54,7 +54,7 @@ class Usage:
         self._entries: OrderedDict[str, Entry] = OrderedDict()  # that of the latest use is the last
         self._too_large: dict[str, None] = {}  # those that have to go, and for which no other is to make way
         self._bytes = 0
-        self._writes: dict[str, _Group] = {}
+        self._writes: dict[str, _ConcurrentWrites] = {}
         self._lock = threading.Lock()
 
     def writing(self, key: str) -> Write:
@@ -65,7 +65,7 @@ class Usage:
         """Return a context manager to delete the object of this key in, whatever its version."""
         return Write(self, key, deletes=True)
 
-    def used(self, key: str, info: ObjectInfo | None = None) -> None:
+    def mark_used(self, key: str, info: ObjectInfo | None = None) -> None:
         """Say that an object is read; one that is not known yet is counted in, if its description is given."""
         if not self.bounded:
             return
@@ -73,28 +73,28 @@ class Usage:
             if key in self._entries:
                 self._entries.move_to_end(key)
             elif info is not None and key not in self._writes:  # of a write that is under way there will be an entry
-                self._note(Entry(key, info.size, info.etag))
+                self._record(Entry(key, info.size, info.etag))
 
-    def removed(self, key: str, etag: str) -> None:
+    def mark_removed(self, key: str, etag: str) -> None:
         """Say that this version of an object, and no other, was deleted."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and entry.etag == etag:
-                self._take(key)
+                self._pop(key)
 
-    def found(self, entries: Iterable[Entry]) -> None:
+    def add_existing(self, entries: Iterable[Entry]) -> None:
         """Count in what the store held before, the latest used last; what is known already is known better."""
         with self._lock:
             if not self.counted:
                 self._add_oldest(entries)
                 self.counted = True
 
-    def surplus(self) -> list[Entry]:
+    def pop_surplus(self) -> list[Entry]:
         """Take out and return what is over the bounds: what was not used for longest, and what no bound allows."""
         taken = []
         with self._lock:
             while self._entries and self._is_over():
-                taken.append(self._take(next(iter(self._too_large or self._entries))))
+                taken.append(self._pop(next(iter(self._too_large or self._entries))))
         return taken
 
     def restore(self, entries: Iterable[Entry]) -> None:
@@ -102,7 +102,7 @@ class Usage:
         with self._lock:
             self._add_oldest(entries)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Know nothing of the store any more."""
         with self._lock:
             self._entries.clear()
@@ -117,15 +117,15 @@ class Usage:
             self.max_bytes is not None and self._bytes > self.max_bytes
         )
 
-    def _note(self, entry: Entry) -> None:
+    def _record(self, entry: Entry) -> None:
         """Count an object that is being used, in place of what was known of it."""
-        self._take(entry.key)
+        self._pop(entry.key)
         self._entries[entry.key] = entry
         self._bytes += entry.size
         if self.max_bytes is not None and entry.size > self.max_bytes:
             self._too_large[entry.key] = None
 
-    def _take(self, key: str) -> Entry:
+    def _pop(self, key: str) -> Entry:
         entry = self._entries.pop(key, _NONE)
         self._bytes -= entry.size
         self._too_large.pop(key, None)
@@ -133,14 +133,14 @@ class Usage:
 
     def _add_oldest(self, entries: Iterable[Entry]) -> None:
         for entry in reversed([entry for entry in entries if entry.key not in self._entries]):
-            self._note(entry)
+            self._record(entry)
             self._entries.move_to_end(entry.key, last=False)
 
 
 _NONE = Entry("", 0, None)
 
 
-class _Group:
+class _ConcurrentWrites:
     """The writes of one key that are under way, and whether any two of them overlapped."""
 
     def __init__(self) -> None:
@@ -168,9 +168,9 @@ class Write:
         usage = self._usage
         if usage.bounded:
             with usage._lock:
-                self._group = usage._writes.setdefault(self._key, _Group())
-                self._group.under_way += 1
-                self._group.overlapped |= self._group.under_way > 1
+                self._concurrent = usage._writes.setdefault(self._key, _ConcurrentWrites())
+                self._concurrent.under_way += 1
+                self._concurrent.overlapped |= self._concurrent.under_way > 1
         return self
 
     def __exit__(
@@ -179,24 +179,24 @@ class Write:
         usage = self._usage
         if usage.bounded:
             with usage._lock:
-                self._group.under_way -= 1
-                if not self._group.under_way:
+                self._concurrent.under_way -= 1
+                if not self._concurrent.under_way:
                     del usage._writes[self._key]
                 if error is None or self.etag is not None or _in_doubt(error):
-                    certain = not self._group.overlapped and (error is None or self.etag is not None)
-                    self._settle(usage, certain=certain)
+                    certain = not self._concurrent.overlapped and (error is None or self.etag is not None)
+                    self._record_in(usage, certain=certain)
 
-    def _settle(self, usage: Usage, *, certain: bool) -> None:
+    def _record_in(self, usage: Usage, *, certain: bool) -> None:
         """Count what the write did; where it is not certain, what it may have done."""
         if self._deletes:
             if certain:
-                usage._take(self._key)
+                usage._pop(self._key)
             return
         held = usage._entries.get(self._key, _NONE)
         if certain:
-            usage._note(Entry(self._key, self.size, self.etag))
+            usage._record(Entry(self._key, self.size, self.etag))
         else:
-            usage._note(Entry(self._key, max(self.size, held.size), None))
+            usage._record(Entry(self._key, max(self.size, held.size), None))
 
 
 def _in_doubt(error: BaseException) -> bool:

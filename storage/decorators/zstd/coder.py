@@ -13,7 +13,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["Frames", "ZstdDecoder", "ZstdEncoder", "said_size"]
+__all__ = ["FrameCompressor", "ZstdDecoder", "ZstdEncoder", "declared_size"]
 
 #: Compressed bytes that a decoder is handed at once: after each frame it copies those that it leaves.
 SLICE = 64 << 10
@@ -23,7 +23,7 @@ SLICE = 64 << 10
 WINDOW: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
 
 
-class Frames:
+class FrameCompressor:
     """
     Makes frames that say how large they are, and have a checksum behind the data as those of the `zstd` program.
 
@@ -40,7 +40,7 @@ class Frames:
         self._small = small
         self._kept: list[zstd.ZstdCompressor] = []
 
-    def compressed(self, data: bytes) -> bytes:
+    def compress(self, data: bytes) -> bytes:
         """Return *data* as one frame."""
         if len(data) > self._small:
             return zstd.compress(data, options=self._parameters)
@@ -59,7 +59,7 @@ def _parameters(level: int) -> Mapping[int, int]:
     return {zstd.CompressionParameter.compression_level: level, zstd.CompressionParameter.checksum_flag: 1}
 
 
-def said_size(data: bytes) -> int:
+def declared_size(data: bytes) -> int:
     """Return how many bytes the first frame says that it makes; 0 if it does not say."""
     try:
         return zstd.get_frame_info(data).decompressed_size or 0

@@ -10,7 +10,7 @@ __all__ = ["ZstdStore"]
 
 #: Bytes that are compressed on the event loop at most, up to which level: of text they take 0.3 to 0.6 ms at the
 #: highest level of each; a hop to a thread takes 0.05 ms.
-_QUICK = {3: 128 << 10, 9: 32 << 10, 15: 4 << 10, 22: 2 << 10}
+_OFFLOAD_ABOVE = {3: 128 << 10, 9: 32 << 10, 15: 4 << 10, 22: 2 << 10}
 
 
 class ZstdStore(Compressor):
@@ -34,12 +34,12 @@ class ZstdStore(Compressor):
             raise ImportError("ZstdStore needs backports.zstd: pip install 'stackstore[zstd]'") from cause
         super().__init__(base, max_size=max_size)
         self.level = level
-        self.offload_above: int | None = next(size for highest, size in _QUICK.items() if level <= highest)
+        self.offload_above: int | None = next(size for highest, size in _OFFLOAD_ABOVE.items() if level <= highest)
         self._zstd = zstd_coder
-        self._frames = zstd_coder.Frames(level, small=self.offload_above)
+        self._compressor = zstd_coder.FrameCompressor(level, small=self.offload_above)
 
     def encode(self, data: bytes) -> bytes:
-        return self._frames.compressed(data)
+        return self._compressor.compress(data)
 
     def encoder(self) -> Coder:
         return self._zstd.ZstdEncoder(self.level)
@@ -48,4 +48,4 @@ class ZstdStore(Compressor):
         return self._zstd.ZstdDecoder()
 
     def _said_size(self, data: bytes) -> int:
-        return self._zstd.said_size(data)
+        return self._zstd.declared_size(data)

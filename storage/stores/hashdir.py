@@ -54,8 +54,8 @@ class HashdirStore(FileStore):
         cut = self.width * self.depth
         return "/".join([*(digest[i : i + self.width] for i in range(0, cut, self.width)), digest[cut:]])
 
-    def _name_it(self, key: str) -> Callable[[int, str], None]:
-        def name_it(directory: int, name: str) -> None:
+    def _before_publish(self, key: str) -> Callable[[int, str], None]:
+        def before_publish(directory: int, name: str) -> None:
             try:
                 size = os.stat(name + KEY, dir_fd=directory, follow_symlinks=False).st_size
             except FileNotFoundError:
@@ -63,7 +63,7 @@ class HashdirStore(FileStore):
             if size != len(key.encode()):  # it is missing, or cut short by a loss of power
                 self._write_key(directory, name, key)
 
-        return name_it
+        return before_publish
 
     def _write_key(self, directory: int, name: str, key: str) -> None:
         """Write the key's file, whole or not at all, and to the disk before the object's name where that counts."""
@@ -84,7 +84,7 @@ class HashdirStore(FileStore):
         finally:
             os.close(file)
 
-    def _unname_it(self, directory: int, name: str) -> None:
+    def _after_delete(self, directory: int, name: str) -> None:
         _unlink(directory, name + KEY)
 
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:

@@ -15,7 +15,7 @@ __all__ = ["for_each_key"]
 T = TypeVar("T")
 
 #: Files in one hop. The hop costs less than one of them then, and who cancels the call waits for no more than these.
-HANDFUL = 32
+FILES_PER_HOP = 32
 
 
 async def for_each_key(
@@ -38,5 +38,5 @@ async def for_each_key(
         results.update(dict.fromkeys(new, cast(T, None)))  # a place in the caller's order, taken at once
         results.update(zip(new, await offload(outcomes, new), strict=True))
 
-    await for_each(pages(stream(keys), HANDFUL), hop, limit=WORKERS)
+    await for_each(pages(stream(keys), FILES_PER_HOP), hop, limit=WORKERS)
     return results

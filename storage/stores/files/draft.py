@@ -134,12 +134,12 @@ class Draft:
         *,
         if_absent: bool = False,
         if_match: str | None = None,
-        name_it: Callable[[int, str], None] | None = None,
+        before_publish: Callable[[int, str], None] | None = None,
     ) -> str:
         """
         Put the file in its place and return its etag.
 
-        *name_it* is called with the directory and the file's name just before, under the directory's lock.
+        *before_publish* is called with the directory and the file's name just before, under the directory's lock.
         """
         if attributes:
             write_attributes(self._file, attributes, key, self._store)
@@ -151,8 +151,8 @@ class Draft:
         with locked(self._directory, self._store, needed=if_absent or if_match is not None):
             if if_absent or if_match is not None:
                 judge(key, current_etag(self._directory, self._name), if_absent, if_match, self._store)
-            if name_it is not None:
-                name_it(self._directory, self._name)
+            if before_publish is not None:
+                before_publish(self._directory, self._name)
             move(self._directory, self._draft, self._directory, self._name, store=self._store)
         self._draft = ""
         if self._sync:

@@ -26,7 +26,7 @@ from storage.stores.files.durability import Durability
 from storage.stores.files.errors import from_os_error
 from storage.stores.files.etags import current_etag
 from storage.stores.files.locks import all_locked, locked
-from storage.stores.files.page_cache import ROW, Hop, HotReads
+from storage.stores.files.page_cache import MAX_READS_IN_A_ROW, Deferred, PageCacheReads
 from storage.stores.files.reader import FileReader, describe, pread
 from storage.stores.files.root import Root
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
@@ -61,8 +61,8 @@ class FileStore(ObjectStore):
         self.durability: Durability = durability
         self._root = Root(os.path.realpath(self.root))
         self._sync = durability == "fsync"
-        self._hot = HotReads(self._root)
-        self._row = 0
+        self._page_cache = PageCacheReads(self._root)
+        self._reads_in_a_row = 0
 
     # -- where a key is kept, said by each store -----------------------------------------------------------------
 
@@ -79,25 +79,25 @@ class FileStore(ObjectStore):
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
         """Return an iterator over the keys in order, or over the children of the prefix; it blocks."""
 
-    def _name_it(self, key: str) -> Callable[[int, str], None] | None:
+    def _before_publish(self, key: str) -> Callable[[int, str], None] | None:
         """Return what is to be done in the directory, under its lock, before the key's file comes to be there."""
         return None
 
-    def _unname_it(self, directory: int, name: str) -> None:
+    def _after_delete(self, directory: int, name: str) -> None:
         """Undo that, in the directory and under its lock, after the file is gone."""
 
     # -- the contract --------------------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
-        found = Hop.WAIT if is_stepping() else self._read_hot(key, byte_range)
+        found = Deferred.WAIT if is_stepping() else self._read_cached(key, byte_range)
         if isinstance(found, bytes):
-            self._row = (self._row + 1) % ROW
-            if not self._row:
+            self._reads_in_a_row = (self._reads_in_a_row + 1) % MAX_READS_IN_A_ROW
+            if not self._reads_in_a_row:
                 import asyncio
 
                 await asyncio.sleep(0)
             return found
-        hop = offload_copying if found is Hop.COPY else offload
+        hop = offload_copying if found is Deferred.COPY else offload
         return await hop(self._blocking, key, self._get, key, byte_range)
 
     async def put(
@@ -114,8 +114,8 @@ class FileStore(ObjectStore):
         kept = check_attributes(attributes)
 
         def publish() -> str:
-            name_it = self._name_it(key)
-            return draft.publish(key, kept, if_absent=if_absent, if_match=if_match, name_it=name_it)
+            before_publish = self._before_publish(key)
+            return draft.publish(key, kept, if_absent=if_absent, if_match=if_match, before_publish=before_publish)
 
         def write(content: bytes) -> str:
             with closing(draft):
@@ -194,7 +194,7 @@ class FileStore(ObjectStore):
                     draft.begin()
                     draft.copy_from(descriptor, status.st_size)
                     kept = read_attributes(descriptor)
-                    return draft.publish(target, kept, if_absent=if_absent, name_it=self._name_it(target))
+                    return draft.publish(target, kept, if_absent=if_absent, before_publish=self._before_publish(target))
             finally:
                 os.close(descriptor)
 
@@ -244,12 +244,12 @@ class FileStore(ObjectStore):
         os.close(descriptor)
         raise KeyNotFoundError(key, store=self)
 
-    def _read_hot(self, key: str, byte_range: ByteRange | None) -> bytes | Hop:
+    def _read_cached(self, key: str, byte_range: ByteRange | None) -> bytes | Deferred:
         """Return an object's bytes if that takes no waiting, or else how to get them; this does not block."""
-        if not self._hot.able:
-            return Hop.WAIT
+        if not self._page_cache.available:
+            return Deferred.WAIT
         try:
-            return self._hot.read(self._path(key), key, byte_range)
+            return self._page_cache.read(self._path(key), key, byte_range)
         except FileNotFoundError:
             raise KeyNotFoundError(key, store=self) from None
 
@@ -260,8 +260,8 @@ class FileStore(ObjectStore):
             data = pread(descriptor, stop - start, start)
         finally:
             os.close(descriptor)
-        if self._hot.able is None and not is_stepping():
-            self._hot.learn(self._path(key))
+        if self._page_cache.available is None and not is_stepping():
+            self._page_cache.learn(self._path(key))
         return data
 
     def _small(self, key: str) -> tuple[bytes, Attributes] | None:
@@ -313,7 +313,7 @@ class FileStore(ObjectStore):
                 judge(key, current, False, if_match, self)
                 if current is not None:
                     os.unlink(name, dir_fd=directory)
-                    self._unname_it(directory, name)
+                    self._after_delete(directory, name)
             if self._sync:
                 os.fsync(directory)  # also for what another has just deleted: that may not be on the disk yet
             if current is None:
@@ -347,10 +347,10 @@ class FileStore(ObjectStore):
             judge(target, current_etag(directories[1], new) if if_absent else None, if_absent, None, self)
             if source == target:
                 return etag
-            if name_it := self._name_it(target):
-                name_it(directories[1], new)
+            if before_publish := self._before_publish(target):
+                before_publish(directories[1], new)
             move(directories[0], old, directories[1], new, store=self)
-            self._unname_it(directories[0], old)
+            self._after_delete(directories[0], old)
             if self._sync:
                 for directory in reversed(directories):
                     os.fsync(directory)

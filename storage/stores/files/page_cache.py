@@ -18,7 +18,7 @@ from enum import Enum
 from storage.stores.files.root import HAS_CACHED, Root
 from storage.types import ByteRange
 
-__all__ = ["ROW", "Hop", "HotReads"]
+__all__ = ["MAX_READS_IN_A_ROW", "Deferred", "PageCacheReads"]
 
 #: Bytes read this way at most, which take some 10 us. For more, the hop is small beside the copying.
 LIMIT = 64 << 10
@@ -27,7 +27,7 @@ LIMIT = 64 << 10
 COPY_LIMIT = 8 << 20
 
 #: Reads in a row, before the other tasks of the event loop have their turn: 0.5 ms of 4 KiB each, 1 ms of the largest.
-ROW = 64
+MAX_READS_IN_A_ROW = 64
 
 #: With ``relatime``, a read is noted in the file's inode when the last note is older (mount(8)).
 _DAY = 24 * 3600 * 10**9
@@ -38,25 +38,25 @@ _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _UNABLE = (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP)
 
 
-class Hop(Enum):
+class Deferred(Enum):
     """Why a read is for another thread."""
 
     WAIT = "it may wait for a disk"
     COPY = "it copies much"
 
 
-class HotReads:
+class PageCacheReads:
     """
     Reads of small files below a root that never wait for a disk.
 
     Attributes:
-        able: whether they work here; None until `learn` has been shown a file.
+        available: whether they work here; None until `learn` has been shown a file.
     """
 
     def __init__(self, root: Root) -> None:
         self._root = root
         self._noted = True
-        self.able: bool | None = None if HAS_CACHED and _NOWAIT else False
+        self.available: bool | None = None if HAS_CACHED and _NOWAIT else False
 
     def learn(self, path: str) -> None:
         """Find out, in a thread that may wait, whether files like this one, which was just read, can be read so."""
@@ -70,11 +70,11 @@ class HotReads:
                 os.close(descriptor)
         except OSError as cause:  # else it is gone from the kernel's memory, or gone at all, and the next one will tell
             if cause.errno in _UNABLE:
-                self.able = False
+                self.available = False
         else:
-            self.able = not self._noted or bool(mount & os.ST_RELATIME)
+            self.available = not self._noted or bool(mount & os.ST_RELATIME)
 
-    def read(self, path: str, key: str, byte_range: ByteRange | None) -> bytes | Hop:
+    def read(self, path: str, key: str, byte_range: ByteRange | None) -> bytes | Deferred:
         """
         Return the bytes of the file *path*, or why another thread has to read them.
 
@@ -87,25 +87,25 @@ class HotReads:
         except FileNotFoundError:
             raise
         except OSError:  # cold; or an error, which is found again and told by who may wait
-            return Hop.WAIT
+            return Deferred.WAIT
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                return Hop.WAIT
+                return Deferred.WAIT
             start, stop = (0, status.st_size) if byte_range is None else byte_range.within(status.st_size, key)
             size = stop - start
             if not size:
                 return b""
             if size > COPY_LIMIT or (self._noted and _is_noted(status)):
-                return Hop.WAIT
+                return Deferred.WAIT
             data = bytearray(size if size <= LIMIT else 1)
             if os.preadv(descriptor, [data], start, _NOWAIT) < len(data):
-                return Hop.WAIT
-            return bytes(data) if size <= LIMIT else Hop.COPY
+                return Deferred.WAIT
+            return bytes(data) if size <= LIMIT else Deferred.COPY
         except OSError as cause:
             if cause.errno in _UNABLE:  # another file system below the same root: no attempt for each of its files
-                self.able = False
-            return Hop.WAIT
+                self.available = False
+            return Deferred.WAIT
         finally:
             os.close(descriptor)
 

@@ -24,9 +24,9 @@ from storage import (
     SafeFilesystemStore,
 )
 from storage._concurrency.threads import Job, Workers
-from storage.stores.files.bulk import HANDFUL
+from storage.stores.files.bulk import FILES_PER_HOP
 from storage.stores.files.file_store import FileStore
-from storage.stores.files.page_cache import LIMIT, ROW
+from storage.stores.files.page_cache import LIMIT, MAX_READS_IN_A_ROW
 
 FILE_STORES = [FilesystemStore, SafeFilesystemStore, HashdirStore]
 
@@ -68,7 +68,7 @@ async def warmed(store: FileStore, key: str = "k") -> None:
     ):
         await store.get(key)
         status = path.stat()
-    if not store._hot.able:
+    if not store._page_cache.available:
         pytest.skip("files here cannot be read without a hop")
 
 
@@ -185,7 +185,7 @@ async def test_reads_in_a_row_leave_others_their_turn(warm: FilesystemStore, hop
 
     counting = asyncio.create_task(count())
     hops.clear()
-    for _ in range(100 * ROW):
+    for _ in range(100 * MAX_READS_IN_A_ROW):
         await warm.get("k")
     counting.cancel()
 
@@ -203,7 +203,7 @@ async def test_file_system_that_cannot_tell_what_is_in_memory_is_asked_once(hops
 
         assert [b"v"] * 3 == [await store.get("k") for _ in range(3)]
         assert 3 == len(hops)
-        assert store._hot.able is False
+        assert store._page_cache.available is False
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
@@ -311,7 +311,7 @@ async def test_bulk_calls_take_one_hop_for_a_handful(
 ) -> None:
     """Each object has its outcome all the same, in the order in which they were asked for."""
     store = store_class(tmp_path)
-    objects = {f"k{number:03}": b"%d" % number for number in range(2 * HANDFUL)}
+    objects = {f"k{number:03}": b"%d" % number for number in range(2 * FILES_PER_HOP)}
     await store.put_many(objects)
     hops.clear()
 

@@ -2,13 +2,12 @@
 How a file of a store comes to be: written as a draft beside its place, then put there in one step under a lock.
 
 A **draft** is a file of a reserved name in the directory of its target. It holds a lock on itself while it is
-written, so that those of killed writers can be told from those of busy ones (`reclaim`).
+written, so that those of killed writers can be told from those of busy ones (`leftovers.reclaim`).
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable
 
@@ -19,7 +18,7 @@ from storage.stores.files.etags import current_etag, etag_of_file, new_mtime
 from storage.stores.files.locks import lock, locked
 from storage.stores.files.root import Root
 
-__all__ = ["ATTEMPTS", "DRAFT", "Draft", "move", "reclaim", "target_directory"]
+__all__ = ["ATTEMPTS", "DRAFT", "Draft", "move", "target_directory"]
 
 #: How the names of drafts begin; no key has a segment that begins so.
 DRAFT = ".~storage-"
@@ -172,18 +171,3 @@ class Draft:
             if descriptor >= 0:
                 os.close(descriptor)
         self._file = self._directory = -1
-
-
-def reclaim(directory: int, name: str) -> None:
-    """Remove a draft that no writer holds."""
-    try:
-        draft = os.open(name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=directory)
-    except OSError:
-        return
-    try:
-        fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(name, dir_fd=directory)
-    except OSError:
-        pass  # held, or gone meanwhile
-    finally:
-        os.close(draft)

@@ -21,10 +21,11 @@ from storage.reader import ObjectReader
 from storage.stores.files.attributes import read_attributes
 from storage.stores.files.bulk import for_each_key
 from storage.stores.files.capabilities import lacking
-from storage.stores.files.draft import ATTEMPTS, DRAFT, Draft, move, reclaim, target_directory
+from storage.stores.files.draft import ATTEMPTS, DRAFT, Draft, move, target_directory
 from storage.stores.files.durability import Durability
 from storage.stores.files.errors import from_os_error
 from storage.stores.files.etags import current_etag
+from storage.stores.files.leftovers import reclaim, remove_leftovers
 from storage.stores.files.locks import all_locked, locked
 from storage.stores.files.page_cache import MAX_READS_IN_A_ROW, Deferred, PageCacheReads
 from storage.stores.files.reader import FileReader, describe, pread
@@ -208,7 +209,7 @@ class FileStore(ObjectStore):
         return self._supported(Capabilities.all_but(*lacking(self._root.path)))
 
     async def _open(self) -> None:
-        await offload(self._reclaim)
+        await offload(remove_leftovers, self._root, self._is_leftover, self._remove_leftover)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.root!r})"
@@ -355,30 +356,6 @@ class FileStore(ObjectStore):
                 for directory in reversed(directories):
                     os.fsync(directory)
         return etag
-
-    def _reclaim(self) -> None:
-        """Remove what killed writers left; what may not be read or changed now is left for another time."""
-        pending = [""]
-        while pending:
-            path = pending.pop()
-            try:
-                names = dict(self._root.entries(path))
-                self._reclaim_in(path, [name for name in names if not names[name] and self._is_leftover(name, names)])
-            except OSError:
-                continue
-            pending += [f"{path}/{name}" if path else name for name in names if names[name]]
-
-    def _reclaim_in(self, path: str, leftovers: list[str]) -> None:
-        """Remove these files of a directory, if they are leftovers indeed, and what is empty then."""
-        for name in leftovers:
-            directory = self._root.open_directory(path)
-            try:
-                with locked(directory):
-                    self._remove_leftover(directory, name)
-            finally:
-                os.close(directory)
-        if leftovers:
-            self._root.prune(path)
 
     def _is_leftover(self, name: str, names: Container[str]) -> bool:
         """Return whether a file, one of *names* in its directory, may be what a killed writer left."""

@@ -14,10 +14,10 @@ from storage._names import PUBLIC, import_name
 # GENERATED from storage/_names.py: change that, then run `make generated`.
 if TYPE_CHECKING:
     from storage._concurrency.offload import offload as offload
-    from storage._core.registry import Registry as Registry
-    from storage._core.registry import registry as registry
     from storage.base import ObjectStore as ObjectStore
     from storage.config.factory import StoreFactory as StoreFactory
+    from storage.config.registry import Registry as Registry
+    from storage.config.registry import registry as registry
     from storage.config.urls import StoreUrl as StoreUrl
     from storage.config.urls import open_store as open_store
     from storage.decorators.base64 import Base64Store as Base64Store

@@ -74,7 +74,7 @@ PUBLIC = {
     "ReadonlyStore": "storage.decorators.readonly",
     "RedisStore": "storage.stores.redis",
     "RegexValidatingStore": "storage.decorators.regex_validating",
-    "Registry": "storage._core.registry",
+    "Registry": "storage.config.registry",
     "RetryingStore": "storage.decorators.retrying",
     "RoutingStore": "storage.decorators.routing",
     "SafeFilesystemStore": "storage.stores.safe_filesystem",
@@ -106,7 +106,7 @@ PUBLIC = {
     "get_or": "storage.functions.get_or",
     "offload": "storage._concurrency.offload",
     "open_store": "storage.config.urls",
-    "registry": "storage._core.registry",
+    "registry": "storage.config.registry",
     "sync_stores": "storage.functions.sync_stores",
     "update": "storage.functions.update",
 }

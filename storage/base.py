@@ -18,7 +18,7 @@ from storage._concurrency.tasks import for_each
 from storage._core.bulk import pages, pairs_of, raise_failures, result_of, results_of
 from storage._core.data import etag_of
 from storage._core.lifecycle import Lifecycle, enter_all
-from storage._core.registry import define
+from storage._core.subclass_table import register_subclass
 from storage._core.subclassing import complete_class
 from storage.errors import KeyNotFoundError, PreconditionFailedError, StorageError, StoreUnavailableError
 from storage.reader import BytesReader, ObjectReader
@@ -70,7 +70,7 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         """
         super().__init_subclass__(**options)
         complete_class(cls, ObjectStore)
-        define(cls, name)
+        register_subclass(cls, name)
 
     # -- the five ------------------------------------------------------------------------------------------------
 

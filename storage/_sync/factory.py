@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import storage
 
 if TYPE_CHECKING:
-    from storage._core.registry import Registry
+    from storage.config.registry import Registry
     from storage.sync import ObjectStore
 
 __all__ = ["StoreFactory", "open_store"]

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import sys
 
-from storage._core.registry import Registry
 from storage._names import SHORT_NAMES, STORES
 from storage._tools.generated import run
 from storage._tools.source import ROOT
+from storage.config.registry import Registry
 from storage.config.schema import schema
 
 TARGET = ROOT / "storage" / "config" / "schema.json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from storage._core.registry import Registry
 from storage._core.suggestions import did_you_mean
 from storage.base import ObjectStore
 from storage.config.document import Definition, Document, definition
@@ -13,6 +12,7 @@ from storage.config.interpolation import Expanded, InterpolationError, expand
 from storage.config.make_store import make
 from storage.config.parameters.constructor import Constructor
 from storage.config.parameters.kind import MismatchError, called, plain
+from storage.config.registry import Registry
 from storage.errors import ConfigError
 
 __all__ = ["BuildContext", "Builder"]

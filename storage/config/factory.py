@@ -9,12 +9,12 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from storage._core.registry import Registry, registry
 from storage.base import ObjectStore
 from storage.config.builder import BuildContext, Builder
 from storage.config.document import read
 from storage.config.files import load
 from storage.config.parameters.kind import MismatchError
+from storage.config.registry import Registry, registry
 from storage.errors import ConfigError
 
 __all__ = ["StoreFactory"]

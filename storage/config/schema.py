@@ -6,10 +6,10 @@ import inspect
 import re
 from typing import Any
 
-from storage._core.registry import Registry, registry
 from storage.base import ObjectStore
 from storage.config.parameters.constructor import Constructor, Parameter
 from storage.config.parameters.kind import Schema
+from storage.config.registry import Registry, registry
 
 __all__ = ["schema"]
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
-from storage._core.registry import registry
 from storage._core.suggestions import did_you_mean
 from storage.base import ObjectStore
 from storage.config.interpolation import Expanded
 from storage.config.make_store import make
 from storage.config.parameters.constructor import Constructor
 from storage.config.parameters.kind import MismatchError
+from storage.config.registry import registry
 from storage.errors import ConfigError
 
 __all__ = ["StoreUrl", "open_store"]

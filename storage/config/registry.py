@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import gc
 import inspect
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
-from weakref import WeakValueDictionary
 
+from storage._core.subclass_table import SUBCLASSES, SubclassTable
 from storage._core.suggestions import did_you_mean
 from storage._names import SHORT_NAMES, STORES
 from storage.errors import ConfigError
@@ -25,12 +24,9 @@ if TYPE_CHECKING:
 
     from storage.base import ObjectStore
 
-__all__ = ["Registry", "Session", "define", "registry"]
+__all__ = ["Registry", "StoreSession", "registry"]
 
 StoreClass: TypeAlias = "type[ObjectStore[Any, Any]]"
-
-#: What a short name may be: what a URL's scheme may be (RFC 3986), in lower case.
-_SHORT_NAME = re.compile(r"[a-z][a-z0-9+.-]+")
 
 
 class Registry:
@@ -60,8 +56,7 @@ class Registry:
         self._homes = dict(homes or {})
         self._short_homes = dict(short_names or {})
         self._group = group
-        self._classes: WeakValueDictionary[tuple[str, str], StoreClass] = WeakValueDictionary()
-        self._short: dict[str, tuple[str, str]] = {}
+        self._subclasses = SubclassTable(self._homes, self._short_homes)
         self._entries: dict[str, EntryPoint] = {}
 
     def register(self, cls: StoreClass, *names: str) -> None:
@@ -71,18 +66,7 @@ class Registry:
         Raises:
             ConfigError: a short name is taken by another class, or cannot be one.
         """
-        place = (cls.__module__, cls.__qualname__)
-        for name in names:
-            if _SHORT_NAME.fullmatch(name) is None:
-                raise ConfigError(
-                    f"{'.'.join(place)}: a short name is lower case, with digits, '+', '-' and '.', like 'shelf' or "
-                    f"'my-shelf'; not {name!r}"
-                )
-            if taken := self._taken(name, place):
-                raise ConfigError(f"{'.'.join(place)}: the short name {name!r} is taken by {taken}")
-        kept = {name: owner for name, owner in self._short.items() if owner != place}
-        self._short = {**kept, **dict.fromkeys(names, place)}
-        self._classes[place] = cls
+        self._subclasses.add(cls, *names)
 
     def __getitem__(self, name: str) -> StoreClass:
         """
@@ -106,13 +90,13 @@ class Registry:
     def __contains__(self, name: object) -> bool:
         """Return whether anything has this name; what an entry point names is not imported for that."""
         return isinstance(name, str) and any(
-            each in self._homes or each in self._short_homes or self._defined(each) or self._entry_points(each)
+            each in self._homes or each in self._short_homes or self._subclasses.named(each) or self._entry_points(each)
             for each in _spellings(name)
         )
 
     def __iter__(self) -> Iterator[str]:
         """Yield the class names of all stores that can be made, sorted."""
-        defined = {cls.__name__ for cls in self._classes.values() if _is_whole(cls)}
+        defined = {cls.__name__ for cls in self._subclasses if _is_whole(cls)}
         self._read()
         return iter(sorted({*self._homes, *defined, *map(_class_name, self._entries.values())}))
 
@@ -123,19 +107,18 @@ class Registry:
         """Return the other names of stores, and the class name that each stands for: those that URLs may use."""
         self._read()
         named = {name: _class_name(entry) for name, entry in self._entries.items()}
-        given = {name: self._classes[place].__name__ for name, place in self._short.items() if place in self._classes}
-        return dict(sorted({**self._short_homes, **named, **given}.items()))
+        return dict(sorted({**self._short_homes, **named, **self._subclasses.short_names()}.items()))
 
-    def session(self) -> Session:
+    def session(self) -> StoreSession:
         """Return a way to make stores that are closed together: ``async with registry.session() as session:``."""
-        return Session(self)
+        return StoreSession(self)
 
     # -- what a name stands for ----------------------------------------------------------------------------------
 
     def _find(self, name: str) -> list[StoreClass]:
         """Return all classes that *name* may mean, each once."""
         for each in _spellings(name):
-            found = self._defined(each)
+            found = self._subclasses.named(each)
             known = self._short_homes.get(each, each)
             if known in self._homes:
                 found.append(getattr(import_module(self._homes[known]), known))
@@ -144,22 +127,6 @@ class Registry:
             if found:
                 return list(dict.fromkeys(found))
         return []
-
-    def _defined(self, name: str) -> list[StoreClass]:
-        """Return the classes that were registered under a name or short name."""
-        found = [cls for cls in self._classes.values() if cls.__name__ == name]
-        short = self._classes.get(self._short[name]) if name in self._short else None
-        return found if short is None or short in found else [*found, short]
-
-    def _taken(self, name: str, place: tuple[str, str]) -> str | None:
-        """Return who has a short name already, if it is not the class of this place."""
-        known = self._short_homes.get(name, name)
-        if known in self._homes:
-            return f"{self._homes[known]}.{known}"
-        owner = self._short.get(name, place)
-        if owner != place and owner in self._classes:
-            gc.collect()
-        return ".".join(owner) if owner != place and owner in self._classes else None
 
     # -- entry points --------------------------------------------------------------------------------------------
 
@@ -211,7 +178,7 @@ class Registry:
         return loaded
 
 
-class Session:
+class StoreSession:
     """
     Makes stores and keeps them open until ``async with`` ends, which closes them all, the last one first.
 
@@ -246,12 +213,6 @@ class Session:
         await self._opened.__aexit__(kind, error, traceback)
 
 
-def define(cls: StoreClass, name: str | tuple[str, ...]) -> None:
-    """Register a class that was just derived; of this package's own only those are known that `storage` names."""
-    if not cls.__module__.startswith("storage."):
-        registry.register(cls, *((name,) if isinstance(name, str) else name))
-
-
 def _spellings(name: str) -> list[str]:
     """Return what a name may stand for, the most exact first."""
     return [name, name.removeprefix("Async")] if name.startswith("Async") else [name]
@@ -280,3 +241,4 @@ def _broken(entry: EntryPoint, how: str, cause: Exception | None = None) -> NoRe
 
 #: Every store there is, by name: of this package, of installed packages, and of the program.
 registry: Registry = Registry(STORES, short_names=SHORT_NAMES, group="storage.stores")
+registry._subclasses = SUBCLASSES  # where deriving from `ObjectStore` puts a class

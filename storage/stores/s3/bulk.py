@@ -7,13 +7,12 @@ from collections.abc import Iterable
 
 from storage._concurrency.tasks import for_each
 from storage.errors import StorageError
-from storage.stores.network import Timeouts
-from storage.stores.s3.client import ClientBucket
+from storage.stores.s3.retrying_client import RetryingBucket
 
 __all__ = ["delete_page"]
 
 
-async def delete_page(bucket: ClientBucket, timeouts: Timeouts, keys: Iterable[str]) -> dict[str, StorageError]:
+async def delete_page(bucket: RetryingBucket, keys: Iterable[str]) -> dict[str, StorageError]:
     """
     Delete up to 1,000 objects, and return the errors of those that were not.
 
@@ -23,11 +22,11 @@ async def delete_page(bucket: ClientBucket, timeouts: Timeouts, keys: Iterable[s
     together, apart = list[str](), list[str]()
     for key in keys:
         (apart if _NOT_IN_XML.search(key) else together).append(key)
-    errors = await _delete_together(bucket, timeouts, together) if together else {}
+    errors = await _delete_together(bucket, together) if together else {}
 
     async def delete(key: str) -> None:
         try:
-            await timeouts.policy.retry(lambda: bucket.delete(key, None))
+            await bucket.delete(key, None)
         except StorageError as error:
             errors[key] = error
 
@@ -39,14 +38,14 @@ async def delete_page(bucket: ClientBucket, timeouts: Timeouts, keys: Iterable[s
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-async def _delete_together(bucket: ClientBucket, timeouts: Timeouts, keys: list[str]) -> dict[str, StorageError]:
+async def _delete_together(bucket: RetryingBucket, keys: list[str]) -> dict[str, StorageError]:
     """Delete by one request, and more for what could not be deleted by it."""
     errors: dict[str, StorageError] = {}
     left = keys
 
     async def attempt() -> None:
         nonlocal left
-        failed = await bucket.delete_many(left)
+        failed = await bucket.once.delete_many(left)
         for key in left:
             errors.pop(key, None)
         errors.update(failed)
@@ -55,7 +54,7 @@ async def _delete_together(bucket: ClientBucket, timeouts: Timeouts, keys: list[
             raise failed[left[0]]
 
     try:
-        await timeouts.policy.retry(attempt)
+        await bucket.retry(attempt)
     except StorageError as error:
         errors = dict.fromkeys(left, error) | errors
     return errors

@@ -12,15 +12,14 @@ from storage.errors import (
     PreconditionFailedError,
     StorageError,
 )
-from storage.stores.network import Timeouts
 from storage.stores.s3.attributes import META, NONCE, describe, headers_for
-from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.errors import RefusedError, UploadGoneError
+from storage.stores.s3.retrying_client import RetryingBucket
 
 __all__ = ["Claim", "delete_version", "honours_conditions"]
 
 
-async def honours_conditions(bucket: ClientBucket, timeouts: Timeouts, prefix: str) -> bool:
+async def honours_conditions(bucket: RetryingBucket, prefix: str) -> bool:
     """
     Try on an object of our own whether the server refuses what it has to: it is created twice, and replaced wrongly.
 
@@ -28,11 +27,11 @@ async def honours_conditions(bucket: ClientBucket, timeouts: Timeouts, prefix: s
     """
     key, attributes = f"{prefix}.conditions-{uuid.uuid4().hex}", headers_for({}, "")
     try:
-        await timeouts.policy.retry(lambda: bucket.put(key, b"", attributes))
+        await bucket.put(key, b"", attributes)
         for condition in ({"if-none-match": "*"}, {"if-match": f'"{uuid.uuid4().hex}"'}):
             headers = attributes | condition
             try:
-                await timeouts.policy.retry(lambda headers=headers: bucket.put(key, b"", headers))  # type: ignore[misc]
+                await bucket.put(key, b"", headers)
             except PreconditionFailedError:
                 continue
             except StorageError as error:
@@ -42,10 +41,10 @@ async def honours_conditions(bucket: ClientBucket, timeouts: Timeouts, prefix: s
             return False
         return True
     finally:
-        await timeouts.policy.retry(lambda: bucket.delete(key, None))
+        await bucket.delete(key, None)
 
 
-async def delete_version(bucket: ClientBucket, timeouts: Timeouts, inner: str, key: str, if_match: str) -> None:
+async def delete_version(bucket: RetryingBucket, inner: str, key: str, if_match: str) -> None:
     """
     Delete an object if it is the version of this etag.
 
@@ -58,9 +57,9 @@ async def delete_version(bucket: ClientBucket, timeouts: Timeouts, inner: str, k
     async def attempt() -> None:
         nonlocal lost
         try:
-            if describe(await bucket.head(inner), key).etag != if_match:
+            if describe(await bucket.once.head(inner), key).etag != if_match:
                 raise PreconditionFailedError(inner)
-            await bucket.delete(inner, if_match)
+            await bucket.once.delete(inner, if_match)
         except StorageError as error:
             if lost and isinstance(error, KeyNotFoundError | PreconditionFailedError):
                 raise OutcomeUnknownError(
@@ -70,7 +69,7 @@ async def delete_version(bucket: ClientBucket, timeouts: Timeouts, inner: str, k
             raise
 
     try:
-        await timeouts.policy.retry(attempt)
+        await bucket.retry(attempt)
     except KeyNotFoundError as error:
         raise PreconditionFailedError(key, store=error.store) from error
 
@@ -85,8 +84,7 @@ class Claim:
 
     def __init__(
         self,
-        bucket: ClientBucket,
-        timeouts: Timeouts,
+        bucket: RetryingBucket,
         inner: str,
         key: str,
         if_absent: bool = False,
@@ -94,7 +92,6 @@ class Claim:
         nonce: str | None = None,
     ) -> None:
         self._bucket = bucket
-        self._timeouts = timeouts
         self._inner = inner
         self._key = key
         self._if_absent = if_absent
@@ -131,7 +128,7 @@ class Claim:
                 raise
 
         try:
-            return await self._timeouts.policy.retry(attempt)
+            return await self._bucket.retry(attempt)
         except PreconditionFailedError as error:
             if self._if_absent:
                 raise KeyExistsError(self._key, store=error.store) from error
@@ -148,7 +145,7 @@ class Claim:
     async def made(self) -> str | None:
         """Return the object's etag if it was this write that made it, else None."""
         try:
-            headers = await self._timeouts.policy.retry(lambda: self._bucket.head(self._inner))
+            headers = await self._bucket.head(self._inner)
         except KeyNotFoundError:
             return None
         return headers["etag"].strip('"') if headers.get(META + NONCE) == self._nonce else None
@@ -156,7 +153,7 @@ class Claim:
     async def _settled(self, lost: StorageError | None, error: StorageError) -> str:
         """Return the etag when the object is ours; else raise *error*, or say that nobody can know."""
         try:
-            headers = await self._timeouts.policy.retry(lambda: self._bucket.head(self._inner))
+            headers = await self._bucket.head(self._inner)
         except KeyNotFoundError:
             headers = {"etag": ""}
         etag = headers["etag"].strip('"')

@@ -10,10 +10,9 @@ from storage._concurrency.offload import offload
 from storage._core.data import CHUNK
 from storage.errors import CorruptObjectError, PreconditionFailedError, StoreUnavailableError
 from storage.reader import ObjectReader
-from storage.stores.network import Timeouts
 from storage.stores.s3.attributes import decoded_size, describe
-from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.gzip_upload import HEADER, size_inside
+from storage.stores.s3.retrying_client import RetryingBucket
 from storage.types import ByteRange, ObjectInfo
 
 __all__ = ["UnpackingReader", "describe_packed"]
@@ -22,19 +21,19 @@ __all__ = ["UnpackingReader", "describe_packed"]
 _READ, _QUICK = 64 << 10, 64 << 10
 
 
-async def describe_packed(bucket: ClientBucket, timeouts: Timeouts, inner: str, key: str) -> ObjectInfo:
+async def describe_packed(bucket: RetryingBucket, inner: str, key: str) -> ObjectInfo:
     """Return the description of an object whose size is inside of it: from its headers and its beginning."""
 
     async def attempt() -> ObjectInfo:
-        headers = await bucket.head(inner)
+        headers = await bucket.once.head(inner)
         wanted = {"range": f"bytes=0-{HEADER - 1}", "if-match": headers["etag"]}
         try:
-            _, beginning = await bucket.get_bytes(inner, wanted)
+            _, beginning = await bucket.once.get_bytes(inner, wanted)
         except PreconditionFailedError as cause:
             raise StoreUnavailableError("the object was replaced while it was described", key=key) from cause
         return describe(headers, key, size_inside(beginning, key))
 
-    return await timeouts.policy.retry(attempt)
+    return await bucket.retry(attempt)
 
 
 class UnpackingReader(ObjectReader):

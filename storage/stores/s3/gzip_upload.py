@@ -14,12 +14,11 @@ from collections.abc import AsyncIterator, Mapping
 
 from storage._concurrency.offload import offload
 from storage.errors import CorruptObjectError
-from storage.stores.network import Timeouts
 from storage.stores.s3.attributes import INSIDE, META, SIZE
-from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.conditions import Claim
 from storage.stores.s3.gzip_objects import LEVEL, is_compressible
 from storage.stores.s3.multipart import part_size, upload_in_parts
+from storage.stores.s3.retrying_client import RetryingBucket
 
 __all__ = ["HEADER", "is_worth_it", "put_packed", "size_inside"]
 
@@ -42,8 +41,7 @@ async def is_worth_it(first: bytes, headers: Mapping[str, str]) -> bool:
 
 
 async def put_packed(
-    bucket: ClientBucket,
-    timeouts: Timeouts,
+    bucket: RetryingBucket,
     inner: str,
     stream: AsyncIterator[bytes],
     headers: dict[str, str],
@@ -54,8 +52,8 @@ async def put_packed(
     encoded = headers | {"content-encoding": "gzip"}
     if await packing.fits():
         whole, marked = packing.first(), encoded | {META + SIZE: str(packing.size)} | claim.mark | claim.condition
-        return await claim.make(lambda: bucket.put(inner, whole, marked))
-    return await upload_in_parts(bucket, timeouts, inner, packing.parts(), encoded | {META + SIZE: INSIDE}, claim)
+        return await claim.make(lambda: bucket.once.put(inner, whole, marked))
+    return await upload_in_parts(bucket, inner, packing.parts(), encoded | {META + SIZE: INSIDE}, claim)
 
 
 def size_inside(data: bytes, key: str) -> int:

@@ -13,9 +13,8 @@ from storage._concurrency.offload import offload
 from storage._concurrency.tasks import for_each
 from storage._core.data import chunks
 from storage.errors import StorageError
-from storage.stores.network import Timeouts
-from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.conditions import Claim
+from storage.stores.s3.retrying_client import RetryingBucket
 from storage.types import Data
 
 __all__ = ["COPY_LIMIT", "PART", "copy_in_parts", "numbered", "part_size", "parts_of", "send_parts", "upload_in_parts"]
@@ -64,8 +63,7 @@ async def parts_of(data: Data) -> AsyncIterator[bytes]:
 
 
 async def upload_in_parts(
-    bucket: ClientBucket,
-    timeouts: Timeouts,
+    bucket: RetryingBucket,
     key: str,
     parts: AsyncIterator[tuple[int, bytes]],
     headers: dict[str, str],
@@ -76,18 +74,17 @@ async def upload_in_parts(
 
     *claim* is what makes them an object in the end, on its condition.
     """
-    upload = await timeouts.policy.retry(lambda: bucket.create_upload(key, headers | claim.mark))
+    upload = await bucket.create_upload(key, headers | claim.mark)
     try:
-        etags = await send_parts(bucket, timeouts, key, upload, parts, {})
-        return await claim.make(lambda: bucket.complete_upload(key, upload, etags, claim.condition))
+        etags = await send_parts(bucket, key, upload, parts, {})
+        return await claim.make(lambda: bucket.once.complete_upload(key, upload, etags, claim.condition))
     except BaseException:
-        await _abort(bucket, timeouts, key, upload)
+        await _abort(bucket, key, upload)
         raise
 
 
 async def send_parts(
-    bucket: ClientBucket,
-    timeouts: Timeouts,
+    bucket: RetryingBucket,
     key: str,
     upload: str,
     parts: AsyncIterator[tuple[int, bytes]],
@@ -104,7 +101,7 @@ async def send_parts(
         if number in there and there[number] == (len(part), await offload(_md5, part)):
             etags[number] = there[number][1]
         else:
-            etags[number] = await timeouts.policy.retry(lambda: bucket.upload_part(key, upload, number, part))
+            etags[number] = await bucket.upload_part(key, upload, number, part)
 
     await _at_once(parts, send)
     return [etags[number] for number in sorted(etags)]
@@ -115,8 +112,7 @@ def _md5(data: bytes) -> str:
 
 
 async def copy_in_parts(
-    bucket: ClientBucket,
-    timeouts: Timeouts,
+    bucket: RetryingBucket,
     source: str,
     etag: str,
     target: str,
@@ -125,7 +121,7 @@ async def copy_in_parts(
     claim: Claim,
 ) -> str:
     """Copy one version of an object, of any size, inside the bucket on the server, and return the copy's etag."""
-    upload = await timeouts.policy.retry(lambda: bucket.create_upload(target, headers | claim.mark))
+    upload = await bucket.create_upload(target, headers | claim.mark)
     try:
         etags: dict[int, str] = {}
 
@@ -134,15 +130,13 @@ async def copy_in_parts(
                 yield number, f"bytes={begin}-{min(begin + _COPY_PART, size) - 1}"
 
         async def copy(number: int, byte_range: str) -> None:
-            etags[number] = await timeouts.policy.retry(
-                lambda: bucket.copy_part(source, etag, target, upload, number, byte_range)
-            )
+            etags[number] = await bucket.copy_part(source, etag, target, upload, number, byte_range)
 
         await _at_once(ranges(), copy)
         ordered = [etags[number] for number in sorted(etags)]
-        return await claim.make(lambda: bucket.complete_upload(target, upload, ordered, claim.condition))
+        return await claim.make(lambda: bucket.once.complete_upload(target, upload, ordered, claim.condition))
     except BaseException:
-        await _abort(bucket, timeouts, target, upload)
+        await _abort(bucket, target, upload)
         raise
 
 
@@ -163,11 +157,11 @@ async def _at_once(items: AsyncIterator[tuple[int, Any]], work: Callable[[int, A
     await for_each(items, one, limit=_PARALLEL)
 
 
-async def _abort(bucket: ClientBucket, timeouts: Timeouts, key: str, upload: str) -> None:
+async def _abort(bucket: RetryingBucket, key: str, upload: str) -> None:
     """Give an upload up, also in a cancelled task; where even that fails, the bucket's life-cycle rule has to."""
     with anyio.CancelScope(shield=True):
         try:
-            async with asyncio.timeout(timeouts.read):
-                await timeouts.policy.retry(lambda: bucket.abort_upload(key, upload))
+            async with asyncio.timeout(bucket.timeouts.read):
+                await bucket.abort_upload(key, upload)
         except (StorageError, TimeoutError):
             pass

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from storage.errors import PreconditionFailedError, StorageError, StoreUnavailableError
 from storage.reader import ObjectReader
-from storage.stores.network import Timeouts
 from storage.stores.s3.checksums import Checksum
-from storage.stores.s3.client import Body, ClientBucket
+from storage.stores.s3.client import Body
+from storage.stores.s3.retrying_client import RetryingBucket
 from storage.types import ObjectInfo
 
 __all__ = ["BucketReader"]
@@ -25,9 +26,8 @@ class BucketReader(ObjectReader):
     def __init__(
         self,
         info: ObjectInfo,
-        bucket: ClientBucket,
+        bucket: RetryingBucket,
         inner: str,
-        timeouts: Timeouts,
         store: str,
         opened: AsyncExitStack,
         start: int,
@@ -38,7 +38,6 @@ class BucketReader(ObjectReader):
         super().__init__(info)
         self._bucket = bucket
         self._inner = inner
-        self._timeouts = timeouts
         self._store = store
         self._opened = opened
         self._start = start
@@ -52,7 +51,7 @@ class BucketReader(ObjectReader):
         wanted = left if size < 0 else min(size, left)
         pieces: list[bytes] = []
         while wanted:
-            piece = await self._timeouts.policy.retry(lambda wanted=wanted: self._some(wanted))  # type: ignore[misc]
+            piece = await self._bucket.retry(partial(self._some, wanted))
             pieces.append(piece)
             self._position += len(piece)
             wanted -= len(piece)
@@ -91,7 +90,7 @@ class BucketReader(ObjectReader):
         """Ask for the rest, of the version that we have begun."""
         headers = {"range": f"bytes={self._position}-{self._stop - 1}", "if-match": f'"{self.info.etag}"'}
         try:
-            _, body = await self._opened.enter_async_context(self._bucket.get(self._inner, headers))
+            _, body = await self._opened.enter_async_context(self._bucket.once.get(self._inner, headers))
         except PreconditionFailedError as cause:
             raise StorageError(
                 "the object was replaced while it was read; open it again", key=self.info.key, store=cause.store

@@ -8,12 +8,11 @@ from abc import abstractmethod
 from typing import NamedTuple
 
 from storage.errors import StorageError
-from storage.stores.network import Timeouts
 from storage.stores.s3.attributes import headers_for
-from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.conditions import Claim
 from storage.stores.s3.errors import UploadGoneError
 from storage.stores.s3.multipart import numbered, parts_of, send_parts
+from storage.stores.s3.retrying_client import RetryingBucket
 from storage.types import Attributes, Data, check_attributes
 
 __all__ = ["Resuming"]
@@ -44,10 +43,8 @@ class Resuming:
     nobody wants any more is to be given up (`abort_upload`), or ended by a rule of the bucket's life cycle.
     """
 
-    _timeouts: Timeouts
-
     @abstractmethod
-    async def _bucket(self) -> ClientBucket: ...
+    async def _bucket(self) -> RetryingBucket: ...
 
     @abstractmethod
     def _inner(self, key: str) -> str: ...
@@ -55,9 +52,9 @@ class Resuming:
     async def begin_upload(self, key: str, *, attributes: Attributes | None = None) -> str:
         """Begin to upload an object in parts, and return the token with which it goes on; it holds no secret."""
         bucket, inner = await self._bucket(), self._inner(key)
-        claim = Claim(bucket, self._timeouts, inner, key, nonce=uuid.uuid4().hex)
+        claim = Claim(bucket, inner, key, nonce=uuid.uuid4().hex)
         headers = headers_for(check_attributes(attributes), key) | claim.mark
-        upload = await self._timeouts.policy.retry(lambda: bucket.create_upload(inner, headers))
+        upload = await bucket.create_upload(inner, headers)
         return json.dumps(_Begun(key, upload, claim.mark.popitem()[1])._asdict())
 
     async def resume_upload(self, token: str, data: Data) -> str:
@@ -74,11 +71,11 @@ class Resuming:
         """
         begun = _Begun.of(token)
         bucket, inner = await self._bucket(), self._inner(begun.key)
-        claim = Claim(bucket, self._timeouts, inner, begun.key, nonce=begun.nonce)
+        claim = Claim(bucket, inner, begun.key, nonce=begun.nonce)
         try:
-            there = await self._timeouts.policy.retry(lambda: bucket.parts(inner, begun.upload))
-            etags = await send_parts(bucket, self._timeouts, inner, begun.upload, numbered(parts_of(data)), there)
-            return await claim.make(lambda: bucket.complete_upload(inner, begun.upload, etags, {}))
+            there = await bucket.parts(inner, begun.upload)
+            etags = await send_parts(bucket, inner, begun.upload, numbered(parts_of(data)), there)
+            return await claim.make(lambda: bucket.once.complete_upload(inner, begun.upload, etags, {}))
         except UploadGoneError as error:
             if (etag := await claim.made()) is not None:
                 return etag
@@ -94,6 +91,6 @@ class Resuming:
         begun = _Begun.of(token)
         bucket, inner = await self._bucket(), self._inner(begun.key)
         try:
-            await self._timeouts.policy.retry(lambda: bucket.abort_upload(inner, begun.upload))
+            await bucket.abort_upload(inner, begun.upload)
         except UploadGoneError:
             pass

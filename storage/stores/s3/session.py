@@ -12,6 +12,7 @@ from storage.errors import PermissionDeniedError
 from storage.stores.network import Timeouts, ssl_context
 from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.credentials import finding_credentials
+from storage.stores.s3.retrying_client import RetryingBucket
 
 __all__ = ["Account", "Session"]
 
@@ -47,16 +48,16 @@ class Session:
         self._client = client
         self._store = store
         self._opened = AsyncExitStack()
-        self._bucket: ClientBucket | None = None
+        self._bucket: RetryingBucket | None = None
         self._making = asyncio.Lock()
 
-    async def bucket(self) -> ClientBucket:
+    async def bucket(self) -> RetryingBucket:
         """Return the bucket; the first call makes the client, which may ask the network for credentials."""
         if self._bucket is None:
             async with self._making:
                 if self._bucket is None:
                     async with AsyncExitStack() as opened:  # what was opened is closed again where it cannot be made
-                        self._bucket = await self._make(opened)
+                        self._bucket = RetryingBucket(await self._make(opened), self._timeouts)
                         self._opened = opened.pop_all()
         return self._bucket
 

@@ -33,7 +33,7 @@ from storage.stores.network import CONNECT_TIMEOUT, READ_TIMEOUT, Timeouts, rang
 from storage.stores.s3.attributes import decoded_size, describe, guessed_type, headers_for, is_packed, packed_headers
 from storage.stores.s3.bulk import delete_page
 from storage.stores.s3.checksums import WITH_CHECKSUM, Checksum
-from storage.stores.s3.client import Body, ClientBucket
+from storage.stores.s3.client import Body
 from storage.stores.s3.conditions import Claim, delete_version, honours_conditions
 from storage.stores.s3.errors import with_key
 from storage.stores.s3.gzip_objects import compressed, decompressed
@@ -43,6 +43,7 @@ from storage.stores.s3.listing import Page
 from storage.stores.s3.multipart import COPY_LIMIT, PART, copy_in_parts, numbered, parts_of, upload_in_parts
 from storage.stores.s3.reader import BucketReader
 from storage.stores.s3.resumable import Resuming
+from storage.stores.s3.retrying_client import RetryingBucket
 from storage.stores.s3.session import Account, Session
 from storage.stores.s3.urls import Publishing
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
@@ -144,7 +145,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         if session is not None:
             await session.close()
 
-    async def _bucket(self) -> ClientBucket:
+    async def _bucket(self) -> RetryingBucket:
         session = self._session
         if session is None:
             raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
@@ -173,7 +174,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
     async def create_bucket(self) -> None:
         """Make the bucket, in the store's region; one that is there and yours already is no error."""
         bucket = await self._bucket()
-        await self._timeouts.policy.retry(lambda: bucket.create(self.region))
+        await bucket.create(self.region)
 
     def _inner(self, key: str) -> str:
         inner = self.prefix + check_key(key, self)
@@ -191,7 +192,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             async with self.open(key, byte_range=byte_range) as reader:
                 return await reader.read()
         with with_key(inner, key):
-            answered, data = await self._timeouts.policy.retry(lambda: bucket.get_bytes(inner, {}))
+            answered, data = await bucket.get_bytes(inner, {})
         if not is_packed(answered):
             return data
         size = decoded_size(answered)
@@ -218,27 +219,27 @@ class BucketStore(Publishing, Resuming, ObjectStore):
                 parts = parts_of(data)
                 begun = [part for _ in range(2) if (part := await anext(parts, None)) is not None]
                 if len(begun) > 1:
-                    claim = Claim(bucket, self._timeouts, inner, key, if_absent, if_match)
+                    claim = Claim(bucket, inner, key, if_absent, if_match)
                     stream = _before(begun, parts)
                     if self.compress and await is_worth_it(begun[0], headers):
-                        return await put_packed(bucket, self._timeouts, inner, stream, headers, claim)
-                    return await upload_in_parts(bucket, self._timeouts, inner, numbered(stream), headers, claim)
+                        return await put_packed(bucket, inner, stream, headers, claim)
+                    return await upload_in_parts(bucket, inner, numbered(stream), headers, claim)
                 [whole] = begun
             if self.compress:
                 whole, headers = await compressed(whole, headers)
             if conditional:
-                claim = Claim(bucket, self._timeouts, inner, key, if_absent, if_match)
-                return await claim.make(lambda: bucket.put(inner, whole, headers | claim.mark | claim.condition))
-            return await self._timeouts.policy.retry(lambda: bucket.put(inner, whole, headers))
+                claim = Claim(bucket, inner, key, if_absent, if_match)
+                return await claim.make(lambda: bucket.once.put(inner, whole, headers | claim.mark | claim.condition))
+            return await bucket.put(inner, whole, headers)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         bucket, inner = await self._bucket(), self._inner(key)
         with with_key(inner, key):
             if if_match is None:
-                await self._timeouts.policy.retry(lambda: bucket.delete(inner, None))
+                await bucket.delete(inner, None)
             else:
                 await self._need_conditions(key, False, if_match)
-                await delete_version(bucket, self._timeouts, inner, key, if_match)
+                await delete_version(bucket, inner, key, if_match)
 
     async def exists(self, key: str) -> bool:
         try:
@@ -250,9 +251,9 @@ class BucketStore(Publishing, Resuming, ObjectStore):
     async def head(self, key: str) -> ObjectInfo:
         bucket, inner = await self._bucket(), self._inner(key)
         with with_key(inner, key):
-            found = await self._timeouts.policy.retry(lambda: bucket.head(inner))
+            found = await bucket.head(inner)
             if is_packed(found) and decoded_size(found) is None:
-                return await describe_packed(bucket, self._timeouts, inner, key)
+                return await describe_packed(bucket, inner, key)
             return describe(found, key)
 
     @asynccontextmanager
@@ -270,24 +271,24 @@ class BucketStore(Publishing, Resuming, ObjectStore):
                 start, stop = (0, info.size) if packed or byte_range is None else byte_range.within(info.size, key)
                 checksum = None if body is None else Checksum.of(answered)
                 reader: ObjectReader = BucketReader(
-                    info, bucket, inner, self._timeouts, repr(self), opened, start, stop, body, checksum
+                    info, bucket, inner, repr(self), opened, start, stop, body, checksum
                 )
                 if packed:
                     reader = await UnpackingReader.over(reader, answered, byte_range)
             yield reader
 
     async def _begin(
-        self, bucket: ClientBucket, inner: str, byte_range: ByteRange | None, opened: AsyncExitStack
+        self, bucket: RetryingBucket, inner: str, byte_range: ByteRange | None, opened: AsyncExitStack
     ) -> tuple[Mapping[str, str], Body | None]:
         """Return the headers of an object, and its body where the range has any bytes."""
         nothing = byte_range is not None and (byte_range.last == 0 or byte_range.stop == byte_range.start)
         if not nothing:
             headers = WITH_CHECKSUM if byte_range is None else {"range": range_header(byte_range)}
             try:
-                return await self._timeouts.policy.retry(lambda: opened.enter_async_context(bucket.get(inner, headers)))
+                return await bucket.open(inner, headers, opened)
             except RangeNotSatisfiableError:
                 pass  # the range has no bytes: it starts at the end, or behind it, and the description says which
-        return await self._timeouts.policy.retry(lambda: bucket.head(inner)), None
+        return await bucket.head(inner), None
 
     def _headers(self, attributes: Attributes | None, key: str) -> dict[str, str]:
         """Return the headers of a put."""
@@ -343,7 +344,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         async for page in pages(wanted(), PAGE):
             names = dict(page)
             results.update(dict.fromkeys(names.values()))
-            errors = await delete_page(bucket, self._timeouts, names)
+            errors = await delete_page(bucket, names)
             results.update({names[inner]: copy(error).with_key(names[inner]) for inner, error in errors.items()})
         return raise_failures(results, self, raise_errors)
 
@@ -353,23 +354,23 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         bucket, inner = await self._bucket(), self._inner(target)
         origin = self._inner(source)
         with with_key(origin, source):
-            found = await self._timeouts.policy.retry(lambda: bucket.head(origin))
+            found = await bucket.head(origin)
             info = describe(found, source)
             headers = headers_for(info.attributes, target)
             if (size := int(found.get("content-length", "0"))) > COPY_LIMIT:
-                claim, headers = Claim(bucket, self._timeouts, inner, target), headers | packed_headers(found)
-                return await copy_in_parts(bucket, self._timeouts, origin, info.etag, inner, size, headers, claim)
+                claim, headers = Claim(bucket, inner, target), headers | packed_headers(found)
+                return await copy_in_parts(bucket, origin, info.etag, inner, size, headers, claim)
             if guessed_type(source) == guessed_type(target) or is_packed(found):
-                return await self._timeouts.policy.retry(lambda: bucket.copy(origin, inner, {}))
+                return await bucket.copy(origin, inner, {})
             headers |= {"x-amz-metadata-directive": "REPLACE", "x-amz-copy-source-if-match": f'"{info.etag}"'}
-            return await self._timeouts.policy.retry(lambda: bucket.copy(origin, inner, headers))
+            return await bucket.copy(origin, inner, headers)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         await self.probe()  # it is a copy and a delete, which is on a condition where that can be
         return await ObjectStore.rename(self, source, target, if_absent=if_absent)
 
-    async def _page(self, bucket: ClientBucket, prefix: str, after: str, delimiter: str = "") -> Page:
-        return await self._timeouts.policy.retry(lambda: bucket.page(prefix, after, delimiter))
+    async def _page(self, bucket: RetryingBucket, prefix: str, after: str, delimiter: str = "") -> Page:
+        return await bucket.page(prefix, after, delimiter)
 
     # -- conditions --------------------------------------------------------------------------------------------------
 
@@ -381,7 +382,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         """
         bucket = await self._bucket()
         if self._keeps_conditions is None:
-            self._keeps_conditions = await honours_conditions(bucket, self._timeouts, self.prefix)
+            self._keeps_conditions = await honours_conditions(bucket, self.prefix)
         return self._keeps_conditions
 
     async def _need_conditions(self, key: str, if_absent: bool, if_match: str | None) -> None:

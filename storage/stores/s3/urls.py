@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Literal
 
 from storage._core.durations import seconds
-from storage.stores.network import Timeouts
-from storage.stores.s3.client import ClientBucket
+from storage.stores.s3.retrying_client import RetryingBucket
 
 __all__ = ["Publishing"]
 
@@ -17,10 +15,8 @@ __all__ = ["Publishing"]
 class Publishing:
     """The methods of `BucketStore` that hand objects to whoever has a URL."""
 
-    _timeouts: Timeouts
-
     @abstractmethod
-    async def _bucket(self) -> ClientBucket: ...
+    async def _bucket(self) -> RetryingBucket: ...
 
     @abstractmethod
     def _inner(self, key: str) -> str: ...
@@ -32,7 +28,7 @@ class Publishing:
         It asks the server for nothing: whether there is such an object is not known.
         """
         bucket, inner = await self._bucket(), self._inner(key)
-        return await bucket.presign("GET", inner, int(seconds("expiry", expiry)), None)
+        return await bucket.once.presign("GET", inner, int(seconds("expiry", expiry)), None)
 
     async def presigned_put(
         self, key: str, expiry: float | timedelta = 3600, *, content_type: str | None = None
@@ -43,12 +39,12 @@ class Publishing:
         With a *content_type* the request must have that ``Content-Type``; without, some servers want it to have none.
         """
         bucket, inner = await self._bucket(), self._inner(key)
-        return await bucket.presign("PUT", inner, int(seconds("expiry", expiry)), content_type)
+        return await bucket.once.presign("PUT", inner, int(seconds("expiry", expiry)), content_type)
 
     async def url(self, key: str) -> str:
         """Return the object's plain URL, which is of use when the object is public."""
         bucket, inner = await self._bucket(), self._inner(key)
-        return bucket.url(inner)
+        return bucket.once.url(inner)
 
     async def make_public(self, key: str) -> None:
         """
@@ -72,5 +68,4 @@ class Publishing:
 
     async def _set_acl(self, key: str, acl: Literal["public-read", "private"]) -> None:
         bucket, inner = await self._bucket(), self._inner(key)
-        work: Callable[[], Awaitable[None]] = lambda: bucket.set_acl(inner, acl)  # noqa: E731
-        await self._timeouts.policy.retry(work)
+        await bucket.set_acl(inner, acl)

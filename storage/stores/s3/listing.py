@@ -39,7 +39,7 @@ class PageParser:
         """
         try:
             self._parser.feed(piece)
-        except ParseError as cause:
+        except (ParseError, LookupError, ValueError) as cause:  # the last two for an encoding that expat cannot take
             raise StoreUnavailableError(_NONE) from cause
 
     def page(self) -> Page:

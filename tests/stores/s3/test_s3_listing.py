@@ -61,7 +61,19 @@ def test_error_in_an_answer_that_says_it_is_none() -> None:
     assert "try again" == caught.value.message
 
 
-@pytest.mark.parametrize("answer", [b"", b"<html></html>", b"<ListBucketResult>", b"{}", b"\xff\xfe", b"<a>&lol;</a>"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"<html></html>",
+        b"<ListBucketResult>",
+        b"{}",
+        b"\xff\xfe",
+        b"<a>&lol;</a>",
+        b'<?xml version="1.0" encoding="AUTF-8"?>',
+        b'<?xml version="1.0" encoding="UTF-7"?>',
+    ],
+)
 def test_what_is_no_listing_is_worth_another_try(answer: bytes) -> None:
     """A proxy's page, an answer that was cut short."""
     with pytest.raises(StoreUnavailableError, match="no listing"):

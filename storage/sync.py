@@ -459,29 +459,29 @@ class CachingStore(ObjectStore):
     """
     Objects of *main_store* that have been read are kept in *cache_store*, and read from there.
 
-    The main store has the truth: listings come from it, writes go to it, and before and after each write the cached
-    object is deleted. What is read through this store is never older than what was last written through it. What other
+    Writes go to the main store, and the cached copy is deleted before and after each write; listings come from the main
+    store. A read through this store never returns an older version than the last one written through it. What other
     processes write is seen when the object is no longer cached; see *revalidate*.
 
-    A cache that fails never fails a read or a write. That is logged, and counted in `stats`.
+    A failure of the cache store never makes a read or a write fail. It is logged, and counted in `stats`.
 
     Args:
         main_store: the store that has the objects.
         cache_store: holds the copies, and nothing else. Put an `ExpiringStore` over it to drop them after some time.
-        max_object_size: bytes above which an object is not cached, nor held in memory by `open`.
-        max_bytes: bytes that the cached objects may have, each with some 200 for its description; the least recently
+        max_object_size: bytes above which an object is not cached, and not read into memory by `open`.
+        max_bytes: the bytes of all cached objects at most, each with some 200 for its description; the least recently
             used are deleted. None for no bound.
-        max_count: how many objects may be cached, likewise.
-        write: what becomes of the cached copy of an object that is put: ``"around"`` deletes it, ``"through"`` replaces
-            it where the data is one buffer, at the cost of a `head` of the main store.
-        negative: seconds for which a key is remembered that the main store does not have; None not to.
+        max_count: the number of cached objects at most, likewise.
+        write: what `put` does to the cached copy: ``"around"`` deletes it, ``"through"`` replaces it if the data is one
+            buffer, which takes a `head` of the main store.
+        negative: seconds for which the store remembers that the main store lacks a key; None not to remember it.
         revalidate: seconds after which a cached object is compared with the main store's by its etag, 0 for each time;
             None for never.
-        stale_on_error: give the cached object when it cannot be compared because the main store is unavailable (its
-            error is ``retryable``), rather than raise the error.
+        stale_on_error: return the cached object, and do not raise the error, if it cannot be compared because the main
+            store is unavailable (the error is ``retryable``).
 
     Raises:
-        ConfigError: the main store cannot be read, the cache store not read and written, they are the same, or
+        ConfigError: the main store cannot be read, the cache store cannot be read and written, both are the same, or
             *revalidate* is given for a main store whose `head` reads the object.
     """
 
@@ -518,15 +518,15 @@ class CachingStore(ObjectStore):
 
     def forget(self, key: str | None = None) -> None:
         """
-        Empty the cache, or forget what is cached of one object; the objects stay in the main store.
+        Empty the cache, or delete the cached copy of one object; the objects stay in the main store.
 
-        Reads that begin after it ask the main store, also where the cache failed to delete: then it is logged.
+        Reads that begin after it read the main store, even if the cache failed to delete, which is logged.
         """
         self._run(self.async_store.forget(key))
 
     @property
     def stats(self) -> CacheStats:
-        """What the cache has done so far, as it is now."""
+        """What the cache has done so far."""
         return self.async_store.stats
 
 

@@ -1,4 +1,4 @@
-"""`GuardedCache`: a cache store as `CachingStore` uses it, whose failures fail nobody."""
+"""`GuardedCache`: a cache store whose failures are logged and counted, but not raised."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class CacheStats:
     What a `CachingStore` has done so far.
 
     Attributes:
-        hits: reads that the cache answered.
-        misses: reads for which the main store was asked, alone or together with others.
-        missing: reads of objects that were known to be missing, so that nobody was asked.
-        stale: hits that could not be compared with the main store, which was unavailable; they count as hits, too.
-        errors: calls to the cache store that failed, and entries found in it that were damaged or none of a cache.
+        hits: reads that were answered from the cache.
+        misses: reads that were answered by the main store; several of them may share one read of it.
+        missing: reads of objects that were known to be missing, so that no store was read.
+        stale: hits that could not be compared with the main store because it was unavailable; they count as hits, too.
+        errors: calls to the cache store that failed, and entries in it that were damaged or not written by a cache.
     """
 
     hits: int = 0
@@ -44,14 +44,14 @@ class CacheStats:
 
 class GuardedCache:
     """
-    Entries in a store. What goes wrong there is counted and logged, and raises nothing.
+    The entries of a cache, kept in a store. Its errors are counted and logged, and no method raises them.
 
-    Any `Exception` does: a cache that is broken in a way that nobody thought of is no better a reason to fail.
+    This covers every `Exception`: a read or write must not fail because of a bug in the cache store, either.
 
     Args:
         store: the cache store.
-        max_count: entries to hold at most; None for any number.
-        max_bytes: bytes to hold at most; None for any number.
+        max_count: the number of entries at most; None for no bound.
+        max_bytes: the bytes of all entries at most; None for no bound.
     """
 
     def __init__(self, store: ObjectStore, max_count: int | None, max_bytes: int | None) -> None:
@@ -68,26 +68,26 @@ class GuardedCache:
         except (KeyNotFoundError, InvalidKeyError):
             return None
         except Exception as error:
-            self.failed("get", key, error)
+            self.record_failure("get", key, error)
             return None
         entry = Entry.unpack(key, packed)
         if entry is None:
-            self.failed("get", key, CorruptObjectError("not the entry that was put for this key"))
+            self.record_failure("get", key, CorruptObjectError("not the entry that was put for this key"))
         else:
             self._bounds.mark_used(key)
         return entry
 
     async def put(self, entry: Entry) -> bool:
-        """Keep *entry*, unless it is too large, and say whether it was kept."""
+        """Put *entry* into the cache, unless it is too large, and return whether it is there."""
         key, packed = entry.info.key, entry.pack()
         if self._max_bytes is not None and len(packed) > self._max_bytes:
             return False
         try:
             await self._bounds.put(key, packed, partial(self.store.put, key))
-        except (InvalidKeyError, KeyConflictError):  # it can hold others
+        except (InvalidKeyError, KeyConflictError):  # the store cannot hold this key; it can hold others
             return False
         except Exception as error:
-            self.failed("put", key, error)
+            self.record_failure("put", key, error)
             return False
         return True
 
@@ -104,7 +104,7 @@ class GuardedCache:
         return undeleted
 
     async def clear(self, prefix: str) -> bool:
-        """Delete all entries whose keys start with *prefix*, and say whether they are gone."""
+        """Delete all entries whose keys start with *prefix*, and return whether all were deleted."""
         try:
             if prefix and self._bounds.bounded:
                 async for page in pages(self.store.keys(prefix)):
@@ -113,16 +113,16 @@ class GuardedCache:
             else:
                 await self.store.clear(prefix)
         except Exception as error:
-            self.failed("clear", prefix, error)
+            self.record_failure("clear", prefix, error)
             return False
         return True
 
     def close(self) -> None:
-        """Know nothing of the store any more: others may use it."""
+        """Forget what is in the store: others may change it from now on."""
         self._bounds.reset()
 
     def count(self, event: str) -> None:
-        """Count what `CacheStats` has a field for."""
+        """Add one to a field of `CacheStats`."""
         with self._counting:
             self._stats[event] += 1
 
@@ -131,7 +131,7 @@ class GuardedCache:
         with self._counting:
             return CacheStats(**self._stats)
 
-    def failed(self, action: str, key: str | None, error: Exception) -> None:
+    def record_failure(self, action: str, key: str | None, error: Exception) -> None:
         """Count a failure and log it."""
         self.count("errors")
         about = "" if key is None else f" {key!r}"
@@ -141,20 +141,20 @@ class GuardedCache:
         try:
             with self._bounds.deleting(key):
                 await self.store.delete(key)
-        except InvalidKeyError:  # so that there is no entry of it
+        except InvalidKeyError:  # then there is no entry of it
             return
         except Exception as error:
-            self.failed("delete", key, error)
+            self.record_failure("delete", key, error)
             undeleted.add(key)
 
     async def _delete_many(self, keys: list[str], undeleted: set[str]) -> None:
         try:
             results = await self.store.delete_many(keys, raise_errors=False)
         except Exception as error:
-            self.failed(f"delete {len(keys)} entries, of", keys[0], error)
+            self.record_failure(f"delete {len(keys)} entries, of", keys[0], error)
             undeleted.update(keys)
             return
         for key, result in results.items():
             if result is not None and not isinstance(result, InvalidKeyError):
-                self.failed("delete", key, result)
+                self.record_failure("delete", key, result)
                 undeleted.add(key)

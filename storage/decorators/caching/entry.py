@@ -1,8 +1,8 @@
 """
-What a cache keeps of an object: its description, as the main store gives it, and its bytes.
+`Entry`: what a cache keeps of an object, which is its description by the main store and its bytes.
 
-An entry is a line of text and then the object's bytes as they are, so that any store can hold it, also one without
-attributes. The number is the crc32 of all that stands behind it, in hex:
+An entry is a line of text and then the object's bytes, so that any store can hold it, even one without attributes. The
+number in the line is the crc32 of everything after it, in hex:
 
     storage-cache 1 4f1c2a90 {"key": "a/b", "size": 3, "etag": "17", "modified": null, "attributes": {}}
     abc
@@ -28,7 +28,7 @@ class Entry:
     An object as it is cached.
 
     Args:
-        info: the main store's description; its etag is the main store's, and good for conditions there.
+        info: the main store's description; its etag can be used for conditions on the main store.
         data: the object's bytes.
     """
 
@@ -41,39 +41,39 @@ class Entry:
 
     @property
     def info(self) -> ObjectInfo:
-        """The main store's description, which is read from the entry when it is first asked for."""
+        """The main store's description. It is parsed when it is first used."""
         if self._info is None:
             found = json.loads(self._line)
             modified = found["modified"] and datetime.fromisoformat(found["modified"])
             self._info = ObjectInfo(found["key"], found["size"], found["etag"], modified, found["attributes"])
         return self._info
 
-    def described(self) -> ObjectInfo:
-        """Return the description for one caller: its attributes are nobody else's."""
+    def info_copy(self) -> ObjectInfo:
+        """Return the description for a caller, with a dict of attributes that the caller may change."""
         info = self.info
         return ObjectInfo(info.key, info.size, info.etag, info.modified, dict(info.attributes))
 
     def pack(self) -> bytes:
-        """Return what is put into the cache store."""
+        """Return the bytes that are put into the cache store."""
         info = self.info
-        described = {
+        fields = {
             "key": info.key,
             "size": len(self.data),
             "etag": info.etag,
             "modified": info.modified and info.modified.isoformat(),
             "attributes": dict(info.attributes),
         }
-        line = json.dumps(described).encode() + b"\n"
+        line = json.dumps(fields).encode() + b"\n"
         return b"".join([_MAGIC, b"%08x " % zlib.crc32(self.data, zlib.crc32(line)), line, self.data])
 
     @classmethod
     def unpack(cls, key: str, packed: bytes) -> Self | None:
-        """Return what was packed for *key*, or None where *packed* is damaged, another key's or no entry at all."""
+        """Return the entry in *packed*, or None if it is damaged, of another key than *key*, or not an entry."""
         if not packed.startswith(_MAGIC) or not packed.startswith(b'{"key": %s, ' % json.dumps(key).encode(), _START):
             return None
         if packed[len(_MAGIC) : _START] != b"%08x " % zlib.crc32(memoryview(packed)[_START:]):
             return None
-        end = packed.index(b"\n", _START) + 1  # pack wrote one, or the crc32 would be another
+        end = packed.index(b"\n", _START) + 1  # there is one: the crc32 is right
         entry = cls.__new__(cls)
         entry._info, entry._line, entry.data = None, packed[_START:end], packed[end:]
         return entry

@@ -1,10 +1,15 @@
 """
-`Ledger`: which entries of a cache may answer, and which answers of the main store may become entries.
+`Ledger`: which entries of a cache may be used, and which results of the main store may become entries.
 
-An object is read from the main store and then put into the cache, and in between it may be written: what would be put
-is then old. So the ledger knows the reads, the puts into the cache and the writes that are under way, and nothing of
-them when they are over. An entry that has to be deleted and could not be is *owed*; until that is done the cache is
-not asked for it.
+An entry is made in two steps: the object is read from the main store, then it is put into the cache. A write that
+happens between the two makes the result old. So the ledger knows the reads of the main store, the puts into the cache
+and the writes that are under way, and marks a read as old when its object is written. It forgets each when it ends.
+
+A write deletes the entry of its object. If that fails, or if a put into the cache may end after it, the entry becomes a
+*pending deletion*: the cache is not read for this key until the entry has been deleted.
+
+A deletion that was tried removes only those pending deletions that were marked before it began: an entry that is marked
+later may have been put later, too. For that the ledger counts the marks; the count is its time.
 
 Nothing here waits, and several threads may use it.
 """
@@ -16,28 +21,28 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from enum import Enum, auto
 
-from storage.decorators.caching.recent_keys import Recent
+from storage.decorators.caching.recent_keys import RecentKeys
 
-__all__ = ["Ledger", "Reading", "Way"]
+__all__ = ["Ledger", "Reading", "Route"]
 
-#: Deletions of single entries that are owed at most; beyond them the whole cache has to be emptied. 10,000 keys are
-#: about a megabyte, and so many failed deletions mean that the cache is down rather than unlucky.
+#: Pending deletions of single entries at most; beyond them the whole cache must be emptied. 10,000 keys take about a
+#: megabyte, and so many failed deletions mean that the cache is down.
 LIMIT = 10_000
 
 
-class Way(Enum):
-    """How to read an object."""
+class Route(Enum):
+    """Where to read an object."""
 
     CACHE = auto()
-    """Ask the cache, then the main store."""
+    """In the cache, then in the main store."""
     MAIN = auto()
-    """Ask the main store only: what the cache has may be old."""
+    """In the main store only: the entry in the cache may be old."""
     DELETE = auto()
-    """Delete the owed entry first."""
+    """In the main store, after deleting the entry, whose deletion is pending."""
     CLEAR = auto()
-    """Empty the cache first, as is owed: whoever is told so must report it by `emptied`."""
+    """In the main store, after emptying the cache. One caller at a time gets this, and must call `emptied`."""
     MISSING = auto()
-    """There is no such object, as far as is known."""
+    """Nowhere: the main store is known not to have the object."""
 
 
 class Reading:
@@ -46,28 +51,29 @@ class Reading:
 
     Attributes:
         key: the object.
-        fits: whether what is found may go into the cache.
-        current: whether it may answer who asks now: nothing is being written, or has been since it began.
+        cacheable: whether the result may be put into the cache.
+        current: whether the result may be given to callers that ask from now on. It may not if the object was being
+            written when the read began, or has been written since.
     """
 
-    __slots__ = ("current", "fits", "key")
+    __slots__ = ("cacheable", "current", "key")
 
     def __init__(self, key: str) -> None:
         self.key: str = key
-        self.fits: bool = False
+        self.cacheable: bool = False
         self.current: bool = True
 
 
 class Ledger:
     """
-    The reads and writes of one cache that are under way, and what it owes.
+    The reads and writes of one cache that are under way, and its pending deletions.
 
     Args:
-        missing: where keys are remembered that the main store does not have; None to remember none.
-        known: what else is known of objects until they are written.
+        missing: remembers keys that the main store does not have; None to remember none.
+        known: what else is remembered of objects; it is forgotten when they are written.
     """
 
-    def __init__(self, missing: Recent | None, *known: Recent | None) -> None:
+    def __init__(self, missing: RecentKeys | None, *known: RecentKeys | None) -> None:
         self._missing = missing
         self._known = [recent for recent in (missing, *known) if recent is not None]
         self._lock = threading.Lock()
@@ -76,28 +82,28 @@ class Ledger:
         self._putting: Counter[str] = Counter()
         self._writing: Counter[str] = Counter()
         self._clearing: Counter[str] = Counter()
-        self._owed: dict[str, int] = {}  # the moment at which the entry was last found to be owed
-        self._owed_all: int | None = None
+        self._pending: dict[str, int] = {}  # the time of each key's last mark
+        self._all_pending: int | None = None  # the same for the whole cache
         self._emptying = False
 
-    def way(self, key: str) -> Way:
-        """Return how to read the object."""
+    def route(self, key: str) -> Route:
+        """Return where to read the object."""
         with self._lock:
-            return self._way(key)
+            return self._route(key)
 
     def now(self) -> int:
-        """Return this moment; what is deleted from now on settles what was owed before."""
+        """Return the ledger's time; a deletion that begins now removes what was marked until now."""
         with self._lock:
             return self._now
 
     # -- reads ---------------------------------------------------------------------------------------------------
 
     def read_begins(self, reading: Reading) -> None:
-        """Follow a read of the main store, until `read_ends`."""
+        """Record that a read of the main store begins; it lasts until `read_ends`."""
         with self._lock:
-            # of what is being written others may see the new version while this read still finds the old one
+            # while the object is written, other readers may see the new version before this one finds the old one
             reading.current = not self._is_written(reading.key)
-            reading.fits = reading.current and self._owed_all is None and reading.key not in self._owed
+            reading.cacheable = reading.current and self._all_pending is None and reading.key not in self._pending
             self._readings.setdefault(reading.key, set()).add(reading)
 
     def read_ends(self, reading: Reading) -> None:
@@ -109,25 +115,25 @@ class Ledger:
                 del self._readings[reading.key]
 
     def found_missing(self, reading: Reading) -> None:
-        """Say that the read found no object."""
+        """Record that the read found no object."""
         with self._lock:
-            if self._missing is not None and reading.fits:
+            if self._missing is not None and reading.cacheable:
                 self._missing.remember(reading.key)
 
     def put_begins(self, reading: Reading) -> bool:
-        """Say that what was read is about to be put into the cache, until `put_ends`; False where it must not be."""
+        """Record that the result of a read is being put into the cache until `put_ends`; False if it must not be."""
         with self._lock:
-            if reading.fits:
+            if reading.cacheable:
                 self._putting[reading.key] += 1
-            return reading.fits
+            return reading.cacheable
 
     def put_ends(self, reading: Reading) -> bool:
-        """Say that the put is over, however it ended, and return whether its entry must go again."""
+        """Record that the put has ended, even with an error. Return whether its entry must be deleted again."""
         with self._lock:
-            _less(self._putting, reading.key)
-            if not reading.fits:
-                self._owe(reading.key)
-            return not reading.fits
+            _decrement(self._putting, reading.key)
+            if not reading.cacheable:
+                self._mark(reading.key)
+            return not reading.cacheable
 
     # -- writes --------------------------------------------------------------------------------------------------
 
@@ -135,122 +141,124 @@ class Ledger:
         """Keep the object out of the cache until `write_ends`."""
         with self._lock:
             self._writing[key] += 1
-            self._spoil(key)
+            self._invalidate(key)
 
-    def written(self, keys: Iterable[str]) -> None:
-        """Say that the main store has done its part: reads that began before may answer nobody who asks from now on."""
+    def main_written(self, keys: Iterable[str]) -> None:
+        """Record that the main store is written: results of reads that began before it are not for later callers."""
         with self._lock:
             for key in keys:
-                self._spoil(key)
+                self._invalidate(key)
 
     def write_ends(self, keys: Iterable[str], since: int, undeleted: Collection[str]) -> None:
-        """Say that the entries were deleted after the write, beginning at the moment *since*, but for *undeleted*."""
+        """Record that a write has ended, and that the entries, but for *undeleted*, were deleted after *since*."""
         with self._lock:
             for key in keys:
-                _less(self._writing, key)
+                _decrement(self._writing, key)
                 if key in undeleted:
-                    self._owe(key)
+                    self._mark(key)
                 else:
-                    self._settle(key, since)
+                    self._unmark(key, since)
 
     def clear_begins(self, prefix: str) -> None:
         """Keep all objects below *prefix* out of the cache until `clear_ends`."""
         with self._lock:
             self._clearing[prefix] += 1
-            self._spoil_all(prefix)
+            self._invalidate_all(prefix)
             for recent in self._known:
                 recent.clear()
 
-    def cleared(self, prefix: str) -> None:
-        """Say that the main store has done its part, as `written` does."""
+    def main_cleared(self, prefix: str) -> None:
+        """Record that the main store is cleared, as `main_written` does."""
         with self._lock:
-            self._spoil_all(prefix)
+            self._invalidate_all(prefix)
 
     def clear_ends(self, prefix: str, since: int, done: bool) -> None:
-        """Note the end of a clear that began at *since*; unless *done*, all of the cache must still be deleted."""
+        """Record that a clear has ended, and whether all entries were deleted after *since*; else all are pending."""
         with self._lock:
-            _less(self._clearing, prefix)
+            _decrement(self._clearing, prefix)
             if done:
-                self._settle_all(prefix, since)
+                self._unmark_all(prefix, since)
             else:
-                self._owe_all()
+                self._mark_all()
 
-    # -- what is owed --------------------------------------------------------------------------------------------
+    # -- pending deletions ---------------------------------------------------------------------------------------
 
     def deleted(self, key: str, since: int) -> None:
-        """Say that the entry was deleted, beginning at the moment *since*."""
+        """Record that the entry was deleted after *since*."""
         with self._lock:
-            self._settle(key, since)
+            self._unmark(key, since)
 
     def emptied(self, since: int, done: bool) -> None:
-        """Return whether the cache was emptied, beginning at the moment *since*."""
+        """Record that `Route.CLEAR` was followed, and whether all entries were deleted after *since*."""
         with self._lock:
             self._emptying = False
             if done:
-                self._settle_all("", since)
+                self._unmark_all("", since)
 
-    def owed(self) -> list[str] | None:
-        """Return the keys whose entries are owed; None where the whole cache is."""
+    def pending_deletions(self) -> list[str] | None:
+        """Return the keys whose entries must still be deleted; None if the whole cache must be."""
         with self._lock:
-            return list(self._owed) if self._owed_all is None else None
+            return list(self._pending) if self._all_pending is None else None
 
     # -- with the lock -------------------------------------------------------------------------------------------
 
-    def _way(self, key: str) -> Way:
+    def _route(self, key: str) -> Route:
         if self._is_written(key):
-            return Way.MAIN
+            return Route.MAIN
         if self._missing is not None and key in self._missing:
-            return Way.MISSING
-        if self._owed_all is not None:
+            return Route.MISSING
+        if self._all_pending is not None:
             if self._emptying:
-                return Way.MAIN
+                return Route.MAIN
             self._emptying = True
-            return Way.CLEAR
-        return Way.DELETE if key in self._owed else Way.CACHE
+            return Route.CLEAR
+        return Route.DELETE if key in self._pending else Route.CACHE
 
     def _is_written(self, key: str) -> bool:
         if key in self._writing:
             return True
         return bool(self._clearing) and any(key.startswith(prefix) for prefix in self._clearing)
 
-    def _spoil(self, key: str) -> None:
-        """What is read of the object now is old."""
+    def _invalidate(self, key: str) -> None:
+        """Treat everything that is being read of the object, put into the cache or remembered as old."""
         for reading in self._readings.get(key, ()):
-            reading.fits = reading.current = False
+            reading.cacheable = reading.current = False
         if key in self._putting:
-            self._owe(key)
+            self._mark(key)
         for recent in self._known:
             recent.forget(key)
 
-    def _spoil_all(self, prefix: str) -> None:
+    def _invalidate_all(self, prefix: str) -> None:
         for key in self._readings:
             if key.startswith(prefix):
-                self._spoil(key)
+                self._invalidate(key)
 
-    def _owe(self, key: str) -> None:
+    def _mark(self, key: str) -> None:
+        """Make the deletion of an entry pending."""
         self._now += 1
-        self._owed[key] = self._now
-        if len(self._owed) > LIMIT:
-            self._owe_all()
+        self._pending[key] = self._now
+        if len(self._pending) > LIMIT:
+            self._mark_all()
 
-    def _owe_all(self) -> None:
+    def _mark_all(self) -> None:
         self._now += 1
-        self._owed_all = self._now
-        self._owed = dict.fromkeys(self._putting, self._now)  # they may land when all else is gone
+        self._all_pending = self._now
+        self._pending = dict.fromkeys(self._putting, self._now)  # these puts may end after the cache has been emptied
 
-    def _settle(self, key: str, since: int) -> None:
-        if key not in self._putting and self._owed.get(key, since) <= since:
-            self._owed.pop(key, None)
+    def _unmark(self, key: str, since: int) -> None:
+        """Remove a pending deletion, unless it was marked after *since* or a put may still bring the entry back."""
+        if key not in self._putting and self._pending.get(key, since) <= since:
+            self._pending.pop(key, None)
 
-    def _settle_all(self, prefix: str, since: int) -> None:
-        for key in [key for key in self._owed if key.startswith(prefix)]:
-            self._settle(key, since)
-        if not prefix and self._owed_all is not None and self._owed_all <= since:
-            self._owed_all = None
+    def _unmark_all(self, prefix: str, since: int) -> None:
+        for key in [key for key in self._pending if key.startswith(prefix)]:
+            self._unmark(key, since)
+        if not prefix and self._all_pending is not None and self._all_pending <= since:
+            self._all_pending = None
 
 
-def _less(counter: Counter[str], key: str) -> None:
-    """Count one down, and keep no zeros."""
+def _decrement(counter: Counter[str], key: str) -> None:
+    """Count one down, and remove a count of zero."""
     counter[key] -= 1
     if not counter[key]:
         del counter[key]

@@ -1,4 +1,4 @@
-"""`Recent`: keys remembered for a while, in bounded memory."""
+"""`RecentKeys`: keys remembered for a while, in bounded memory."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from collections import OrderedDict
 
 from storage._core.clock import CLOCK
 
-__all__ = ["Recent", "now"]
+__all__ = ["RecentKeys", "now"]
 
-#: Keys that are remembered at most, some 100 bytes each; the one remembered longest ago makes room.
+#: Keys that are remembered at most, some 100 bytes each; beyond it the key remembered longest ago is forgotten.
 LIMIT = 10_000
 
 
 def now() -> float:
-    """Return seconds on a clock that nobody sets."""
+    """Return seconds on a clock that nobody can set."""
     return CLOCK.monotonic()
 
 
-class Recent:
-    """Keys of which something has been known for less than *seconds*. It may be used from several threads."""
+class RecentKeys:
+    """
+    A set of keys, each of which is in it for some seconds. Several threads may use it.
+
+    Args:
+        seconds: how long a key is remembered.
+        limit: the number of keys at most.
+    """
 
     def __init__(self, seconds: float, limit: int = LIMIT) -> None:
         self.seconds = seconds
@@ -28,7 +34,7 @@ class Recent:
         self._lock = threading.Lock()
 
     def remember(self, key: str, since: float | None = None) -> None:
-        """Remember *key*, from now on if not *since* an earlier time."""
+        """Remember *key*, for seconds that count from now, or from *since*."""
         with self._lock:
             self._since[key] = now() if since is None else since
             self._since.move_to_end(key)
@@ -43,11 +49,11 @@ class Recent:
         return len(self._since)
 
     def forget(self, key: str) -> None:
-        """Forget *key*, if it was remembered."""
+        """Forget *key*, if it is remembered."""
         with self._lock:
             self._since.pop(key, None)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all keys."""
         with self._lock:
             self._since.clear()

@@ -1,4 +1,4 @@
-"""`Flights`: many callers that want the same thing at the same time wait for one piece of work."""
+"""`SingleFlight`: concurrent callers that want the same result share one task."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, Generic, TypeVar
 from storage._concurrency.offload import settled
 from storage.errors import StorageError
 
-__all__ = ["Flight", "Flights"]
+__all__ = ["SharedTask", "SingleFlight"]
 
 T = TypeVar("T")
 
 
-class Flight(Generic[T]):
+class SharedTask(Generic[T]):
     """
-    Work in a task of its own, which lives as long as somebody waits for it.
+    A task that is cancelled when no caller waits for it any longer.
 
     Args:
-        work: what is done.
-        valid: says whether what comes of it is still good for somebody who asks now.
+        work: what the task runs.
+        valid: returns whether the result is still right for a caller that asks now.
     """
 
     def __init__(self, work: Coroutine[Any, Any, T], valid: Callable[[], bool]) -> None:
@@ -32,13 +32,17 @@ class Flight(Generic[T]):
         self._shared = False
         self._ending = False
 
-    def takes_more(self) -> bool:
-        """Return whether another caller may wait for it, too."""
+    def can_be_joined(self) -> bool:
+        """Return whether one more caller may wait for the task."""
         ended = self._ending or self.task.done()
         return not ended and self._valid() and self._loop is asyncio.get_running_loop()
 
-    async def landed(self) -> None:
-        """Wait for the work's end. Who is cancelled leaves alone; the last to leave ends the work first."""
+    async def wait(self) -> None:
+        """
+        Wait until the task ends.
+
+        A caller that is cancelled stops waiting, and the others go on. The last one cancels the task and waits for it.
+        """
         self._waiting += 1
         self._shared = self._shared or self._waiting > 1
         try:
@@ -51,12 +55,12 @@ class Flight(Generic[T]):
             raise
         finally:
             self._waiting -= 1
-            if not self._waiting:  # also when the caller's coroutine was dropped rather than cancelled
+            if not self._waiting:  # also if the caller's coroutine was closed, not cancelled
                 self._ending = True
                 self.task.cancel()
 
     def result(self) -> T:
-        """Return what the work returned, or raise what it raised: to each of several callers an error of his own."""
+        """Return the result of the task, or raise its error; each of several callers gets a copy of the error."""
         error = self.task.exception()
         if not self._shared or not isinstance(error, StorageError):
             return self.task.result()
@@ -64,22 +68,22 @@ class Flight(Generic[T]):
         raise own from error.__cause__
 
 
-class Flights(Generic[T]):
-    """The work that is under way, by key. Each loop has its own, should there be several."""
+class SingleFlight(Generic[T]):
+    """The tasks that are running, by key. If there are several event loops, each has tasks of its own."""
 
     def __init__(self) -> None:
-        self._flights: dict[str, Flight[T]] = {}
+        self._tasks: dict[str, SharedTask[T]] = {}
 
-    async def join(self, key: str, begin: Callable[[], Flight[T]]) -> T:
-        """Return the result of the work for *key* that is under way, or of that which *begin* begins."""
+    async def join(self, key: str, begin: Callable[[], SharedTask[T]]) -> T:
+        """Return the result of the running task of *key*, or of a new one from *begin* if there is none to join."""
         while True:
-            flight = self._flights.get(key)
-            if flight is None or not flight.takes_more():
-                flight = self._flights[key] = begin()
+            shared = self._tasks.get(key)
+            if shared is None or not shared.can_be_joined():
+                shared = self._tasks[key] = begin()
             try:
-                await flight.landed()
+                await shared.wait()
             finally:
-                if self._flights.get(key) is flight and not flight.takes_more():
-                    del self._flights[key]
-            if not flight.task.cancelled():  # by somebody else; who still waits begins anew
-                return flight.result()
+                if self._tasks.get(key) is shared and not shared.can_be_joined():
+                    del self._tasks[key]
+            if not shared.task.cancelled():  # by something else: the callers that still wait begin again
+                return shared.result()

@@ -1,4 +1,4 @@
-"""`CachingStore`: objects of a slow store, kept in a fast one."""
+"""`CachingStore`: copies of the objects of a slow store in a fast one."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from storage.decorators.caching.cache import CacheStats, GuardedCache
 from storage.decorators.caching.coherence import CoherentCache
 from storage.decorators.caching.entry import Entry
 from storage.decorators.caching.ledger import Ledger, Reading
-from storage.decorators.caching.recent_keys import Recent, now
-from storage.decorators.caching.single_flight import Flight, Flights
+from storage.decorators.caching.recent_keys import RecentKeys, now
+from storage.decorators.caching.single_flight import SharedTask, SingleFlight
 from storage.errors import ConfigError, KeyNotFoundError, StorageError
 from storage.reader import BytesReader, ObjectReader
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo
 
 __all__ = ["CacheStats", "CachingStore"]
 
-#: Seconds that closing may take to delete what could not be deleted from the cache before.
+#: Seconds that `aclose` may spend on deletions that have failed before.
 GRACE = 2.0
 
 
@@ -40,29 +40,29 @@ class CachingStore(StoreDecorator):
     """
     Objects of *main_store* that have been read are kept in *cache_store*, and read from there.
 
-    The main store has the truth: listings come from it, writes go to it, and before and after each write the cached
-    object is deleted. What is read through this store is never older than what was last written through it. What other
+    Writes go to the main store, and the cached copy is deleted before and after each write; listings come from the main
+    store. A read through this store never returns an older version than the last one written through it. What other
     processes write is seen when the object is no longer cached; see *revalidate*.
 
-    A cache that fails never fails a read or a write. That is logged, and counted in `stats`.
+    A failure of the cache store never makes a read or a write fail. It is logged, and counted in `stats`.
 
     Args:
         main_store: the store that has the objects.
         cache_store: holds the copies, and nothing else. Put an `ExpiringStore` over it to drop them after some time.
-        max_object_size: bytes above which an object is not cached, nor held in memory by `open`.
-        max_bytes: bytes that the cached objects may have, each with some 200 for its description; the least recently
+        max_object_size: bytes above which an object is not cached, and not read into memory by `open`.
+        max_bytes: the bytes of all cached objects at most, each with some 200 for its description; the least recently
             used are deleted. None for no bound.
-        max_count: how many objects may be cached, likewise.
-        write: what becomes of the cached copy of an object that is put: ``"around"`` deletes it, ``"through"`` replaces
-            it where the data is one buffer, at the cost of a `head` of the main store.
-        negative: seconds for which a key is remembered that the main store does not have; None not to.
+        max_count: the number of cached objects at most, likewise.
+        write: what `put` does to the cached copy: ``"around"`` deletes it, ``"through"`` replaces it if the data is one
+            buffer, which takes a `head` of the main store.
+        negative: seconds for which the store remembers that the main store lacks a key; None not to remember it.
         revalidate: seconds after which a cached object is compared with the main store's by its etag, 0 for each time;
             None for never.
-        stale_on_error: give the cached object when it cannot be compared because the main store is unavailable (its
-            error is ``retryable``), rather than raise the error.
+        stale_on_error: return the cached object, and do not raise the error, if it cannot be compared because the main
+            store is unavailable (the error is ``retryable``).
 
     Raises:
-        ConfigError: the main store cannot be read, the cache store not read and written, they are the same, or
+        ConfigError: the main store cannot be read, the cache store cannot be read and written, both are the same, or
             *revalidate* is given for a main store whose `head` reads the object.
     """
 
@@ -103,11 +103,11 @@ class CachingStore(StoreDecorator):
         self.stale_on_error = stale_on_error
 
         self._cache = GuardedCache(cache_store, max_count, max_bytes)
-        self._current = None if self.revalidate is None else Recent(self.revalidate)
-        self._large = Recent(math.inf)  # objects that need not be opened again only to learn that they are too large
-        missing = None if self.negative is None else Recent(self.negative)
-        self._coherent = CoherentCache(main_store, self._cache, Ledger(missing, self._large, self._current))
-        self._reads: Flights[Entry | None] = Flights()
+        self._validated = None if self.revalidate is None else RecentKeys(self.revalidate)
+        self._large = RecentKeys(math.inf)  # objects known to be too large: `open` need not find that out again
+        missing = None if self.negative is None else RecentKeys(self.negative)
+        self._coherent = CoherentCache(main_store, self._cache, Ledger(missing, self._large, self._validated))
+        self._reads: SingleFlight[Entry | None] = SingleFlight()
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class CachingStore(StoreDecorator):
         if entry is None:
             if byte_range is not None:
                 return await self.main_store.get(key, byte_range=byte_range)
-            entry = await self._fetched(key)
+            entry = await self._fetch(key)
         if byte_range is None:
             return entry.data
         start, stop = byte_range.within(len(entry.data), key)
@@ -138,7 +138,7 @@ class CachingStore(StoreDecorator):
     async def head(self, key: str) -> ObjectInfo:
         entry = await self._cached(key)
         if entry is not None:
-            return entry.described()
+            return entry.info_copy()
         with self._coherent.reading(Reading(key)):
             return await self.main_store.head(key)
 
@@ -146,9 +146,9 @@ class CachingStore(StoreDecorator):
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         entry = await self._cached(key)
         if entry is None and byte_range is None and key not in self._large:
-            entry = await self._fetched_if_small(key)
+            entry = await self._fetch_if_small(key)
         if entry is not None:
-            yield BytesReader(entry.described(), entry.data, byte_range)
+            yield BytesReader(entry.info_copy(), entry.data, byte_range)
             return
         async with self.main_store.open(key, byte_range=byte_range) as reader:
             yield reader
@@ -177,7 +177,7 @@ class CachingStore(StoreDecorator):
                 attributes=attributes,
             )
         if content is not None and len(content) <= self.max_object_size:
-            await self._keep_written(key, content, etag)
+            await self._cache_written(key, content, etag)
         return etag
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
@@ -223,13 +223,13 @@ class CachingStore(StoreDecorator):
         async with self._coherent.clearing(prefix):
             await self.main_store.clear(prefix)
 
-    # -- about itself --------------------------------------------------------------------------------------------
+    # -- the cache itself ----------------------------------------------------------------------------------------
 
     async def forget(self, key: str | None = None) -> None:
         """
-        Empty the cache, or forget what is cached of one object; the objects stay in the main store.
+        Empty the cache, or delete the cached copy of one object; the objects stay in the main store.
 
-        Reads that begin after it ask the main store, also where the cache failed to delete: then it is logged.
+        Reads that begin after it read the main store, even if the cache failed to delete, which is logged.
         """
         if key is None:
             async with self._coherent.clearing(""):
@@ -239,7 +239,7 @@ class CachingStore(StoreDecorator):
 
     @property
     def stats(self) -> CacheStats:
-        """What the cache has done so far, as it is now."""
+        """What the cache has done so far."""
         return self._cache.stats()
 
     @property
@@ -258,16 +258,16 @@ class CachingStore(StoreDecorator):
             try:
                 await entered.enter_async_context(self.cache_store)
             except Exception as error:
-                self._cache.failed("open", None, error)
+                self._cache.record_failure("open", None, error)
             self._entered = entered.pop_all()
 
     async def _close(self) -> None:
         try:
             if is_stepping():
-                await self._coherent.settle()
+                await self._coherent.retry_deletions()
             else:
                 with anyio.move_on_after(GRACE, shield=True):
-                    await self._coherent.settle()
+                    await self._coherent.retry_deletions()
         finally:
             self._cache.close()
             await super()._close()
@@ -278,15 +278,15 @@ class CachingStore(StoreDecorator):
     # -- on a hit ------------------------------------------------------------------------------------------------
 
     async def _cached(self, key: str) -> Entry | None:
-        """Return what the cache has of the object, None where the main store is to be asked."""
+        """Return the cached entry of the object, or None if the main store must be read."""
         entry = await self._coherent.find(check_key(key, self))
-        if entry is not None and self._current is not None and key not in self._current:
-            entry = await self._compared(entry, self._current)
+        if entry is not None and self._validated is not None and key not in self._validated:
+            entry = await self._revalidated(entry, self._validated)
         self._cache.count("misses" if entry is None else "hits")
         return entry
 
-    async def _compared(self, entry: Entry, current: Recent) -> Entry | None:
-        """Return the entry if the main store still has this version of the object, described as it is there now."""
+    async def _revalidated(self, entry: Entry, validated: RecentKeys) -> Entry | None:
+        """Return the entry, with the main store's description, if the main store still has this version; else None."""
         key, since = entry.info.key, now()
         try:
             info = await self.main_store.head(key)
@@ -300,63 +300,63 @@ class CachingStore(StoreDecorator):
             return entry
         if info.etag != entry.info.etag:
             return None
-        current.remember(key, since)
+        validated.remember(key, since)
         return Entry(info, entry.data)
 
     # -- on a miss -----------------------------------------------------------------------------------------------
 
-    async def _fetched(self, key: str) -> Entry:
-        """Return the object from the main store, together with whoever wants it at the same time."""
+    async def _fetch(self, key: str) -> Entry:
+        """Return the object from the main store; concurrent callers share one read."""
         entry = None
-        while entry is None:  # who opened it did not want all of it, if it was large
-            entry = await self._together(key, None)
+        while entry is None:  # the shared read was one of `open`, which does not read a large object
+            entry = await self._fetch_shared(key, None)
         return entry
 
-    async def _fetched_if_small(self, key: str) -> Entry | None:
-        """Return the object as `_fetched` does; None for one that is too large to be cached."""
-        entry = await self._together(key, self.max_object_size)
+    async def _fetch_if_small(self, key: str) -> Entry | None:
+        """Do the same; None for an object that is too large to be cached."""
+        entry = await self._fetch_shared(key, self.max_object_size)
         if entry is None:
             self._large.remember(key)
         return entry
 
-    async def _together(self, key: str, limit: int | None) -> Entry | None:
+    async def _fetch_shared(self, key: str, limit: int | None) -> Entry | None:
         reading = Reading(key)
         if is_stepping():
-            return await self._fetch(reading, limit)
-        return await self._reads.join(key, lambda: Flight(self._fetch(reading, limit), lambda: reading.current))
+            return await self._read_main(reading, limit)
+        return await self._reads.join(key, lambda: SharedTask(self._read_main(reading, limit), lambda: reading.current))
 
-    async def _fetch(self, reading: Reading, limit: int | None) -> Entry | None:
-        """Read the object, keep it in the cache if it may be, and return it; None if it is larger than *limit*."""
+    async def _read_main(self, reading: Reading, limit: int | None) -> Entry | None:
+        """Read the object, put it into the cache if that is allowed, and return it; None if larger than *limit*."""
         with self._coherent.reading(reading):
             since = now()
             async with self.main_store.open(reading.key) as reader:
                 if limit is not None and reader.info.size > limit:
                     return None
                 entry = Entry(reader.info, await reader.read())
-            await self._keep(reading, entry, since)
+            await self._cache_read(reading, entry, since)
             return entry
 
-    async def _keep(self, reading: Reading, entry: Entry, since: float) -> None:
-        """Put what was read at the time *since* into the cache, unless it is too large."""
+    async def _cache_read(self, reading: Reading, entry: Entry, since: float) -> None:
+        """Put an object that was read at the time *since* into the cache, unless it is too large."""
         if len(entry.data) > self.max_object_size:
             return
-        if await self._coherent.keep(reading, entry) and self._current is not None:
-            self._current.remember(reading.key, since)
+        if await self._coherent.keep(reading, entry) and self._validated is not None:
+            self._validated.remember(reading.key, since)
 
-    async def _keep_written(self, key: str, content: bytes, etag: str) -> None:
-        """Put what was just written into the cache, described by the main store, if it has this very version."""
+    async def _cache_written(self, key: str, content: bytes, etag: str) -> None:
+        """Put an object that was just written into the cache, if the main store still has this version."""
         reading, since = Reading(key), now()
         try:
             with self._coherent.reading(reading):
                 info = await self.main_store.head(key)
                 if info.etag == etag:
-                    await self._keep(reading, Entry(info, content), since)
-        except StorageError:  # the object is written; it is only not cached
+                    await self._cache_read(reading, Entry(info, content), since)
+        except StorageError:  # the write has succeeded; the object is just not cached
             return
 
 
-def _check_stores(main: ObjectStore, cache: ObjectStore, compares: bool) -> None:
-    """Refuse stores that a `CachingStore` cannot be made of."""
+def _check_stores(main: ObjectStore, cache: ObjectStore, revalidates: bool) -> None:
+    """Raise the error of stores that a `CachingStore` cannot use."""
     if not isinstance(cache, ObjectStore):
         raise TypeError(f"a cache_store is a store, not {type(cache).__name__}")
     able = cache.capabilities
@@ -368,7 +368,7 @@ def _check_stores(main: ObjectStore, cache: ObjectStore, compares: bool) -> None
         raise ConfigError(f"a cache_store keeps bytes, but {cache!r} takes and gives other values")
     if main is cache:
         raise ConfigError("main_store and cache_store are the same, so that copies would overwrite the objects")
-    if compares and not main.capabilities.cheap_head:
+    if revalidates and not main.capabilities.cheap_head:
         raise ConfigError(
             f"revalidate needs a head that does not read the object, unlike that of {main!r}; "
             "put an ExpiringStore over the cache_store instead"

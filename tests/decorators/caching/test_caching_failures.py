@@ -139,7 +139,7 @@ async def test_entry_that_could_not_be_deleted_answers_nobody(
     cache.errors.clear()
     assert b"new" == await store.get("k")
     assert b"new" in await cache.get("k")
-    assert 0 == len(store._coherent.ledger.owed() or ())
+    assert 0 == len(store._coherent.ledger.pending_deletions() or ())
 
 
 async def test_deleted_object_whose_entry_could_not_be_deleted_stays_deleted(
@@ -192,11 +192,11 @@ async def test_too_many_undeleted_entries_count_as_all(
     cache.errors = {"delete": StoreUnavailableError("away")}
     await store.put_many(dict.fromkeys(keys[:8], b"new"))
 
-    assert (None, 0) == (store._coherent.ledger.owed(), len(store._coherent.ledger._owed))
+    assert (None, 0) == (store._coherent.ledger.pending_deletions(), len(store._coherent.ledger._pending))
     assert [b"new"] * 8 + [b"old"] * 2 == [await store.get(key) for key in keys]
     cache.errors.clear()
     assert [b"new"] * 8 + [b"old"] * 2 == [await store.get(key) for key in keys]
-    assert [] == store._coherent.ledger.owed()
+    assert [] == store._coherent.ledger.pending_deletions()
     before = store.stats.hits
     await store.get("k9")
     assert before + 1 == store.stats.hits
@@ -220,18 +220,18 @@ async def test_whole_cache_is_emptied_by_one(store: CachingStore, cache: StagedS
 
 
 @pytest.mark.parametrize("failing", ["delete", "keys"])
-async def test_forget_settles_what_is_owed(store: CachingStore, cache: StagedStore, failing: str) -> None:
+async def test_forget_deletes_what_is_pending(store: CachingStore, cache: StagedStore, failing: str) -> None:
     """When the cache works again it empties it, and no read has to."""
     await store.put("k", b"v")
     await store.get("k")
     cache.errors = {failing: StoreUnavailableError("away")}
     await store.put("k", b"w")
     await store.forget()
-    assert [] != store._coherent.ledger.owed()
+    assert [] != store._coherent.ledger.pending_deletions()
 
     cache.errors.clear()
     await store.forget()
-    assert [] == store._coherent.ledger.owed()
+    assert [] == store._coherent.ledger.pending_deletions()
 
 
 async def test_old_value_that_lands_in_an_emptied_cache_answers_nobody(store: CachingStore, cache: StagedStore) -> None:
@@ -256,7 +256,7 @@ async def test_old_value_that_lands_in_an_emptied_cache_answers_nobody(store: Ca
     assert b"new" == await store.get("k")
 
 
-async def test_emptying_settles_only_what_was_owed_before(store: CachingStore, cache: StagedStore) -> None:
+async def test_emptying_deletes_only_what_was_pending_before(store: CachingStore, cache: StagedStore) -> None:
     """What could not be deleted while the cache is emptied may have come in behind the one who empties it."""
     for key in ("k", "other"):
         await store.put(key, b"old")
@@ -301,15 +301,15 @@ async def test_bulk_deletion_that_fails_in_part_owes_that_part(main: DictStore) 
     await store.get_many("abc")
     await store.put_many(dict.fromkeys("abc", b"new"))
 
-    assert ["b"] == store._coherent.ledger.owed()
+    assert ["b"] == store._coherent.ledger.pending_deletions()
     assert dict.fromkeys("abc", b"new") == await store.get_many("abc")
     cache.picky = False
     assert dict.fromkeys("abc", b"new") == await store.get_many("abc")
-    assert [] == store._coherent.ledger.owed()
+    assert [] == store._coherent.ledger.pending_deletions()
 
 
 @pytest.mark.parametrize("written", [["k"], ["k", "l"], None], ids=["one", "some", "all"])
-async def test_closing_deletes_what_is_owed(main: DictStore, cache: StagedStore, written: list[str] | None) -> None:
+async def test_closing_deletes_what_is_pending(main: DictStore, cache: StagedStore, written: list[str] | None) -> None:
     """The next process would not know which entries are old."""
     async with CachingStore(main, cache) as store:
         for key in "kl":

@@ -29,7 +29,7 @@ async def cached() -> AsyncIterator[Cached]:
     cached = Cached()
     await cached.below.put("k", b"old")
     yield cached
-    assert (0, []) == (under_way(cached.store), cached.store._coherent.ledger.owed())
+    assert (0, []) == (under_way(cached.store), cached.store._coherent.ledger.pending_deletions())
     assert {asyncio.current_task()} == asyncio.all_tasks()
 
 
@@ -178,8 +178,8 @@ async def test_read_that_was_cancelled_from_within_is_made_again(cached: Cached)
     gate = cached.main.gate("open")
     task = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
-    [flight] = cached.store._reads._flights.values()
-    flight.task.cancel()
+    [shared] = cached.store._reads._tasks.values()
+    shared.task.cancel()
 
     assert b"old" == await task
     assert 2 == cached.main.calls["open"]

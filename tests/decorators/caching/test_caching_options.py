@@ -20,8 +20,8 @@ from storage import (
     StorageError,
     StoreUnavailableError,
 )
-from storage.decorators.caching import recent_keys as caching_recent
-from storage.decorators.caching.recent_keys import Recent
+from storage.decorators.caching import recent_keys
+from storage.decorators.caching.recent_keys import RecentKeys
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def main() -> StagedStore:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Give a function that lets seconds pass."""
     passed = [0.0]
-    monkeypatch.setattr(caching_recent, "now", lambda: passed[0])
+    monkeypatch.setattr(recent_keys, "now", lambda: passed[0])
     monkeypatch.setattr("storage.decorators.caching.store.now", lambda: passed[0])
 
     def pass_(seconds: float) -> None:
@@ -179,7 +179,7 @@ async def test_missing_key_is_remembered_however_it_was_found_out(main: StagedSt
 
 def test_what_is_remembered_is_bounded() -> None:
     """However many keys are asked for, memory is not full of them; those remembered last stay."""
-    recent = Recent(math.inf, limit=3)
+    recent = RecentKeys(math.inf, limit=3)
     for key in "abcda":
         recent.remember(key)
 

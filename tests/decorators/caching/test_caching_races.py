@@ -27,7 +27,7 @@ async def cached() -> AsyncIterator[Cached]:
     cached = Cached()
     await cached.below.put("k", b"old")
     yield cached
-    assert (0, []) == (under_way(cached.store), cached.store._coherent.ledger.owed())
+    assert (0, []) == (under_way(cached.store), cached.store._coherent.ledger.pending_deletions())
     assert {asyncio.current_task()} == asyncio.all_tasks()
 
 

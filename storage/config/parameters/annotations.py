@@ -10,12 +10,13 @@ import logging
 import os
 import pathlib
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-import storage
+from storage._names import PUBLIC, import_name
 from storage.base import ObjectStore
 from storage.config.parameters.containers import ListOf, LoggerName, MappingOf, ObjectReference, Store, TupleOf, UnionOf
 from storage.config.parameters.kind import Anything, Kind
@@ -59,7 +60,8 @@ _COLLECTIONS: list[tuple[type, Callable[[list[object]], object]]] = [
 ]
 
 #: Modules whose names may be imported for type checkers only, so that the annotation's own module does not have them.
-_MODULES = {module.__name__: module for module in (collections, datetime, logging, os, pathlib, re, typing, storage)}
+_MODULES = {module.__name__: module for module in (collections, datetime, logging, os, pathlib, re, typing)}
+_MODULES["storage"] = sys.modules["storage"]  # by name: nothing below the package's top imports it
 
 
 def annotation_of(text: object, function: Callable[..., object]) -> Any:
@@ -85,7 +87,9 @@ class _Missing(dict[str, Any]):
             raise KeyError(name)
         if name in _MODULES:
             return _MODULES[name]
-        for module in (collections.abc, storage, typing, datetime, pathlib):
+        if (public := name.removeprefix("Async") if name.endswith("Store") else name) in PUBLIC:
+            return import_name("storage", PUBLIC, name, public)
+        for module in (collections.abc, typing, datetime, pathlib):
             if hasattr(module, name):
                 return getattr(module, name)
         return type(name, (), {"__class_getitem__": classmethod(lambda cls, _: cls)})

@@ -1,1 +1,1 @@
-"""machine."""
+"""`StoreMachine`, the state machine that compares a store with a dict, and its parts."""

@@ -12,7 +12,7 @@ import storage.sync
 from storage.base import ObjectStore
 from storage.types import ByteRange, ObjectInfo
 
-__all__ = ["Awaiting", "Calling", "Driver", "Read", "driver_of"]
+__all__ = ["AsyncDriver", "Driver", "Read", "SyncDriver", "driver_of"]
 
 
 class Read(NamedTuple):
@@ -58,7 +58,7 @@ class Driver(ABC):
         """Return a stream of the most demanding kind that the store takes."""
 
 
-class Awaiting(Driver):
+class AsyncDriver(Driver):
     """Calls an async store, on an event loop of its own."""
 
     def __init__(self, store: ObjectStore) -> None:
@@ -110,7 +110,7 @@ class Awaiting(Driver):
         return self._runner.get_loop().run_until_complete(call)
 
 
-class Calling(Driver):
+class SyncDriver(Driver):
     """Calls a synchronous store."""
 
     def __init__(self, store: storage.sync.ObjectStore) -> None:
@@ -149,4 +149,4 @@ _END: Any = object()
 
 def driver_of(store: ObjectStore | storage.sync.ObjectStore) -> Driver:
     """Return what calls the store, whichever of the two kinds it is."""
-    return Awaiting(store) if isinstance(store, ObjectStore) else Calling(store)
+    return AsyncDriver(store) if isinstance(store, ObjectStore) else SyncDriver(store)

@@ -21,7 +21,7 @@ from storage.errors import (
 )
 from storage.testing.machine import strategies as strategies
 from storage.testing.machine.drivers import driver_of
-from storage.testing.machine.model import Modelled
+from storage.testing.machine.model import StoreModel
 from storage.testing.machine.strategies import Content
 from storage.testing.suite.listing import children_of
 from storage.types import ByteRange, Capabilities
@@ -52,7 +52,7 @@ class _ProducerError(Exception):
     """What a failing stream raises."""
 
 
-class StoreMachine(Modelled):
+class StoreMachine(StoreModel):
     """
     A state machine of Hypothesis that does anything to a store, in any order, and holds it against a dict.
 

@@ -1,4 +1,4 @@
-"""`Modelled`: what `StoreMachine` knows of a store, and how it holds a call against that."""
+"""`StoreModel`: what `StoreMachine` knows of a store, and how it holds a call against that."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from storage.errors import (
 from storage.testing.machine.drivers import Driver
 from storage.types import ByteRange, Capabilities, ObjectInfo
 
-__all__ = ["Held", "Modelled"]
+__all__ = ["Held", "StoreModel"]
 
 
 class Held(NamedTuple):
@@ -33,7 +33,7 @@ class Held(NamedTuple):
     info: ObjectInfo
 
 
-class Modelled(RuleBasedStateMachine):
+class StoreModel(RuleBasedStateMachine):
     """
     A store beside the objects that should be in it.
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple, Protocol
 
-__all__ = ["LIMIT", "HttpWire", "ProxiedRequest", "RedisWire", "Wire"]
+__all__ = ["LIMIT", "HttpProtocol", "ProxiedRequest", "RedisProtocol", "WireProtocol"]
 
 #: Bytes of a head, of a line or of what is read at once, at most.
 LIMIT = 1 << 20
@@ -29,7 +29,7 @@ class ProxiedRequest(NamedTuple):
     body: bytes
 
 
-class Wire(Protocol):
+class WireProtocol(Protocol):
     """One protocol."""
 
     port: int
@@ -52,7 +52,7 @@ class Wire(Protocol):
         ...
 
 
-class HttpWire(Wire):
+class HttpProtocol(WireProtocol):
     """HTTP/1.1."""
 
     port: int = 80
@@ -107,7 +107,7 @@ class HttpWire(Wire):
         return f"HTTP/1.1 {status} -\r\n{lines}\r\n".encode("latin-1") + (b"" if request.method == "HEAD" else body)
 
 
-class RedisWire(Wire):
+class RedisProtocol(WireProtocol):
     """The protocol of Redis, its second version and its third."""
 
     port: int = 6379

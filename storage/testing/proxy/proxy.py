@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 from urllib.parse import urlsplit
 
-from storage.testing.proxy.protocols import LIMIT, HttpWire, ProxiedRequest, RedisWire, Wire
+from storage.testing.proxy.protocols import LIMIT, HttpProtocol, ProxiedRequest, RedisProtocol, WireProtocol
 
 __all__ = ["Fault", "FaultProxy"]
 
@@ -81,8 +81,8 @@ class FaultProxy:
         parts = urlsplit(server)
         if parts.scheme not in ("http", "redis"):  # over TLS the two would wait for each other
             raise ValueError(f"the server's URL begins with http:// or redis://, not {parts.scheme!r}")
-        self._wire: Wire = RedisWire() if parts.scheme == "redis" else HttpWire()
-        self._server = (parts.hostname or "127.0.0.1", parts.port or self._wire.port)
+        self._protocol: WireProtocol = RedisProtocol() if parts.scheme == "redis" else HttpProtocol()
+        self._server = (parts.hostname or "127.0.0.1", parts.port or self._protocol.port)
         self._decide = decide
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,7 +96,7 @@ class FaultProxy:
     async def __aenter__(self) -> Self:
         self._listening = await asyncio.start_server(self._begin, "127.0.0.1", 0, ssl=self._tls, limit=LIMIT)
         port = self._listening.sockets[0].getsockname()[1]
-        self.url = f"{self._wire.scheme}{'' if self._tls is None else 's'}://127.0.0.1:{port}"
+        self.url = f"{self._protocol.scheme}{'' if self._tls is None else 's'}://127.0.0.1:{port}"
         return self
 
     async def __aexit__(
@@ -117,8 +117,8 @@ class FaultProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client's connection until it ends."""
         try:
-            async with _Server(self._wire, *self._server) as server:
-                while (request := await self._wire.request(reader)) is not None:
+            async with _Server(self._protocol, *self._server) as server:
+                while (request := await self._protocol.request(reader)) is not None:
                     self.requests += 1
                     fault = self._decide(request) or Fault()
                     try:
@@ -160,15 +160,15 @@ class FaultProxy:
             raise _Broken
         if fault.answer is not None:
             status, body = fault.answer
-            client.write(self._wire.made(request, status, fault.headers, body))
+            client.write(self._protocol.made(request, status, fault.headers, body))
             await client.drain()
 
 
 class _Server:
     """The connection to the server; made anew where it has ended."""
 
-    def __init__(self, wire: Wire, host: str, port: int) -> None:
-        self._wire = wire
+    def __init__(self, protocol: WireProtocol, host: str, port: int) -> None:
+        self._protocol = protocol
         self._address = (host, port)
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
@@ -183,12 +183,12 @@ class _Server:
         if self._writer is None or self._writer.is_closing() or self._reader.at_eof():
             await self.close()
             self._reader, self._writer = await asyncio.open_connection(*self._address, limit=LIMIT)
-        self._writer.write(self._wire.head(request) + request.body[:upto])
+        self._writer.write(self._protocol.head(request) + request.body[:upto])
         await self._writer.drain()
 
     async def answer(self, request: ProxiedRequest, client: asyncio.StreamWriter | None, cut: int | None) -> None:
         """Read one answer to its end, and pass it on to *client* as it comes, *cut* bytes of its body at most."""
-        pieces = self._wire.answer(self._reader, request)
+        pieces = self._protocol.answer(self._reader, request)
         head = await anext(pieces)
         if client is None:
             async for _ in pieces:

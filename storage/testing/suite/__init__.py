@@ -1,1 +1,1 @@
-"""suite."""
+"""The conformance suite: each module tests one part of the contract, and `conformance` joins them."""

@@ -11,12 +11,12 @@ from storage.errors import UnsupportedOperationError
 from storage.testing.suite.harness import Harness, listed, needs
 from storage.types import ATTRIBUTES_LIMIT
 
-__all__ = ["Attributed"]
+__all__ = ["StoredAttributes"]
 
 GIVEN = {"content-type": "text/plain; charset=utf-8", "cache-control": "max-age=60", "origin": "Zürich 🧀", "x1": ""}
 
 
-class Attributed(Harness):
+class StoredAttributes(Harness):
     """What is put beside an object stays beside it, and goes with it."""
 
     @needs(attributes=True)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from storage.testing.suite.attributes import Attributed
+from storage.testing.suite.attributes import StoredAttributes
 from storage.testing.suite.bulk import Bulk
 from storage.testing.suite.cancellation import Cancellation
 from storage.testing.suite.conditions import Conditions
-from storage.testing.suite.copy_rename_clear import Moving
-from storage.testing.suite.key_rules import Naming
+from storage.testing.suite.copy_rename_clear import CopyRenameClear
+from storage.testing.suite.key_rules import KeyRules
 from storage.testing.suite.listing import Listing
 from storage.testing.suite.reading import Reading
-from storage.testing.suite.several_processes import Sharing
+from storage.testing.suite.several_processes import SeveralProcesses
 from storage.testing.suite.streams import Streams
-from storage.testing.suite.write_only import Sinks
+from storage.testing.suite.write_only import WriteOnly
 from storage.testing.suite.writing import Writing
 
 __all__ = ["StoreConformance"]
@@ -22,7 +22,18 @@ __all__ = ["StoreConformance"]
 
 @pytest.mark.asyncio
 class StoreConformance(
-    Reading, Writing, Streams, Conditions, Attributed, Listing, Moving, Bulk, Naming, Sharing, Cancellation, Sinks
+    Reading,
+    Writing,
+    Streams,
+    Conditions,
+    StoredAttributes,
+    Listing,
+    CopyRenameClear,
+    Bulk,
+    KeyRules,
+    SeveralProcesses,
+    Cancellation,
+    WriteOnly,
 ):
     """
     What every store does, as tests: derive a class and give it a fixture `store` that yields an open, empty one.

@@ -11,10 +11,10 @@ from storage.base import ObjectStore
 from storage.errors import KeyExistsError, KeyNotFoundError
 from storage.testing.suite.harness import Harness, listed, needs
 
-__all__ = ["Moving"]
+__all__ = ["CopyRenameClear"]
 
 
-class Moving(Harness):
+class CopyRenameClear(Harness):
     """Objects go to other keys, and away."""
 
     async def test_copy_copies(self, store: ObjectStore) -> None:

@@ -13,7 +13,7 @@ from storage.errors import InvalidKeyError, KeyConflictError, KeyNotFoundError, 
 from storage.testing.suite.harness import Harness, each, listed
 from storage.testing.suite.nasty_keys import NASTY_KEYS
 
-__all__ = ["Naming"]
+__all__ = ["KeyRules"]
 
 
 async def _open(store: ObjectStore, key: str) -> bytes:
@@ -54,7 +54,7 @@ async def _outcome(call: Awaitable[object]) -> object:
         return type(error)
 
 
-class Naming(Harness):
+class KeyRules(Harness):
     """No key becomes another."""
 
     async def test_nasty_keys_come_back_or_are_refused(self, store: ObjectStore) -> None:

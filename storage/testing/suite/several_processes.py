@@ -1,4 +1,4 @@
-"""Sharing: several stores over the same objects, as several processes have them."""
+"""Several stores over the same objects, as several processes have them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from storage.base import ObjectStore
 from storage.testing.suite.conditions import CREATORS, STEPS, WORKERS, count_up, winners
 from storage.testing.suite.harness import Harness, listed, needs
 
-__all__ = ["Sharing"]
+__all__ = ["SeveralProcesses"]
 
 
-class Sharing(Harness):
+class SeveralProcesses(Harness):
     """What one store does the others see, and conditions hold among them all."""
 
     async def _others(self, store: ObjectStore, opened: AsyncExitStack, count: int = 1) -> list[ObjectStore]:

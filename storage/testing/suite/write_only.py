@@ -17,7 +17,7 @@ from storage.errors import (
 )
 from storage.testing.suite.harness import Harness, listed, needs
 
-__all__ = ["Sinks"]
+__all__ = ["WriteOnly"]
 
 
 async def _opened(store: ObjectStore) -> bytes:
@@ -40,7 +40,7 @@ READS: dict[str, Callable[[ObjectStore], Awaitable[Any]]] = {
 }
 
 
-class Sinks(Harness):
+class WriteOnly(Harness):
     """What is put is there for others. A store that cannot be read needs the hook `raw`."""
 
     @needs(readable=False, listable=None)

@@ -22,15 +22,15 @@ from storage._core.data import CHUNK
 from storage._core.sorted_keys import Listing
 from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError, StoreClosedError, StoreUnavailableError
 from storage.stores.zip.changes import Change, Target
-from storage.stores.zip.content import Content, Packed
+from storage.stores.zip.content import CompressedData, Content
 from storage.stores.zip.decoders import decoder_of
 from storage.stores.zip.entry import DELETION, Entry, entry_of, key_of, kind_of
-from storage.stores.zip.file import OpenFile, open_alone, sync_directory
+from storage.stores.zip.file import OpenFile, open_locked, sync_directory
 from storage.stores.zip.format import (
     EMPTY,
     LOCAL,
     find_end,
-    local_size,
+    local_header_size,
     pack_central,
     pack_descriptor,
     pack_end,
@@ -39,10 +39,10 @@ from storage.stores.zip.format import (
     parse_record,
 )
 
-__all__ = ["Archive", "Found"]
+__all__ = ["Archive", "StoredEntry"]
 
 
-class Found(NamedTuple):
+class StoredEntry(NamedTuple):
     """An object: its entry, and the file that has it."""
 
     file: OpenFile
@@ -72,13 +72,13 @@ class Archive:
         self._path, self._sync = os.path.realpath(path), sync
         self.directory: str = os.path.dirname(self._path)
         self._draft = os.path.join(self.directory, f".{os.path.basename(self._path)}.compacting")
-        self.objects: dict[str, Found] = {}
-        self._others: list[Found] = []  # entries that no key can name: kept, for other programs
+        self.objects: dict[str, StoredEntry] = {}
+        self._keyless: list[StoredEntry] = []  # entries that no key can name: kept, for other programs
         self._queue: deque[Sequence[Change]] = deque()
         self._writing = threading.Lock()  # held over a write and its sync
         self.listing: Listing = Listing(self.objects)
-        self._closed = self._named = False
-        self._file = open_alone(self._path)
+        self._closed = self._name_synced = False
+        self._file = open_locked(self._path)
         try:
             with suppress(FileNotFoundError):
                 os.unlink(self._draft)  # left by a process that was killed
@@ -95,7 +95,7 @@ class Archive:
         if size < len(EMPTY) and EMPTY.startswith(self._file.read(size, 0)):
             size = self._file.write(EMPTY, 0)
             self._file.sync()
-            self._name()
+            self._sync_name()
         end = find_end(self._file.read, size)
         if end is None:
             raise CorruptObjectError(
@@ -107,52 +107,52 @@ class Archive:
         for entry in entries:
             key = key_of(entry)
             if key is None:
-                self._others.append(Found(self._file, entry))
+                self._keyless.append(StoredEntry(self._file, entry))
             else:
-                self.objects[key] = Found(self._file, entry)
+                self.objects[key] = StoredEntry(self._file, entry)
         self._comment = end.comment
         self._end = end.stop
         for key, entry in self._records():
             if kind_of(entry) == DELETION:
                 self.objects.pop(key, None)
             else:
-                self.objects[key] = Found(self._file, entry)
+                self.objects[key] = StoredEntry(self._file, entry)
         self._changed = end.stop != size  # whether the file ends in something else than its directory
         self._synced = end.stop
-        self._doubtful = self._changed
+        self._sync_uncertain = self._changed
         if self._changed and self._sync:
-            self._renew()  # what was found may not be on the disk yet, and is about to be shown
+            self._rewrite_unsynced()  # what was found may not be on the disk yet, and is about to be shown
             self._file.sync()
-            self._synced, self._doubtful = self._end, False
+            self._synced, self._sync_uncertain = self._end, False
 
-    def _renew(self) -> None:
+    def _rewrite_unsynced(self) -> None:
         """
         Write what is not known to be on the disk once more, if a sync of it may have failed.
 
         The system says once that bytes did not get to the disk. Then it takes them for written, and the next sync, also
         that of another process, for a success.
         """
-        if self._doubtful:
+        if self._sync_uncertain:
             for start in range(self._synced, self._end, CHUNK):
                 self._file.write(self._file.read(min(CHUNK, self._end - start), start), start)
 
-    def _name(self) -> None:
+    def _sync_name(self) -> None:
         """Wait until the archive's name is on the disk; whoever made the file may have been killed before."""
-        if not self._named:
+        if not self._name_synced:
             sync_directory(self.directory)
-            self._named = True
+            self._name_synced = True
 
     def _records(self) -> Iterator[tuple[str, Entry]]:
         """Yield our records from `_end` on, which moves behind each, up to the first that is not whole."""
-        while length := local_size(self._file.read(LOCAL.size, self._end)):
+        while length := local_header_size(self._file.read(LOCAL.size, self._end)):
             entry = parse_record(self._file.read(length, self._end), self._end)
             key = entry and key_of(entry)
-            if entry is None or key is None or not self._whole(entry):
+            if entry is None or key is None or not self._is_complete(entry):
                 return
             yield key, entry
-            self._end += length + entry.packed
+            self._end += length + entry.compressed_size
 
-    def _whole(self, entry: Entry) -> bool:
+    def _is_complete(self, entry: Entry) -> bool:
         """Return whether an entry's data are all there: of a file that was being written, any page may be missing."""
         try:
             content = Content(self._file, entry)
@@ -173,7 +173,7 @@ class Archive:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def find(self, key: str) -> Found:
+    def find(self, key: str) -> StoredEntry:
         """
         Return the object *key*.
 
@@ -196,7 +196,7 @@ class Archive:
         self._queue.append(changes)
         try:
             with self._writing:
-                if not all(change.settled for change in changes):
+                if not all(change.processed for change in changes):
                     batch: list[Change] = []
                     while self._queue:
                         batch += self._queue.popleft()
@@ -225,12 +225,12 @@ class Archive:
                 target,
                 method=entry.method,
                 crc=entry.crc,
-                packed=entry.packed,
+                compressed_size=entry.compressed_size,
                 size=entry.size,
                 flags=entry.flags,
                 attributes=entry.attributes,
             )
-            put = Change(Target(target, None, if_absent), new, Packed(file, entry))
+            put = Change(Target(target, None, if_absent), new, CompressedData(file, entry))
             self._write([put, Change(Target(source), after=put)] if move else [put])
         return put.result()
 
@@ -244,14 +244,14 @@ class Archive:
     def _write(self, batch: Sequence[Change]) -> None:
         """Append the changes' records, wait for the disk, and only then let readers see them."""
         self._check_open()
-        pending: dict[str, Found | None] = {}
+        pending: dict[str, StoredEntry | None] = {}
         end = self._end
         try:
             for change in batch:
                 end = self._write_one(change, pending, end)
             if self._sync and end > self._end:
                 self._file.sync()
-                self._name()
+                self._sync_name()
                 self._synced = end
         except BaseException as error:
             for change in batch:
@@ -259,7 +259,7 @@ class Archive:
                     interrupted = StoreUnavailableError("the write was interrupted; try again")
                     change.error = error if isinstance(error, OSError) else interrupted
             with suppress(OSError):
-                self._file.trim(self._end)
+                self._file.truncate(self._end)
             if not isinstance(error, OSError):
                 raise
         else:
@@ -267,9 +267,9 @@ class Archive:
             self._publish(pending)
         finally:
             for change in batch:
-                change.settled = True
+                change.processed = True
 
-    def _write_one(self, change: Change, pending: dict[str, Found | None], end: int) -> int:
+    def _write_one(self, change: Change, pending: dict[str, StoredEntry | None], end: int) -> int:
         """Append one change's record at *end*, behind those *pending*, and return where the next one goes."""
         key, _, if_absent, if_match = change.target
         current = pending[key] if key in pending else self.objects.get(key)
@@ -278,8 +278,8 @@ class Archive:
                 raise change.after.error
             judge(key, current and current.entry.etag, if_absent, if_match, None)
             if change.entry is not None:
-                found = Found(self._file, change.entry._replace(offset=end))
-                end = self._file.append(chain([pack_local(found.entry)], change.packed), end)
+                found = StoredEntry(self._file, change.entry._replace(offset=end))
+                end = self._file.append(chain([pack_local(found.entry)], change.compressed), end)
                 pending[key] = found
             elif current is not None:
                 end = self._file.append([pack_local(entry_of(key, DELETION))], end)
@@ -288,7 +288,7 @@ class Archive:
             change.error = error
         return end
 
-    def _publish(self, changes: dict[str, Found | None]) -> None:
+    def _publish(self, changes: dict[str, StoredEntry | None]) -> None:
         others = any((found is None) == (key in self.objects) for key, found in changes.items())
         for key, found in changes.items():
             if found is None:
@@ -305,12 +305,12 @@ class Archive:
         """Write the directory, if anything has changed: other programs can read the archive then."""
         with self._writing:
             if self._changed and not self._closed:
-                self._check_there()
-                self._renew()
-                self._doubtful = True
-                self._end = self._finish(self._file, self._end, chain(self._others, self.objects.values()))
-                self._name()
-                self._synced, self._doubtful, self._changed = self._end, False, False
+                self._check_not_replaced()
+                self._rewrite_unsynced()
+                self._sync_uncertain = True
+                self._end = self._write_directory(self._file, self._end, chain(self._keyless, self.objects.values()))
+                self._sync_name()
+                self._synced, self._sync_uncertain, self._changed = self._end, False, False
 
     def compact(self) -> None:
         """
@@ -325,25 +325,25 @@ class Archive:
             try:
                 draft.lock()
                 os.fchmod(draft.descriptor, stat.S_IMODE(os.fstat(self._file.descriptor).st_mode))
-                everything = [*((None, found) for found in self._others), *self.objects.items()]
-                moved: list[tuple[str | None, Found]] = []
+                everything = [*((None, found) for found in self._keyless), *self.objects.items()]
+                moved: list[tuple[str | None, StoredEntry]] = []
                 end = 0
                 for key, (file, old) in sorted(everything, key=lambda item: item[1].entry.offset):
                     new = old._replace(offset=end)
-                    moved.append((key, Found(draft, new)))
-                    end = draft.append(chain([pack_local(new)], Packed(file, old), [pack_descriptor(new)]), end)
-                end = self._finish(draft, end, [found for _, found in moved])
+                    moved.append((key, StoredEntry(draft, new)))
+                    end = draft.append(chain([pack_local(new)], CompressedData(file, old), [pack_descriptor(new)]), end)
+                end = self._write_directory(draft, end, [found for _, found in moved])
                 os.rename(self._draft, self._path)
             except BaseException:
                 os.unlink(self._draft)
                 raise
             self._file, self._end, self._changed = draft, end, False
-            self._synced, self._doubtful, self._named = end, False, False
-            self._others = [found for key, found in moved if key is None]
+            self._synced, self._sync_uncertain, self._name_synced = end, False, False
+            self._keyless = [found for key, found in moved if key is None]
             self.objects.update((key, found) for key, found in moved if key is not None)  # the same keys, moved
-            self._name()
+            self._sync_name()
 
-    def _finish(self, file: OpenFile, start: int, everything: Iterable[Found]) -> int:
+    def _write_directory(self, file: OpenFile, start: int, everything: Iterable[StoredEntry]) -> int:
         """Write the directory of *everything* into *file* at *start*, and return where the archive ends then."""
         headers = [pack_central(entry) for _, entry in everything]
         directory = b"".join(headers)
@@ -357,8 +357,8 @@ class Archive:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosedError("the store was closed meanwhile")
-        self._check_there()
+        self._check_not_replaced()
 
-    def _check_there(self) -> None:
+    def _check_not_replaced(self) -> None:
         if not os.fstat(self._file.descriptor).st_nlink:
             raise StoreUnavailableError(f"{self._path} was deleted or replaced under the open store: open it anew")

@@ -13,7 +13,7 @@ from storage.errors import StorageError
 from storage.stores.zip.decoders import DEFLATED
 from storage.stores.zip.entry import STORED, Entry, entry_of
 
-__all__ = ["Change", "Spool", "Target", "packed"]
+__all__ = ["Change", "SpooledData", "Target", "put_change"]
 
 
 class Target(NamedTuple):
@@ -32,18 +32,23 @@ class Change:
     With *after* it is done only if that other change, of the same commit, was.
 
     Attributes:
-        settled: whether a commit has dealt with it.
+        processed: whether a commit has dealt with it.
         error: then: why nothing came of it, None when it is done.
     """
 
     def __init__(
-        self, target: Target, entry: Entry | None = None, packed: Iterable[bytes] = (), *, after: Change | None = None
+        self,
+        target: Target,
+        entry: Entry | None = None,
+        compressed: Iterable[bytes] = (),
+        *,
+        after: Change | None = None,
     ) -> None:
         self.target: Target = target
         self.entry: Entry | None = entry
-        self.packed: Iterable[bytes] = packed
+        self.compressed: Iterable[bytes] = compressed
         self.after: Change | None = after
-        self.settled: bool = False
+        self.processed: bool = False
         self.error: OSError | StorageError | None = None
 
     def result(self) -> str:
@@ -53,7 +58,7 @@ class Change:
         return "" if self.entry is None else self.entry.etag
 
 
-def packed(target: Target, data: bytes, level: int | None) -> Change:
+def put_change(target: Target, data: bytes, level: int | None) -> Change:
     """Return the change that puts *data*: deflated at *level* if that makes them fewer, as they are for None."""
     small = data if level is None else zlib.compress(data, level, -zlib.MAX_WBITS)
     method, content = (DEFLATED, small) if len(small) < len(data) else (STORED, data)
@@ -61,14 +66,14 @@ def packed(target: Target, data: bytes, level: int | None) -> Change:
         target.key,
         method=method,
         crc=zlib.crc32(data),
-        packed=len(content),
+        compressed_size=len(content),
         size=len(data),
         attributes=target.attributes,
     )
     return Change(target, entry, [content])
 
 
-class Spool:
+class SpooledData:
     """
     The bytes of a stream, packed on their way into a temporary file in *directory*: a header comes before its data, and
     says how many there are.
@@ -95,7 +100,7 @@ class Spool:
             target.key,
             method=STORED if self._compressor is None else DEFLATED,
             crc=self._crc,
-            packed=self._file.tell(),
+            compressed_size=self._file.tell(),
             size=self._size,
             attributes=target.attributes,
         )

@@ -10,15 +10,15 @@ from storage.errors import CorruptObjectError
 from storage.stores.zip.decoders import Decoder, decode, decoder_of
 from storage.stores.zip.entry import Entry
 from storage.stores.zip.file import OpenFile
-from storage.stores.zip.format import LOCAL, data_at
+from storage.stores.zip.format import LOCAL, data_offset
 
-__all__ = ["Content", "Packed"]
+__all__ = ["CompressedData", "Content"]
 
-#: Packed bytes that a decoder gets at once. It copies those that it has not used yet with every piece it gives.
-_PACKED_CHUNK = 1 << 16
+#: Compressed bytes that a decoder gets at once. It copies those that it has not used yet with every piece it gives.
+_COMPRESSED_CHUNK = 1 << 16
 
 
-class Packed:
+class CompressedData:
     """
     An entry's bytes as they are in the archive.
 
@@ -30,8 +30,8 @@ class Packed:
     """
 
     def __init__(self, file: OpenFile, entry: Entry) -> None:
-        self._file, self._size = file, entry.packed
-        self._begin = data_at(entry, file.read(LOCAL.size, entry.offset))
+        self._file, self._size = file, entry.compressed_size
+        self._begin = data_offset(entry, file.read(LOCAL.size, entry.offset))
         self.position: int = 0
 
     def take(self, size: int = CHUNK) -> bytes:
@@ -61,30 +61,30 @@ class Content:
 
     def __init__(self, file: OpenFile, entry: Entry) -> None:
         self._entry = entry
-        self._packed = Packed(file, entry)
+        self._compressed = CompressedData(file, entry)
         self._rewind()
 
     def _rewind(self) -> None:
         self._decoder = decoder_of(self._entry)
-        self._packed.position = 0
+        self._compressed.position = 0
         self._position = 0
         self._crc: int | None = 0  # of the bytes up to the position; None when some of them were not seen
 
     def read(self, start: int, size: int) -> bytes:
         """Return *size* bytes from *start* on, fewer only at the end; it is quickest where the last ones ended."""
-        self._go_to(start)
+        self._move_to(start)
         stop = min(start + size, self._entry.size)
         pieces = []
         while self._position < stop:
             pieces.append(self._next(min(stop - self._position, CHUNK)))
         return b"".join(pieces)
 
-    def _go_to(self, position: int) -> None:
+    def _move_to(self, position: int) -> None:
         """Go to *position*; what is compressed is decoded up to there, and from the start to go back."""
         if position == self._position:
             return
         if self._decoder is None:
-            self._packed.position = self._position = position
+            self._compressed.position = self._position = position
             self._crc = None if position else 0
             return
         if position < self._position:
@@ -94,17 +94,17 @@ class Content:
 
     def _next(self, limit: int) -> bytes:
         """Return 1 to *limit* bytes; there are as many left, the headers say."""
-        piece = self._packed.take(limit) if self._decoder is None else self._decoded(self._decoder, limit)
+        piece = self._compressed.take(limit) if self._decoder is None else self._decoded(self._decoder, limit)
         if not piece:
             raise CorruptObjectError("the entry's data end early")
         self._position += len(piece)
         if self._crc is not None:
             self._crc = zlib.crc32(piece, self._crc)
         if self._position == self._entry.size:
-            self._check_end()
+            self._check_complete()
         return piece
 
-    def _check_end(self) -> None:
+    def _check_complete(self) -> None:
         """Hold what was read against the checksum, and see that the data end here, too."""
         if self._crc not in (None, self._entry.crc):
             raise CorruptObjectError("the entry's data do not fit its checksum")
@@ -115,8 +115,8 @@ class Content:
         """Return the decoder's next bytes, ``b""`` where there are none."""
         while not decoder.eof:
             hungry = decoder.needs_input
-            packed = self._packed.take(_PACKED_CHUNK) if hungry else b""
-            piece = decode(decoder, packed, limit)
-            if piece or (hungry and not packed):
+            compressed = self._compressed.take(_COMPRESSED_CHUNK) if hungry else b""
+            piece = decode(decoder, compressed, limit)
+            if piece or (hungry and not compressed):
                 return piece
         return b""

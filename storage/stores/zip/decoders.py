@@ -23,11 +23,11 @@ _ENDS_IN_MARKER = 0x0002
 
 class Decoder(Protocol):
     """
-    What turns packed bytes into the object's, in pieces.
+    What turns compressed bytes into the object's, in pieces.
 
     Attributes:
         eof: whether the data have come to their own end.
-        needs_input: whether the next piece cannot be had without more packed bytes.
+        needs_input: whether the next piece cannot be had without more compressed bytes.
     """
 
     @property
@@ -52,7 +52,7 @@ def decoder_of(entry: Entry) -> Decoder | None:
     if entry.flags & ENCRYPTED:
         raise UnsupportedOperationError("the entry is encrypted; ZipStore reads plain entries")
     if entry.method == STORED:
-        if entry.packed != entry.size:
+        if entry.compressed_size != entry.size:
             raise CorruptObjectError("the entry is stored as it is, and yet in another size")
         return None
     if entry.method == DEFLATED:
@@ -66,15 +66,15 @@ def decoder_of(entry: Entry) -> Decoder | None:
     )
 
 
-def decode(decoder: Decoder, packed: bytes, limit: int) -> bytes:
+def decode(decoder: Decoder, compressed: bytes, limit: int) -> bytes:
     """
-    Return at most *limit* bytes, having taken *packed*.
+    Return at most *limit* bytes, having taken *compressed*.
 
     Raises:
         CorruptObjectError: this is not what the decoder's method makes.
     """
     try:
-        return decoder.decompress(packed, limit)
+        return decoder.decompress(compressed, limit)
     except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as cause:
         raise CorruptObjectError("the entry's data cannot be decompressed") from cause
 

@@ -34,8 +34,8 @@ __all__ = [
     "Entry",
     "check_zip_key",
     "entry_of",
-    "field",
-    "fields",
+    "extra_field",
+    "extra_fields",
     "key_of",
     "kind_of",
 ]
@@ -75,7 +75,7 @@ class Entry(NamedTuple):
 
     Attributes:
         made_by, needed, flags, method, time, date, crc, internal, external: as in the central header.
-        packed: bytes of its data in the archive.
+        compressed_size: bytes of its data in the archive.
         size: bytes of its data decoded.
         offset: where its local header is.
         name: its name as written.
@@ -90,7 +90,7 @@ class Entry(NamedTuple):
     time: int
     date: int
     crc: int
-    packed: int
+    compressed_size: int
     size: int
     internal: int
     external: int
@@ -102,16 +102,16 @@ class Entry(NamedTuple):
     @property
     def etag(self) -> str:
         """The version's own mark; of an entry made by others, what there is to tell its versions apart."""
-        private = _private(self)
+        private = _private_field(self)
         if private is not None:
             return private.stamp.hex()
-        return f"{self.crc:08x}-{self.size:x}-{self.packed:x}-{self.date << 16 | self.time:08x}"
+        return f"{self.crc:08x}-{self.size:x}-{self.compressed_size:x}-{self.date << 16 | self.time:08x}"
 
     @property
     def modified(self) -> datetime | None:
         """When it was written, None where the header gives no time there is."""
-        private = _private(self)
-        seconds = dict(fields(self.extra)).get(_UNIX_TIME, b"")
+        private = _private_field(self)
+        seconds = dict(extra_fields(self.extra)).get(_UNIX_TIME, b"")
         date, clock = self.date, self.time
         try:
             if private is not None:
@@ -134,7 +134,7 @@ class Entry(NamedTuple):
         Raises:
             CorruptObjectError: what is there are no attributes.
         """
-        private = _private(self)
+        private = _private_field(self)
         if private is None or not private.attributes:
             return {}
         try:
@@ -181,18 +181,18 @@ def key_of(entry: Entry) -> str | None:
     """Return the key of an entry, None for what no key can name: a directory, a name that climbs or is not text."""
     name, unicode_name = entry.name, b""
     if _UNICODE_NAME.to_bytes(2, "little") in entry.extra:
-        unicode_name = dict(fields(entry.extra)).get(_UNICODE_NAME, b"")
+        unicode_name = dict(extra_fields(entry.extra)).get(_UNICODE_NAME, b"")
     if unicode_name[:5] == b"\1" + zlib.crc32(name).to_bytes(4, "little"):
         name = unicode_name[5:]
     elif not entry.flags & _UTF8:
-        return _listable(name.decode("cp437"))
+        return _key_or_none(name.decode("cp437"))
     try:
-        return _listable(name.decode())
+        return _key_or_none(name.decode())
     except UnicodeDecodeError:
         return None
 
 
-def _listable(name: str) -> str | None:
+def _key_or_none(name: str) -> str | None:
     return name if is_key(name) and not _REFUSED.search(name) else None
 
 
@@ -205,7 +205,7 @@ def entry_of(
     *,
     method: int = STORED,
     crc: int = 0,
-    packed: int = 0,
+    compressed_size: int = 0,
     size: int = 0,
     flags: int = 0,
     attributes: Mapping[str, str] | None = None,
@@ -233,20 +233,20 @@ def entry_of(
     seconds = modified // 10**9
     extra = _PRIVATE.pack(PRIVATE, _PRIVATE.size - 4 + len(text), _MAGIC, kind, 0, stamp, modified) + text
     # Bit 0 of the flags: the time of the last change follows, in 32 bits.
-    extra += field(_UNIX_TIME, struct.pack("<BI", 1, seconds & 0xFFFFFFFF))
-    needed = max(_VERSIONS.get(method, _VERSION), VERSION64 if max(packed, size) >= LIMIT32 else 0)
+    extra += extra_field(_UNIX_TIME, struct.pack("<BI", 1, seconds & 0xFFFFFFFF))
+    needed = max(_VERSIONS.get(method, _VERSION), VERSION64 if max(compressed_size, size) >= LIMIT32 else 0)
     clock, date = _dos_time(seconds)
-    entry = Entry(MADE_BY, needed, flags, method, clock, date, crc, packed, size, 0, MODE, 0, name, extra, b"")
+    entry = Entry(MADE_BY, needed, flags, method, clock, date, crc, compressed_size, size, 0, MODE, 0, name, extra, b"")
     return entry._replace(extra=extra[: _CHECK.start] + _checksum(entry) + extra[_CHECK.stop :])
 
 
 def kind_of(entry: Entry) -> int | None:
     """Return `OBJECT` or `DELETION` for an entry of ours whose header is whole, None for any other."""
-    private = _private(entry)
+    private = _private_field(entry)
     return None if private is None else private.kind
 
 
-def _private(entry: Entry) -> _Private | None:
+def _private_field(entry: Entry) -> _Private | None:
     """Return what our extra field says; None also when another program has changed the entry, and left the field."""
     extra = entry.extra
     if len(extra) < _PRIVATE.size or extra[_CHECK] != _checksum(entry):
@@ -259,8 +259,8 @@ def _private(entry: Entry) -> _Private | None:
 
 def _checksum(entry: Entry) -> bytes:
     """Return the CRC-32 of all that a local header says, but for the checksum itself."""
-    _, _, flags, method, clock, date, crc, packed, size, _, _, _, name, extra, _ = entry
-    numbers = struct.pack("<HHHHIQQ", flags, method, clock, date, crc, packed, size)
+    _, _, flags, method, clock, date, crc, compressed_size, size, _, _, _, name, extra, _ = entry
+    numbers = struct.pack("<HHHHIQQ", flags, method, clock, date, crc, compressed_size, size)
     check = zlib.crc32(extra[_CHECK.stop :], zlib.crc32(extra[: _CHECK.start], zlib.crc32(name, zlib.crc32(numbers))))
     return check.to_bytes(4, "little")
 
@@ -276,7 +276,7 @@ def _dos_time(seconds: int) -> tuple[int, int]:
 # -- extra fields -----------------------------------------------------------------------------------------------------
 
 
-def fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
+def extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield id and content of the extra fields; what is cut short at their end is left out."""
     at = 0
     while at + 4 <= len(extra):
@@ -286,6 +286,6 @@ def fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
             yield number, extra[at - size : at]
 
 
-def field(number: int, content: bytes) -> bytes:
+def extra_field(number: int, content: bytes) -> bytes:
     """Return one extra field."""
     return struct.pack("<HH", number, len(content)) + content

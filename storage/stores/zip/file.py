@@ -11,7 +11,7 @@ from storage.stores.files.reader import pread  # before fcntl: where there is no
 
 import fcntl  # isort: skip
 
-__all__ = ["OpenFile", "open_alone", "sync_directory"]
+__all__ = ["OpenFile", "open_locked", "sync_directory"]
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
@@ -51,18 +51,18 @@ class OpenFile:
 
     def append(self, pieces: Iterable[bytes], end: int) -> int:
         """Write *pieces* at *end*, in place of what is behind it, and return their end; nothing stays if that fails."""
-        self.trim(end)
+        self.truncate(end)
         stop = end
         try:
             for piece in pieces:
                 stop = self.write(piece, stop)
         except BaseException:
             with suppress(OSError):
-                self.trim(end)  # else the next write does it
+                self.truncate(end)  # else the next write does it
             raise
         return stop
 
-    def trim(self, size: int) -> None:
+    def truncate(self, size: int) -> None:
         """Cut off what is behind the first *size* bytes."""
         if self.size() > size:
             os.ftruncate(self.descriptor, size)
@@ -85,7 +85,7 @@ class OpenFile:
         fcntl.flock(self.descriptor, fcntl.LOCK_UN)
 
 
-def open_alone(path: str) -> OpenFile:
+def open_locked(path: str) -> OpenFile:
     """
     Open the file at *path*, which is made when it is missing, and lock it.
 

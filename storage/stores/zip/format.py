@@ -21,8 +21,8 @@ from storage.stores.zip.entry import (
     VERSION64,
     Entry,
     entry_of,
-    field,
-    fields,
+    extra_field,
+    extra_fields,
     kind_of,
 )
 
@@ -30,9 +30,9 @@ __all__ = [
     "EMPTY",
     "LOCAL",
     "End",
-    "data_at",
+    "data_offset",
     "find_end",
-    "local_size",
+    "local_header_size",
     "pack_central",
     "pack_descriptor",
     "pack_end",
@@ -54,41 +54,41 @@ _LOCATOR = struct.Struct("<4sIQI")
 _ZIP64, _LIMIT16 = 0x0001, 0xFFFF
 
 #: Bytes that are read at once on the search for the end record.
-_STRIDE = 1 << 20
+_SEARCH_STEP = 1 << 20
 
 
 # -- headers -----------------------------------------------------------------------------------------------------------
 
 
-def _narrow(*numbers: int) -> tuple[list[int], bytes]:
+def _to_32_bits(*numbers: int) -> tuple[list[int], bytes]:
     """Return numbers as 32-bit fields have them, and the zip64 field with those that are too large."""
     large = [number for number in numbers if number >= LIMIT32]
-    zip64 = field(_ZIP64, struct.pack(f"<{len(large)}Q", *large)) if large else b""
+    zip64 = extra_field(_ZIP64, struct.pack(f"<{len(large)}Q", *large)) if large else b""
     return [min(number, LIMIT32) for number in numbers], zip64
 
 
-def _widen(numbers: tuple[int, ...], extra: bytes) -> tuple[list[int], bytes]:
-    """Undo `_narrow`, and return the extra fields without zip64."""
+def _from_32_bits(numbers: tuple[int, ...], extra: bytes) -> tuple[list[int], bytes]:
+    """Undo `_to_32_bits`, and return the extra fields without zip64."""
     if LIMIT32 not in numbers and extra[:2] != b"\1\0":
         return list(numbers), extra
-    found = list(fields(extra))
+    found = list(extra_fields(extra))
     large = dict(found).get(_ZIP64, b"")
     wanted = numbers.count(LIMIT32)
     if len(large) < 8 * wanted:
         raise CorruptObjectError("a header lacks the zip64 field that it refers to")
     widened = iter(struct.unpack_from(f"<{wanted}Q", large))
-    others = b"".join(field(number, content) for number, content in found if number != _ZIP64)
+    others = b"".join(extra_field(number, content) for number, content in found if number != _ZIP64)
     return [next(widened) if number == LIMIT32 else number for number in numbers], others
 
 
 def pack_local(entry: Entry) -> bytes:
     """Return the header that stands before an entry's data; a large entry has both sizes in zip64."""
-    large = max(entry.size, entry.packed) >= LIMIT32
-    zip64 = field(_ZIP64, struct.pack("<QQ", entry.size, entry.packed)) if large else b""
-    packed, size = (LIMIT32, LIMIT32) if large else (entry.packed, entry.size)
+    large = max(entry.size, entry.compressed_size) >= LIMIT32
+    zip64 = extra_field(_ZIP64, struct.pack("<QQ", entry.size, entry.compressed_size)) if large else b""
+    compressed_size, size = (LIMIT32, LIMIT32) if large else (entry.compressed_size, entry.size)
     fixed = LOCAL.pack(
-        _LOCAL_SIGNATURE, entry.needed, entry.flags, entry.method, entry.time, entry.date, entry.crc, packed, size,
-        len(entry.name), len(zip64) + len(entry.extra),
+        _LOCAL_SIGNATURE, entry.needed, entry.flags, entry.method, entry.time, entry.date, entry.crc,
+        compressed_size, size, len(entry.name), len(zip64) + len(entry.extra),
     )  # fmt: skip
     return fixed + entry.name + zip64 + entry.extra
 
@@ -97,22 +97,22 @@ def pack_descriptor(entry: Entry) -> bytes:
     """Return what follows the data of an entry whose flags announce it (made by a writer that could not seek)."""
     if not entry.flags & HAS_DESCRIPTOR:
         return b""
-    width = "<4sIQQ" if max(entry.size, entry.packed) >= LIMIT32 else "<4sIII"
-    return struct.pack(width, _DESCRIPTOR_SIGNATURE, entry.crc, entry.packed, entry.size)
+    width = "<4sIQQ" if max(entry.size, entry.compressed_size) >= LIMIT32 else "<4sIII"
+    return struct.pack(width, _DESCRIPTOR_SIGNATURE, entry.crc, entry.compressed_size, entry.size)
 
 
 def pack_central(entry: Entry) -> bytes:
     """Return an entry's header in the directory."""
-    (size, packed, offset), zip64 = _narrow(entry.size, entry.packed, entry.offset)
+    (size, compressed_size, offset), zip64 = _to_32_bits(entry.size, entry.compressed_size, entry.offset)
     fixed = _CENTRAL.pack(
         _CENTRAL_SIGNATURE, entry.made_by, VERSION64 if zip64 else entry.needed, entry.flags, entry.method, entry.time,
-        entry.date, entry.crc, packed, size, len(entry.name), len(zip64) + len(entry.extra), len(entry.comment), 0,
-        entry.internal, entry.external, offset,
+        entry.date, entry.crc, compressed_size, size, len(entry.name), len(zip64) + len(entry.extra),
+        len(entry.comment), 0, entry.internal, entry.external, offset,
     )  # fmt: skip
     return fixed + entry.name + zip64 + entry.extra + entry.comment
 
 
-def local_size(fixed: bytes) -> int | None:
+def local_header_size(fixed: bytes) -> int | None:
     """Return the bytes of the whole local header that begins with *fixed*, None where none begins."""
     if len(fixed) < LOCAL.size or not fixed.startswith(_LOCAL_SIGNATURE):
         return None
@@ -122,26 +122,26 @@ def local_size(fixed: bytes) -> int | None:
 
 def parse_record(header: bytes, offset: int) -> Entry | None:
     """Return the entry of one of our own local headers, None where it is not whole and ours."""
-    _, needed, flags, method, clock, date, crc, packed, size, name_size, _ = LOCAL.unpack_from(header)
+    _, needed, flags, method, clock, date, crc, compressed_size, size, name_size, _ = LOCAL.unpack_from(header)
     name, extra = header[LOCAL.size : LOCAL.size + name_size], header[LOCAL.size + name_size :]
     try:
-        (size, packed), extra = _widen((size, packed), extra)
+        (size, compressed_size), extra = _from_32_bits((size, compressed_size), extra)
     except CorruptObjectError:
         return None
     entry = Entry(
-        MADE_BY, needed, flags, method, clock, date, crc, packed, size, 0, MODE, offset, name, extra, b""
+        MADE_BY, needed, flags, method, clock, date, crc, compressed_size, size, 0, MODE, offset, name, extra, b""
     )  # fmt: skip
     return None if kind_of(entry) is None else entry
 
 
-def data_at(entry: Entry, fixed: bytes) -> int:
+def data_offset(entry: Entry, fixed: bytes) -> int:
     """
     Return where an entry's data begin, by the fixed part of its local header.
 
     Raises:
         CorruptObjectError: there is no local header.
     """
-    size = local_size(fixed)
+    size = local_header_size(fixed)
     if size is None:
         raise CorruptObjectError("there is no local header where the archive's directory says")
     return entry.offset + size
@@ -159,7 +159,7 @@ def parse_directory(directory: bytes, limit: int) -> list[Entry]:
         if len(directory) - at < _CENTRAL.size:
             raise CorruptObjectError("the archive's directory is cut short")
         (
-            signature, made_by, needed, flags, method, clock, date, crc, packed, size,
+            signature, made_by, needed, flags, method, clock, date, crc, compressed_size, size,
             name_size, extra_size, comment_size, _, internal, external, offset,
         ) = _CENTRAL.unpack_from(directory, at)  # fmt: skip
         begin = at + _CENTRAL.size
@@ -167,8 +167,8 @@ def parse_directory(directory: bytes, limit: int) -> list[Entry]:
         at = end + comment_size
         if signature != _CENTRAL_SIGNATURE or at > len(directory):
             raise CorruptObjectError("the archive's directory is damaged")
-        (size, packed, offset), extra = _widen((size, packed, offset), directory[middle:end])
-        if offset + LOCAL.size + packed > limit:
+        (size, compressed_size, offset), extra = _from_32_bits((size, compressed_size, offset), directory[middle:end])
+        if offset + LOCAL.size + compressed_size > limit:
             raise CorruptObjectError("the archive's directory names an entry that is not in the file")
         entries.append(
             Entry(
@@ -179,7 +179,7 @@ def parse_directory(directory: bytes, limit: int) -> list[Entry]:
                 clock,
                 date,
                 crc,
-                packed,
+                compressed_size,
                 size,
                 internal,
                 external,
@@ -234,7 +234,7 @@ def find_end(read: Callable[[int, int], bytes], size: int) -> End | None:
     """
     stop = size
     while stop > 0:
-        start = max(stop - _STRIDE, 0)
+        start = max(stop - _SEARCH_STEP, 0)
         window = read(stop - start + _END.size, start)
         at = window.rfind(_END_SIGNATURE, 0, stop - start + 3)
         while at >= 0:

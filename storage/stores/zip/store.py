@@ -17,8 +17,8 @@ from storage.base import ObjectStore
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
 from storage.reader import ObjectReader
 from storage.stores.files.durability import Durability
-from storage.stores.zip.archive import Archive, Found
-from storage.stores.zip.changes import Change, Spool, Target, packed
+from storage.stores.zip.archive import Archive, StoredEntry
+from storage.stores.zip.changes import Change, SpooledData, Target, put_change
 from storage.stores.zip.content import Content
 from storage.stores.zip.entry import Entry, check_zip_key
 from storage.stores.zip.errors import error_of
@@ -31,7 +31,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Bytes of objects that `put_many` gathers for one write.
-GATHERED = 1 << 23
+MAX_BATCH_BYTES = 1 << 23
 
 
 class ZipStore(ObjectStore):
@@ -144,7 +144,7 @@ class ZipStore(ObjectStore):
         target = Target(key, check_attributes(attributes), if_absent, if_match)
         if not is_stream(data):
             return await self._do(key, _put, archive, target, as_bytes(data), self._level)
-        with closing(Spool(archive.directory, self._level)) as spool:
+        with closing(SpooledData(archive.directory, self._level)) as spool:
             async with aclosing(chunks(data)) as pieces:
                 async for piece in pieces:
                     await self._do(key, spool.write, piece)
@@ -182,7 +182,7 @@ class ZipStore(ObjectStore):
         check_zip_key(target, self)
         return await self._do(source, archive.copy, source, target, if_absent=if_absent, move=move)
 
-    def _find(self, key: str) -> Found:
+    def _find(self, key: str) -> StoredEntry:
         found = self._opened().objects.get(check_zip_key(key, self))
         if found is None:
             raise KeyNotFoundError(key, store=self)
@@ -239,7 +239,7 @@ class ZipStore(ObjectStore):
             if not streamed:
                 page.append((key, as_bytes(data)))
                 weight += len(page[-1][1])
-            if streamed or weight >= GATHERED or len(page) >= PAGE:
+            if streamed or weight >= MAX_BATCH_BYTES or len(page) >= PAGE:
                 results.update(await self._do(None, self._put_page, self._opened(), page))
                 page, weight = [], 0
             if streamed:
@@ -248,7 +248,7 @@ class ZipStore(ObjectStore):
         return raise_failures(results, self, raise_errors)
 
     def _put_page(self, archive: Archive, items: list[tuple[str, bytes]]) -> dict[str, str | StorageError]:
-        return self._commit(archive, [(key, partial(packed, data=data, level=self._level)) for key, data in items])
+        return self._commit(archive, [(key, partial(put_change, data=data, level=self._level)) for key, data in items])
 
     def _commit(
         self, archive: Archive, items: Iterable[tuple[str, Callable[[Target], Change]]]
@@ -262,9 +262,9 @@ class ZipStore(ObjectStore):
             except InvalidKeyError as error:
                 results[key] = error
         archive.commit(changes)
-        return results | {change.target.key: self._outcome(change) for change in changes}
+        return results | {change.target.key: self._result_of(change) for change in changes}
 
-    def _outcome(self, change: Change) -> str | StorageError:
+    def _result_of(self, change: Change) -> str | StorageError:
         return change.result() if change.error is None else error_of(change.error, change.target.key, self)
 
     async def delete_many(
@@ -279,7 +279,7 @@ class ZipStore(ObjectStore):
     async def clear(self, prefix: str = "") -> None:
         archive = self._opened()
         changes = await self._do(None, archive.clear, prefix)
-        raise_failures({change.target.key: self._outcome(change) for change in changes}, self, raise_errors=True)
+        raise_failures({change.target.key: self._result_of(change) for change in changes}, self, raise_errors=True)
 
     # -- about itself --------------------------------------------------------------------------------------------
 
@@ -292,8 +292,8 @@ class ZipStore(ObjectStore):
 
 
 def _put(archive: Archive, target: Target, data: bytes, level: int | None) -> str:
-    return archive.commit_one(packed(target, data, level))
+    return archive.commit_one(put_change(target, data, level))
 
 
-def _read(found: Found, start: int, stop: int) -> bytes:
+def _read(found: StoredEntry, start: int, stop: int) -> bytes:
     return Content(found.file, found.entry).read(start, stop - start)

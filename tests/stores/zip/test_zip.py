@@ -155,7 +155,7 @@ async def test_more_entries_than_16_bits_count(path: Path) -> None:
 
 def test_sizes_beyond_32_bits() -> None:
     """A record of 5 GiB says so in zip64 fields, before its data and in the directory."""
-    entry = entry_of("k", packed=5 << 30, size=6 << 30)._replace(offset=7 << 30)
+    entry = entry_of("k", compressed_size=5 << 30, size=6 << 30)._replace(offset=7 << 30)
 
     assert entry == parse_record(pack_local(entry), 7 << 30)
     assert [entry] == parse_directory(pack_central(entry), 20 << 30)

@@ -48,23 +48,23 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     made = Recorder()
-    write, trim, sync = OpenFile.write, OpenFile.trim, OpenFile.sync
+    write, truncate, sync = OpenFile.write, OpenFile.truncate, OpenFile.sync
 
     def writing(file: OpenFile, data: bytes, offset: int) -> int:
         made.calls.append((offset, bytes(data)))
         return write(file, data, offset)
 
-    def trimming(file: OpenFile, size: int) -> None:
+    def truncating(file: OpenFile, size: int) -> None:
         if file.size() > size:
             made.calls.append(size)
-        trim(file, size)
+        truncate(file, size)
 
     def syncing(file: OpenFile) -> None:
         sync(file)
         made.calls.append(None)
 
     monkeypatch.setattr(OpenFile, "write", writing)
-    monkeypatch.setattr(OpenFile, "trim", trimming)
+    monkeypatch.setattr(OpenFile, "truncate", truncating)
     monkeypatch.setattr(OpenFile, "sync", syncing)
     return made
 

@@ -248,8 +248,8 @@ def test_entry_that_others_have_changed_is_another_version(path: Path) -> None:
 @pytest.mark.parametrize(("change", "named"), [({"flags": 1}, "encrypted"), ({"method": 97}, "97")])
 def test_what_cannot_be_read_says_why(path: Path, change: dict[str, Any], named: str) -> None:
     """An encrypted entry or one of an unknown method is listed, named in the error, and left as it is."""
-    entry = entry_of("k", size=3, packed=3)._replace(**change)
-    path.write_bytes(archive_of([entry, entry_of("l", size=3, packed=3, crc=0x6567BCB8)], b"doc"))
+    entry = entry_of("k", size=3, compressed_size=3)._replace(**change)
+    path.write_bytes(archive_of([entry, entry_of("l", size=3, compressed_size=3, crc=0x6567BCB8)], b"doc"))
 
     with storage.sync.ZipStore(path) as store:
         assert ["k", "l"] == list(store.keys())
@@ -283,7 +283,7 @@ def test_flipped_bit_is_never_read_as_data(path: Path, method: str) -> None:
 def test_no_more_comes_out_than_was_declared(path: Path, declared: int) -> None:
     """An entry that says it is small and would inflate to 10 MB is an error, and never 10 MB."""
     bomb = zlib.compress(bytes(10_000_000), wbits=-15)
-    entry = entry_of("k", method=DEFLATED, packed=len(bomb), size=declared, crc=zlib.crc32(bytes(declared)))
+    entry = entry_of("k", method=DEFLATED, compressed_size=len(bomb), size=declared, crc=zlib.crc32(bytes(declared)))
     path.write_bytes(archive_of([entry], bomb))
 
     with storage.sync.ZipStore(path) as store:

@@ -22,7 +22,7 @@ from storage import (
     ZipStore,
 )
 from storage._concurrency.offload import step
-from storage.stores.zip.changes import Target, packed
+from storage.stores.zip.changes import Target, put_change
 from storage.stores.zip.file import OpenFile
 
 
@@ -167,7 +167,7 @@ async def test_write_that_comes_too_late_is_not_done(path: Path) -> None:
     written = path.read_bytes()
 
     with pytest.raises(StoreClosedError):
-        archive.commit([packed(Target("k"), b"v", None)])
+        archive.commit([put_change(Target("k"), b"v", None)])
     with pytest.raises(StoreClosedError):
         archive.compact()
 
@@ -189,7 +189,7 @@ async def test_interrupted_write_is_not_done_later(path: Path) -> None:
         lock = archive._writing
         archive._writing = Interrupting()  # type: ignore[assignment]  # a lock that is never had
         with pytest.raises(KeyboardInterrupt):
-            archive.commit([packed(Target("interrupted"), b"v", None)])
+            archive.commit([put_change(Target("interrupted"), b"v", None)])
         archive._writing = lock
         await store.put("k", b"v")
 

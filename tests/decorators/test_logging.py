@@ -219,7 +219,7 @@ async def test_logger_level_and_name_are_the_callers(caplog: pytest.LogCaptureFi
 
 async def test_nothing_is_formatted_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the level off an operation costs next to nothing."""
-    monkeypatch.setattr("storage.decorators.logging._words", None)
+    monkeypatch.setattr("storage.decorators.logging._subject", None)
     store = LoggingStore(DictStore(), level=logging.DEBUG)
     store.logger.setLevel(logging.INFO)
     try:

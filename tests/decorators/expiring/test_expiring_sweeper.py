@@ -58,7 +58,7 @@ class Waited(StoreDecorator):
 def sweepers() -> int:
     """Return how many tasks there are that sweep."""
     names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
-    return sum(name.startswith("Periodic.") for name in names)
+    return sum(name.startswith("Sweeper.") for name in names)
 
 
 async def test_sweeper_works_while_the_store_is_entered(base: ObjectStore, clock: HandClock) -> None:

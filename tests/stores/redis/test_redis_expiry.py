@@ -119,7 +119,7 @@ async def test_expiring_store_sweeps_only_what_is_not_removed_anyway(store: Redi
         before = asyncio.all_tasks()
         async with stack:
             names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks() - before]
-            assert tasks == names.count("Periodic._run"), stack
+            assert tasks == names.count("Sweeper._run"), stack
 
 
 async def test_attribute_says_the_time_through_decorators(store: RedisStore, raw: redis.Redis) -> None:

@@ -20,6 +20,7 @@ from storage._core.data import etag_of
 from storage._core.lifecycle import Lifecycle, enter_all
 from storage._core.subclass_table import register_subclass
 from storage._core.subclassing import complete_class
+from storage._core.traits import Trait
 from storage.errors import KeyNotFoundError, PreconditionFailedError, StorageError, StoreUnavailableError
 from storage.reader import BytesReader, ObjectReader
 from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out, replace_info
@@ -53,9 +54,9 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     #: The stores of `_parts`, while they are entered.
     _entered: AsyncExitStack | None = None
 
-    #: Words for what a store does to objects or calls, by which `storage.decorators.bases.stacking` finds stacks
-    #: that cannot be right.
-    _traits: frozenset[str] = frozenset()
+    #: What a store does to objects or calls, by which `storage.decorators.bases.stacking` finds stacks that cannot be
+    #: right.
+    _traits: frozenset[Trait] = frozenset()
 
     #: Those of `_parts` that hold copies only, of what other parts have.
     _copies_in: frozenset[str] = frozenset()

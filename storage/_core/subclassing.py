@@ -17,6 +17,7 @@ from typing import Any
 
 from storage._core.data import etag_of, whole
 from storage._core.keys import check_key
+from storage._core.traits import check_declarations
 from storage.errors import UnsupportedOperationError
 from storage.types import Attributes, ByteRange, Data
 
@@ -44,7 +45,8 @@ _DEFAULT_COSTS = {"open": ("streaming",), "head": ("cheap_head",)}
 
 
 def complete_class(cls: type[Any], contract: type[Any]) -> None:
-    """Apply the three rules to *cls*, a new subclass of *contract*."""
+    """Apply the three rules to *cls*, a new subclass of *contract*, and check what it declares."""
+    check_declarations(cls, contract)
     if "_steppable" not in vars(cls):
         cls._steppable = cls._steppable and not any(_has_coroutine(base) for base in _nearer(cls, "_steppable"))
 

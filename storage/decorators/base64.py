@@ -6,6 +6,7 @@ import binascii
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from storage._core.traits import Trait
 from storage.decorators.bases.data_transform import Coder, DataTransform
 from storage.errors import CorruptObjectError
 
@@ -22,7 +23,7 @@ _ENCODED = PIECE // 3 * 4
 class Base64Store(DataTransform):
     """Objects are base64 (RFC 4648, section 4, padded, without line ends) in the store below."""
 
-    _traits = frozenset({"transforms", "expands"})
+    _traits = frozenset({Trait.TRANSFORMS, Trait.EXPANDS})
     offload_above: int | None = PIECE
 
     def encode(self, data: bytes) -> bytes:

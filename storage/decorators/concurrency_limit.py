@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import anyio
 
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.interceptor import Call, Interceptor
 from storage.decorators.bases.streams import Pull
@@ -30,7 +31,7 @@ class ConcurrencyLimitStore(Interceptor[In, Out]):
         limit: how many calls, one or more.
     """
 
-    _traits = frozenset({"limits"})
+    _traits = frozenset({Trait.LIMITS})
 
     def __init__(self, base: ObjectStore[In, Out], limit: int) -> None:
         if limit < 1:

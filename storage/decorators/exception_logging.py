@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from storage._core.bulk import raise_failures
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.interceptor import Call, Interceptor
 from storage.decorators.bases.streams import changed_items, noted_keys
@@ -52,7 +53,7 @@ class ExceptionLoggingStore(Interceptor[In, Out]):
         swallow: bool = False,
     ) -> None:
         if swallow:
-            self._traits = frozenset({"swallows"})
+            self._traits = frozenset({Trait.SWALLOWS})
         super().__init__(base)
         self.logger: logging.Logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self.level: int = level_of(level)

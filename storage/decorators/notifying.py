@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from storage._core.bulk import raise_failures
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import changed_items, noted_keys
@@ -69,7 +70,7 @@ class NotifyingStore(StoreDecorator[In, Out]):
     """
 
     _steppable = True
-    _traits = frozenset({"notifies"})
+    _traits = frozenset({Trait.NOTIFIES})
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import TypeVar
 import anyio
 from anyio import sleep
 
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.interceptor import Call, Interceptor
 from storage.decorators.bases.streams import Pull, size_of
@@ -36,7 +37,7 @@ class ThrottlingStore(Interceptor[In, Out]):
         bytes_per_second: bytes put and read, of which those of one second may come at once; None for any number.
     """
 
-    _traits = frozenset({"throttles"})
+    _traits = frozenset({Trait.THROTTLES})
 
     def __init__(
         self,

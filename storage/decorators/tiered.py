@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from storage._core.lifecycle import enter_all
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.caching.cache import CacheStats
@@ -42,7 +43,7 @@ class TieredStore(StoreDecorator):
     """
 
     _steppable = True
-    _traits = frozenset({"caches"})
+    _traits = frozenset({Trait.CACHES})
 
     def __init__(
         self,

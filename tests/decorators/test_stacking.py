@@ -17,6 +17,7 @@ from storage import (
     StoreDecorator,
     ValueTransform,
 )
+from storage._core.traits import Trait
 
 
 class TextStore(ValueTransform[str, str]):
@@ -32,7 +33,7 @@ class TextStore(ValueTransform[str, str]):
 class SealedStore(StoreDecorator):
     """Says of itself that it encrypts."""
 
-    _traits = frozenset({"encrypts"})
+    _traits = frozenset({Trait.ENCRYPTS})
 
 
 def test_what_cannot_work_is_refused_with_the_right_order() -> None:

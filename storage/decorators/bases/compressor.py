@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.data_transform import Coder, DataTransform
 from storage.errors import CorruptObjectError
@@ -24,7 +25,7 @@ class Compressor(DataTransform):
         max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
     """
 
-    _traits = frozenset({"transforms", "compresses"})
+    _traits = frozenset({Trait.TRANSFORMS, Trait.COMPRESSES})
 
     def __init__(self, base: ObjectStore, *, max_size: int = 1 << 30) -> None:
         super().__init__(base)

@@ -13,6 +13,7 @@ from typing import Protocol
 from storage._concurrency.offload import offload
 from storage._core.bulk import result_of
 from storage._core.data import as_bytes, chunks, is_stream, whole
+from storage._core.traits import Trait
 from storage.base import ATTEMPTS, ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError, StoreUnavailableError
@@ -59,7 +60,7 @@ class DataTransform(StoreDecorator):
     """
 
     _steppable = True
-    _traits = frozenset({"transforms"})
+    _traits = frozenset({Trait.TRANSFORMS})
     offload_above: int | None = None
 
     @abstractmethod

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.errors import ConfigError
 
@@ -28,26 +29,38 @@ class _Rule(NamedTuple):
         refused: whether that is an error, not only a warning.
     """
 
-    above: str
-    below: str
+    above: Trait
+    below: Trait
     why: str
     refused: bool = False
 
 
 _RULES = [
-    _Rule("encrypts", "compresses", "encrypted bytes have no patterns left to compress", refused=True),
-    _Rule("transforms", "values", "{below} takes and gives values, not the bytes that {above} changes", refused=True),
-    _Rule("compresses", "compresses", "what is compressed already does not get smaller; leave one of them out"),
-    _Rule("expands", "compresses", "it is larger, and slower, to compress text made of bytes than the bytes"),
-    _Rule("caches", "expires", "a cache serves objects past their time"),
-    _Rule("caches", "values", "{below} gives values, not the bytes that {above} keeps copies of", refused=True),
-    _Rule("retries", "retries", "their attempts multiply; leave one of them out"),
-    _Rule("retries", "swallows", "errors that are swallowed below are never tried again", refused=True),
-    _Rule("mirrors", "swallows", "a write whose error is swallowed below looks like one that was done", refused=True),
-    _Rule("mirrors", "values", "{above} hands one object's bytes to all, and {below} takes values", refused=True),
-    _Rule("limits", "retries", "a call keeps its place while it waits to try again"),
-    _Rule("limits", "notifies", "a handler that uses {above} waits for the place which its own call keeps"),
-    _Rule("throttles", "retries", "calls that are made again are not counted"),
+    _Rule(Trait.ENCRYPTS, Trait.COMPRESSES, "encrypted bytes have no patterns left to compress", refused=True),
+    _Rule(
+        Trait.TRANSFORMS,
+        Trait.VALUES,
+        "{below} takes and gives values, not the bytes that {above} changes",
+        refused=True,
+    ),
+    _Rule(Trait.COMPRESSES, Trait.COMPRESSES, "what is compressed already does not get smaller; leave one of them out"),
+    _Rule(Trait.EXPANDS, Trait.COMPRESSES, "it is larger, and slower, to compress text made of bytes than the bytes"),
+    _Rule(Trait.CACHES, Trait.EXPIRES, "a cache serves objects past their time"),
+    _Rule(Trait.CACHES, Trait.VALUES, "{below} gives values, not the bytes that {above} keeps copies of", refused=True),
+    _Rule(Trait.RETRIES, Trait.RETRIES, "their attempts multiply; leave one of them out"),
+    _Rule(Trait.RETRIES, Trait.SWALLOWS, "errors that are swallowed below are never tried again", refused=True),
+    _Rule(
+        Trait.MIRRORS,
+        Trait.SWALLOWS,
+        "a write whose error is swallowed below looks like one that was done",
+        refused=True,
+    ),
+    _Rule(
+        Trait.MIRRORS, Trait.VALUES, "{above} hands one object's bytes to all, and {below} takes values", refused=True
+    ),
+    _Rule(Trait.LIMITS, Trait.RETRIES, "a call keeps its place while it waits to try again"),
+    _Rule(Trait.LIMITS, Trait.NOTIFIES, "a handler that uses {above} waits for the place which its own call keeps"),
+    _Rule(Trait.THROTTLES, Trait.RETRIES, "calls that are made again are not counted"),
 ]
 
 

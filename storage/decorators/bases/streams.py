@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, cast
 from storage._concurrency.tasks import stream
 from storage._core.bulk import pairs_of
 from storage._core.data import as_bytes
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import stack
 from storage.types import In
@@ -25,7 +26,7 @@ _END: Any = object()
 
 def takes_bytes(store: ObjectStore[Any, Any]) -> bool:
     """Return whether what a stack takes is bytes: an iterator may be a stream of them then, else it is a value."""
-    return not any("values" in each._traits for each in stack(store))
+    return not any(Trait.VALUES in each._traits for each in stack(store))
 
 
 def is_one_shot(data: object) -> bool:

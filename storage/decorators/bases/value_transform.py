@@ -10,6 +10,7 @@ from typing import cast
 
 from storage._concurrency.tasks import stream
 from storage._core.bulk import pairs_of
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import CorruptObjectError, StorageError, UnsupportedOperationError
@@ -28,7 +29,7 @@ class ValueTransform(StoreDecorator[In, Out]):
     """
 
     _steppable = True
-    _traits = frozenset({"transforms", "values"})
+    _traits = frozenset({Trait.TRANSFORMS, Trait.VALUES})
 
     def __init__(self, base: ObjectStore) -> None:
         super().__init__(cast("ObjectStore[In, Out]", base))  # what is forwarded has nothing to do with values

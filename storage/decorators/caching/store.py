@@ -17,6 +17,7 @@ from storage._core.bulk import pairs_of
 from storage._core.data import as_bytes, is_stream
 from storage._core.durations import seconds
 from storage._core.keys import check_key
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import stack
 from storage.decorators.bases.store_decorator import StoreDecorator
@@ -67,7 +68,7 @@ class CachingStore(StoreDecorator):
     """
 
     _steppable = True
-    _traits = frozenset({"caches"})
+    _traits = frozenset({Trait.CACHES})
     _copies_in = frozenset({"cache_store"})
 
     def __init__(
@@ -364,7 +365,7 @@ def _check_stores(main: ObjectStore, cache: ObjectStore, revalidates: bool) -> N
         raise ConfigError(f"there is nothing to cache of {main!r}, which cannot be read")
     if not (able.readable and able.writable):
         raise ConfigError(f"a cache_store is read and written, but {cache!r} cannot be both")
-    if any("values" in store._traits for store in stack(cache)):
+    if any(Trait.VALUES in store._traits for store in stack(cache)):
         raise ConfigError(f"a cache_store keeps bytes, but {cache!r} takes and gives other values")
     if main is cache:
         raise ConfigError("main_store and cache_store are the same, so that copies would overwrite the objects")

@@ -12,6 +12,7 @@ from storage._concurrency.offload import offload
 from storage._core.bulk import result_of
 from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.keys import check_key
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.encrypting.format import HEADER, SEGMENT, decrypted_size
@@ -47,7 +48,7 @@ class EncryptingStore(StoreDecorator):
     """
 
     _steppable = True
-    _traits = frozenset({"transforms", "encrypts"})
+    _traits = frozenset({Trait.TRANSFORMS, Trait.ENCRYPTS})
 
     def __init__(self, base: ObjectStore, keys: Mapping[str, bytes | str], *, active: str | None = None) -> None:
         try:

@@ -12,6 +12,7 @@ from storage._core.bulk import pages, results_of
 from storage._core.clock import CLOCK
 from storage._core.conditions import judge
 from storage._core.deadlines import LIFETIME, deadline_of, lifetime
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import stack
 from storage.decorators.expiring.usage import Usage
@@ -168,5 +169,5 @@ def expires_by_itself(store: ObjectStore[Any, Any]) -> bool:
     """
     below = list(stack(store))
     lowest = [each for each in below if not each._parts()]
-    by_itself = all("forgets" in each._traits for each in lowest)
-    return by_itself and not any("expires" in each._traits for each in below)
+    by_itself = all(Trait.FORGETS in each._traits for each in lowest)
+    return by_itself and not any(Trait.EXPIRES in each._traits for each in below)

@@ -13,6 +13,7 @@ from storage._concurrency.offload import is_stepping
 from storage._core.conditions import check_conditions
 from storage._core.deadlines import deadline_of, lifetime, with_deadline, without_deadline
 from storage._core.durations import seconds
+from storage._core.traits import Trait
 from storage.base import ATTEMPTS, ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import takes_bytes
@@ -60,7 +61,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
     """
 
     _steppable = True
-    _traits = frozenset({"expires"})
+    _traits = frozenset({Trait.EXPIRES})
 
     def __init__(
         self,

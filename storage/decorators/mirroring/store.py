@@ -13,6 +13,7 @@ from storage._core.conditions import check_conditions
 from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.keys import check_key, is_key
 from storage._core.merging import merged
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.multi_store import MultiStore, ReadResult, tag_etag
 from storage.decorators.mirroring.repairs import Repairs
@@ -72,7 +73,7 @@ class MirroringStore(MultiStore):
         ConfigError: there is no child, one twice, one that is not writable, or the first one cannot be read.
     """
 
-    _traits = frozenset({"mirrors"})
+    _traits = frozenset({Trait.MIRRORS})
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from storage._concurrency.tasks import stream
 from storage._core.bulk import pairs_of, raise_failures
 from storage._core.durations import seconds
 from storage._core.retry import ATTEMPTS, BASE_DELAY, BUDGET, MAX_DELAY, Attempts, RetryPolicy
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import Pull, WatchedStream, is_one_shot, takes_bytes
@@ -48,7 +49,7 @@ class RetryingStore(StoreDecorator[In, Out]):
     """
 
     _steppable = True
-    _traits = frozenset({"retries"})
+    _traits = frozenset({Trait.RETRIES})
 
     def __init__(
         self,

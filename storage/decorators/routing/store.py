@@ -14,6 +14,7 @@ from storage._core.bulk import pairs_of, raise_failures, result_of
 from storage._core.keys import check_key
 from storage._core.merging import merged
 from storage._core.patterns import compiled
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import check_order, stack
 from storage.decorators.routing.table import Routes, UnprefixedStore
@@ -76,7 +77,7 @@ class RoutingStore(ObjectStore[In, Out]):
             },
             [(compiled(pattern), store) for pattern, store in self.patterns.items()],
         )
-        self._values = any("values" in below._traits for store in stores for below in stack(store))
+        self._values = any(Trait.VALUES in below._traits for store in stores for below in stack(store))
 
     def _check(self, stores: list[ObjectStore[In, Out]]) -> None:
         if not stores:

@@ -13,6 +13,7 @@ from storage._core.conditions import check_conditions, judge
 from storage._core.data import CHUNK, as_bytes, is_stream
 from storage._core.keys import check_key
 from storage._core.retry import RETRY_TIMEOUT
+from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.errors import (
     KeyExistsError,
@@ -60,7 +61,7 @@ class RedisStore(ObjectStore):
         ValueError: the URL is none of Redis, or the prefix has braces.
     """
 
-    _traits = frozenset({"forgets"})
+    _traits = frozenset({Trait.FORGETS})
 
     def __init__(
         self,

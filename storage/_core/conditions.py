@@ -1,39 +1,83 @@
-"""The conditions of `put` and `delete`: which may be given, and whether they hold."""
+"""The conditions of `put` and `delete`: which may be given together, and whether they hold."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from storage.errors import KeyExistsError, PreconditionFailedError
 
-__all__ = ["check_conditions", "judge"]
+__all__ = ["UNCONDITIONAL", "Target", "WriteConditions"]
 
 
-def check_conditions(if_absent: bool, if_match: str | None) -> None:
+class WriteConditions(NamedTuple):
     """
-    Refuse the two conditions together: no object is both absent and of a version.
+    The conditions under which a write takes effect; true if there are any.
 
-    Raises:
-        ValueError: both were given.
+    Attributes:
+        if_absent: only if there is no object.
+        if_match: only if the object has this etag.
     """
-    if if_absent and if_match is not None:
-        raise ValueError("if_absent and if_match exclude each other: create, or replace a version")
+
+    if_absent: bool = False
+    if_match: str | None = None
+
+    @staticmethod
+    def of(if_absent: bool, if_match: str | None) -> WriteConditions:
+        """
+        Return the conditions that the caller of `put` gave.
+
+        Raises:
+            ValueError: both were given; no object is both absent and of a version.
+        """
+        if not if_absent and if_match is None:
+            return UNCONDITIONAL
+        if if_absent and if_match is not None:
+            raise ValueError(
+                "if_absent and if_match exclude each other: create an object, or replace one version of it"
+            )
+        return WriteConditions(if_absent, if_match)
+
+    def __bool__(self) -> bool:
+        return self.if_absent or self.if_match is not None
+
+    def enforce(self, key: str, etag: str | None, store: object) -> None:
+        """
+        Raise unless the conditions hold for the current object, whose *etag* is None where there is none.
+
+        The caller keeps others from writing between this check and the write.
+
+        Raises:
+            KeyExistsError: *if_absent*, and there is an object.
+            PreconditionFailedError: *if_match*, and the object has another etag or is missing.
+        """
+        if self.if_absent and etag is not None:
+            raise KeyExistsError(key, store=store)
+        if self.if_match is not None and self.if_match != etag:
+            message = (
+                f"there is no object with the etag {self.if_match!r}"
+                if etag is None
+                else f"the object is another version than the one with the etag {self.if_match!r}"
+            )
+            raise PreconditionFailedError(key, store=store, message=message)
 
 
-def judge(key: str, current: str | None, if_absent: bool, if_match: str | None, store: object) -> None:
+#: The conditions of most writes: none.
+UNCONDITIONAL = WriteConditions()
+
+
+class Target(NamedTuple):
     """
-    Hold a write's conditions against the etag of the *current* object, None where there is none.
+    Everything that is known of a write except its bytes.
 
-    The caller keeps others from writing between this and the write.
-
-    Raises:
-        KeyExistsError: *if_absent*, and there is an object.
-        PreconditionFailedError: *if_match*, and the object is another version or missing.
+    Attributes:
+        key: the object's key.
+        attributes: what is kept beside the bytes.
+        conditions: when the write takes effect.
+        store: the name of the store in errors.
     """
-    if if_absent and current is not None:
-        raise KeyExistsError(key, store=store)
-    if if_match is not None and if_match != current:
-        found = "there is no object" if current is None else "the object is another version"
-        raise PreconditionFailedError(
-            key,
-            store=store,
-            message=f"{found} than the one of etag {if_match!r}" if current else f"{found} of etag {if_match!r}",
-        )
+
+    key: str
+    attributes: Mapping[str, str] | None = None
+    conditions: WriteConditions = UNCONDITIONAL
+    store: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from storage._core.conditions import check_conditions
+from storage._core.conditions import WriteConditions
 from storage.base import ObjectStore
 from storage.decorators.bases.multi_store import MultiStore, tag_etag
 from storage.decorators.bases.streams import takes_bytes
@@ -64,7 +64,7 @@ class FallbackStore(MultiStore[In, Out]):
         if_match: str | None = None,
         attributes: Attributes | None = None,
     ) -> str:
-        check_conditions(if_absent, if_match)
+        WriteConditions.of(if_absent, if_match)  # both together are refused
         if if_absent:
             await self._check_absent(key)
         if if_match is not None and await self._is_etag_of_older(key, if_match):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
 from storage._core.bulk import raise_failures, result_of, results_of
-from storage._core.conditions import check_conditions, judge
+from storage._core.conditions import WriteConditions
 from storage._core.data import SMALL, as_bytes, is_stream, whole
 from storage._core.keys import check_key
 from storage._core.sorted_keys import Listing
@@ -61,14 +61,14 @@ class DictStore(ObjectStore):
         attributes: Attributes | None = None,
     ) -> str:
         check_key(key, self)
-        check_conditions(if_absent, if_match)
+        conditions = WriteConditions.of(if_absent, if_match)
         kept = check_attributes(attributes) if attributes else {}
         content = await whole(data) if is_stream(data) else as_bytes(data)
         etag = str(next(self._versions))
         with self._writing:
             current = self._objects.get(key)
-            if if_absent or if_match is not None:
-                judge(key, current and current.etag, if_absent, if_match, self)
+            if conditions:
+                conditions.enforce(key, current and current.etag, self)
             self._objects[key] = _Object(content, etag, datetime.now(UTC), kept)
             if current is None:
                 self._listing.outdated()
@@ -78,7 +78,7 @@ class DictStore(ObjectStore):
         check_key(key, self)
         with self._writing:
             current = self._objects.get(key)
-            judge(key, current and current.etag, False, if_match, self)
+            WriteConditions(if_match=if_match).enforce(key, current and current.etag, self)
             if current is not None:
                 del self._objects[key]
                 self._listing.outdated()

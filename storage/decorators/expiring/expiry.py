@@ -10,7 +10,7 @@ from typing import Any
 
 from storage._core.bulk import pages, results_of
 from storage._core.clock import CLOCK
-from storage._core.conditions import judge
+from storage._core.conditions import WriteConditions
 from storage._core.deadlines import LIFETIME, deadline_of, lifetime
 from storage._core.traits import Trait
 from storage.base import ObjectStore
@@ -117,7 +117,7 @@ class Expiry:
         except KeyNotFoundError:
             return
         if self.is_expired(below):
-            judge(key, None, False, if_match, self._owner)
+            WriteConditions(if_match=if_match).enforce(key, None, self._owner)
             if not self.removes:
                 text = f"if_absent over an expired object: {_CANNOT_REMOVE}; delete it first"
                 raise UnsupportedOperationError(text, key=key, store=self._owner)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import cast
 
 from storage._concurrency.offload import is_stepping
-from storage._core.conditions import check_conditions
+from storage._core.conditions import WriteConditions
 from storage._core.deadlines import deadline_of, lifetime, with_deadline, without_deadline
 from storage._core.durations import seconds
 from storage._core.traits import Trait
@@ -224,9 +224,9 @@ class ExpiringStore(StoreDecorator[In, Out]):
         Raises:
             StoreFullError: the object is larger than *max_bytes*.
         """
-        check_conditions(if_absent, if_match)
+        conditions = WriteConditions.of(if_absent, if_match)
         life = self._expiry.lifetime(key, attributes, ttl)
-        if if_absent or if_match is not None:
+        if conditions:
             await self._expiry.remove_if_expired(key, if_match)
 
         async def send(data: In) -> str:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from storage._concurrency.tasks import stream
 from storage._core.bulk import PAGE, raise_failures, result_of
-from storage._core.conditions import check_conditions
+from storage._core.conditions import WriteConditions
 from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.keys import check_key, is_key
 from storage._core.merging import merged
@@ -208,11 +208,11 @@ class MirroringStore(MultiStore):
         attributes: Attributes | None = None,
     ) -> str:
         check_key(key, self)
-        check_conditions(if_absent, if_match)
+        conditions = WriteConditions.of(if_absent, if_match)
         checked = check_attributes(attributes) or None
         if checked and not self.capabilities.attributes:
             raise UnsupportedOperationError("not every child keeps attributes", key=key, store=self)
-        conditional = if_absent or if_match is not None
+        conditional = bool(conditions)
 
         async def put(number: int, content: Data) -> str:
             if number:

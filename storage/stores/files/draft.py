@@ -11,7 +11,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from storage._core.conditions import judge
+from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage.errors import KeyConflictError
 from storage.stores.files.attributes import write_attributes
 from storage.stores.files.etags import current_etag, etag_of_file, new_mtime
@@ -130,9 +130,8 @@ class Draft:
         self,
         key: str,
         attributes: dict[str, str],
+        conditions: WriteConditions = UNCONDITIONAL,
         *,
-        if_absent: bool = False,
-        if_match: str | None = None,
         before_publish: Callable[[int, str], None] | None = None,
     ) -> str:
         """
@@ -147,9 +146,9 @@ class Draft:
         if self._sync:
             os.fsync(self._file)
         etag = etag_of_file(os.fstat(self._file))
-        with locked(self._directory, self._store, needed=if_absent or if_match is not None):
-            if if_absent or if_match is not None:
-                judge(key, current_etag(self._directory, self._name), if_absent, if_match, self._store)
+        with locked(self._directory, self._store, needed=bool(conditions)):
+            if conditions:
+                conditions.enforce(key, current_etag(self._directory, self._name), self._store)
             if before_publish is not None:
                 before_publish(self._directory, self._name)
             move(self._directory, self._draft, self._directory, self._name, store=self._store)

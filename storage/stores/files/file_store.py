@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from storage._concurrency.offload import is_stepping, offload, offload_copying
 from storage._core.bulk import raise_failures
-from storage._core.conditions import check_conditions, judge
+from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import SMALL, as_bytes, chunks, is_stream
 from storage.base import ObjectStore
 from storage.errors import KeyNotFoundError, StorageError
@@ -111,12 +111,12 @@ class FileStore(ObjectStore):
         attributes: Attributes | None = None,
     ) -> str:
         draft = Draft(self._root, self._path(key), sync=self._sync, store=self)
-        check_conditions(if_absent, if_match)
+        conditions = WriteConditions.of(if_absent, if_match)
         kept = check_attributes(attributes)
 
         def publish() -> str:
             before_publish = self._before_publish(key)
-            return draft.publish(key, kept, if_absent=if_absent, if_match=if_match, before_publish=before_publish)
+            return draft.publish(key, kept, conditions, before_publish=before_publish)
 
         def write(content: bytes) -> str:
             with closing(draft):
@@ -133,7 +133,7 @@ class FileStore(ObjectStore):
             return await self._do(key, publish)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        await self._do(key, self._delete, key, if_match)
+        await self._do(key, self._delete, key, WriteConditions(if_match=if_match))
 
     async def exists(self, key: str) -> bool:
         return await self._do(key, self._exists, key)
@@ -164,7 +164,7 @@ class FileStore(ObjectStore):
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
     ) -> dict[str, None | StorageError]:
-        results = await for_each_key(keys, lambda key: self._blocking(key, self._delete, key, None))
+        results = await for_each_key(keys, lambda key: self._blocking(key, self._delete, key, UNCONDITIONAL))
         return raise_failures(results, self, raise_errors)
 
     async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
@@ -195,7 +195,8 @@ class FileStore(ObjectStore):
                     draft.begin()
                     draft.copy_from(descriptor, status.st_size)
                     kept = read_attributes(descriptor)
-                    return draft.publish(target, kept, if_absent=if_absent, before_publish=self._before_publish(target))
+                    conditions, before_publish = WriteConditions(if_absent), self._before_publish(target)
+                    return draft.publish(target, kept, conditions, before_publish=before_publish)
             finally:
                 os.close(descriptor)
 
@@ -299,19 +300,19 @@ class FileStore(ObjectStore):
             return False
         return True
 
-    def _delete(self, key: str, if_match: str | None) -> None:
+    def _delete(self, key: str, conditions: WriteConditions) -> None:
         parent, _, name = self._path(key).rpartition("/")
         try:
             directory = self._root.open_directory(parent)
         except OSError as cause:
             if cause.errno not in _MISSING:
                 raise
-            judge(key, None, False, if_match, self)
+            conditions.enforce(key, None, self)
             return
         try:
-            with locked(directory, self, needed=if_match is not None):
+            with locked(directory, self, needed=bool(conditions)):
                 current = current_etag(directory, name)
-                judge(key, current, False, if_match, self)
+                conditions.enforce(key, current, self)
                 if current is not None:
                     os.unlink(name, dir_fd=directory)
                     self._after_delete(directory, name)
@@ -345,7 +346,8 @@ class FileStore(ObjectStore):
             etag = current_etag(directories[0], old)
             if etag is None:
                 raise KeyNotFoundError(source, store=self)
-            judge(target, current_etag(directories[1], new) if if_absent else None, if_absent, None, self)
+            if if_absent:
+                WriteConditions(if_absent).enforce(target, current_etag(directories[1], new), self)
             if source == target:
                 return etag
             if before_publish := self._before_publish(target):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
+from storage._core.opened import OpenState
 from storage.errors import StorageError, StoreUnavailableError, UnsupportedOperationError
 from storage.stores.http.errors import foreign
 from storage.stores.network import ProgressTimeout, Timeouts
@@ -165,8 +165,7 @@ class Session:
             import aiohttp
         except ImportError as cause:
             raise ImportError("HttpStore needs aiohttp: pip install 'stackstore[http]'") from cause
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self.pid: int = os.getpid()
+        self.state: OpenState = OpenState()
         self._origin = origin
         self._headers = dict(headers)
         self._timeouts = timeouts

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import os
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from storage._core.conditions import check_conditions
+from storage._core.conditions import WriteConditions
+from storage._core.opened import OpenState, opened
 from storage._core.retry import RETRY_TIMEOUT
 from storage.base import ObjectStore
-from storage.errors import ConfigError, StorageError, StoreClosedError, UnsupportedOperationError
+from storage.errors import ConfigError, StorageError, UnsupportedOperationError
 from storage.reader import ObjectReader
 from storage.stores.http.autoindex import walk
 from storage.stores.http.reads import Reading
@@ -131,18 +130,10 @@ class HttpStore(ObjectStore):
 
     def _on(self, key: str | None = None) -> _Opened:
         """Return the open half, for a call about *key*."""
-        opened = self._opened
-        if opened is None:
-            raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
-        if opened.session.pid != os.getpid():
-            raise StoreClosedError("the store was opened before a fork: make another in the child", store=self)
-        if opened.session.loop is not asyncio.get_running_loop():
-            raise StoreClosedError(
-                "the store is open under another event loop: close it there, or make one store per loop", store=self
-            )
+        on = opened(self._opened, self)
         if key is not None:
             self._keys.path_of(key, self)
-        return opened
+        return on
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -241,7 +232,7 @@ class HttpStore(ObjectStore):
                 key=key,
                 store=self,
             )
-        check_conditions(if_absent, if_match)
+        WriteConditions.of(if_absent, if_match)  # both together are refused
         if if_match is None:
             return {"if-none-match": "*"}
         return {"if-match": if_match if if_match.startswith("W/") else f'"{if_match}"'}
@@ -272,6 +263,10 @@ class _Opened(NamedTuple):
     session: Session
     reading: Reading
     writing: Writing
+
+    @property
+    def state(self) -> OpenState:
+        return self.session.state
 
 
 def _headers_of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeAlias, TypeVar
@@ -11,7 +10,8 @@ from typing import Any, TypeAlias, TypeVar
 import anyio
 
 from storage._concurrency.tasks import uninterrupted
-from storage.errors import ANSWERS, OutcomeUnknownError, StorageError, StoreClosedError
+from storage._core.opened import OpenState
+from storage.errors import ANSWERS, OutcomeUnknownError, StorageError
 from storage.stores.network import Timeouts
 from storage.stores.redis.errors import error_of, is_lost
 from storage.stores.redis.scripts import Script
@@ -48,11 +48,9 @@ class Session:
         except ImportError as cause:
             raise ImportError("RedisStore needs redis-py: pip install 'stackstore[redis]'") from cause
 
-        self._loop = asyncio.get_running_loop()
-        self._pid = os.getpid()
+        self.state: OpenState = OpenState()
         self.policy = timeouts.policy
         self._store = store
-        self._closed = False
         self._pool: Any = None
         if client is None:
             self._pool = redis.ConnectionPool.from_url(
@@ -74,19 +72,11 @@ class Session:
         Raises:
             StoreClosedError: it is closed, or open under another loop or in another process.
         """
-        if self._closed:
-            raise StoreClosedError("the store was closed meanwhile", store=self._store)
-        if self._pid != os.getpid():
-            raise StoreClosedError("the store was opened before a fork: make another in the child", store=self._store)
-        if self._loop is not asyncio.get_running_loop():
-            raise StoreClosedError(
-                "the store is open under another event loop: close it there, or make one store per loop",
-                store=self._store,
-            )
+        self.state.check(self._store)
 
     async def close(self) -> None:
         """Close what was opened; a client that was given stays open."""
-        self._closed = True
+        self.state.close()
         if self._pool is not None:
             with anyio.CancelScope(shield=True):
                 await self._pool.disconnect()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from storage._core.bulk import raise_failures, result_of
-from storage._core.conditions import check_conditions, judge
+from storage._core.conditions import WriteConditions
 from storage._core.data import CHUNK, as_bytes, is_stream
 from storage._core.keys import check_key
 from storage._core.retry import RETRY_TIMEOUT
@@ -178,9 +178,9 @@ class RedisStore(ObjectStore):
         """
         check_key(key, self)
         session = self._session()
-        check_conditions(if_absent, if_match)
+        conditions = WriteConditions.of(if_absent, if_match)
         kept = check_attributes(attributes)
-        put = Put(self._space, key, self, if_absent=if_absent, if_match=if_match, attributes=kept, ttl=ttl)
+        put = Put(self._space, key, self, conditions=conditions, attributes=kept, ttl=ttl)
         whole = None if is_stream(data) else as_bytes(data)
         if whole is not None and len(whole) <= CHUNK:
             await put.at_once(session, whole)
@@ -195,7 +195,8 @@ class RedisStore(ObjectStore):
             names, arguments = [self._space.index, name], ["" if if_match is None else if_match, key.encode()]
             outcome, *current = await session.once((DELETE, names, arguments), key)
             if outcome == b"refused":
-                judge(key, current[0].decode() if current and current[0] else None, False, if_match, self)
+                etag = current[0].decode() if current and current[0] else None
+                WriteConditions(if_match=if_match).enforce(key, etag, self)
 
         await session.tell(attempt, key)
 

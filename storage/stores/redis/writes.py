@@ -12,7 +12,7 @@ from datetime import timedelta
 import anyio
 
 from storage._core.clock import CLOCK
-from storage._core.conditions import judge
+from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import chunks
 from storage._core.deadlines import DEADLINE, LIFETIME, last_deadline, lifetime
 from storage.errors import StorageError, StoreUnavailableError
@@ -55,8 +55,7 @@ class Put:
         key: str,
         store: object,
         *,
-        if_absent: bool = False,
-        if_match: str | None = None,
+        conditions: WriteConditions = UNCONDITIONAL,
         attributes: Attributes | None = None,
         ttl: float | timedelta | None = None,
     ) -> None:
@@ -64,8 +63,7 @@ class Put:
         self.etag: str = new_etag()
         self._space = space
         self._store = store
-        self._if_absent = if_absent
-        self._if_match = if_match
+        self._conditions = conditions
         self._attributes = attributes or {}
         self._life = self._given(ttl)
 
@@ -77,7 +75,7 @@ class Put:
         """Put *data*, up to 1 MiB."""
 
         async def attempt() -> None:
-            self._judge(await session.once(self.command(data), self.key))
+            self._enforce(await session.once(self.command(data), self.key))
 
         await session.tell(attempt, self.key)
 
@@ -108,7 +106,7 @@ class Put:
 
             async def publish() -> bool:
                 answer = await session.once((PUBLISH, names, [self._said(size), count]), self.key)
-                self._judge(answer)
+                self._enforce(answer)
                 return bool(answer[0] == b"lost")
 
             if await session.tell(publish, self.key):
@@ -132,9 +130,10 @@ class Put:
 
     def _said(self, size: int) -> bytes:
         """Return all that a script is told of the put, in one word."""
-        condition = "-" if self._if_absent else ""
-        if self._if_match is not None:  # what is none of our etags is that of no object
-            condition = f"={self._if_match if _ETAG.fullmatch(self._if_match) else '?'}"
+        if_absent, if_match = self._conditions
+        condition = "-" if if_absent else ""
+        if if_match is not None:  # no object has an etag that is none of ours
+            condition = f"={if_match if _ETAG.fullmatch(if_match) else '?'}"
         return f"{self.etag} {condition} {self._milliseconds()} {size} {noted(self._attributes)}".encode()
 
     def _given(self, ttl: float | timedelta | None) -> timedelta | None:
@@ -149,7 +148,7 @@ class Put:
         life = self._life if self._life is not None or deadline is None else deadline - CLOCK.now()
         return "" if life is None else max(1, round(life / timedelta(milliseconds=1)))
 
-    def _judge(self, answer: list[bytes | None]) -> None:
+    def _enforce(self, answer: list[bytes | None]) -> None:
         if answer[0] == b"refused":
             current = answer[1].decode() if len(answer) > 1 and answer[1] else None
-            judge(self.key, current, self._if_absent, self._if_match, self._store)
+            self._conditions.enforce(self.key, current, self._store)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from storage._core.opened import OpenState
 from storage.errors import PermissionDeniedError
 from storage.stores.network import Timeouts, ssl_context
 from storage.stores.s3.client import ClientBucket
@@ -41,8 +41,7 @@ class Session:
     """The open half of a store; it belongs to one event loop and one process."""
 
     def __init__(self, account: Account, timeouts: Timeouts, client: Any, store: str) -> None:
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self.pid: int = os.getpid()
+        self.state: OpenState = OpenState()
         self._account = account
         self._timeouts = timeouts
         self._client = client

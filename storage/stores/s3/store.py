@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from storage._concurrency.tasks import stream
 from storage._core.bulk import pages, raise_failures
-from storage._core.conditions import check_conditions
+from storage._core.conditions import WriteConditions
 from storage._core.keys import check_key
+from storage._core.opened import opened
 from storage._core.retry import RETRY_TIMEOUT
 from storage.base import ObjectStore
 from storage.errors import (
@@ -25,7 +24,6 @@ from storage.errors import (
     PreconditionFailedError,
     RangeNotSatisfiableError,
     StorageError,
-    StoreClosedError,
     UnsupportedOperationError,
 )
 from storage.reader import ObjectReader
@@ -146,16 +144,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             await session.close()
 
     async def _bucket(self) -> RetryingBucket:
-        session = self._session
-        if session is None:
-            raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
-        if session.pid != os.getpid():
-            raise StoreClosedError("the store was opened before a fork: make another in the child", store=self)
-        if session.loop is not asyncio.get_running_loop():
-            raise StoreClosedError(
-                "the store is open under another event loop: close it there, or make one store per loop", store=self
-            )
-        return await session.bucket()
+        return await opened(self._session, self).bucket()
 
     @classmethod
     def _from_url(cls, url: StoreUrl) -> ObjectStore:
@@ -387,11 +376,11 @@ class BucketStore(Publishing, Resuming, ObjectStore):
 
     async def _need_conditions(self, key: str, if_absent: bool, if_match: str | None) -> None:
         if self._keeps_conditions is None:
-            check_conditions(if_absent, if_match)  # it needs no server to see that they cannot be right
+            WriteConditions.of(if_absent, if_match)  # both together are refused without asking the server
         if not await self.probe():
             why = "conditions='off'" if self.conditions == "off" else "this server ignores or refuses them"
             raise UnsupportedOperationError(f"writes on a condition: {why}", key=key, store=self)
-        check_conditions(if_absent, if_match)
+        WriteConditions.of(if_absent, if_match)
         if if_match is not None and _ETAG.fullmatch(if_match) is None:
             raise PreconditionFailedError(key, store=self)  # servers take some of these for a wildcard, or a list
 

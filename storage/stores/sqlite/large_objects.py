@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from storage._core.conditions import Target
 from storage._core.data import chunks
 from storage.errors import StorageError, StoreClosedError
 from storage.stores.sqlite import statements
@@ -123,7 +124,7 @@ class Leases:
         return bool(leased)
 
 
-async def put_stream(writer: Writer, leases: Leases, target: statements.Target, data: Data) -> str:
+async def put_stream(writer: Writer, leases: Leases, target: Target, data: Data) -> str:
     """Put data of any size in bounded memory and return the etag; nothing is locked while the data is being made."""
     version = secrets.randbits(62)
     pending: list[bytes] = []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-
+from storage._core.opened import OpenState
 from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.group_commit import GroupCommit, Writer, commit, find_by_key
@@ -22,8 +20,7 @@ class Session:
 
     def __init__(self, path: str, store: str, busy_timeout: float) -> None:
         self.store = store
-        self.pid = os.getpid()
-        self.loop = asyncio.get_running_loop()
+        self.state = OpenState()
         self._path = path
         self._busy_timeout = busy_timeout
         self._connection = Connection(path, store, busy_timeout)
@@ -42,7 +39,7 @@ class Session:
 
     async def close(self) -> None:
         """Finish what was begun, if this is still its loop and process, and close the connections."""
-        if self.loop is asyncio.get_running_loop() and self.pid == os.getpid():
+        if self.state.in_this_process and self.state.under_this_loop:
             await self.leases.stop()
             for batches in (self.contents, self.infos, self.writer):
                 await batches.wait_idle()

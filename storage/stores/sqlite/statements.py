@@ -13,9 +13,9 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from storage._core.conditions import judge
+from storage._core.conditions import Target
 from storage._core.data import SMALL
 from storage.errors import KeyNotFoundError
 from storage.stores.sqlite.chunks import MAX_FREED_BYTES, store_chunks
@@ -25,7 +25,6 @@ from storage.types import Attributes, ByteRange, ObjectInfo
 __all__ = [
     "INFO_COLUMNS",
     "SINGLE_STATEMENTS",
-    "Target",
     "clear",
     "copy",
     "delete",
@@ -67,16 +66,6 @@ UPDATE objects SET etag = ?, size = ?, modified = ?, attributes = ?, version = ?
 _COPY_OVER = _COPY + _OR_REPLACE
 
 
-class Target(NamedTuple):
-    """Where a put goes, and on what conditions."""
-
-    key: str
-    attributes: dict[str, str]
-    if_absent: bool
-    if_match: str | None
-    store: str
-
-
 # -- one object ------------------------------------------------------------------------------------------------------
 
 
@@ -89,26 +78,26 @@ def put_large(
     db: sqlite3.Connection, target: Target, version: int, first: int, last_pieces: Sequence[bytes], size: int
 ) -> str:
     """Write the last chunks of a version, publish it as the object and return its etag."""
-    _judge(db, target)
+    _enforce(db, target)
     store_chunks(db, target.store, version, first, last_pieces)
     db.execute("UPDATE versions SET expires = NULL WHERE id = ?", (version,))
     return _write(db, target, size, version, None)
 
 
-def delete(db: sqlite3.Connection, key: str, if_match: str | None, store: str) -> None:
+def delete(db: sqlite3.Connection, target: Target) -> None:
     """Delete an object."""
-    name = key.encode()
-    if if_match is None:
+    name, etag = target.key.encode(), target.conditions.if_match
+    if etag is None:
         db.execute("DELETE FROM objects WHERE key = ?", (name,))
         return
-    while not db.execute("DELETE FROM objects WHERE key = ? AND etag = ?", (name, if_match)).rowcount:
-        _judge(db, Target(key, {}, False, if_match, store))  # raises, if it has not come back this very moment
+    while not db.execute("DELETE FROM objects WHERE key = ? AND etag = ?", (name, etag)).rowcount:
+        _enforce(db, target)  # raises, if it has not come back this very moment
 
 
 def copy(db: sqlite3.Connection, source: str, target: Target) -> str:
     """Copy an object and return the copy's etag; the two share the chunks of a large one."""
     _etag_of(db, source, target.store)
-    _judge(db, target)
+    _enforce(db, target)
     etag = _new_etag()
     db.execute(_COPY_OVER, (target.key.encode(), etag, time.time_ns(), source.encode()))
     return etag
@@ -117,7 +106,7 @@ def copy(db: sqlite3.Connection, source: str, target: Target) -> str:
 def rename(db: sqlite3.Connection, source: str, target: Target) -> str:
     """Move an object and return its etag, which it keeps."""
     etag = _etag_of(db, source, target.store)
-    _judge(db, target)
+    _enforce(db, target)
     if source != target.key:
         db.execute("DELETE FROM objects WHERE key = ?", (target.key.encode(),))
         db.execute("UPDATE objects SET key = ? WHERE key = ?", (target.key.encode(), source.encode()))
@@ -138,11 +127,11 @@ def read_range(db: sqlite3.Connection, key: str, byte_range: ByteRange) -> tuple
     return row
 
 
-def _judge(db: sqlite3.Connection, target: Target) -> None:
-    """Hold the conditions of a write against what is there."""
-    if target.if_absent or target.if_match is not None:
+def _enforce(db: sqlite3.Connection, target: Target) -> None:
+    """Raise unless the conditions of a write hold for the current object."""
+    if target.conditions:
         row = db.execute("SELECT etag FROM objects WHERE key = ?", (target.key.encode(),)).fetchone()
-        judge(target.key, row and row[0], target.if_absent, target.if_match, target.store)
+        target.conditions.enforce(target.key, row and row[0], target.store)
 
 
 def _etag_of(db: sqlite3.Connection, key: str, store: str) -> str:
@@ -155,15 +144,15 @@ def _etag_of(db: sqlite3.Connection, key: str, store: str) -> str:
 
 def _write(db: sqlite3.Connection, target: Target, size: int, version: int | None, data: bytes | None) -> str:
     """Write an object's row, if the conditions hold, in one statement, and return its etag."""
-    key, attributes, if_absent, if_match, _ = target
+    key, attributes, (if_absent, if_match), _ = target
     name, etag = key.encode(), _new_etag()
-    row = (etag, size, time.time_ns(), _as_json(attributes), version, data)
+    row = (etag, size, time.time_ns(), _as_json(attributes or {}), version, data)
     if if_match is not None:
         while not db.execute(_SWAP, (*row, name, if_match)).rowcount:
-            _judge(db, target)  # raises, if that version has not come back this very moment
+            _enforce(db, target)  # raises, if that version has not come back this very moment
     elif if_absent:
         while not db.execute(_CREATE, (name, *row)).rowcount:
-            _judge(db, target)  # likewise, if the object has not gone
+            _enforce(db, target)  # likewise, if the object has not gone
     else:
         db.execute(_PUT, (name, *row))
     return etag

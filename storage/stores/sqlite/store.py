@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,11 +10,12 @@ from typing import Any
 
 from storage._concurrency.tasks import stream
 from storage._core.bulk import pages, pairs_of, raise_failures, result_of
-from storage._core.conditions import check_conditions
+from storage._core.conditions import Target, WriteConditions
 from storage._core.data import as_bytes, is_stream
 from storage._core.keys import check_key
+from storage._core.opened import opened
 from storage.base import ObjectStore
-from storage.errors import InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
+from storage.errors import InvalidKeyError, KeyNotFoundError, StorageError
 from storage.reader import BytesReader, ObjectReader
 from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import uncancelled
@@ -79,16 +79,7 @@ class SqliteStore(ObjectStore):
         Raises:
             StoreClosedError: it is not open, or not here.
         """
-        session = self._session
-        if session is None:
-            raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
-        if session.pid != os.getpid():
-            raise StoreClosedError("the store was opened before a fork: make another in the child", store=self)
-        if session.loop is not asyncio.get_running_loop():
-            raise StoreClosedError(
-                "the store is open under another event loop: close it there, or make one store per loop", store=self
-            )
-        return session
+        return opened(self._session, self)
 
     # -- one object --------------------------------------------------------------------------------------------------
 
@@ -120,9 +111,9 @@ class SqliteStore(ObjectStore):
     ) -> str:
         session = self._opened()
         check_key(key, self)
-        check_conditions(if_absent, if_match)
+        conditions = WriteConditions.of(if_absent, if_match)
         kept = check_attributes(attributes) if attributes else {}
-        target = statements.Target(key, kept, if_absent, if_match, session.store)
+        target = Target(key, kept, conditions, session.store)
         content = data if is_stream(data) else as_bytes(data)
         if not isinstance(content, bytes) or len(content) > CHUNK:
             return await naming_key(key, put_stream(session.writer, session.leases, target, content))
@@ -133,8 +124,8 @@ class SqliteStore(ObjectStore):
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         session = self._opened()
         check_key(key, self)
-        delete = partial(statements.delete, key=key, if_match=if_match, store=session.store)
-        await naming_key(key, session.writer.run(delete))
+        target = Target(key, None, WriteConditions(if_match=if_match), session.store)
+        await naming_key(key, session.writer.run(partial(statements.delete, target=target)))
 
     async def exists(self, key: str) -> bool:
         session = self._opened()
@@ -178,7 +169,7 @@ class SqliteStore(ObjectStore):
         session = self._opened()
         check_key(source, self)
         check_key(target, self)
-        to = statements.Target(target, {}, if_absent, None, session.store)
+        to = Target(target, None, WriteConditions(if_absent), session.store)
         etag: str = await naming_key(target, session.writer.run(partial(work, source=source, target=to)))
         return etag
 

@@ -17,11 +17,12 @@ from contextlib import suppress
 from itertools import chain
 from typing import NamedTuple
 
-from storage._core.conditions import judge
+from storage._core.conditions import Target, WriteConditions
 from storage._core.data import CHUNK
+from storage._core.opened import OpenState
 from storage._core.sorted_keys import Listing
 from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError, StoreClosedError, StoreUnavailableError
-from storage.stores.zip.changes import Change, Target
+from storage.stores.zip.changes import Change
 from storage.stores.zip.content import CompressedData, Content
 from storage.stores.zip.decoders import decoder_of
 from storage.stores.zip.entry import DELETION, Entry, entry_of, key_of, kind_of
@@ -77,6 +78,7 @@ class Archive:
         self._queue: deque[Sequence[Change]] = deque()
         self._writing = threading.Lock()  # held over a write and its sync
         self.listing: Listing = Listing(self.objects)
+        self.state: OpenState = OpenState(any_loop=True)
         self._closed = self._name_synced = False
         self._file = open_locked(self._path)
         try:
@@ -230,7 +232,7 @@ class Archive:
                 flags=entry.flags,
                 attributes=entry.attributes,
             )
-            put = Change(Target(target, None, if_absent), new, CompressedData(file, entry))
+            put = Change(Target(target, None, WriteConditions(if_absent)), new, CompressedData(file, entry))
             self._write([put, Change(Target(source), after=put)] if move else [put])
         return put.result()
 
@@ -271,12 +273,12 @@ class Archive:
 
     def _write_one(self, change: Change, pending: dict[str, StoredEntry | None], end: int) -> int:
         """Append one change's record at *end*, behind those *pending*, and return where the next one goes."""
-        key, _, if_absent, if_match = change.target
+        key, _, conditions, _ = change.target
         current = pending[key] if key in pending else self.objects.get(key)
         try:
             if change.after is not None and change.after.error is not None:
                 raise change.after.error
-            judge(key, current and current.entry.etag, if_absent, if_match, None)
+            conditions.enforce(key, current and current.entry.etag, None)
             if change.entry is not None:
                 found = StoredEntry(self._file, change.entry._replace(offset=end))
                 end = self._file.append(chain([pack_local(found.entry)], change.compressed), end)

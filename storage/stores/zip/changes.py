@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from tempfile import SpooledTemporaryFile
-from typing import NamedTuple
 
+from storage._core.conditions import Target
 from storage._core.data import CHUNK
 from storage.errors import StorageError
 from storage.stores.zip.decoders import DEFLATED
 from storage.stores.zip.entry import STORED, Entry, entry_of
 
-__all__ = ["Change", "SpooledData", "Target", "put_change"]
-
-
-class Target(NamedTuple):
-    """What a put says but for the bytes."""
-
-    key: str
-    attributes: Mapping[str, str] | None = None
-    if_absent: bool = False
-    if_match: str | None = None
+__all__ = ["Change", "SpooledData", "put_change"]
 
 
 class Change:

@@ -11,14 +11,15 @@ from typing import Literal, ParamSpec, TypeVar
 from storage._concurrency.offload import offload
 from storage._concurrency.tasks import stream
 from storage._core.bulk import PAGE, pages, pairs_of, raise_failures, result_of
-from storage._core.conditions import check_conditions
+from storage._core.conditions import Target, WriteConditions
 from storage._core.data import as_bytes, chunks, is_stream
+from storage._core.opened import opened
 from storage.base import ObjectStore
-from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError, StoreClosedError
+from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
 from storage.reader import ObjectReader
 from storage.stores.files.durability import Durability
 from storage.stores.zip.archive import Archive, StoredEntry
-from storage.stores.zip.changes import Change, SpooledData, Target, put_change
+from storage.stores.zip.changes import Change, SpooledData, put_change
 from storage.stores.zip.content import Content
 from storage.stores.zip.entry import Entry, check_zip_key
 from storage.stores.zip.errors import error_of
@@ -69,17 +70,15 @@ class ZipStore(ObjectStore):
         self.durability: Durability = durability
         self._level = level if compression == "deflate" else None
         self._archive: Archive | None = None
-        self._process = 0
 
     # -- life cycle ----------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
         self._archive = await self._do(None, Archive, self.path, sync=self.durability == "fsync")
-        self._process = os.getpid()
 
     async def _close(self) -> None:
         archive, self._archive = self._archive, None
-        if archive is not None and self._process == os.getpid():  # else it is the parent's to close
+        if archive is not None and archive.state.in_this_process:  # else it is the parent's to close
             await self._do(None, archive.close)
 
     async def flush(self) -> None:
@@ -105,13 +104,7 @@ class ZipStore(ObjectStore):
         Raises:
             StoreClosedError: it is not open, or not in this process.
         """
-        if self._archive is None:
-            raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
-        if self._process != os.getpid():
-            raise StoreClosedError(
-                "the store was opened before a fork, and is the parent's: an archive is open once", store=self
-            )
-        return self._archive
+        return opened(self._archive, self)
 
     async def _do(self, key: str | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do work that blocks, on the object *key* where it is about one."""
@@ -140,8 +133,8 @@ class ZipStore(ObjectStore):
     ) -> str:
         archive = self._opened()
         check_zip_key(key, self)
-        check_conditions(if_absent, if_match)
-        target = Target(key, check_attributes(attributes), if_absent, if_match)
+        conditions = WriteConditions.of(if_absent, if_match)
+        target = Target(key, check_attributes(attributes), conditions)
         if not is_stream(data):
             return await self._do(key, _put, archive, target, as_bytes(data), self._level)
         with closing(SpooledData(archive.directory, self._level)) as spool:
@@ -152,7 +145,7 @@ class ZipStore(ObjectStore):
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         archive = self._opened()
-        target = Target(check_zip_key(key, self), if_match=if_match)
+        target = Target(check_zip_key(key, self), None, WriteConditions(if_match=if_match))
         await self._do(key, archive.commit_one, Change(target))
 
     async def exists(self, key: str) -> bool:

@@ -16,6 +16,7 @@ import pytest
 from sqlite_tools import locked, sql
 
 from storage import ByteRange, InvalidKeyError, KeyExistsError, PreconditionFailedError, SqliteStore, StoreFullError
+from storage._core.conditions import Target
 from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import STATEMENTS
 from storage.stores.sqlite.group_commit import MAX_REQUESTS
@@ -216,7 +217,7 @@ async def test_readers_do_not_wait_for_the_writer(store: SqliteStore) -> None:
     loop = asyncio.get_running_loop()
 
     def stall(db: sqlite3.Connection) -> None:
-        statements.delete(db, "k", None, "")
+        statements.delete(db, Target("k"))
         loop.call_soon_threadsafe(writing.set)
         assert go_on.wait(10)
 

@@ -22,7 +22,8 @@ from storage import (
     ZipStore,
 )
 from storage._concurrency.offload import step
-from storage.stores.zip.changes import Target, put_change
+from storage._core.conditions import Target
+from storage.stores.zip.changes import put_change
 from storage.stores.zip.file import OpenFile
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from waiting import WaitingStore
+from doubles import ScriptedStore
 
 import storage.sync
 from storage import (
@@ -22,32 +22,32 @@ from storage import (
 from storage._concurrency.tasks import CONCURRENCY
 
 
-async def _most_inside(waiting: WaitingStore, store: ObjectStore) -> int:
+async def _most_inside(waiting: ScriptedStore, store: ObjectStore) -> int:
     """Return how many of ten calls are let in together."""
-    waiting.go_on.clear()
-    waiting.most, begun = 0, len(waiting.begun)
+    waiting.gate.close()
+    waiting.most, begun = 0, len(waiting.calls)
     async with asyncio.TaskGroup() as group:
         for number in range(10):
             group.create_task(store.exists(f"k{number}"))
         await waiting.until(begun + 1)
         for _ in range(10):
             await asyncio.sleep(0)
-        waiting.go_on.set()
+        waiting.gate.open()
     return waiting.most
 
 
 async def test_no_more_than_the_limit_are_inside() -> None:
     """Fifty callers come at once, three are let in at a time."""
-    waiting = WaitingStore(DictStore(), "exists")
+    waiting = ScriptedStore(DictStore(), "exists")
     store = ConcurrencyLimitStore(waiting, 3)
 
     async with asyncio.TaskGroup() as group:
         for number in range(50):
             group.create_task(store.exists(f"k{number}"))
         await waiting.until(3)
-        waiting.go_on.set()
+        waiting.gate.open()
 
-    assert 50 == len(waiting.begun)
+    assert 50 == len(waiting.calls)
     assert 3 == waiting.most
 
 
@@ -55,7 +55,7 @@ async def test_who_came_first_goes_first() -> None:
     """Nobody is overtaken, be it by a call of another kind."""
     base = DictStore()
     await base.put("first", b"")
-    waiting = WaitingStore(base, "get")
+    waiting = ScriptedStore(base, "get")
     store = ConcurrencyLimitStore(waiting, 1)
     calls: list[Callable[[str], Awaitable[object]]] = [store.exists, store.delete]
 
@@ -65,21 +65,21 @@ async def test_who_came_first_goes_first() -> None:
         for number in range(20):
             group.create_task(calls[number % 2](f"{number:02}"))  # type: ignore[arg-type]
             await asyncio.sleep(0)
-        waiting.go_on.set()
+        waiting.gate.open()
 
-    assert ["first", *(f"{number:02}" for number in range(20))] == [key for _, key in waiting.begun]
+    assert ["first", *(f"{number:02}" for number in range(20))] == [key for _, key in waiting.calls]
 
 
 async def test_cancelled_waiters_leave_nothing_behind() -> None:
     """Neither their place in the line nor one in the store."""
-    waiting = WaitingStore(DictStore(), "exists")
+    waiting = ScriptedStore(DictStore(), "exists")
     store = ConcurrencyLimitStore(waiting, 2)
     tasks = [asyncio.create_task(store.exists(f"k{number}")) for number in range(20)]
     await waiting.until(2)
 
     for task in tasks[::3]:  # one inside, and some who wait
         task.cancel()
-    waiting.go_on.set()
+    waiting.gate.open()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
 
     assert [number % 3 == 0 for number in range(20)] == [outcome is not False for outcome in outcomes]
@@ -89,7 +89,7 @@ async def test_cancelled_waiters_leave_nothing_behind() -> None:
 
 async def test_waiter_cancelled_when_its_turn_has_come() -> None:
     """The place that was given to it goes to the next."""
-    waiting = WaitingStore(DictStore(), "get")
+    waiting = ScriptedStore(DictStore(), "get")
     store = ConcurrencyLimitStore(waiting, 1)
     inside = asyncio.create_task(store.get("a"))
     await waiting.until(1)
@@ -127,7 +127,7 @@ async def test_store_can_be_read_into_itself(limit: int) -> None:
     large = bytes(5 << 20)
     base = DictStore()
     await base.put_many({f"a/{number}": large for number in range(3)})
-    waiting = WaitingStore(base)
+    waiting = ScriptedStore(base)
     store = ConcurrencyLimitStore(waiting, limit)
 
     await copy_store(storage.PrefixStore(store, "a/"), storage.PrefixStore(store, "b/"))
@@ -140,7 +140,7 @@ async def test_store_can_be_read_into_itself(limit: int) -> None:
 
 async def test_put_takes_its_turn_again_after_each_piece() -> None:
     """While the caller's stream is waited for others go in, and the put is in the store only when they are not."""
-    waiting = WaitingStore(DictStore(), "get")
+    waiting = ScriptedStore(DictStore(), "get")
     store = ConcurrencyLimitStore(waiting, 1)
     come = asyncio.Event()
 
@@ -156,7 +156,7 @@ async def test_put_takes_its_turn_again_after_each_piece() -> None:
     come.set()
     await asyncio.sleep(0.01)  # the piece is there, but there is no place for the put yet
     assert not put.done()
-    waiting.go_on.set()
+    waiting.gate.open()
 
     with pytest.raises(KeyError):
         await read
@@ -166,7 +166,7 @@ async def test_put_takes_its_turn_again_after_each_piece() -> None:
 
 async def test_stream_that_fails_or_is_cancelled_frees_no_place_twice() -> None:
     """What a put gave back while it waited is not given back again when it ends there."""
-    waiting = WaitingStore(DictStore(), "exists")
+    waiting = ScriptedStore(DictStore(), "exists")
     store = ConcurrencyLimitStore(waiting, 1)
     asked = asyncio.Event()
 
@@ -192,18 +192,18 @@ async def test_stream_that_fails_or_is_cancelled_frees_no_place_twice() -> None:
 
 async def test_bulk_calls_are_limited_item_by_item() -> None:
     """Their own concurrency has to fit."""
-    waiting = WaitingStore(DictStore())
+    waiting = ScriptedStore(DictStore())
     store = ConcurrencyLimitStore(waiting, 2)
 
     await store.put_many({f"k{number}": b"" for number in range(CONCURRENCY * 2)})
 
-    assert CONCURRENCY * 2 == len(waiting.begun)
+    assert CONCURRENCY * 2 == len(waiting.calls)
     assert waiting.most <= 2
 
 
 def test_store_serves_one_event_loop_after_another() -> None:
     """Also when the first was closed in the midst of its work, which will never end."""
-    waiting = WaitingStore(DictStore(), "get")
+    waiting = ScriptedStore(DictStore(), "get")
     store = ConcurrencyLimitStore(waiting, 1)
     first = asyncio.new_event_loop()
     stuck: Any = first.create_task(store.get("a"))

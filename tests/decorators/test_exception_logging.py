@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from flaky import FlakyStore
-from waiting import WaitingStore
+from doubles import ScriptedStore
 
 import storage.sync
 from storage import (
@@ -42,9 +41,9 @@ ACTIONS = [
 ]
 
 
-def _failing(base: ObjectStore) -> FlakyStore:
+def _failing(base: ObjectStore) -> ScriptedStore:
     """Return a store that fails in everything."""
-    return FlakyStore(base, **dict.fromkeys(ACTIONS, ["before"] * 9))
+    return ScriptedStore(base, **dict.fromkeys(ACTIONS, ["before"] * 9))
 
 
 #: Each operation on a store, what is logged of it, and what it gives when its failure is swallowed.
@@ -89,7 +88,7 @@ async def test_failed_reads_and_steps_are_logged(caplog: pytest.LogCaptureFixtur
     """Also those in the midst of an object or a listing."""
     base = DictStore()
     await base.put_many({"a": b"", "b": b""})
-    store = ExceptionLoggingStore(FlakyStore(base, read=["before"], next=["before"]))
+    store = ExceptionLoggingStore(ScriptedStore(base, read=["before"], next=["before"]))
 
     async with store.open("a") as reader:
         with pytest.raises(StoreUnavailableError):
@@ -106,7 +105,7 @@ async def test_each_failed_item_of_a_bulk_call_is_logged(caplog: pytest.LogCaptu
     """By its key."""
     base = DictStore()
     await base.put("a", b"")
-    flaky = FlakyStore(base, get=["before", ""], put=["", "before"], delete=["before"])
+    flaky = ScriptedStore(base, get=["before", ""], put=["", "before"], delete=["before"])
     store = ExceptionLoggingStore(flaky)
 
     await store.get_many(["a", "missing"])
@@ -151,7 +150,7 @@ async def test_logger_and_level_are_the_callers(caplog: pytest.LogCaptureFixture
 
 async def test_cancellation_is_neither_logged_nor_swallowed(caplog: pytest.LogCaptureFixture) -> None:
     """It is not a failure."""
-    waiting = WaitingStore(DictStore(), "put")
+    waiting = ScriptedStore(DictStore(), "put")
     task = asyncio.create_task(ExceptionLoggingStore(waiting, swallow=True).put("a", b""))
     await waiting.until(1)
     task.cancel()
@@ -213,7 +212,7 @@ async def test_answers_and_mistakes_are_never_swallowed() -> None:
 
 async def test_bulk_writes_return_their_results_instead() -> None:
     """As with ``raise_errors=False``; also when a call fails as a whole, for as many items as it had."""
-    flaky = FlakyStore(DictStore(), put=["", "before"], delete=["before"])
+    flaky = ScriptedStore(DictStore(), put=["", "before"], delete=["before"])
     store = ExceptionLoggingStore(flaky, swallow=True)
 
     class Broken(DictStore):

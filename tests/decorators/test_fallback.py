@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from troubled import TroubledStore, contents, trouble
+from contents import contents
+from doubles import ScriptedStore, scripted
 
 import storage.sync
 from storage import (
@@ -29,9 +30,9 @@ from storage import (
 
 
 @pytest.fixture
-async def children() -> list[TroubledStore]:
+async def children() -> list[ScriptedStore]:
     """A new store, and an archive with objects ``both`` and ``old``."""
-    new, archive = trouble(2)
+    new, archive = scripted(2)
     await archive.put("both", b"archived", attributes={"of": "archive"})
     await archive.put("old", b"archived", attributes={"of": "archive"})
     await new.put("both", b"new")
@@ -41,7 +42,7 @@ async def children() -> list[TroubledStore]:
 
 
 @pytest.fixture
-def store(children: list[TroubledStore]) -> FallbackStore:
+def store(children: list[ScriptedStore]) -> FallbackStore:
     return FallbackStore(children)
 
 
@@ -81,10 +82,10 @@ async def test_missing_everywhere_is_missing(store: FallbackStore) -> None:
 
 
 async def test_failing_child_is_passed_over_where_another_has_the_object(
-    store: FallbackStore, children: list[TroubledStore]
+    store: FallbackStore, children: list[ScriptedStore]
 ) -> None:
     """Where none has it, it may be on the one that failed: that is no missing key."""
-    children[0].fails()
+    children[0].fail()
 
     assert b"archived" == await store.get("both")
     assert {"old": b"archived"} == await store.get_many(["old"])
@@ -101,7 +102,7 @@ async def test_range_behind_the_end_is_not_looked_for_elsewhere(store: FallbackS
         await store.get("both", byte_range=ByteRange(5))
 
 
-async def test_writes_go_to_the_first_child_only(store: FallbackStore, children: list[TroubledStore]) -> None:
+async def test_writes_go_to_the_first_child_only(store: FallbackStore, children: list[ScriptedStore]) -> None:
     """The archive stays as it is; what is written hides what it has."""
     new, archive = children
     before = await contents(archive.base)
@@ -118,7 +119,7 @@ async def test_writes_go_to_the_first_child_only(store: FallbackStore, children:
 
 
 async def test_copy_brings_an_archived_object_into_the_first_child(
-    store: FallbackStore, children: list[TroubledStore]
+    store: FallbackStore, children: list[ScriptedStore]
 ) -> None:
     """With its attributes; and a copy to a key of the archive hides what is there."""
     etag = await store.copy("old", "both")
@@ -164,7 +165,7 @@ async def test_conditions_see_all_children(store: FallbackStore) -> None:
     await store.put("fresh", b"v", if_absent=True)
 
 
-async def test_update_works_on_what_is_in_the_archive(store: FallbackStore, children: list[TroubledStore]) -> None:
+async def test_update_works_on_what_is_in_the_archive(store: FallbackStore, children: list[ScriptedStore]) -> None:
     """The new version is in the first child, the archive keeps its own."""
     assert b"ARCHIVED" == await update(store, "old", lambda data: (data or b"").upper())
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import string
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from contents import filled
+from doubles import WatchedStore
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,25 +21,12 @@ from storage import (
     ObjectStore,
     PrefixStore,
     SqliteStore,
-    StoreDecorator,
     UrlEncodingStore,
     clear_store,
 )
 from storage.testing.suite.harness import listed
 
 KEYS = st.text(min_size=1) | st.lists(st.sampled_from([".", "..", "", "a", "%", "%2E", "é", "..."])).map("/".join)
-
-
-class WatchedStore(StoreDecorator):
-    """Writes down below which prefixes is listed."""
-
-    def __init__(self, base: ObjectStore) -> None:
-        super().__init__(base)
-        self.prefixes: list[str] = []
-
-    def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        self.prefixes.append(prefix)
-        return super().keys(prefix, start_after=start_after)
 
 
 # -- PrefixStore ---------------------------------------------------------------------------------------------------
@@ -161,7 +149,7 @@ async def test_listing_below_a_prefix_reads_no_more(prefix: str, below: str) -> 
     await store.put_many(dict.fromkeys(keys, b"v"))
 
     assert sorted(key for key in keys if key.startswith(prefix)) == await listed(store.keys(prefix))
-    assert [below] == base.prefixes
+    assert [f"keys {below}"] == [seen for seen in base.seen if seen.startswith("keys")]
 
 
 async def test_prefix_that_no_key_can_have_lists_nothing() -> None:

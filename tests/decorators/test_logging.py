@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from flaky import FlakyStore
-from waiting import WaitingStore
+from doubles import ScriptedStore
 
 import storage.sync
 from storage import (
@@ -97,7 +96,7 @@ async def test_open_objects_and_listings_are_one_line_each(lines: Callable[[], l
 
 async def test_bulk_calls_are_one_line_each(lines: Callable[[], list[str]]) -> None:
     """With how many there were, and how many failed: then it is a warning."""
-    store = LoggingStore(FlakyStore(DictStore(), put=["", "", "before"]))
+    store = LoggingStore(ScriptedStore(DictStore(), put=["", "", "before"]))
 
     async def items() -> AsyncIterator[tuple[str, Any]]:
         yield "c", iter([b"12345"])
@@ -120,7 +119,7 @@ async def test_failures_stand_out(lines: Callable[[], list[str]]) -> None:
     """Answers are none; trouble is a warning; what is no storage error is an error, and its text is nobody's."""
     base = DictStore()
     await base.put("a", b"")
-    flaky = FlakyStore(base, get=["before"], open=["before"], next=["before"], clear=["before"])
+    flaky = ScriptedStore(base, get=["before"], open=["before"], next=["before"], clear=["before"])
     store = LoggingStore(flaky)
 
     def pieces() -> Iterator[bytes]:
@@ -155,7 +154,7 @@ async def test_failed_read_is_told_when_the_object_is_left(lines: Callable[[], l
     """What the caller raises himself, in between, is no failure of the store."""
     base = DictStore()
     await base.put("a", b"onetwo")
-    store = LoggingStore(FlakyStore(base, read=["", "before"]))
+    store = LoggingStore(ScriptedStore(base, read=["", "before"]))
 
     async with store.open("a") as reader:
         await reader.read(3)
@@ -173,7 +172,7 @@ async def test_failed_read_is_told_when_the_object_is_left(lines: Callable[[], l
 
 async def test_no_text_forges_a_line(lines: Callable[[], list[str]]) -> None:
     """Keys and the back end's own words stay on theirs, be they ever so crooked."""
-    flaky = FlakyStore(DictStore(), get=["before"])
+    flaky = ScriptedStore(DictStore(), get=["before"])
     flaky.error = lambda: StoreUnavailableError("gone\nERROR all is lost\x1b[31m")
 
     await LoggingStore(flaky).put("a\nERROR put 'b'", b"")
@@ -188,7 +187,7 @@ async def test_no_text_forges_a_line(lines: Callable[[], list[str]]) -> None:
 
 async def test_cancelled_operation_is_said_to_be(lines: Callable[[], list[str]]) -> None:
     """It is neither a success nor a failure."""
-    waiting = WaitingStore(DictStore(), "get")
+    waiting = ScriptedStore(DictStore(), "get")
     task = asyncio.create_task(LoggingStore(waiting).get("a"))
     await waiting.until(1)
     task.cancel()
@@ -207,7 +206,7 @@ async def test_logger_level_and_name_are_the_callers(caplog: pytest.LogCaptureFi
     await by_name.exists("a")
     await by_object.exists("b")
     with pytest.raises(BulkError):
-        await LoggingStore(FlakyStore(DictStore(), delete=["before"]), logger="archive").delete_many("c")
+        await LoggingStore(ScriptedStore(DictStore(), delete=["before"]), logger="archive").delete_many("c")
 
     assert [("archive", logging.INFO), ("archive", logging.ERROR), ("archive", logging.WARNING)] == [
         (record.name, record.levelno) for record in caplog.records

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from flaky import FlakyStore
+from doubles import ScriptedStore
 
 import storage.sync
 from storage import (
@@ -147,7 +147,7 @@ async def test_failure_is_told_with_its_error() -> None:
     heard = Heard()
     base = DictStore()
     await base.put("a", b"")
-    store = NotifyingStore(FlakyStore(base, delete=["before"]), on_change=heard)
+    store = NotifyingStore(ScriptedStore(base, delete=["before"]), on_change=heard)
 
     def pieces() -> Iterator[bytes]:
         yield b""
@@ -170,7 +170,7 @@ async def test_failure_is_told_with_its_error() -> None:
 async def test_each_item_of_a_bulk_call_is_told_by_itself() -> None:
     """Those that failed with their error, the others without."""
     heard = Heard()
-    store = NotifyingStore(FlakyStore(DictStore(), put=["", "before", ""]), on_change=heard)
+    store = NotifyingStore(ScriptedStore(DictStore(), put=["", "before", ""]), on_change=heard)
 
     with pytest.raises(BulkError):
         await store.put_many({"a": b"", "b": b"", "c": b""})
@@ -242,7 +242,7 @@ async def test_error_of_a_handler_can_be_ignored(caplog: pytest.LogCaptureFixtur
 
 async def test_operation_that_failed_says_so_whatever_its_handler_does(caplog: pytest.LogCaptureFixture) -> None:
     """Who asked for the operation needs its error; the handler's is in the log."""
-    store = NotifyingStore(FlakyStore(DictStore(), put=["before"] * 2), on_put=_fail)
+    store = NotifyingStore(ScriptedStore(DictStore(), put=["before"] * 2), on_put=_fail)
 
     with pytest.raises(StoreUnavailableError):
         await store.put("a", b"")
@@ -254,7 +254,7 @@ async def test_operation_that_failed_says_so_whatever_its_handler_does(caplog: p
 
 async def test_bulk_call_that_raises_no_errors_raises_its_handlers() -> None:
     """Its failed items are results, so that nothing stands in the handler's way."""
-    store = NotifyingStore(FlakyStore(DictStore(), put=["before"]), on_put=_fail)
+    store = NotifyingStore(ScriptedStore(DictStore(), put=["before"]), on_put=_fail)
 
     with pytest.raises(ZeroDivisionError):
         await store.put_many({"a": b""}, raise_errors=False)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import pytest
-from flaky import FlakyStore
+from doubles import ScriptedStore
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -145,7 +145,7 @@ async def test_keys_are_told_when_asked_for(observed: Observed) -> None:
 
 async def test_errors_are_told_by_their_type(observed: Observed) -> None:
     """A back end in trouble is a failed span; an answer, such as a missing key, is not."""
-    flaky = FlakyStore(DictStore(), get=["before"], put=["", "before"])
+    flaky = ScriptedStore(DictStore(), get=["before"], put=["", "before"])
     store = observed.store(flaky)
 
     with pytest.raises(StoreUnavailableError):

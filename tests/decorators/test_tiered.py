@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from staged import StagedStore
+from doubles import ScriptedStore
 
 import storage.sync
 from storage import (
@@ -26,16 +26,16 @@ from storage import (
 
 
 @pytest.fixture
-def tiers() -> list[StagedStore]:
+def tiers() -> list[ScriptedStore]:
     """Give three stores, the fastest first."""
-    return [StagedStore(DictStore()) for _ in range(3)]
+    return [ScriptedStore(DictStore()) for _ in range(3)]
 
 
-async def held(tiers: list[StagedStore]) -> list[list[str]]:
+async def held(tiers: list[ScriptedStore]) -> list[list[str]]:
     return [[key async for key in tier.base.keys()] for tier in tiers]
 
 
-async def test_object_comes_up_when_it_is_read(tiers: list[StagedStore]) -> None:
+async def test_object_comes_up_when_it_is_read(tiers: list[ScriptedStore]) -> None:
     """From the first tier that has it into all before that, and only those are asked."""
     await tiers[2].put("k", b"v", attributes={"color": "red"})
     store = TieredStore(tiers)
@@ -47,12 +47,12 @@ async def test_object_comes_up_when_it_is_read(tiers: list[StagedStore]) -> None
         tier.calls.clear()
     assert b"v" == await store.get("k")
     assert [["k"]] * 3 == await held(tiers)
-    assert {} == tiers[2].calls
+    assert [] == tiers[2].calls
     assert await tiers[2].head("k") == await store.head("k")
     assert [CacheStats(hits=1, misses=2), CacheStats(hits=1, misses=1)] == store.stats
 
 
-async def test_write_goes_to_the_last_and_leaves_nothing_old_above(tiers: list[StagedStore]) -> None:
+async def test_write_goes_to_the_last_and_leaves_nothing_old_above(tiers: list[ScriptedStore]) -> None:
     """A put takes the copies away, or with write="through" replaces them; a delete takes them away."""
     around, through = TieredStore(tiers), TieredStore(tiers, write="through")
     await around.put("k", b"one")
@@ -70,7 +70,7 @@ async def test_write_goes_to_the_last_and_leaves_nothing_old_above(tiers: list[S
         await around.get("k")
 
 
-async def test_each_tier_has_its_time(tiers: list[StagedStore]) -> None:
+async def test_each_tier_has_its_time(tiers: list[ScriptedStore]) -> None:
     """None keeps for ever; a tier whose time is up asks the next one."""
     bases = [tier.base for tier in tiers]
     store = TieredStore(bases, ttl=[timedelta(minutes=1), None])
@@ -85,7 +85,7 @@ async def test_each_tier_has_its_time(tiers: list[StagedStore]) -> None:
     assert [2, 1] == [stats.misses for stats in store.stats]
 
 
-async def test_large_objects_stay_below(tiers: list[StagedStore]) -> None:
+async def test_large_objects_stay_below(tiers: list[ScriptedStore]) -> None:
     """In the last tier only."""
     store = TieredStore(tiers, max_object_size=9)
     await store.put("k", b"0123456789")
@@ -96,23 +96,23 @@ async def test_large_objects_stay_below(tiers: list[StagedStore]) -> None:
     assert [[], [], ["k"]] == await held(tiers)
 
 
-async def test_tier_that_fails_fails_nobody(tiers: list[StagedStore]) -> None:
+async def test_tier_that_fails_fails_nobody(tiers: list[ScriptedStore]) -> None:
     """Only the last one does."""
     store = TieredStore(tiers)
     for tier in tiers[:2]:
-        tier.errors = dict.fromkeys(["enter", "get", "put", "delete"], StoreUnavailableError("away"))
+        tier.fail("enter", "get", "put", "delete")
     async with store:
         await store.put("k", b"one")
         await store.get("k")
         await store.put("k", b"two")
         assert b"two" == await store.get("k")
 
-        tiers[2].errors = {"open": StoreUnavailableError("away")}
+        tiers[2].fail("open")
         with pytest.raises(StoreUnavailableError):
             await store.get("k")
 
 
-async def test_forget_empties_all_but_the_last(tiers: list[StagedStore]) -> None:
+async def test_forget_empties_all_but_the_last(tiers: list[ScriptedStore]) -> None:
     """Of one key, or of all."""
     store = TieredStore(tiers)
     await store.put_many({"a": b"", "b": b""})

@@ -10,8 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from flaky import FlakyStore
-from waiting import WaitingStore
+from doubles import ScriptedStore
 
 import storage.sync
 from storage import (
@@ -45,7 +44,7 @@ async def test_call_that_takes_too_long_is_cut_off(action: str) -> None:
     """The error names the key, the operation and the limit, and is worth another try."""
     base = DictStore()
     await base.put("a", b"v")
-    waiting = WaitingStore(base, action)
+    waiting = ScriptedStore(base, action)
 
     with pytest.raises(
         StoreTimeoutError, match=rf"{action} took longer than {SHORT} s, key 'a', in TimeoutStore"
@@ -64,7 +63,7 @@ async def test_each_step_of_a_listing_has_its_time(step: str) -> None:
     await base.put_many({"a": b"", "b": b""})
 
     with pytest.raises(StoreTimeoutError, match="a step of a listing took longer"):
-        [key async for key in TimeoutStore(WaitingStore(base, step), SHORT).keys()]
+        [key async for key in TimeoutStore(ScriptedStore(base, step), SHORT).keys()]
 
     found = []
     async for key in TimeoutStore(base, SHORT).keys():
@@ -83,7 +82,7 @@ async def test_each_read_of_an_open_object_has_its_time() -> None:
         assert b"one" == await reader.read(3)
         await asyncio.sleep(SHORT * 2)
         assert b"two" == await reader.read(3)
-    async with TimeoutStore(WaitingStore(base, "read"), SHORT).open("a") as reader:
+    async with TimeoutStore(ScriptedStore(base, "read"), SHORT).open("a") as reader:
         with pytest.raises(StoreTimeoutError):
             await reader.read()
 
@@ -164,7 +163,7 @@ async def test_timeout_of_the_callers_stream_passes_unchanged() -> None:
 
 async def test_cancellation_from_outside_is_no_timeout() -> None:
     """A task's cancellation, a scope's and a shorter limit around the call remain what they are."""
-    waiting = WaitingStore(DictStore(), "get")
+    waiting = ScriptedStore(DictStore(), "get")
     store = TimeoutStore(waiting, LONG)
 
     task = asyncio.create_task(store.get("a"))
@@ -185,7 +184,7 @@ async def test_cancellation_from_outside_is_no_timeout() -> None:
 
 async def test_shorter_limit_below_is_the_one_that_is_told() -> None:
     """Of two limits the one that was reached speaks."""
-    inner = TimeoutStore(WaitingStore(DictStore(), "get"), SHORT)
+    inner = TimeoutStore(ScriptedStore(DictStore(), "get"), SHORT)
 
     with pytest.raises(StoreTimeoutError, match=f"longer than {SHORT} s"):
         await TimeoutStore(inner, LONG).get("a")
@@ -228,7 +227,7 @@ async def test_retries_over_a_timeout_give_each_attempt_its_time() -> None:
 
     assert b"v" == await RetryingStore(TimeoutStore(StuckOnce(base), SHORT), base_delay=0).get("a")
 
-    endless = RetryingStore(FlakyStore(base, get=["before"] * 1000), attempts=1000, base_delay=LONG)
+    endless = RetryingStore(ScriptedStore(base, get=["before"] * 1000), attempts=1000, base_delay=LONG)
     with pytest.raises(StoreTimeoutError):
         await TimeoutStore(endless, SHORT).get("a")
 

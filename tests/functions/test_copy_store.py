@@ -26,7 +26,7 @@ from storage import (
 from storage._concurrency.offload import step
 
 
-class WatchedStore(DictStore):
+class GaugedStore(DictStore):
     """Remembers how many objects were open at once, and the largest piece that was read."""
 
     def __init__(self) -> None:
@@ -40,13 +40,13 @@ class WatchedStore(DictStore):
         try:
             await anyio.lowlevel.checkpoint()
             async with super().open(key, byte_range=byte_range) as reader:
-                yield _WatchedReader(reader, self)
+                yield _GaugedReader(reader, self)
         finally:
             self.open_now -= 1
 
 
-class _WatchedReader(ObjectReader):
-    def __init__(self, reader: ObjectReader, store: WatchedStore) -> None:
+class _GaugedReader(ObjectReader):
+    def __init__(self, reader: ObjectReader, store: GaugedStore) -> None:
         super().__init__(reader.info)
         self._reader = reader
         self._store = store
@@ -111,7 +111,7 @@ async def test_overwrite_is_the_third_parameter() -> None:
 
 async def test_what_is_skipped_is_not_read() -> None:
     """Also where the target, a minimal store, has no conditional put."""
-    source, target = WatchedStore(), MinimalStore()
+    source, target = GaugedStore(), MinimalStore()
     await source.put("a", b"new")
     target.objects["a"] = b"old"
 
@@ -173,7 +173,7 @@ async def test_attributes_go_along_where_the_target_keeps_some() -> None:
 
 async def test_large_objects_are_streamed() -> None:
     """An object of 5 MiB is never read at once."""
-    source, target = WatchedStore(), DictStore()
+    source, target = GaugedStore(), DictStore()
     large = bytes(5 << 20)
     await source.put("large", large)
 
@@ -185,7 +185,7 @@ async def test_large_objects_are_streamed() -> None:
 
 async def test_concurrency_is_bounded() -> None:
     """Ten million keys must not become ten million tasks."""
-    source = WatchedStore()
+    source = GaugedStore()
     await filled(source)
 
     await copy_store(source, DictStore(), concurrency=3)
@@ -195,7 +195,7 @@ async def test_concurrency_is_bounded() -> None:
 
 async def test_progress_never_goes_back() -> None:
     """Objects end in any order; a key is reported when all before it are done."""
-    source, seen, others_done = WatchedStore(), list[Progress](), anyio.Event()
+    source, seen, others_done = GaugedStore(), list[Progress](), anyio.Event()
 
     class Uneven(DictStore):
         async def put(self, key: str, data: Data, **options: Any) -> str:

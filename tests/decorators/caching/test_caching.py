@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doubles import ScriptedStore
 from examples import MinimalStore
-from staged import StagedStore
 
 import storage.sync
 from storage import (
@@ -40,9 +40,9 @@ from storage.decorators.caching.entry import Entry
 
 
 @pytest.fixture
-def main() -> StagedStore:
+def main() -> ScriptedStore:
     """Give the store that has the objects."""
-    return StagedStore(DictStore())
+    return ScriptedStore(DictStore())
 
 
 async def opened(store: ObjectStore, key: str) -> bytes:
@@ -54,16 +54,16 @@ async def held(store: ObjectStore) -> list[str]:
     return [key async for key in store.keys()]
 
 
-def read_from(main: StagedStore) -> int:
+def read_from(main: ScriptedStore) -> int:
     """Return how often an object was read from the store."""
-    return main.calls["open"] + main.calls["get"]
+    return main.count("open") + main.count("get")
 
 
 # -- what is read twice is read once -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("data", [b"v", b"", b"storage-cache 1 ", b"x" * 100_000])
-async def test_second_read_does_not_ask_the_main_store(main: StagedStore, data: bytes) -> None:
+async def test_second_read_does_not_ask_the_main_store(main: ScriptedStore, data: bytes) -> None:
     """However the object is read, and if it is empty."""
     await main.base.put("k", data, attributes={"color": "red"})
     store = CachingStore(main, DictStore())
@@ -74,13 +74,13 @@ async def test_second_read_does_not_ask_the_main_store(main: StagedStore, data: 
     assert await main.base.head("k") == await store.head("k")
     assert await store.exists("k")
     assert data[:3] == await store.get("k", byte_range=ByteRange(0, 3))
-    assert {} == main.calls
+    assert [] == main.calls
     assert CacheStats(hits=5, misses=1) == store.stats
 
 
 @pytest.mark.parametrize("cache", [DictStore, MinimalStore, lambda: GzipStore(MinimalStore())])
 async def test_cached_object_is_described_as_by_the_main_store(
-    main: StagedStore, cache: Callable[[], ObjectStore]
+    main: ScriptedStore, cache: Callable[[], ObjectStore]
 ) -> None:
     """Etag, time and attributes come through a cache without any of them, and the etag is good for conditions."""
     etag = await main.base.put("k", b"v", attributes={"content-type": "text/plain", "origin": "Zürich 🧀"})
@@ -94,7 +94,7 @@ async def test_cached_object_is_described_as_by_the_main_store(
     assert b"w" == await main.base.get("k")
 
 
-async def test_range_of_what_is_not_cached_is_read_as_such(main: StagedStore) -> None:
+async def test_range_of_what_is_not_cached_is_read_as_such(main: ScriptedStore) -> None:
     """A part of an object is not worth all of it; once it is cached, parts are cut from it, and checked as ever."""
     await main.base.put("k", b"0123456789")
     store = CachingStore(main, cache := DictStore())
@@ -111,10 +111,10 @@ async def test_range_of_what_is_not_cached_is_read_as_such(main: StagedStore) ->
         assert (b"89", 10) == (await reader.read(), reader.info.size)
     with pytest.raises(RangeNotSatisfiableError) as caught:
         await store.get("k", byte_range=ByteRange(11))
-    assert ("k", {}) == (caught.value.key, main.calls)
+    assert ("k", []) == (caught.value.key, main.calls)
 
 
-async def test_large_object_is_streamed_past_the_cache(main: StagedStore) -> None:
+async def test_large_object_is_streamed_past_the_cache(main: ScriptedStore) -> None:
     """It is not collected in memory by open, nor kept by get; the second time nobody looks whether it is large."""
     await main.base.put("k", b"0123456789")
     store = CachingStore(main, cache := DictStore(), max_object_size=9)
@@ -122,7 +122,7 @@ async def test_large_object_is_streamed_past_the_cache(main: StagedStore) -> Non
     main.calls.clear()
 
     assert b"0123456789" == await opened(store, "k")
-    assert 1 == main.calls["open"]
+    assert 1 == main.count("open")
     assert b"0123456789" == await store.get("k")
     assert [] == await held(cache)
 
@@ -139,7 +139,7 @@ class _BoundlessReader(ObjectReader):
         return bytes(size)
 
 
-async def test_object_larger_than_memory_is_opened(main: StagedStore) -> None:
+async def test_object_larger_than_memory_is_opened(main: ScriptedStore) -> None:
     """Nobody tries to read it whole."""
 
     class BoundlessStore(StoreDecorator):
@@ -153,11 +153,11 @@ async def test_object_larger_than_memory_is_opened(main: StagedStore) -> None:
         assert (1 << 40, b"\0\0\0") == (reader.info.size, await reader.read(3))
 
 
-async def test_object_that_others_open_is_read_whole_by_get(main: StagedStore) -> None:
+async def test_object_that_others_open_is_read_whole_by_get(main: ScriptedStore) -> None:
     """Who opens a large object wants none of it in memory; who gets it at the same time does."""
     await main.base.put("k", b"0123456789")
     store = CachingStore(main, DictStore(), max_object_size=9)
-    gate = main.gate("open")
+    gate = main.hold("open")
     opening = asyncio.create_task(opened(store, "k"))
     await gate.reached()
     getting = asyncio.create_task(store.get("k"))
@@ -166,7 +166,7 @@ async def test_object_that_others_open_is_read_whole_by_get(main: StagedStore) -
     assert [b"0123456789", b"0123456789"] == [await opening, await getting]
 
 
-async def test_listings_are_the_main_stores(main: StagedStore) -> None:
+async def test_listings_are_the_main_stores(main: ScriptedStore) -> None:
     """What the cache holds says nothing about what there is."""
     store = CachingStore(main, DictStore())
     await store.put("a/k", b"v")
@@ -183,7 +183,7 @@ async def test_listings_are_the_main_stores(main: StagedStore) -> None:
 
 @pytest.mark.parametrize("max_count", [None, 10])
 async def test_key_that_the_cache_cannot_hold_is_read_all_the_same(
-    main: StagedStore, tmp_path: Path, max_count: int | None
+    main: ScriptedStore, tmp_path: Path, max_count: int | None
 ) -> None:
     """A directory takes fewer keys than a dict; that is no failure, and the others are cached."""
     store = CachingStore(main, FilesystemStore(tmp_path), max_count=max_count)
@@ -203,7 +203,7 @@ async def test_key_that_the_cache_cannot_hold_is_read_all_the_same(
 # -- what is in the cache store ----------------------------------------------------------------------------------------
 
 
-async def test_damaged_entry_is_a_miss(main: StagedStore) -> None:
+async def test_damaged_entry_is_a_miss(main: ScriptedStore) -> None:
     """Whichever byte of it is wrong or missing, the object comes from the main store, and is whole again afterwards."""
     await main.base.put("k", b"value", attributes={"color": "red"})
     store = CachingStore(main, cache := DictStore())
@@ -220,7 +220,7 @@ async def test_damaged_entry_is_a_miss(main: StagedStore) -> None:
     assert 0 == store.stats.hits
 
 
-async def test_entry_of_another_key_is_a_miss(main: StagedStore) -> None:
+async def test_entry_of_another_key_is_a_miss(main: ScriptedStore) -> None:
     """A whole one, and be it that its key begins alike."""
     for key in ("k", "k2", 'k"', "é"):
         await main.base.put(key, key.encode())
@@ -245,7 +245,7 @@ def test_entry_is_read_as_it_was_written() -> None:
     assert (b"abc", "17", {"color": "red"}) == (entry.data, entry.info.etag, entry.info.attributes)
 
 
-async def test_cache_on_a_disk_is_there_the_next_time(main: StagedStore, tmp_path: Path) -> None:
+async def test_cache_on_a_disk_is_there_the_next_time(main: ScriptedStore, tmp_path: Path) -> None:
     """What one process has cached the next one finds."""
     await main.base.put("k", b"v")
     async with CachingStore(main, SqliteStore(tmp_path / "cache.db")) as store:
@@ -260,7 +260,7 @@ async def test_cache_on_a_disk_is_there_the_next_time(main: StagedStore, tmp_pat
 # -- among others ------------------------------------------------------------------------------------------------------
 
 
-async def test_expiring_cache_reads_again_when_the_time_is_up(main: StagedStore) -> None:
+async def test_expiring_cache_reads_again_when_the_time_is_up(main: ScriptedStore) -> None:
     """An ExpiringStore over the cache store is all that a time to live takes."""
     await main.base.put("k", b"one")
     cache = ExpiringStore(DictStore(), 60)
@@ -273,7 +273,7 @@ async def test_expiring_cache_reads_again_when_the_time_is_up(main: StagedStore)
     assert b"two" == await store.get("k")
 
 
-async def test_main_store_and_cache_may_be_parts_of_one(main: StagedStore) -> None:
+async def test_main_store_and_cache_may_be_parts_of_one(main: ScriptedStore) -> None:
     """Under different prefixes they do not meet."""
     store = CachingStore(PrefixStore(main, "objects/"), PrefixStore(main, "cache/"))
     await store.put("k", b"v")

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from staged import under_way
+from caching_tools import under_way
 
 from storage import (
     Attributes,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from staged import StagedStore
+from doubles import ScriptedStore
 
 from storage import (
     BulkError,
@@ -41,13 +41,13 @@ def main() -> DictStore:
 
 
 @pytest.fixture
-def cache() -> StagedStore:
+def cache() -> ScriptedStore:
     """Give the cache store."""
-    return StagedStore(DictStore())
+    return ScriptedStore(DictStore())
 
 
 @pytest.fixture
-def store(main: DictStore, cache: StagedStore) -> CachingStore:
+def store(main: DictStore, cache: ScriptedStore) -> CachingStore:
     """Give the cache over both."""
     return CachingStore(main, cache)
 
@@ -57,7 +57,7 @@ def store(main: DictStore, cache: StagedStore) -> CachingStore:
 @pytest.mark.parametrize("bound", [None, 100])
 async def test_failing_cache_fails_nobody(
     main: DictStore,
-    cache: StagedStore,
+    cache: ScriptedStore,
     actions: list[str],
     error: Exception,
     bound: int | None,
@@ -65,7 +65,7 @@ async def test_failing_cache_fails_nobody(
 ) -> None:
     """Every call does what it does without a cache; what went wrong is counted and logged."""
     store = CachingStore(main, cache, max_count=bound)
-    cache.errors = dict.fromkeys(actions, error)
+    cache.fail(*actions, error=lambda: error)
 
     await store.put("k", b"one")
     assert [b"one", b"one"] == [await store.get("k"), await store.get("k")]
@@ -92,24 +92,24 @@ async def test_failing_cache_fails_nobody(
     assert 0 < store.stats.errors == len([record for record in warned if "the cache failed to" in record.message])
 
 
-async def test_cache_that_cannot_be_entered_fails_nobody(main: DictStore, cache: StagedStore) -> None:
+async def test_cache_that_cannot_be_entered_fails_nobody(main: DictStore, cache: ScriptedStore) -> None:
     """The main store is entered and works; the next time the cache may be there again."""
-    cache.errors = {"enter": StoreUnavailableError("away")}
+    cache.fail("enter")
     store = CachingStore(main, cache)
     async with store:
         await store.put("k", b"v")
         assert b"v" == await store.get("k")
         assert (1, 1, 0) == (store.stats.errors, main._users, cache._users)
 
-    cache.errors.clear()
+    cache.heal()
     async with store:
         assert (1, 1) == (main._users, cache._users)
 
 
-async def test_main_store_that_fails_does_fail(store: CachingStore, main: DictStore, cache: StagedStore) -> None:
+async def test_main_store_that_fails_does_fail(store: CachingStore, main: DictStore, cache: ScriptedStore) -> None:
     """A cache hides no errors of the main store, nor is it left open when that cannot be entered."""
-    broken = StagedStore(main)
-    broken.errors = {"enter": StoreUnavailableError("away"), "open": StoreUnavailableError("away")}
+    broken = ScriptedStore(main)
+    broken.fail("enter", "open")
     store = CachingStore(broken, cache)
 
     with pytest.raises(StoreUnavailableError):
@@ -120,13 +120,13 @@ async def test_main_store_that_fails_does_fail(store: CachingStore, main: DictSt
 
 
 async def test_entry_that_could_not_be_deleted_answers_nobody(
-    store: CachingStore, main: DictStore, cache: StagedStore
+    store: CachingStore, main: DictStore, cache: ScriptedStore
 ) -> None:
     """The cache still has the old value, and is not asked for it until that is deleted; for others it is."""
     for key in "kl":
         await store.put(key, b"old")
         await store.get(key)
-    cache.errors = {"delete": StoreUnavailableError("away")}
+    cache.fail("delete")
     await store.put("k", b"new")
 
     assert b"old" in await cache.get("k")
@@ -136,20 +136,20 @@ async def test_entry_that_could_not_be_deleted_answers_nobody(
     before = store.stats.hits
     assert (b"old", before + 1) == (await store.get("l"), store.stats.hits)
 
-    cache.errors.clear()
+    cache.heal()
     assert b"new" == await store.get("k")
     assert b"new" in await cache.get("k")
     assert 0 == len(store._coherent.ledger.pending_deletions() or ())
 
 
 async def test_deleted_object_whose_entry_could_not_be_deleted_stays_deleted(
-    store: CachingStore, cache: StagedStore
+    store: CachingStore, cache: ScriptedStore
 ) -> None:
     """Through every way of deleting."""
     for key in "abcd":
         await store.put(key, b"old")
         await store.get(key)
-    cache.errors = {"delete": StoreUnavailableError("away")}
+    cache.fail("delete")
     await store.delete("a")
     await store.delete_many(["b"])
     await store.rename("c", "e")
@@ -158,21 +158,21 @@ async def test_deleted_object_whose_entry_could_not_be_deleted_stays_deleted(
     for _ in range(2):
         assert [False] * 4 == [await store.exists(key) for key in "abcd"]
         assert b"old" == await store.get("e")
-        cache.errors.clear()
+        cache.heal()
 
 
-async def test_cache_that_could_not_be_cleared_answers_nobody(store: CachingStore, cache: StagedStore) -> None:
+async def test_cache_that_could_not_be_cleared_answers_nobody(store: CachingStore, cache: ScriptedStore) -> None:
     """It is emptied, once, before it is asked again."""
     for key in "kl":
         await store.put(key, b"v")
         await store.get(key)
-    cache.errors = {"delete": StoreUnavailableError("away")}
+    cache.fail("delete")
     await store.clear("k")
     assert not await store.exists("k")
     assert b"v" == await store.get("l")
     assert b"v" in await cache.get("k")
 
-    cache.errors.clear()
+    cache.heal()
     assert not await store.exists("k")
     assert [] == [key async for key in cache.keys()]
     assert b"v" == await store.get("l")
@@ -181,7 +181,7 @@ async def test_cache_that_could_not_be_cleared_answers_nobody(store: CachingStor
 
 
 async def test_too_many_undeleted_entries_count_as_all(
-    store: CachingStore, cache: StagedStore, monkeypatch: pytest.MonkeyPatch
+    store: CachingStore, cache: ScriptedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is remembered of a cache that is down for long is bounded: then all of it has to go."""
     monkeypatch.setattr(caching_ledger, "LIMIT", 3)
@@ -189,12 +189,12 @@ async def test_too_many_undeleted_entries_count_as_all(
     for key in keys:
         await store.put(key, b"old")
         await store.get(key)
-    cache.errors = {"delete": StoreUnavailableError("away")}
+    cache.fail("delete")
     await store.put_many(dict.fromkeys(keys[:8], b"new"))
 
     assert (None, 0) == (store._coherent.ledger.pending_deletions(), len(store._coherent.ledger._pending))
     assert [b"new"] * 8 + [b"old"] * 2 == [await store.get(key) for key in keys]
-    cache.errors.clear()
+    cache.heal()
     assert [b"new"] * 8 + [b"old"] * 2 == [await store.get(key) for key in keys]
     assert [] == store._coherent.ledger.pending_deletions()
     before = store.stats.hits
@@ -202,50 +202,52 @@ async def test_too_many_undeleted_entries_count_as_all(
     assert before + 1 == store.stats.hits
 
 
-async def test_whole_cache_is_emptied_by_one(store: CachingStore, cache: StagedStore) -> None:
+async def test_whole_cache_is_emptied_by_one(store: CachingStore, cache: ScriptedStore) -> None:
     """While it is, the others read from the main store and wait for nothing."""
     await store.put("k", b"v")
-    cache.errors = {"keys": StoreUnavailableError("away")}
+    cache.fail("keys")
     await store.forget()
-    cache.errors.clear()
+    cache.heal()
     cache.calls.clear()
-    gate = cache.gate("keys")
+    gate = cache.hold("keys")
     emptying = asyncio.create_task(store.get("k"))
     await gate.reached()
 
     assert [b"v"] * 10 == await asyncio.gather(*(store.get("k") for _ in range(10)))
     gate.open()
     assert b"v" == await emptying
-    assert 1 == cache.calls["keys"]
+    assert 1 == cache.count("keys")
 
 
 @pytest.mark.parametrize("failing", ["delete", "keys"])
-async def test_forget_deletes_what_is_pending(store: CachingStore, cache: StagedStore, failing: str) -> None:
+async def test_forget_deletes_what_is_pending(store: CachingStore, cache: ScriptedStore, failing: str) -> None:
     """When the cache works again it empties it, and no read has to."""
     await store.put("k", b"v")
     await store.get("k")
-    cache.errors = {failing: StoreUnavailableError("away")}
+    cache.fail(failing)
     await store.put("k", b"w")
     await store.forget()
     assert [] != store._coherent.ledger.pending_deletions()
 
-    cache.errors.clear()
+    cache.heal()
     await store.forget()
     assert [] == store._coherent.ledger.pending_deletions()
 
 
-async def test_old_value_that_lands_in_an_emptied_cache_answers_nobody(store: CachingStore, cache: StagedStore) -> None:
+async def test_old_value_that_lands_in_an_emptied_cache_answers_nobody(
+    store: CachingStore, cache: ScriptedStore
+) -> None:
     """All of the cache had to go, while an old value was on its way into it."""
     await store.put("k", b"old")
-    put = cache.gate("put")
+    put = cache.hold("put")
     slow = asyncio.create_task(store.get("k"))
     await put.reached()
     await store.put("k", b"new")
-    cache.errors = {"keys": StoreUnavailableError("away")}
+    cache.fail("keys")
     await store.forget()
-    cache.errors.clear()
+    cache.heal()
     assert b"new" == await store.get("k")
-    landed = cache.gate("put", late=True)
+    landed = cache.hold("put", after=True)
     put.open()
     await landed.reached()
 
@@ -256,25 +258,25 @@ async def test_old_value_that_lands_in_an_emptied_cache_answers_nobody(store: Ca
     assert b"new" == await store.get("k")
 
 
-async def test_emptying_deletes_only_what_was_pending_before(store: CachingStore, cache: StagedStore) -> None:
+async def test_emptying_deletes_only_what_was_pending_before(store: CachingStore, cache: ScriptedStore) -> None:
     """What could not be deleted while the cache is emptied may have come in behind the one who empties it."""
     for key in ("k", "other"):
         await store.put(key, b"old")
     await store.get("other")
-    put = cache.gate("put")
+    put = cache.hold("put")
     slow = asyncio.create_task(store.get("k"))
     await put.reached()
-    cache.errors = {"keys": StoreUnavailableError("away")}
+    cache.fail("keys")
     await store.clear("nothing")
-    cache.errors.clear()
-    listed = cache.gate("delete", late=True)
+    cache.heal()
+    listed = cache.hold("delete", after=True)
     emptying = asyncio.create_task(store.get("other"))
     await listed.reached()
     put.open()
     await slow
-    cache.errors = {"keys": StoreUnavailableError("away")}
+    cache.fail("keys")
     await store.clear("k")
-    cache.errors.clear()
+    cache.heal()
     listed.open()
     await emptying
 
@@ -309,25 +311,27 @@ async def test_bulk_deletion_that_fails_in_part_owes_that_part(main: DictStore) 
 
 
 @pytest.mark.parametrize("written", [["k"], ["k", "l"], None], ids=["one", "some", "all"])
-async def test_closing_deletes_what_is_pending(main: DictStore, cache: StagedStore, written: list[str] | None) -> None:
+async def test_closing_deletes_what_is_pending(
+    main: DictStore, cache: ScriptedStore, written: list[str] | None
+) -> None:
     """The next process would not know which entries are old."""
     async with CachingStore(main, cache) as store:
         for key in "kl":
             await store.put(key, b"old")
             await store.get(key)
-        cache.errors = {"delete": StoreUnavailableError("away")}
+        cache.fail("delete")
         if written is None:
             await store.clear()
             await main.put_many(dict.fromkeys("kl", b"new"))
         else:
             await store.put_many(dict.fromkeys(written, b"new"))
-        cache.errors.clear()
+        cache.heal()
 
     async with CachingStore(main, cache) as store:
         assert dict.fromkeys(written or "kl", b"new") == await store.get_many(written or "kl")
 
 
-async def test_failing_main_store_leaves_no_old_entry(main: DictStore, cache: StagedStore) -> None:
+async def test_failing_main_store_leaves_no_old_entry(main: DictStore, cache: ScriptedStore) -> None:
     """A bulk write of which some failed tells which, and all of its entries are gone."""
     store = CachingStore(main, cache)
     await store.put("k", b"old")

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from staged import Cached, under_way
+from caching_tools import Cached, under_way
 
 from storage import (
     PrefixStore,
@@ -35,21 +35,21 @@ async def cached() -> AsyncIterator[Cached]:
 
 async def test_many_misses_are_one_read(cached: Cached) -> None:
     """Fifty that want the same object at the same time, by get or open, ask the main store once."""
-    gate = cached.main.gate("open")
+    gate = cached.main.hold("open")
     gets = [asyncio.create_task(cached.store.get("k")) for _ in range(MANY)]
     opens = [asyncio.create_task(cached.opened()) for _ in range(MANY)]
     await gate.reached()
     gate.open()
 
     assert [b"old"] * 2 * MANY == await asyncio.gather(*gets, *opens)
-    assert (1, 0) == (cached.main.calls["open"], cached.main.calls["get"])
-    assert 1 == cached.cache.calls["put"]
+    assert (1, 0) == (cached.main.count("open"), cached.main.count("get"))
+    assert 1 == cached.cache.count("put")
 
 
 async def test_different_objects_do_not_wait_for_each_other(cached: Cached) -> None:
     """One slow read holds up nobody who wants something else."""
     await cached.below.put("other", b"quick")
-    gate = cached.main.gate("open")
+    gate = cached.main.hold("open")
     slow = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
 
@@ -61,7 +61,7 @@ async def test_different_objects_do_not_wait_for_each_other(cached: Cached) -> N
 @pytest.mark.parametrize("leaving", [[0], [MANY - 1], range(MANY - 1)], ids=["first", "last", "all but one"])
 async def test_cancelled_callers_leave_the_read_to_the_others(cached: Cached, leaving: list[int]) -> None:
     """Whoever is cancelled, also the one who began it, the others get their answer, from that one read."""
-    gate = cached.main.gate("open")
+    gate = cached.main.hold("open")
     tasks = [asyncio.create_task(cached.store.get("k")) for _ in range(MANY)]
     await gate.reached()
     for number in leaving:
@@ -72,13 +72,13 @@ async def test_cancelled_callers_leave_the_read_to_the_others(cached: Cached, le
 
     assert set(leaving) == {at for at, result in enumerate(results) if isinstance(result, asyncio.CancelledError)}
     assert {b"old"} == {result for result in results if isinstance(result, bytes)}
-    assert 1 == cached.main.calls["open"]
+    assert 1 == cached.main.count("open")
 
 
 @pytest.mark.parametrize("held", ["open", "put"])
 async def test_read_that_nobody_waits_for_ends(cached: Cached, held: str) -> None:
     """When the last caller is cancelled the read is, too, and over before the cancellation leaves; the next works."""
-    gate = (cached.main if held == "open" else cached.cache).gate(held)
+    gate = (cached.main if held == "open" else cached.cache).hold(held)
     tasks = [asyncio.create_task(cached.store.get("k")) for _ in range(3)]
     await gate.reached()
     for task in tasks:
@@ -92,7 +92,7 @@ async def test_read_that_nobody_waits_for_ends(cached: Cached, held: str) -> Non
 
 async def test_cancellation_waits_for_the_end_of_the_read(cached: Cached) -> None:
     """A main store that takes its time to break off is not left to do that after the call."""
-    held, end = cached.main.gate("open"), cached.main.gate("open", late=True)
+    held, end = cached.main.hold("open"), cached.main.hold("open", after=True)
     task = asyncio.create_task(cached.store.get("k"))
     await held.reached()
     task.cancel()
@@ -107,7 +107,7 @@ async def test_cancellation_waits_for_the_end_of_the_read(cached: Cached) -> Non
 
 async def test_read_in_a_cancelled_scope_ends(cached: Cached) -> None:
     """A scope that is cancelled again and again does not leave the read behind either."""
-    gate = cached.main.gate("open")
+    gate = cached.main.hold("open")
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as group:
             group.start_soon(cached.store.get, "k")
@@ -119,7 +119,7 @@ async def test_read_in_a_cancelled_scope_ends(cached: Cached) -> None:
 
 async def test_read_of_a_call_that_is_dropped_ends(cached: Cached) -> None:
     """A coroutine that nobody awaits any more leaves no task behind."""
-    gate = cached.main.gate("open")
+    gate = cached.main.hold("open")
     call = cached.store.get("k")
     call.send(None)
     await gate.reached()
@@ -131,7 +131,7 @@ async def test_read_of_a_call_that_is_dropped_ends(cached: Cached) -> None:
 
 async def test_another_loop_reads_for_itself(cached: Cached) -> None:
     """One store belongs to one loop; who uses it in two does not wait in one for what happens in the other."""
-    gate = cached.main.gate("open")
+    gate = cached.main.hold("open")
     reading = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
 
@@ -143,21 +143,21 @@ async def test_another_loop_reads_for_itself(cached: Cached) -> None:
 async def test_each_caller_has_an_error_of_his_own(cached: Cached) -> None:
     """Two views that name the object differently find their own names in the errors of one read."""
     views = [PrefixStore(cached.store, "a/"), PrefixStore(cached.store, "a"), cached.store]
-    gate = cached.main.gate("open")
+    gate = cached.main.hold("open")
     tasks = [asyncio.create_task(view.get(key)) for view, key in zip(views, ["gone", "/gone", "a/gone"], strict=True)]
     await gate.reached()
     gate.open()
     errors = await asyncio.gather(*tasks, return_exceptions=True)
 
     assert [("gone",), ("/gone",), ("a/gone",)] == [error.args for error in errors if isinstance(error, KeyError)]
-    assert 1 == cached.main.calls["open"]
+    assert 1 == cached.main.count("open")
 
 
 async def test_attributes_of_one_read_are_not_shared() -> None:
     """What one caller does to the description that he got does not change another's."""
     cached = Cached()
     await cached.below.put("k", b"v", attributes={"color": "red"})
-    gate = cached.main.gate("open")
+    gate = cached.main.hold("open")
 
     async def painted(color: str) -> object:
         async with cached.store.open("k") as reader:
@@ -175,22 +175,22 @@ async def test_attributes_of_one_read_are_not_shared() -> None:
 
 async def test_read_that_was_cancelled_from_within_is_made_again(cached: Cached) -> None:
     """A main store that breaks off a read, for reasons of its own, does not cancel the callers."""
-    gate = cached.main.gate("open")
+    gate = cached.main.hold("open")
     task = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
     [shared] = cached.store._reads._tasks.values()
     shared.task.cancel()
 
     assert b"old" == await task
-    assert 2 == cached.main.calls["open"]
+    assert 2 == cached.main.count("open")
 
 
 async def test_read_beside_a_write_is_not_shared(cached: Cached) -> None:
     """What it found may be old already: who comes later may have seen the new object, and gets that."""
-    before, after = cached.main.gate("put"), cached.main.gate("put", late=True)
+    before, after = cached.main.hold("put"), cached.main.hold("put", after=True)
     write = asyncio.create_task(cached.store.put("k", b"newer"))
     await before.reached()
-    found = cached.main.gate("open", late=True)
+    found = cached.main.hold("open", after=True)
     early = asyncio.create_task(cached.store.get("k"))
     await found.reached()
     before.open()

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from staged import StagedStore
+from doubles import ScriptedStore
 
 from storage import (
     ByteRange,
@@ -25,9 +25,9 @@ from storage.decorators.caching.recent_keys import RecentKeys
 
 
 @pytest.fixture
-def main() -> StagedStore:
+def main() -> ScriptedStore:
     """Give the store that has the objects."""
-    return StagedStore(DictStore())
+    return ScriptedStore(DictStore())
 
 
 @pytest.fixture
@@ -52,15 +52,15 @@ async def held(store: ObjectStore) -> list[str]:
     return [key async for key in store.keys()]
 
 
-def read_from(main: StagedStore) -> int:
+def read_from(main: ScriptedStore) -> int:
     """Return how often an object was read from the store."""
-    return main.calls["open"] + main.calls["get"]
+    return main.count("open") + main.count("get")
 
 
 # -- bounds ------------------------------------------------------------------------------------------------------------
 
 
-async def test_least_recently_used_goes_first(main: StagedStore) -> None:
+async def test_least_recently_used_goes_first(main: ScriptedStore) -> None:
     """Of more objects than max_count those stay that were used last; to read one from the cache is to use it."""
     store = CachingStore(main, cache := DictStore(), max_count=2)
     for key in "abc":
@@ -71,7 +71,7 @@ async def test_least_recently_used_goes_first(main: StagedStore) -> None:
     assert ["a", "c"] == await held(cache)
 
 
-async def test_bytes_are_bounded(main: StagedStore) -> None:
+async def test_bytes_are_bounded(main: ScriptedStore) -> None:
     """Entries have max_bytes at most, their descriptions included; one that alone has more makes nobody go."""
     for key, size in {"a": 300, "b": 300, "c": 300, "large": 900, "d": 600}.items():
         await main.base.put(key, b"x" * size)
@@ -87,7 +87,7 @@ async def test_bytes_are_bounded(main: StagedStore) -> None:
     assert 0 == store.stats.errors
 
 
-async def test_what_the_cache_holds_already_counts(main: StagedStore) -> None:
+async def test_what_the_cache_holds_already_counts(main: ScriptedStore) -> None:
     """A bound holds for a cache that was filled before, and the objects that were cached first go first."""
     cache = DictStore()
     for key in "abcd":
@@ -103,7 +103,7 @@ async def test_what_the_cache_holds_already_counts(main: StagedStore) -> None:
     assert ["d", "e"] == await held(cache)
 
 
-async def test_what_was_written_or_cleared_takes_no_room(main: StagedStore) -> None:
+async def test_what_was_written_or_cleared_takes_no_room(main: ScriptedStore) -> None:
     """Nobody makes way for objects that are no longer cached."""
     store = CachingStore(main, cache := DictStore(), max_count=3)
     for key in ("a", "b", "x/c", "d", "e"):
@@ -118,7 +118,7 @@ async def test_what_was_written_or_cleared_takes_no_room(main: StagedStore) -> N
     assert ["a", "d", "e"] == await held(cache)
 
 
-async def test_cache_that_is_entered_again_is_counted_again(main: StagedStore) -> None:
+async def test_cache_that_is_entered_again_is_counted_again(main: ScriptedStore) -> None:
     """Others may have used it in the meantime."""
     cache = DictStore()
     for key in "abcd":
@@ -138,7 +138,7 @@ async def test_cache_that_is_entered_again_is_counted_again(main: StagedStore) -
 # -- options -----------------------------------------------------------------------------------------------------------
 
 
-async def test_missing_key_is_remembered_for_a_while(main: StagedStore, clock: Callable[[float], None]) -> None:
+async def test_missing_key_is_remembered_for_a_while(main: ScriptedStore, clock: Callable[[float], None]) -> None:
     """With negative= the main store is asked once for what it does not have, until the time is up or it is put."""
     store = CachingStore(main, DictStore(), negative=timedelta(minutes=1))
     for _ in range(2):
@@ -147,7 +147,7 @@ async def test_missing_key_is_remembered_for_a_while(main: StagedStore, clock: C
                 await call
             assert "k" == caught.value.key
         assert not await store.exists("k")
-    assert 1 == read_from(main) + main.calls["head"] + main.calls["exists"]
+    assert 1 == read_from(main) + main.count("head") + main.count("exists")
     assert 9 == store.stats.missing
 
     await main.base.put("k", b"past the cache")
@@ -163,7 +163,7 @@ async def test_missing_key_is_remembered_for_a_while(main: StagedStore, clock: C
 
 
 @pytest.mark.parametrize("first", ["head", "exists"])
-async def test_missing_key_is_remembered_however_it_was_found_out(main: StagedStore, first: str) -> None:
+async def test_missing_key_is_remembered_however_it_was_found_out(main: ScriptedStore, first: str) -> None:
     """Asking whether there is an object is enough; forget() forgets that, too."""
     store = CachingStore(main, DictStore(), negative=60)
     assert first == "head" or not await store.exists("k")
@@ -186,13 +186,13 @@ def test_what_is_remembered_is_bounded() -> None:
     assert (3, {"a", "c", "d"}) == (len(recent), {key for key in "abcd" if key in recent})
 
 
-async def test_object_is_compared_with_the_main_stores_each_time(main: StagedStore) -> None:
+async def test_object_is_compared_with_the_main_stores_each_time(main: ScriptedStore) -> None:
     """With revalidate=0 what others write is seen at once, for a head; what they did not write is not read again."""
     store = CachingStore(main, DictStore(), revalidate=0)
     await main.base.put("k", b"one")
     for _ in range(3):
         assert b"one" == await store.get("k")
-    assert (1, 2) == (main.calls["open"], main.calls["head"])
+    assert (1, 2) == (main.count("open"), main.count("head"))
 
     await main.base.put("k", b"two", attributes={"color": "red"})
     assert b"two" == await store.get("k")
@@ -204,7 +204,7 @@ async def test_object_is_compared_with_the_main_stores_each_time(main: StagedSto
         await store.get("k")
 
 
-async def test_object_is_compared_after_a_while(main: StagedStore, clock: Callable[[float], None]) -> None:
+async def test_object_is_compared_after_a_while(main: ScriptedStore, clock: Callable[[float], None]) -> None:
     """With revalidate=60 an object may be a minute old, counted from when it was read or compared last."""
     store = CachingStore(main, DictStore(), revalidate=60)
     await main.base.put("k", b"one")
@@ -214,18 +214,18 @@ async def test_object_is_compared_after_a_while(main: StagedStore, clock: Callab
     await main.base.put("k", b"two")
 
     clock(59)
-    assert (b"one", 1) == (await store.get("k"), main.calls["head"])
+    assert (b"one", 1) == (await store.get("k"), main.count("head"))
     clock(1)
     assert b"two" == await store.get("k")
 
 
 async def test_time_counts_from_when_the_main_store_was_asked(
-    main: StagedStore, clock: Callable[[float], None]
+    main: ScriptedStore, clock: Callable[[float], None]
 ) -> None:
     """A slow answer is old when it comes."""
     store = CachingStore(main, DictStore(), revalidate=60)
     await main.base.put("k", b"one")
-    gate = main.gate("open", late=True)
+    gate = main.hold("open", after=True)
     slow = asyncio.create_task(store.get("k"))
     await gate.reached()
     clock(50)
@@ -237,14 +237,14 @@ async def test_time_counts_from_when_the_main_store_was_asked(
     assert b"two" == await store.get("k")
 
 
-async def test_stale_object_is_better_than_none_if_one_says_so(main: StagedStore) -> None:
+async def test_stale_object_is_better_than_none_if_one_says_so(main: ScriptedStore) -> None:
     """When the main store cannot be asked the cached object is given; other errors, and objects not cached, fail."""
     await main.base.put("k", b"v")
     store = CachingStore(main, DictStore(), revalidate=0, stale_on_error=True)
     strict = CachingStore(main, store.cache_store, revalidate=0)
     await store.get("k")
 
-    main.errors = {"head": StoreUnavailableError("away"), "open": StoreUnavailableError("away")}
+    main.fail("head", "open")
     assert b"v" == await store.get("k") == await opened(store, "k")
     assert 2 == store.stats.stale
     with pytest.raises(StoreUnavailableError):
@@ -252,30 +252,32 @@ async def test_stale_object_is_better_than_none_if_one_says_so(main: StagedStore
     with pytest.raises(StoreUnavailableError):
         await store.get("other")
 
-    main.errors["head"] = StorageError("no such bucket")
+    main.heal()
+    main.fail("open")
+    main.fail("head", error=lambda: StorageError("no such bucket"))
     with pytest.raises(StorageError, match="bucket"):
         await store.get("k")
 
 
 @pytest.mark.parametrize("past", [False, True], ids=["through the cache", "past it"])
-async def test_deleted_object_is_not_given_for_stale(main: StagedStore, past: bool) -> None:
+async def test_deleted_object_is_not_given_for_stale(main: ScriptedStore, past: bool) -> None:
     """Once it is known that it was deleted, whoever did it; also when the main store is away."""
     await main.base.put("k", b"v")
     store = CachingStore(main, DictStore(), revalidate=0, stale_on_error=True)
     await store.get("k")
     await (main.base if past else store).delete("k")
     assert not await store.exists("k")
-    main.errors = {"head": StoreUnavailableError("away"), "open": StoreUnavailableError("away")}
+    main.fail("head", "open")
 
     with pytest.raises(StoreUnavailableError):
         await store.get("k")
 
 
-async def test_write_through_caches_what_is_put(main: StagedStore) -> None:
+async def test_write_through_caches_what_is_put(main: ScriptedStore) -> None:
     """With write="through" a buffer that is put is cached, as the main store describes it; a stream is not."""
     store = CachingStore(main, cache := DictStore(), write="through", max_object_size=10)
     buffer = bytearray(b"0123456789")
-    gate = main.gate("put", late=True)
+    gate = main.hold("put", after=True)
     putting = asyncio.create_task(store.put("k", buffer, attributes={"color": "red"}))
     await gate.reached()
     buffer[0:1] = b"x"
@@ -290,10 +292,10 @@ async def test_write_through_caches_what_is_put(main: StagedStore) -> None:
     assert 0 == read_from(main)
 
 
-async def test_write_through_of_another_version_is_not_kept(main: StagedStore) -> None:
+async def test_write_through_of_another_version_is_not_kept(main: ScriptedStore) -> None:
     """Where somebody else has written since, or the main store cannot say, the put has still succeeded."""
     store = CachingStore(main, cache := DictStore(), write="through")
-    gate = main.gate("put", late=True)
+    gate = main.hold("put", after=True)
     putting = asyncio.create_task(store.put("k", b"mine"))
     await gate.reached()
     await main.base.put("k", b"another's")
@@ -301,12 +303,13 @@ async def test_write_through_of_another_version_is_not_kept(main: StagedStore) -
     await putting
     assert [] == await held(cache)
 
-    main.errors["head"] = StoreUnavailableError("away")
+    main.heal()
+    main.fail("head")
     await store.put("k", b"mine")
     assert [] == await held(cache)
 
 
-async def test_forget_empties_the_cache_and_nothing_else(main: StagedStore) -> None:
+async def test_forget_empties_the_cache_and_nothing_else(main: ScriptedStore) -> None:
     """One key, or all; the objects stay."""
     store = CachingStore(main, cache := DictStore(), max_count=2)
     for key in "ab":

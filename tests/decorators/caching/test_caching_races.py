@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from staged import Cached, or_none, under_way
+from caching_tools import Cached, or_none, under_way
 
 import storage.sync
 from storage import (
@@ -103,7 +103,7 @@ async def test_write_is_seen_at_once(cached: Cached, write: Write) -> None:
 @each_write
 async def test_slow_miss_does_not_bring_the_old_value_back(cached: Cached, write: Write) -> None:
     """The main store was read before the write, and its answer comes after it."""
-    gate = cached.main.gate("open", late=True)
+    gate = cached.main.hold("open", after=True)
     slow = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
 
@@ -118,7 +118,7 @@ async def test_slow_miss_does_not_bring_the_old_value_back(cached: Cached, write
 @each_write
 async def test_slow_fill_does_not_bring_the_old_value_back(cached: Cached, write: Write) -> None:
     """The old value is on its way into the cache when the write begins, and lands when it is over."""
-    gate = cached.cache.gate("put")
+    gate = cached.cache.hold("put")
     slow = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
 
@@ -133,11 +133,11 @@ async def test_slow_fill_does_not_bring_the_old_value_back(cached: Cached, write
 @each_write
 async def test_entry_that_lands_after_a_write_answers_nobody(cached: Cached, write: Write) -> None:
     """The old value is in the cache again, past its deletion, while the call that put it there goes on."""
-    gate = cached.cache.gate("put")
+    gate = cached.cache.hold("put")
     slow = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
     await write(cached)
-    landed = cached.cache.gate("put", late=True)
+    landed = cached.cache.hold("put", after=True)
     gate.open()
     await landed.reached()
 
@@ -151,16 +151,16 @@ async def test_entry_that_lands_after_a_write_answers_nobody(cached: Cached, wri
 
 async def test_entry_that_lands_while_it_is_deleted_answers_nobody(cached: Cached) -> None:
     """The deletion has done its part before the old value lands, and returns when that is over."""
-    put = cached.cache.gate("put")
+    put = cached.cache.hold("put")
     slow = asyncio.create_task(cached.store.get("k"))
     await put.reached()
-    held = cached.main.gate("put", late=True)
+    held = cached.main.hold("put", after=True)
     writing = asyncio.create_task(cached.store.put("k", b"new"))
     await held.reached()
-    deleted = cached.cache.gate("delete", late=True)
+    deleted = cached.cache.hold("delete", after=True)
     held.open()
     await deleted.reached()
-    deleting_again = cached.cache.gate("delete")
+    deleting_again = cached.cache.hold("delete")
     put.open()
     await deleting_again.reached()
     deleted.open()
@@ -186,7 +186,7 @@ each_held = pytest.mark.parametrize(("action", "write"), HELD.items(), ids=["put
 async def test_entry_is_gone_before_the_main_store_is_written(cached: Cached, action: str, write: Write) -> None:
     """A process that dies in a write leaves nothing old behind."""
     await cached.store.get("k")
-    held = cached.main.gate(action)
+    held = cached.main.hold(action)
     writing = asyncio.create_task(write(cached))
     await held.reached()
 
@@ -198,10 +198,10 @@ async def test_entry_is_gone_before_the_main_store_is_written(cached: Cached, ac
 @each_held
 async def test_cache_has_nothing_of_what_is_being_written(cached: Cached, action: str, write: Write) -> None:
     """Neither what was read before nor what is read meanwhile."""
-    late = cached.main.gate("open", late=True)
+    late = cached.main.hold("open", after=True)
     early = asyncio.create_task(cached.store.get("k"))
     await late.reached()
-    held = cached.main.gate(action)
+    held = cached.main.hold(action)
     writing = asyncio.create_task(write(cached))
     await held.reached()
     late.open()
@@ -216,10 +216,10 @@ async def test_cache_has_nothing_of_what_is_being_written(cached: Cached, action
 @each_held
 async def test_read_during_a_write_is_not_kept(cached: Cached, action: str, write: Write) -> None:
     """Who reads during a write may get the old value, but neither does the cache nor who reads when it is over."""
-    held = cached.main.gate(action)
+    held = cached.main.hold(action)
     writing = asyncio.create_task(write(cached))
     await held.reached()
-    late = cached.main.gate("open", late=True)
+    late = cached.main.hold("open", after=True)
     reading = asyncio.create_task(cached.store.get("k"))
     await late.reached()
 
@@ -233,13 +233,13 @@ async def test_read_during_a_write_is_not_kept(cached: Cached, action: str, writ
 
 async def test_read_that_begins_after_a_write_does_not_join_one_from_before(cached: Cached) -> None:
     """A read that began before the write, or during it, answers only those who asked before the write was over."""
-    gates = [cached.main.gate("open", late=True)]
+    gates = [cached.main.hold("open", after=True)]
     early = asyncio.create_task(cached.store.get("k"))
     await gates[0].reached()
-    held = cached.main.gate("put")
+    held = cached.main.hold("put")
     writing = asyncio.create_task(cached.store.put("k", b"new"))
     await held.reached()
-    gates.append(cached.main.gate("open", late=True))
+    gates.append(cached.main.hold("open", after=True))
     between = [asyncio.create_task(cached.store.get("k")) for _ in range(20)]
     await gates[1].reached()
     held.open()
@@ -249,12 +249,12 @@ async def test_read_that_begins_after_a_write_does_not_join_one_from_before(cach
     for gate in gates:
         gate.open()
     assert {b"old"} == set(await asyncio.gather(early, *between))
-    assert 3 == cached.main.calls["open"]
+    assert 3 == cached.main.count("open")
 
 
 async def test_two_writes_at_once_keep_the_object_out_until_both_are_over(cached: Cached) -> None:
     """The first to end does not open the cache to what is read before the second has taken effect."""
-    held = cached.main.gate("put")
+    held = cached.main.hold("put")
     slow = asyncio.create_task(cached.store.put("k", b"newest"))
     await held.reached()
     await cached.store.put("k", b"new")
@@ -270,7 +270,7 @@ async def test_two_writes_at_once_keep_the_object_out_until_both_are_over(cached
 @pytest.mark.parametrize("action", ["put", "delete"])
 async def test_cancelled_write_leaves_nothing_old(cached: Cached, action: str, late: bool) -> None:
     """Whatever became of it, the cache gives what the main store has."""
-    gate = cached.main.gate(action, late=late)
+    gate = cached.main.hold(action, after=late)
     call = cached.store.put("k", b"new") if action == "put" else cached.store.delete("k")
     writing = asyncio.create_task(call)
     await gate.reached()
@@ -287,11 +287,11 @@ async def test_write_that_is_cancelled_while_it_deletes_its_entry_leaves_nothing
     """What it did not come to do is done before the cache is asked again."""
     await cached.store.get("k")
     entry = await cached.copies.get("k")
-    held = cached.main.gate("put", late=True)
+    held = cached.main.hold("put", after=True)
     writing = asyncio.create_task(cached.store.put("k", b"new"))
     await held.reached()
     await cached.copies.put("k", entry)
-    deleting = cached.cache.gate("delete")
+    deleting = cached.cache.hold("delete")
     held.open()
     await deleting.reached()
     writing.cancel()
@@ -324,7 +324,7 @@ async def test_write_of_unknown_outcome_leaves_nothing_old(cached: Cached, error
 async def test_object_that_is_created_meanwhile_is_not_remembered_as_missing(finding: str) -> None:
     """The same race with nothing for a value, whichever way of asking finds nothing."""
     cached = Cached(negative=60)
-    gate = cached.main.gate(finding, late=True)
+    gate = cached.main.hold(finding, after=True)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "open": cached.opened,
         "exists": cached.size,
@@ -342,7 +342,7 @@ async def test_object_that_is_created_meanwhile_is_not_remembered_as_missing(fin
 async def test_write_through_that_was_overtaken_is_not_kept() -> None:
     """Two puts at once: the cache gets the value that the main store has in the end, or none."""
     cached = Cached(write="through")
-    held = cached.main.gate("head", late=True)
+    held = cached.main.hold("head", after=True)
     first = asyncio.create_task(cached.store.put("k", b"first"))
     await held.reached()
     await cached.store.put("k", b"second")
@@ -350,7 +350,7 @@ async def test_write_through_that_was_overtaken_is_not_kept() -> None:
     await first
 
     assert [b"second", b"second", 6] == await cached.reads()
-    assert 0 == cached.main.calls["open"]
+    assert 0 == cached.main.count("open")
 
 
 # -- from many threads -------------------------------------------------------------------------------------------------

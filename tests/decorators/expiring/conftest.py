@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from clocks import HandClock
+from doubles import HandClock
 
 from storage import DictStore, FilesystemStore, ObjectStore, SqliteStore
 

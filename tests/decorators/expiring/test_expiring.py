@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from clocks import HandClock, expiring
+from doubles import HandClock
 from examples import MinimalStore
-from expiring_tools import ASKING, opened
+from expiring_tools import ASKING, expiring, opened
 
 import storage.sync
 from storage import (

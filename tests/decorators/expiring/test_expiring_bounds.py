@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from clocks import HandClock, expiring
+from doubles import HandClock
 from examples import MinimalStore
-from expiring_tools import held
+from expiring_tools import expiring, held
 
 from storage import (
     ConfigError,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from clocks import HandClock, expiring
-from expiring_tools import found
+from doubles import HandClock
+from expiring_tools import expiring, found
 
 from storage import (
     DictStore,

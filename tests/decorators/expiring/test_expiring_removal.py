@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clocks import HandClock, expiring
-from expiring_tools import ASKING, found
+from doubles import HandClock
+from expiring_tools import ASKING, expiring, found
 from processes.workers import CREATED, compete, in_processes
 
 from storage import (

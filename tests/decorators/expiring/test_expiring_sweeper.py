@@ -7,7 +7,8 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
-from clocks import HandClock, expiring
+from doubles import HandClock
+from expiring_tools import expiring
 
 from storage import (
     DictStore,

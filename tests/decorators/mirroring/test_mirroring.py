@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from contents import all_of, contents, listed, read
+from doubles import ScriptedStore, scripted
 from examples import MinimalStore
-from troubled import TroubledStore, all_of, contents, listed, read, trouble
 
 import storage.sync
 from storage import (
@@ -44,7 +45,7 @@ OLD, NEW = b"old", b"new"
 
 async def test_put_reaches_every_child() -> None:
     """Bytes and attributes are the same everywhere, and the etag is the first child's."""
-    children = trouble(3)
+    children = scripted(3)
     store = MirroringStore(children)
 
     etag = await store.put("k", bytearray(b"v"), attributes={"color": "red"})
@@ -56,14 +57,14 @@ async def test_put_reaches_every_child() -> None:
 
 async def test_children_are_written_at_the_same_time() -> None:
     """No child waits for another one: each write is under way before any has ended."""
-    children = trouble(3)
+    children = scripted(3)
     holds = [child.hold("put") for child in children]
 
     writing = asyncio.create_task(MirroringStore(children).put("k", b"v"))
     for hold in holds:
-        await hold.reached.wait()
+        await hold.reached()
     for hold in holds:
-        hold.released.set()
+        hold.open()
     await writing
 
     assert [{"k": b"v"}] * 3 == await all_of(*children)
@@ -71,10 +72,10 @@ async def test_children_are_written_at_the_same_time() -> None:
 
 async def test_error_says_who_holds_the_new_version_and_who_does_not() -> None:
     """All children are tried; the numbers are those of the children, the errors theirs."""
-    children = trouble(3)
+    children = scripted(3)
     full, down = StoreFullError("no room left"), StoreUnavailableError("down")
-    children[0].fails("put", error=full)
-    children[2].fails("put", error=down)
+    children[0].fail("put", error=lambda: full)
+    children[2].fail("put", error=lambda: down)
 
     with pytest.raises(MirrorError) as caught:
         await MirroringStore(children).put("k", b"v")
@@ -91,11 +92,11 @@ async def test_error_says_who_holds_the_new_version_and_who_does_not() -> None:
 @pytest.mark.parametrize("action", ["put", "delete", "copy", "rename"])
 async def test_error_is_retryable_when_all_failures_are(action: str) -> None:
     """A retry helps if every child that failed may work again."""
-    children = trouble(3)
+    children = scripted(3)
     store = MirroringStore(children)
     await store.put("k", b"v")
-    children[0].fails(action, error=StoreTimeoutError("late"))
-    children[1].fails(action, error=StoreUnavailableError("down"))
+    children[0].fail(action, error=lambda: StoreTimeoutError("late"))
+    children[1].fail(action, error=lambda: StoreUnavailableError("down"))
     arguments = {"put": ("k", b"v"), "delete": ("k",), "copy": ("k", "l"), "rename": ("k", "l")}[action]
 
     with pytest.raises(MirrorError) as caught:
@@ -122,9 +123,9 @@ async def test_error_is_retryable_when_all_failures_are(action: str) -> None:
 )
 async def test_require_is_how_many_have_to_succeed(require: Any, children: int, down: int, enough: bool) -> None:
     """All of them, more than half of them, or one."""
-    stores = trouble(children)
+    stores = scripted(children)
     for store in stores[:down]:
-        store.fails()
+        store.fail()
     mirror = MirroringStore(stores, require=require)
 
     for work in (mirror.put("k", b"v"), mirror.put("k", [b"v"]), mirror.delete("k"), mirror.delete_many(["k"])):
@@ -137,23 +138,23 @@ async def test_require_is_how_many_have_to_succeed(require: Any, children: int, 
 
 async def test_failure_that_is_tolerated_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Nobody need be told by an error, but somebody must be told."""
-    first, second = trouble(2)
-    second.fails("put", error=StoreFullError("no room left"))
+    first, second = scripted(2)
+    second.fail("put", error=lambda: StoreFullError("no room left"))
 
     with caplog.at_level(logging.WARNING, "storage"):
         await MirroringStore([first, second], require="any").put("k", b"v")
 
     [record] = caplog.records
-    assert record.getMessage().startswith("children[1] of MirroringStore, TroubledStore(")
-    assert record.getMessage().endswith("missed the put of 'k': no room left")
+    assert record.getMessage().startswith("children[1] of MirroringStore, ScriptedStore(")
+    assert record.getMessage().endswith("missed the put of 'k': no room left, key 'k'")
 
 
 async def test_refusal_of_all_children_is_raised_as_it_is() -> None:
     """What no child takes is the caller's mistake, not a failure of the mirror."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     refusal = InvalidKeyError("not here", key="k")
-    first.fails("put", error=refusal)
-    second.fails("put", error=InvalidKeyError("nor here", key="k"))
+    first.fail("put", error=lambda: refusal)
+    second.fail("put", error=lambda: InvalidKeyError("nor here", key="k"))
 
     with pytest.raises(InvalidKeyError) as caught:
         await MirroringStore([first, second]).put("k", b"v")
@@ -191,8 +192,8 @@ async def test_key_that_one_child_cannot_hold_is_held_by_none(tmp_path: Any) -> 
 
 async def test_mistake_in_a_child_is_seen_as_it_is() -> None:
     """What is no StorageError is a bug, and a mirror hides none."""
-    first, second = trouble(2)
-    second.fails("put", error=ZeroDivisionError())
+    first, second = scripted(2)
+    second.fail("put", error=ZeroDivisionError)
 
     with pytest.raises(ZeroDivisionError):
         await MirroringStore([first, second], require="any").put("k", b"v")
@@ -228,7 +229,7 @@ def test_mirror_that_cannot_be_right_is_refused(make: Any, error: type[Exception
 
 async def test_write_only_child_is_written_and_never_read() -> None:
     """A sink is a fine second child; copying goes by way of one that can be read."""
-    below = TroubledStore()
+    below = ScriptedStore()
     store = MirroringStore([DictStore(), WriteonlyStore(below)])
 
     await store.put("k", b"v", attributes={"color": "red"})
@@ -311,10 +312,10 @@ async def test_repr_names_the_children_and_what_they_must_do() -> None:
 
 async def test_error_of_a_bulk_delete_is_per_key() -> None:
     """Where one child misses some of the deletes, each key has its own outcome."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put_many({"a": b"1", "b": b"2"})
-    second.fails("delete", error=StorageError("no"))
+    second.fail("delete", error=lambda: StorageError("no"))
 
     results = await store.delete_many(["a", "b", ""], raise_errors=False)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from troubled import TroubledStore, all_of, contents, listed, read, trouble
+from contents import all_of, contents, listed, read
+from doubles import ScriptedStore, scripted
 
 from storage import (
     FilesystemStore,
@@ -22,14 +23,14 @@ from storage import (
 OLD, NEW = b"old", b"new"
 
 
-async def missed(require: Any = "any", **options: Any) -> tuple[MirroringStore, TroubledStore, TroubledStore]:
+async def missed(require: Any = "any", **options: Any) -> tuple[MirroringStore, ScriptedStore, ScriptedStore]:
     """Return a mirror whose first child holds the old version and missed the new one."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require=require, **options)
     await store.put("k", OLD)
-    first.fails("put")
+    first.fail("put")
     await store.put("k", NEW)
-    first.works()
+    first.heal()
     return store, first, second
 
 
@@ -45,7 +46,7 @@ async def test_old_version_is_never_read_again() -> None:
 async def test_old_version_is_not_read_even_if_nobody_else_answers() -> None:
     """Rather an error than a value that was overwritten."""
     store, first, second = await missed(repair=False)
-    second.fails()
+    second.fail()
 
     for reading in (store.get("k"), store.head("k"), store.exists("k"), store.open("k").__aenter__()):
         with pytest.raises(StoreUnavailableError):
@@ -59,16 +60,16 @@ async def test_old_version_is_not_read_even_if_nobody_else_answers() -> None:
 
 async def test_listing_fails_rather_than_lacking_a_key_that_is_known() -> None:
     """One child alone took the put; the others could list all that was put on all of them, but not this."""
-    children = trouble(3)
+    children = scripted(3)
     store = MirroringStore(children, repair=False)
     await store.put("a", OLD)
     for child in children[1:]:
-        child.fails("put")
+        child.fail("put")
     with pytest.raises(MirrorError):
         await store.put("k", NEW)
 
     assert ["a", "k"] == [key async for key in store.keys()]
-    children[0].fails()
+    children[0].fail()
     with pytest.raises(StoreUnavailableError):
         _ = [key async for key in store.keys()]
 
@@ -76,12 +77,12 @@ async def test_listing_fails_rather_than_lacking_a_key_that_is_known() -> None:
 @pytest.mark.parametrize("failing", [0, 1])
 async def test_deleted_object_is_not_found_on_a_child_that_missed_the_delete(failing: int) -> None:
     """Not read, not listed, not to be seen as a prefix."""
-    children = trouble(2)
+    children = scripted(2)
     store = MirroringStore(children, require="any", repair=False)
     await store.put("a/k", OLD)
-    children[failing].fails("delete")
+    children[failing].fail("delete")
     await store.delete("a/k")
-    children[failing].works()
+    children[failing].heal()
 
     assert [None] * 3 == await read(store, "a/k")
     assert [[], [], []] == await listed(store)
@@ -91,14 +92,14 @@ async def test_deleted_object_is_not_found_on_a_child_that_missed_the_delete(fai
 @pytest.mark.parametrize("action", ["get", "open", "get_many"])
 async def test_read_lets_a_child_catch_up(action: str) -> None:
     """What it missed is copied to it, attributes included, or deleted."""
-    children = trouble(2)
+    children = scripted(2)
     store = MirroringStore(children, require="any")
     await store.put("k", OLD)
     await store.put("gone", OLD)
-    children[0].fails("put", "delete")
+    children[0].fail("put", "delete")
     await store.put("k", NEW, attributes={"color": "red"})
     await store.delete("gone")
-    children[0].works()
+    children[0].heal()
 
     for key in ("k", "gone"):
         with suppress(KeyNotFoundError):
@@ -115,7 +116,7 @@ async def test_read_lets_a_child_catch_up(action: str) -> None:
 
 async def test_child_that_can_hold_no_such_object_misses_nothing(tmp_path: Path) -> None:
     """There is nothing old to be read from it, and nothing that it could catch up on: it is left alone."""
-    able, unable = TroubledStore(), TroubledStore(FilesystemStore(tmp_path))
+    able, unable = ScriptedStore(), ScriptedStore(FilesystemStore(tmp_path))
     store = MirroringStore([able, unable], require="any")
 
     await store.put("not//a//path", NEW)
@@ -129,7 +130,7 @@ async def test_next_write_lets_a_child_catch_up() -> None:
     store, first, second = await missed(repair=False)
 
     await store.put("k", b"newest")
-    second.fails()
+    second.fail()
 
     assert [b"newest"] * 3 == await read(store, "k")
     assert {"k": b"newest"} == await contents(first.base)
@@ -138,10 +139,10 @@ async def test_next_write_lets_a_child_catch_up() -> None:
 async def test_child_that_cannot_catch_up_does_no_harm_to_the_read() -> None:
     """A repair that fails is tried again by the next read."""
     store, first, _ = await missed()
-    first.fails("put", "exists")
+    first.fail("put", "exists")
 
     assert NEW == await store.get("k")
-    first.works()
+    first.heal()
     assert NEW == await store.get("k")
 
     assert {"k": NEW} == await contents(first.base)
@@ -149,15 +150,15 @@ async def test_child_that_cannot_catch_up_does_no_harm_to_the_read() -> None:
 
 async def test_failed_write_leaves_the_old_version_where_it_surely_is() -> None:
     """One child had no room, the other's answer was lost and it has the new version: the old one counts everywhere."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", OLD)
-    first.lost["put"] = StoreTimeoutError("no answer")
-    second.fails("put", error=StoreFullError("no room left"))
+    first.fail("put", after=True, error=lambda: StoreTimeoutError("no answer"))
+    second.fail("put", error=lambda: StoreFullError("no room left"))
     with pytest.raises(MirrorError) as caught:
         await store.put("k", NEW)
-    first.works()
-    second.works()
+    first.heal()
+    second.heal()
 
     assert () == caught.value.succeeded
     assert [OLD] * 3 == await read(store, "k")
@@ -166,43 +167,43 @@ async def test_failed_write_leaves_the_old_version_where_it_surely_is() -> None:
 
 async def test_reads_do_not_waver_when_no_outcome_is_known() -> None:
     """Every answer was lost: whatever the first child has counts from then on."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     await store.put("k", OLD)
-    first.lost["put"] = StoreTimeoutError("no answer")
-    second.fails("put")
+    first.fail("put", after=True, error=lambda: StoreTimeoutError("no answer"))
+    second.fail("put")
     with pytest.raises(MirrorError):
         await store.put("k", NEW)
-    first.works()
-    second.works()
+    first.heal()
+    second.heal()
 
     assert NEW == await store.get("k")
-    first.fails()
+    first.fail()
     with pytest.raises(StoreUnavailableError):
         await store.get("k")
 
 
 async def test_child_with_too_much_to_remember_is_not_read_at_all() -> None:
     """What is remembered is bounded; beyond that a child is not believed in anything, until it was gone through."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any", max_behind=2)
     for key in ("a", "b", "c", "other"):
         await store.put(key, OLD)
-    first.fails("put")
+    first.fail("put")
     for key in ("a", "b", "c"):
         await store.put(key, NEW)
-    first.works()
+    first.heal()
 
     assert 0 == len(store._stale._keys)
     assert [[NEW] * 3, [OLD] * 3] == [await read(store, "a"), await read(store, "other")]
     with pytest.raises(StoreUnavailableError):
         await listed(store)  # with "any", an object could be on the first child only
-    second.fails()
+    second.fail()
     with pytest.raises(StoreUnavailableError):
         await store.get("other")
 
-    second.works()
+    second.heal()
     problems = [(each.key, each.problem, each.repaired) async for each in store.verify(repair=True)]
-    second.fails()
+    second.fail()
     assert [("a", "different", True), ("b", "different", True), ("c", "different", True)] == problems
     assert [[NEW] * 3, [OLD] * 3] == [await read(store, "a"), await read(store, "other")]

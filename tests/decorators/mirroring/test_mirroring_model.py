@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+from doubles import ScriptedStore, scripted
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from troubled import TroubledStore, trouble
 
 from storage import (
     BulkError,
@@ -74,16 +75,16 @@ class Model:
     """A mirror, and what it may hold."""
 
     def __init__(self, require: Any, count: int, repair: bool) -> None:
-        self.children = trouble(count)
+        self.children = scripted(count)
         self.store = MirroringStore(self.children, require=require, repair=repair)
         self.values: dict[str, set[Value]] = {key: {None} for key in KEYS}
 
     async def take(self, number: int, step: Step) -> None:
         """Make one call and hold what comes of it against the model."""
         for child, its in zip(self.children, step.troubles, strict=False):
-            child.works()
+            child.heal()
             if its is not None:
-                (child.lost if its.done else child.broken)[its.action] = its.error("trouble")
+                child.fail(its.action, after=its.done, error=partial(its.error, "trouble"))
         if step.action in _writes:
             await self._write(step, b"%d" % number)
         else:
@@ -173,7 +174,7 @@ async def _run(require: Any, count: int, repair: bool, steps: list[Step]) -> Non
     for number, step in enumerate(steps):
         await model.take(number, step)
     for child in model.children:
-        child.works()
+        child.heal()
 
     _ = [difference async for difference in model.store.verify(repair=True)]
 
@@ -186,7 +187,7 @@ async def _run(require: Any, count: int, repair: bool, steps: list[Step]) -> Non
     assert {asyncio.current_task()} == asyncio.all_tasks()
 
 
-async def _held(child: TroubledStore, key: str) -> Value:
+async def _held(child: ScriptedStore, key: str) -> Value:
     return await child.base.get(key) if await child.base.exists(key) else None
 
 

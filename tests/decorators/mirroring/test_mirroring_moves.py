@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from troubled import TroubledStore, all_of, contents, trouble
+from contents import all_of, contents
+from doubles import ScriptedStore, scripted
 
 from storage import MirrorError, MirroringStore, StoreUnavailableError
 
@@ -13,7 +14,7 @@ from storage import MirrorError, MirroringStore, StoreUnavailableError
 @pytest.mark.parametrize("action", ["copy", "rename"])
 async def test_objects_are_copied_and_renamed_inside_of_each_child(action: str) -> None:
     """No bytes pass through the mirror where the children can do it themselves."""
-    children = trouble(2)
+    children = scripted(2)
     store = MirroringStore(children)
     await store.put("k", b"v", attributes={"color": "red"})
     for child in children:
@@ -29,12 +30,12 @@ async def test_objects_are_copied_and_renamed_inside_of_each_child(action: str) 
 @pytest.mark.parametrize("action", ["copy", "rename"])
 async def test_child_that_lost_the_source_gets_it_first(action: str) -> None:
     """What it lost, or missed, is not missing from the copy."""
-    children = trouble(3)
+    children = scripted(3)
     store = MirroringStore(children, require="quorum")
     await store.put("k", b"old")
-    children[2].fails("put")
+    children[2].fail("put")
     await store.put("k", b"v")
-    children[2].works()
+    children[2].heal()
     await children[0].base.delete("k")
 
     await getattr(store, action)("k", "l")
@@ -46,14 +47,14 @@ async def test_child_that_lost_the_source_gets_it_first(action: str) -> None:
 @pytest.mark.parametrize("action", ["copy", "rename"])
 async def test_child_that_missed_a_move_catches_up(action: str) -> None:
     """On both keys: neither the old source nor an old target is read from it."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any")
     await store.put("k", b"v")
     await store.put("l", b"old")
-    first.fails(action)
+    first.fail(action)
 
     await getattr(store, action)("k", "l")
-    first.works()
+    first.heal()
 
     assert b"v" == await store.get("l")
     assert (action == "copy") is await store.exists("k")
@@ -63,10 +64,10 @@ async def test_child_that_missed_a_move_catches_up(action: str) -> None:
 
 async def test_source_that_is_behind_is_not_copied_inside_of_a_child() -> None:
     """It cannot catch up just now, so it misses the copy as well."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any")
     await store.put("k", b"old")
-    first.fails("put")
+    first.fail("put")
     await store.put("k", b"new")
 
     await store.copy("k", "l")
@@ -79,7 +80,7 @@ async def test_many_deletes_are_one_call_to_each_child() -> None:
     """A page of keys goes to each child's own bulk delete."""
     pages = []
 
-    class Bulk(TroubledStore):
+    class Bulk(ScriptedStore):
         async def delete_many(self, keys: Any, *, raise_errors: bool = True) -> Any:
             pages.append(list(keys))
             return await super().delete_many(pages[-1], raise_errors=raise_errors)
@@ -95,7 +96,7 @@ async def test_many_deletes_are_one_call_to_each_child() -> None:
 
 async def test_bulk_delete_that_a_child_fails_as_a_whole() -> None:
     """Its error is every key's."""
-    first, second = trouble(2)
+    first, second = scripted(2)
 
     async def refused(keys: Any, *, raise_errors: bool = True) -> Any:
         raise StoreUnavailableError("down")

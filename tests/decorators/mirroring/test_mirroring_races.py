@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from troubled import all_of, contents, trouble
+from contents import all_of, contents
+from doubles import scripted
 
 from storage import KeyNotFoundError, MirroringStore
 from storage._concurrency.key_locks import KeyLocks
@@ -30,17 +31,17 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
 
 async def test_two_puts_of_a_key_end_alike_on_all_children() -> None:
     """One child is slow with the first put, the other one would be with the second."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     hold = first.hold("put")
 
     one = asyncio.create_task(store.put("k", b"one"))
-    await hold.reached.wait()
+    await hold.reached()
     two = asyncio.create_task(store.put("k", b"two"))
     for _ in range(20):
         await asyncio.sleep(0)
     assert not two.done()
-    hold.released.set()
+    hold.open()
     await asyncio.gather(one, two)
 
     assert [{"k": b"two"}] * 2 == await all_of(first, second)
@@ -49,15 +50,15 @@ async def test_two_puts_of_a_key_end_alike_on_all_children() -> None:
 
 async def test_puts_of_other_keys_do_not_wait() -> None:
     """The order is per key."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     hold = first.hold("put")
 
     slow = asyncio.create_task(store.put("slow", b"v"))
-    await hold.reached.wait()
+    await hold.reached()
     await store.put("k", b"v")
     await store.delete_many(["l", "m"])
-    hold.released.set()
+    hold.open()
     await slow
 
     assert {"slow": b"v", "k": b"v"} == await contents(second.base)
@@ -65,17 +66,17 @@ async def test_puts_of_other_keys_do_not_wait() -> None:
 
 async def test_copy_and_put_of_its_source_end_alike_on_all_children() -> None:
     """No child copies the version before the put, and another one that behind it."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("source", b"old")
     hold = first.hold("copy")
 
     copying = asyncio.create_task(store.copy("source", "target"))
-    await hold.reached.wait()
+    await hold.reached()
     putting = asyncio.create_task(store.put("source", b"new"))
     for _ in range(20):
         await asyncio.sleep(0)
-    hold.released.set()
+    hold.open()
     await asyncio.gather(copying, putting)
 
     assert [{"source": b"new", "target": b"old"}] * 2 == await all_of(first, second)
@@ -83,7 +84,7 @@ async def test_copy_and_put_of_its_source_end_alike_on_all_children() -> None:
 
 async def test_moves_crosswise_do_not_wait_for_each_other_for_ever() -> None:
     """Who needs two keys takes them in one order."""
-    store = MirroringStore(trouble(2))
+    store = MirroringStore(scripted(2))
     await store.put_many({"a": b"1", "b": b"2"})
 
     async with asyncio.timeout(30):
@@ -94,16 +95,16 @@ async def test_moves_crosswise_do_not_wait_for_each_other_for_ever() -> None:
 
 async def test_waiting_put_that_is_cancelled_leaves_nothing() -> None:
     """It never had its turn: nothing was written, and the next one has it."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     hold = first.hold("put")
     one = asyncio.create_task(store.put("k", b"one"))
-    await hold.reached.wait()
+    await hold.reached()
     two = asyncio.create_task(store.put("k", b"two"))
     await asyncio.sleep(0)
 
     await cancelled(two)
-    hold.released.set()
+    hold.open()
     await one
     await store.put("k", b"three")
 
@@ -132,15 +133,15 @@ async def test_locks_are_kept_of_no_key_that_nobody_uses() -> None:
 
 async def test_read_does_not_put_back_what_is_being_deleted() -> None:
     """The first child has deleted it, the second is about to: for a reader that is as if the first had lost it."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"v")
     hold = second.hold("delete")
 
     deleting = asyncio.create_task(store.delete("k"))
-    await hold.reached.wait()
+    await hold.reached()
     assert b"v" == await store.get("k")
-    hold.released.set()
+    hold.open()
     await deleting
 
     assert [{}, {}] == await all_of(first, second)
@@ -148,19 +149,19 @@ async def test_read_does_not_put_back_what_is_being_deleted() -> None:
 
 async def test_read_does_not_put_back_what_was_deleted_since() -> None:
     """The reader saw the object on the second child only, and comes to repair when it is gone from there, too."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"v")
     deleted = second.hold("delete")
     read = second.hold("get", after=True)
 
     deleting = asyncio.create_task(store.delete("k"))
-    await deleted.reached.wait()
+    await deleted.reached()
     reading = asyncio.create_task(store.get("k"))
-    await read.reached.wait()
-    deleted.released.set()
+    await read.reached()
+    deleted.open()
     await deleting
-    read.released.set()
+    read.open()
 
     assert b"v" == await reading
     assert [{}, {}] == await all_of(first, second)
@@ -170,17 +171,17 @@ async def test_read_does_not_put_back_what_was_deleted_since() -> None:
 
 async def test_read_does_not_put_back_what_one_child_failed_to_delete() -> None:
     """The second child still has the object when the reader comes to repair, but is known to be behind."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any")
     await store.put("k", b"v")
     read = second.hold("get", after=True)
     await first.base.delete("k")
 
     reading = asyncio.create_task(store.get("k"))
-    await read.reached.wait()
-    second.fails("delete")
+    await read.reached()
+    second.fail("delete")
     await store.delete("k")
-    read.released.set()
+    read.open()
     await reading
 
     assert {} == await contents(first.base)
@@ -188,15 +189,15 @@ async def test_read_does_not_put_back_what_one_child_failed_to_delete() -> None:
 
 async def test_repair_does_not_undo_a_put_that_came_since() -> None:
     """What the reader brings back is older than what was put meanwhile."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"old")
     read = second.hold("get", after=True)
 
     reading = asyncio.create_task(store.get("k"))
-    await read.reached.wait()
+    await read.reached()
     await store.put("k", b"new")
-    read.released.set()
+    read.open()
     await reading
 
     assert [{"k": b"new"}] * 2 == await all_of(first, second)
@@ -204,15 +205,15 @@ async def test_repair_does_not_undo_a_put_that_came_since() -> None:
 
 async def test_repair_does_not_undo_what_another_process_put() -> None:
     """It looks again before it puts back what was lost."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"old")
     read = second.hold("get", after=True)
 
     reading = asyncio.create_task(store.get("k"))
-    await read.reached.wait()
+    await read.reached()
     await first.base.put("k", b"from elsewhere")
-    read.released.set()
+    read.open()
     await reading
 
     assert {"k": b"from elsewhere"} == await contents(first.base)
@@ -220,13 +221,13 @@ async def test_repair_does_not_undo_what_another_process_put() -> None:
 
 async def test_write_does_not_wait_for_a_repair() -> None:
     """A repair may take long, and the write does its work: it is given up."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"old")
     repairing = first.hold("put")
 
     reading = asyncio.create_task(store.get("k"))
-    await repairing.reached.wait()
+    await repairing.reached()
     await store.put("k", b"new")
 
     assert b"old" == await reading
@@ -236,15 +237,15 @@ async def test_write_does_not_wait_for_a_repair() -> None:
 
 async def test_readers_do_not_queue_for_a_repair() -> None:
     """One of them repairs; for the others the answer they have is enough."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"v")
     repairing = first.hold("put")
 
     reading = asyncio.create_task(store.get("k"))
-    await repairing.reached.wait()
+    await repairing.reached()
     assert [b"v"] * 5 == await asyncio.gather(*(store.get("k") for _ in range(5)))
-    repairing.released.set()
+    repairing.open()
     await reading
 
     assert ["k"] == first.asked("put")
@@ -257,19 +258,19 @@ async def test_readers_do_not_queue_for_a_repair() -> None:
 @pytest.mark.parametrize("action", ["put", "delete", "copy", "rename"])
 async def test_cancelled_write_goes_on_to_its_end_on_all_children(action: str) -> None:
     """One child has done it, so the other one does it, too; then the cancellation comes out."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"old")
     hold = second.hold(action)
     arguments = {"put": ("k", b"new"), "delete": ("k",), "copy": ("k", "l"), "rename": ("k", "l")}[action]
 
     task = asyncio.create_task(getattr(store, action)(*arguments))
-    await hold.reached.wait()
+    await hold.reached()
     for _ in range(3):
         task.cancel()
         await asyncio.sleep(0)
     assert not task.done()
-    hold.released.set()
+    hold.open()
     with pytest.raises(asyncio.CancelledError):
         await task
 
@@ -284,15 +285,15 @@ async def test_cancelled_write_goes_on_to_its_end_on_all_children(action: str) -
 
 async def test_cancelled_conditional_write_goes_on_to_the_other_children() -> None:
     """The first child judged and wrote; cancelled there and then, the others would lack it."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     hold = first.hold("put")
 
     task = asyncio.create_task(store.put("k", b"v", if_absent=True))
-    await hold.reached.wait()
+    await hold.reached()
     task.cancel()
     await asyncio.sleep(0)
-    hold.released.set()
+    hold.open()
     with pytest.raises(asyncio.CancelledError):
         await task
 
@@ -305,14 +306,14 @@ async def test_child_that_hangs_is_cut_off_from_a_cancelled_write_and_is_behind(
 ) -> None:
     """A cancellation does not wait for ever; what the others wrote counts, and the child that hung catches up."""
     monkeypatch.setattr(mirroring_writes, "GRACE", 0.01)
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"old")
     hold = first.hold("put" if action == "put" else "delete")
 
     work: Any = store.put("k", b"new") if action == "put" else store.delete_many(["k"])
     task = asyncio.create_task(work)
-    await hold.reached.wait()
+    await hold.reached()
     await cancelled(task)
 
     assert {asyncio.current_task()} == asyncio.all_tasks()
@@ -325,13 +326,13 @@ async def test_child_that_hangs_is_cut_off_from_a_cancelled_write_and_is_behind(
 
 async def test_cancelled_read_leaves_its_repair() -> None:
     """The lock of the key is free again."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"v")
     hold = first.hold("put")
 
     task = asyncio.create_task(store.get("k"))
-    await hold.reached.wait()
+    await hold.reached()
     await cancelled(task)
 
     assert idle(store)
@@ -341,19 +342,19 @@ async def test_cancelled_read_leaves_its_repair() -> None:
 
 async def test_read_is_not_ahead_of_the_first_child() -> None:
     """An object that was missing there, and was put twice since, is the one that the next reader gets."""
-    children = trouble(2)
+    children = scripted(2)
     store = MirroringStore(children)
     late = children[1].hold("get")
     early = asyncio.create_task(store.get("k"))
-    await late.reached.wait()
+    await late.reached()
     await store.put("k", b"one")
     pending, landed = children[0].hold("put"), children[1].hold("put", after=True)
     put = asyncio.create_task(store.put("k", b"two"))
-    await pending.reached.wait()
-    await landed.reached.wait()
-    late.released.set()
+    await pending.reached()
+    await landed.reached()
+    late.open()
 
     assert [b"one", b"one"] == [await early, await store.get("k")]
-    pending.released.set()
-    landed.released.set()
+    pending.open()
+    landed.open()
     await put

@@ -7,8 +7,8 @@ import logging
 from typing import Any
 
 import pytest
-from staged import StagedStore
-from troubled import all_of, contents, listed, read, trouble
+from contents import all_of, contents, listed, read
+from doubles import ScriptedStore, scripted
 
 from storage import (
     ByteRange,
@@ -31,10 +31,10 @@ OLD, NEW = b"old", b"new"
 
 async def test_first_healthy_child_answers() -> None:
     """One that is down is passed over, and nobody else is asked than has to be."""
-    children = trouble(3)
+    children = scripted(3)
     store = MirroringStore(children)
     await store.put("k", b"v")
-    children[0].fails()
+    children[0].fail()
     for child in children:
         child.calls.clear()
 
@@ -45,25 +45,25 @@ async def test_first_healthy_child_answers() -> None:
 
 async def test_failing_child_is_told_of_once_until_it_works_again(caplog: pytest.LogCaptureFixture) -> None:
     """Not once for each of a million reads."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"v")
 
     with caplog.at_level(logging.WARNING, "storage"):
         for _ in range(2):
-            first.fails("get")
+            first.fail("get")
             await store.get("k")
             await store.get("k")
-            first.works()
+            first.heal()
             await store.get("k")
 
     assert 2 == len(caplog.records)
-    assert "failed and is passed over: down" in caplog.records[0].getMessage()
+    assert "failed and is passed over: made to fail, key 'k'" in caplog.records[0].getMessage()
 
 
 async def test_object_that_a_child_lost_is_served_and_put_back() -> None:
     """One copy gone is no loss."""
-    children = trouble(3)
+    children = scripted(3)
     store = MirroringStore(children)
     for key in ("a", "b", "c"):
         await store.put(key, b"v", attributes={"color": "red"})
@@ -81,9 +81,9 @@ async def test_object_that_a_child_lost_is_served_and_put_back() -> None:
 
 async def test_object_that_was_put_while_it_was_read_was_not_lost(caplog: pytest.LogCaptureFixture) -> None:
     """A read that asks one child before a put and the next one after it tells nobody of a loss, and copies nothing."""
-    first = StagedStore(DictStore())
+    first = ScriptedStore(DictStore())
     store = MirroringStore([first, DictStore()])
-    answered = first.gate("get", late=True)
+    answered = first.hold("get", after=True)
 
     read = asyncio.create_task(store.get("k"))
     await answered.reached()
@@ -97,7 +97,7 @@ async def test_object_that_was_put_while_it_was_read_was_not_lost(caplog: pytest
 
 async def test_looking_repairs_nothing() -> None:
     """`head` and `exists` see what a child lost, and copy no data."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.put("k", b"v")
 
@@ -121,11 +121,11 @@ async def test_damaged_object_is_read_from_the_next_child_and_mended() -> None:
 
 async def test_object_that_is_damaged_is_not_copied_onto_itself() -> None:
     """The child tells its size all the same; what is read is damaged."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"good")
     await first.base.put("k", b"rotten")
-    first.fails("get", error=CorruptObjectError("rotten"))
+    first.fail("get", error=lambda: CorruptObjectError("rotten"))
 
     assert b"good" == await store.get("k")
     assert {"k": b"good"} == await contents(first.base)
@@ -133,7 +133,7 @@ async def test_object_that_is_damaged_is_not_copied_onto_itself() -> None:
 
 async def test_without_repair_reads_change_nothing() -> None:
     """Where other processes delete, an object that is half deleted looks like one that is half lost."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], repair=False)
     await second.put("k", b"v")
 
@@ -155,10 +155,10 @@ async def test_without_repair_reads_change_nothing() -> None:
 )
 async def test_key_is_missing_only_if_that_can_be_known(require: Any, children: int, down: int, known: bool) -> None:
     """When the silent children alone could have it, that is an error, not a missing key."""
-    stores = trouble(children)
+    stores = scripted(children)
     store = MirroringStore(stores, require=require)
     for child in stores[:down]:
-        child.fails()
+        child.fail()
 
     if known:
         assert [None] * 3 == await read(store, "k")
@@ -173,12 +173,12 @@ async def test_key_is_missing_only_if_that_can_be_known(require: Any, children: 
 
 async def test_key_that_was_seen_to_be_deleted_is_missing_though_a_child_is_silent() -> None:
     """With "any", the silent child could have an object that the others have not; but this one it has deleted, too."""
-    children = trouble(3)
+    children = scripted(3)
     store = MirroringStore(children, require="any", repair=False)
     await store.put("k", OLD)
-    children[0].fails("delete")
+    children[0].fail("delete")
     await store.delete("k")
-    children[1].fails()
+    children[1].fail()
 
     with pytest.raises(KeyNotFoundError):
         await store.get("k")
@@ -188,7 +188,7 @@ async def test_key_that_was_seen_to_be_deleted_is_missing_though_a_child_is_sile
 
 async def test_range_behind_the_end_is_no_reason_to_ask_another_child() -> None:
     """The object is there, and the answer is the same everywhere."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"v")
 
@@ -217,7 +217,7 @@ async def test_failing_child_ends_a_listing_early_and_the_others_go_on() -> None
 
 async def test_condition_that_fails_on_the_first_child_reaches_no_other() -> None:
     """The others are not even asked."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any")
     await store.put("k", OLD)
     second.calls.clear()
@@ -239,10 +239,10 @@ async def test_condition_that_fails_on_the_first_child_reaches_no_other() -> Non
 
 async def test_nothing_is_written_on_a_condition_without_the_first_child() -> None:
     """Who judges is one child, or two could judge differently: that holds also where any child will do."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any")
     etag = await store.put("k", OLD)
-    first.fails()
+    first.fail()
     second.calls.clear()
 
     for work in (
@@ -260,13 +260,13 @@ async def test_nothing_is_written_on_a_condition_without_the_first_child() -> No
 
 async def test_first_child_catches_up_before_it_judges() -> None:
     """It holds an old version, whose etag somebody remembers: compare-and-swap must not fall for it."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     stale = await store.put("k", OLD)
-    first.fails("put")
+    first.fail("put")
     await store.put("k", NEW)
     await store.put("created", NEW)
-    first.works()
+    first.heal()
 
     with pytest.raises(PreconditionFailedError):
         await store.put("k", b"swapped", if_match=stale)
@@ -282,12 +282,12 @@ async def test_first_child_catches_up_before_it_judges() -> None:
 
 async def test_stream_on_a_condition_waits_until_the_first_child_has_caught_up() -> None:
     """It missed a delete: for a creator the key is free."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     await store.put("k", OLD)
-    first.fails("delete")
+    first.fail("delete")
     await store.delete("k")
-    first.works()
+    first.heal()
 
     await store.put("k", iter([b"x" * 1_500_000] * 2), if_absent=True)
 
@@ -296,13 +296,13 @@ async def test_stream_on_a_condition_waits_until_the_first_child_has_caught_up()
 
 async def test_etag_of_another_child_is_not_taken_for_the_first_ones() -> None:
     """Two stores may use the same word for different versions."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
-    first.fails("put", "get", "head", "open")
+    first.fail("put", "get", "head", "open")
     await store.put("k", b"one")
     elsewhere = (await store.head("k")).etag
     assert [elsewhere] == [info.etag async for info in store.scan()]
-    first.works()
+    first.heal()
     assert (await second.head("k")).etag == await first.put("k", b"other")  # both count from 1
     store._stale.mark_current("k", 0)
 

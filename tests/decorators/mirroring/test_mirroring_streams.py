@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from troubled import Hold, TroubledStore, all_of, contents, pieces, trouble
+from contents import all_of, contents, pieces
+from doubles import Gate, ScriptedStore, scripted
 
 from storage import (
     Attributes,
@@ -158,7 +159,7 @@ async def test_stream_on_a_condition_ends_when_the_first_child_fails() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
 async def test_error_of_the_producer_is_raised_as_it_is_and_nothing_is_written(count: int) -> None:
     """No child has seen the end of the stream, however late the error comes."""
-    children = trouble(2)
+    children = scripted(2)
     store = MirroringStore(children)
     await store.put("k", b"old")
     error = ZeroDivisionError()
@@ -173,7 +174,7 @@ async def test_error_of_the_producer_is_raised_as_it_is_and_nothing_is_written(c
 
 async def test_first_child_judges_a_stream_before_the_others_see_its_end() -> None:
     """A condition that fails at the very end has written nothing anywhere."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     etag = await store.put("k", b"old")
 
@@ -195,16 +196,16 @@ async def test_first_child_judges_a_stream_before_the_others_see_its_end() -> No
 
 async def test_first_child_that_fell_behind_amid_a_stream_does_not_judge_it() -> None:
     """While the stream came, the first child missed a put: its etag is an old one."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     etag = await store.put("k", b"old")
 
     async def racing() -> AsyncIterator[bytes]:
         for _ in range(3):
             yield PIECE
-        first.fails("put")
+        first.fail("put")
         await store.put("k", b"between")
-        first.works()
+        first.heal()
 
     with pytest.raises(StoreUnavailableError):
         await store.put("k", racing(), if_match=etag)
@@ -217,7 +218,7 @@ class Collecting(StoreDecorator):
 
     def __init__(self, base: DictStore) -> None:
         super().__init__(base)
-        self.hold: Hold | None = None
+        self.hold: Gate | None = None
 
     async def put(self, key: str, data: Data, **options: Any) -> str:
         content = await whole(data)
@@ -231,18 +232,18 @@ class Collecting(StoreDecorator):
 async def test_what_comes_after_a_stream_comes_after_it_on_all_children(other: str) -> None:
     """One child is slow to write a stream that another one has written: the next write of the key waits for it."""
     first, second = DictStore(), Collecting(DictStore())
-    hold = second.hold = Hold()
+    hold = second.hold = Gate()
     store = MirroringStore([first, second])
 
     streaming = asyncio.create_task(store.put("k", Producer(3)))
-    await hold.reached.wait()
+    await hold.reached()
     works = {"a stream": store.put("k", Producer(4)), "bytes": store.put("k", b"v"), "a delete": store.delete("k")}
     writing = asyncio.create_task(works.pop(other))
     for work in works.values():
         work.close()
     for _ in range(50):
         await asyncio.sleep(0)
-    hold.released.set()
+    hold.open()
     await asyncio.gather(streaming, writing)
 
     expected = {"a stream": {"k": PIECE * 4}, "bytes": {"k": b"v"}, "a delete": {}}[other]
@@ -268,7 +269,7 @@ async def test_children_may_share_a_limit(limit: int) -> None:
 async def test_stream_that_would_wait_for_ever_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child lets one in at a time: the stream is in, the put behind it has the key, and neither could end."""
 
-    class OneAtATime(TroubledStore):
+    class OneAtATime(ScriptedStore):
         lock: asyncio.Lock
 
         async def put(self, key: str, data: Data, **options: Any) -> str:
@@ -302,7 +303,7 @@ async def test_stream_that_would_wait_for_ever_gives_up(monkeypatch: pytest.Monk
 
 async def test_cancelled_stream_is_abandoned_everywhere() -> None:
     """Its producer hangs: the cancellation is prompt, and nothing is left behind."""
-    children = trouble(2)
+    children = scripted(2)
     store = MirroringStore(children)
     begun = asyncio.Event()
 

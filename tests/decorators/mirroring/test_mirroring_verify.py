@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from troubled import TroubledStore, all_of, contents, trouble
+from contents import all_of, contents
+from doubles import ScriptedStore, scripted
 
 import storage.sync
 from storage import (
@@ -27,7 +28,7 @@ async def found(store: MirroringStore, *args: Any, **options: Any) -> list[tuple
 
 async def test_children_that_are_alike_differ_in_nothing() -> None:
     """Etags and times are each store's own, and no difference."""
-    store = MirroringStore(trouble(3))
+    store = MirroringStore(scripted(3))
     for number in range(50):
         await store.put(f"k{number}", b"%d" % number, attributes={"number": str(number)})
 
@@ -36,7 +37,7 @@ async def test_children_that_are_alike_differ_in_nothing() -> None:
 
 async def test_differences_come_in_the_order_of_keys_with_child_and_problem() -> None:
     """Nothing is changed if that is not asked for."""
-    children = trouble(2)
+    children = scripted(2)
     store = MirroringStore(children)
     await store.put_many(dict.fromkeys(("a", "b", "c", "d", "e"), b"same"))
     await children[0].base.delete("e")
@@ -62,7 +63,7 @@ async def test_differences_come_in_the_order_of_keys_with_child_and_problem() ->
 
 async def test_repair_makes_the_children_alike() -> None:
     """What is missing is put back, what differs is what the first child has."""
-    children = trouble(2)
+    children = scripted(2)
     store = MirroringStore(children)
     await children[0].base.put("a", b"a", attributes={"color": "red"})
     await children[1].base.put("b", b"b")
@@ -79,7 +80,7 @@ async def test_repair_makes_the_children_alike() -> None:
 
 async def test_what_most_children_have_is_right() -> None:
     """One child of three is wrong, be it the first."""
-    children = trouble(3)
+    children = scripted(3)
     store = MirroringStore(children)
     await store.put("k", b"right")
     await children[0].base.put("k", b"wrong")
@@ -112,42 +113,42 @@ async def test_object_that_is_damaged_everywhere_is_left_as_it_is() -> None:
 
 async def test_what_this_mirror_deleted_is_not_put_back() -> None:
     """A child missed the delete, and the mirror knows."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any")
     await store.put_many({"k": b"v", "l": b"old"})
-    first.fails("put", "delete")
+    first.fail("put", "delete")
     await store.delete("k")
     await store.put("l", b"new")
-    first.works()
+    first.heal()
 
     assert [("k", 0, "deleted", False), ("l", 0, "different", False)] == await found(store)
     assert [("k", 0, "deleted", True), ("l", 0, "different", True)] == await found(store, repair=True)
     assert [{"l": b"new"}] * 2 == await all_of(first, second)
-    second.fails()
+    second.fail()
     assert b"new" == await store.get("l")  # of a child that has caught up
 
 
 async def test_child_that_did_the_write_though_its_answer_was_lost_has_caught_up() -> None:
     """It is alike, so it is believed again."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
-    first.lost["put"] = StoreUnavailableError("no answer")
+    first.fail("put", after=True, error=lambda: StoreUnavailableError("no answer"))
     await store.put("k", b"v")
-    first.works()
+    first.heal()
 
     assert [] == await found(store)
-    second.fails()
+    second.fail()
     assert b"v" == await store.get("k")
 
 
 async def test_key_that_nobody_has_any_more_is_forgotten() -> None:
     """One child missed a delete and was then emptied by somebody else: it is alike, and nothing is remembered."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     await store.put("k", b"v")
-    first.fails("delete")
+    first.fail("delete")
     await store.delete("k")
-    first.works()
+    first.heal()
     await first.base.delete("k")
 
     assert [] == await found(store)
@@ -156,17 +157,17 @@ async def test_key_that_nobody_has_any_more_is_forgotten() -> None:
 
 async def test_object_that_is_just_being_written_does_not_differ() -> None:
     """One child has the new version already; the comparison waits for the other one."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"old")
     hold, seen = second.hold("put"), second.hold("open", after=True)
 
     putting = asyncio.create_task(store.put("k", b"new"))
-    await hold.reached.wait()
+    await hold.reached()
     verifying = asyncio.create_task(found(store, repair=True))
-    await seen.reached.wait()
-    seen.released.set()
-    hold.released.set()
+    await seen.reached()
+    seen.open()
+    hold.open()
 
     assert [] == await verifying
     await putting
@@ -175,21 +176,21 @@ async def test_object_that_is_just_being_written_does_not_differ() -> None:
 
 async def test_repair_that_fails_is_told() -> None:
     """The others are repaired all the same."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await first.base.put("a", b"v")
     await second.base.put("b", b"v")
-    second.fails("put", error=StoreFullError("no room left"))
+    second.fail("put", error=lambda: StoreFullError("no room left"))
 
     assert [("a", 1, "missing", False), ("b", 0, "missing", True)] == await found(store, repair=True)
 
 
 async def test_child_that_fails_cannot_be_compared() -> None:
     """To report its objects as missing would be wrong."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"v")
-    second.fails()
+    second.fail()
 
     with pytest.raises(StoreUnavailableError):
         await found(store)
@@ -197,7 +198,7 @@ async def test_child_that_fails_cannot_be_compared() -> None:
 
 async def test_it_can_be_stopped_and_leaves_nothing() -> None:
     """Between two differences nothing is under way and no key is locked."""
-    first, second = trouble(2)
+    first, second = scripted(2)
     store = MirroringStore([first, second])
     await first.base.put_many({f"k{number:03}": b"v" for number in range(100)})
 
@@ -226,7 +227,7 @@ async def test_verify_reads_large_objects_in_pieces(tmp_path: Any) -> None:
     one, two = FilesystemStore(tmp_path / "one"), FilesystemStore(tmp_path / "two")
     await one.put("k", b"x" * 3_000_000 + b"1")
     await two.put("k", b"x" * 3_000_000 + b"2")
-    seen = TroubledStore(one)
+    seen = ScriptedStore(one)
 
     assert [("k", 1, "different", False)] == await found(MirroringStore([seen, two]))
     assert [] == seen.asked("get")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from flaky import Clock, FlakyStore
+from doubles import HandClock, ScriptedStore
 
 import storage.sync
 from storage import (
@@ -22,12 +22,6 @@ from storage import (
     StoreUnavailableError,
 )
 from storage._core import retry
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Nobody waits in earnest."""
-    return Clock(monkeypatch)
 
 
 async def a_gone(store: ObjectStore) -> bool:
@@ -53,7 +47,7 @@ AGAIN: dict[str, tuple[Callable[[ObjectStore], Awaitable[object]], Callable[[Obj
 async def test_what_may_be_done_again_is_tried_until_it_succeeds(action: str, fails: str) -> None:
     """Two failures in passing are not seen by the caller, whether the call or its answer was lost."""
     base, plain = DictStore(), DictStore()
-    flaky = FlakyStore(base, **{action: [fails, fails]})
+    flaky = ScriptedStore(base, **{action: [fails, fails]})
     for store in (base, plain):
         await store.put("a", b"old")
     call, outcome = AGAIN[action]
@@ -68,7 +62,7 @@ async def test_what_may_be_done_again_is_tried_until_it_succeeds(action: str, fa
 
 async def test_what_is_not_retryable_is_not_tried_again() -> None:
     """A missing key will not come by asking again."""
-    flaky = FlakyStore(DictStore())
+    flaky = ScriptedStore(DictStore())
 
     with pytest.raises(KeyNotFoundError):
         await RetryingStore(flaky).get("a")
@@ -83,7 +77,7 @@ async def test_last_error_is_raised_as_it_is() -> None:
         StoreTimeoutError("two"),
         StoreUnavailableError("three"),
     ]
-    flaky = FlakyStore(DictStore(), get=["before"] * 9)
+    flaky = ScriptedStore(DictStore(), get=["before"] * 9)
     left = iter(errors)
     flaky.error = lambda: next(left)
 
@@ -94,7 +88,7 @@ async def test_last_error_is_raised_as_it_is() -> None:
     assert 3 == flaky.count("get")
 
 
-async def test_pauses_double_up_to_the_longest(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pauses_double_up_to_the_longest(clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each pause is random up to its bound, and the bounds are doubled."""
     bounds: list[tuple[float, float]] = []
 
@@ -103,7 +97,7 @@ async def test_pauses_double_up_to_the_longest(clock: Clock, monkeypatch: pytest
         return high / 2
 
     monkeypatch.setattr("storage._concurrency.backoff.random.uniform", uniform)
-    flaky = FlakyStore(DictStore(), exists=["before"] * 5)
+    flaky = ScriptedStore(DictStore(), exists=["before"] * 5)
 
     await RetryingStore(flaky, attempts=6, base_delay=0.25, max_delay=1.5).exists("a")
 
@@ -111,26 +105,26 @@ async def test_pauses_double_up_to_the_longest(clock: Clock, monkeypatch: pytest
     assert [0.125, 0.25, 0.5, 0.75, 0.75] == clock.waits
 
 
-async def test_no_attempt_begins_after_the_budget(clock: Clock) -> None:
+async def test_no_attempt_begins_after_the_budget(clock: HandClock) -> None:
     """The time of the attempts counts like that of the pauses."""
-    flaky = FlakyStore(DictStore(), get=["before"] * 100)
+    flaky = ScriptedStore(DictStore(), get=["before"] * 100)
 
     def pass_time(action: str) -> None:
-        clock.now += 4
+        clock.go_on(4)
 
     flaky.after = pass_time
-    begun = clock.now
+    begun = clock.monotonic()
 
     with pytest.raises(StoreUnavailableError):
         await RetryingStore(flaky, attempts=100, budget=10, base_delay=0.001).get("a")
 
     assert 3 == flaky.count("get")
-    assert clock.now - begun < 13
+    assert clock.monotonic() - begun < 13
 
 
-async def test_pause_that_would_outlast_the_budget_is_not_made(clock: Clock) -> None:
+async def test_pause_that_would_outlast_the_budget_is_not_made(clock: HandClock) -> None:
     """Nobody waits for an attempt that there will not be."""
-    flaky = FlakyStore(DictStore(), get=["before"])
+    flaky = ScriptedStore(DictStore(), get=["before"])
     flaky.error = lambda: _busy_for(60)
 
     with pytest.raises(StoreUnavailableError):
@@ -145,9 +139,9 @@ def _busy_for(seconds: float) -> StoreUnavailableError:
     return error
 
 
-async def test_nobody_comes_before_the_time_that_a_server_names(clock: Clock) -> None:
+async def test_nobody_comes_before_the_time_that_a_server_names(clock: HandClock) -> None:
     """The pause is that time and a random one on top, so that not all come at once."""
-    flaky = FlakyStore(DictStore(), exists=["before"])
+    flaky = ScriptedStore(DictStore(), exists=["before"])
     flaky.error = lambda: _busy_for(7)
 
     await RetryingStore(flaky, base_delay=1).exists("a")
@@ -158,7 +152,7 @@ async def test_nobody_comes_before_the_time_that_a_server_names(clock: Clock) ->
 
 async def test_each_attempt_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Operators see that a back end is shaky before it breaks."""
-    flaky = FlakyStore(DictStore(), exists=["before"])
+    flaky = ScriptedStore(DictStore(), exists=["before"])
 
     with caplog.at_level(logging.INFO, "storage"):
         await RetryingStore(flaky).exists("a\n")
@@ -177,7 +171,7 @@ async def test_cancelled_pause_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(retry, "pause", wait)
-    flaky = FlakyStore(DictStore(), put=["before"])
+    flaky = ScriptedStore(DictStore(), put=["before"])
     task = asyncio.create_task(RetryingStore(flaky).put("a", b""))
     await waiting.wait()
     task.cancel()
@@ -203,7 +197,7 @@ def test_synchronous_face_waits_in_the_callers_thread(monkeypatch: pytest.Monkey
     monkeypatch.undo()
     slept: list[float] = []
     monkeypatch.setattr("storage._concurrency.backoff.time.sleep", slept.append)
-    flaky = FlakyStore(DictStore(), put=["before", "after"])
+    flaky = ScriptedStore(DictStore(), put=["before", "after"])
     store = storage.sync.RetryingStore(storage.sync.ObjectStore(flaky), base_delay=0.01)
 
     store.put("a", iter([b"v"]), if_absent=True)
@@ -227,7 +221,7 @@ async def test_what_is_there_at_once_is_put_again(data: Any, options: dict[str, 
     """Buffers and collections can be put as often as need be."""
     base = DictStore()
 
-    await RetryingStore(FlakyStore(base, put=["before", "before"])).put("a", data, **options)
+    await RetryingStore(ScriptedStore(base, put=["before", "before"])).put("a", data, **options)
 
     assert b"onetwo" == await base.get("a")
 
@@ -237,11 +231,11 @@ async def test_what_is_there_at_once_is_put_again(data: Any, options: dict[str, 
 async def test_stream_is_put_again_only_untouched(stream: Callable[..., Any], options: dict[str, Any]) -> None:
     """A second attempt with the rest of a stream would store half an object."""
     base = DictStore()
-    untouched = FlakyStore(base, put=["before", "before"])
+    untouched = ScriptedStore(base, put=["before", "before"])
     await RetryingStore(untouched).put("a", stream(b"one", b"two"), **options)
     assert b"onetwo" == await base.get("a")
 
-    broken = FlakyStore(_HalfWayStore(base))
+    broken = ScriptedStore(_HalfWayStore(base))
     with pytest.raises(StoreUnavailableError, match="half way"):
         await RetryingStore(broken).put("b", stream(b"one", b"two"), **options)
 
@@ -262,7 +256,7 @@ class _HalfWayStore(storage.StoreDecorator):
 async def test_error_of_the_callers_stream_is_the_callers(options: dict[str, Any]) -> None:
     """A stream that reads from another store in trouble raises that store's error, once, and nothing is looked up."""
     mine = StoreUnavailableError("the other store is busy")
-    flaky = FlakyStore(DictStore(), head=["before"] * 9)
+    flaky = ScriptedStore(DictStore(), head=["before"] * 9)
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"one"
@@ -277,7 +271,7 @@ async def test_error_of_the_callers_stream_is_the_callers(options: dict[str, Any
 
 async def test_values_are_put_again_as_they_are() -> None:
     """Over a store of values an iterator may be a value: what cannot be told apart is not watched, nor put again."""
-    flaky = FlakyStore(storage.JsonStore(DictStore()), put=["before"] * 2)
+    flaky = ScriptedStore(storage.JsonStore(DictStore()), put=["before"] * 2)
     store: ObjectStore[Any, Any] = RetryingStore(flaky)
 
     await store.put("a", {"month": 1})
@@ -288,7 +282,7 @@ async def test_values_are_put_again_as_they_are() -> None:
 
 async def test_file_is_put_once() -> None:
     """A file that is a value may have been read by the attempt that failed, and nothing tells whether it was."""
-    flaky = FlakyStore(storage.BufferStore(DictStore()), put=["after"])
+    flaky = ScriptedStore(storage.BufferStore(DictStore()), put=["after"])
     store: ObjectStore[Any, Any] = RetryingStore(flaky)
 
     with pytest.raises(StoreUnavailableError):

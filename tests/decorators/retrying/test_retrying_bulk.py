@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from flaky import Clock, FlakyStore
+from doubles import ScriptedStore
 
 from storage import (
     DictStore,
@@ -21,13 +21,6 @@ from storage import (
 )
 from storage._concurrency.tasks import CONCURRENCY
 
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Nobody waits in earnest."""
-    return Clock(monkeypatch)
-
-
 # -- bulk calls -------------------------------------------------------------------------------------------------------
 
 
@@ -35,7 +28,7 @@ async def test_only_failed_items_are_asked_for_again() -> None:
     """The others have their result already, and the order is the caller's."""
     base = DictStore()
     await base.put_many({"a": b"1", "b": b"2", "c": b"3"})
-    flaky = FlakyStore(base, get=["", "before", "", "before", ""])
+    flaky = ScriptedStore(base, get=["", "before", "", "before", ""])
 
     results = await RetryingStore(flaky).get_many(["c", "a", "missing", "b"])
 
@@ -49,7 +42,7 @@ async def test_only_failed_items_are_asked_for_again() -> None:
 async def test_put_many_and_delete_many_make_failed_items_again(form: Callable[..., Any]) -> None:
     """Mappings, lists and what comes one by one."""
     base = DictStore()
-    flaky = FlakyStore(base, put=["before", "after", ""] * 2, delete=["before", "after", ""] * 2)
+    flaky = ScriptedStore(base, put=["before", "after", ""] * 2, delete=["before", "after", ""] * 2)
     store = RetryingStore(flaky)
     items: dict[str, Any] = {"a": b"1", "b": [b"2"], "c": iter([b"3"])}
 
@@ -65,7 +58,7 @@ async def test_put_many_and_delete_many_make_failed_items_again(form: Callable[.
 
 async def test_items_that_come_one_by_one_are_not_collected() -> None:
     """Objects that do not fit in memory together can be put in one call."""
-    flaky = FlakyStore(DictStore())
+    flaky = ScriptedStore(DictStore())
     ahead: list[int] = []
 
     async def items() -> AsyncIterator[tuple[str, bytes]]:
@@ -82,7 +75,7 @@ async def test_items_that_come_one_by_one_are_not_collected() -> None:
 
 async def test_used_up_stream_of_a_bulk_call_keeps_its_error() -> None:
     """It cannot be put again; the others are."""
-    flaky = FlakyStore(DictStore(), put=["after", "before"])
+    flaky = ScriptedStore(DictStore(), put=["after", "before"])
 
     results = await RetryingStore(flaky).put_many([("a", iter([b"1"])), ("b", b"2")], raise_errors=False)
 
@@ -121,7 +114,7 @@ async def test_clear_gets_there_in_the_end() -> None:
     """Deletes are tried again, the listing goes on."""
     base = DictStore()
     await base.put_many({f"k{number}": b"" for number in range(10)})
-    flaky = FlakyStore(base, delete=["before", ""] * 8, keys=["before"], next=["before", ""] * 5)
+    flaky = ScriptedStore(base, delete=["before", ""] * 8, keys=["before"], next=["before", ""] * 5)
 
     await RetryingStore(flaky).clear()
 
@@ -143,7 +136,7 @@ async def test_shaky_store_is_as_good_as_a_sound_one(seed: int) -> None:
             yield chance.choice(["before", "after", "", "", ""])
 
     def shaky(base: ObjectStore) -> ObjectStore:
-        flaky = FlakyStore(base)
+        flaky = ScriptedStore(base)
         for action in ("get", "put", "open", "read", "keys", "next", "exists", "head"):
             endless = plan()
             flaky.plan[action] = [next(endless) for _ in range(500)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flaky import Clock, FlakyStore, UnmarkedStore
+from doubles import HandClock, ScriptedStore, UnmarkedStore
 
 import storage.sync
 from storage import (
@@ -26,20 +26,13 @@ from storage import (
     update,
 )
 
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Nobody waits in earnest."""
-    return Clock(monkeypatch)
-
-
 # -- creation ---------------------------------------------------------------------------------------------------------
 
 
 async def test_creator_whose_answer_was_lost_is_told_that_it_won() -> None:
     """The object is found to be its own, and its etag returned."""
     base = DictStore()
-    flaky = FlakyStore(base, put=["after"])
+    flaky = ScriptedStore(base, put=["after"])
     store = RetryingStore(flaky)
 
     etag = await store.put("a", b"mine", if_absent=True, attributes={"color": "red"})
@@ -55,7 +48,7 @@ async def test_creator_whose_answer_was_lost_is_told_that_it_won() -> None:
 async def test_lasting_stores_keep_the_mark(make: Callable[[Path], ObjectStore], tmp_path: Path) -> None:
     """A creator finds its own object there, of a stream too, and so does who swaps."""
     async with make(tmp_path) as base:
-        store = RetryingStore(FlakyStore(base, put=["after", "", "after"]), base_delay=0)
+        store = RetryingStore(ScriptedStore(base, put=["after", "", "after"]), base_delay=0)
         if not base.capabilities.attributes:
             pytest.skip("these files have no attributes")
 
@@ -68,7 +61,7 @@ async def test_lasting_stores_keep_the_mark(make: Callable[[Path], ObjectStore],
 
 async def test_creation_that_did_not_happen_is_made_again() -> None:
     """Where there is still no object, there is no harm in another attempt."""
-    flaky = FlakyStore(DictStore(), put=["before", "before"])
+    flaky = ScriptedStore(DictStore(), put=["before", "before"])
 
     await RetryingStore(flaky).put("a", b"mine", if_absent=True)
 
@@ -82,7 +75,7 @@ async def test_creator_is_told_of_an_object_that_is_not_its_own() -> None:
     await base.put("a", b"same")
 
     with pytest.raises(KeyExistsError) as caught:
-        await RetryingStore(FlakyStore(base, put=["before"])).put("a", b"same", if_absent=True)
+        await RetryingStore(ScriptedStore(base, put=["before"])).put("a", b"same", if_absent=True)
 
     assert "a" == caught.value.key
 
@@ -109,7 +102,7 @@ async def test_creation_that_lands_late_is_still_ones_own() -> None:
 
 async def test_create_without_attributes_cannot_tell_whose_object_it_is() -> None:
     """An object is there after a failure, and nothing says who made it: the caller has to look."""
-    flaky = FlakyStore(UnmarkedStore(), put=["after"])
+    flaky = ScriptedStore(UnmarkedStore(), put=["after"])
 
     with pytest.raises(OutcomeUnknownError) as caught:
         await RetryingStore(flaky).put("a", b"mine", if_absent=True)
@@ -121,7 +114,7 @@ async def test_create_without_attributes_cannot_tell_whose_object_it_is() -> Non
 
 async def test_create_without_attributes_is_made_again_where_there_is_nothing() -> None:
     """That there is no object needs no mark."""
-    flaky = FlakyStore(UnmarkedStore(), put=["before"])
+    flaky = ScriptedStore(UnmarkedStore(), put=["before"])
 
     await RetryingStore(flaky).put("a", b"mine", if_absent=True)
 
@@ -130,7 +123,7 @@ async def test_create_without_attributes_is_made_again_where_there_is_nothing() 
 
 async def test_outcome_is_unknown_when_it_cannot_be_looked_up() -> None:
     """A store that is gone altogether tells nothing; the reason is the failure of the put."""
-    flaky = FlakyStore(DictStore(), put=["after"], head=["before"] * 9)
+    flaky = ScriptedStore(DictStore(), put=["after"], head=["before"] * 9)
 
     with pytest.raises(OutcomeUnknownError) as caught:
         await RetryingStore(flaky, attempts=3).put("a", b"mine", if_absent=True)
@@ -142,18 +135,18 @@ async def test_outcome_is_unknown_when_it_cannot_be_looked_up() -> None:
 async def test_last_attempt_is_looked_up_too() -> None:
     """A create that succeeded in its last attempt succeeded; one that did not raises its own error."""
     base = DictStore()
-    assert await RetryingStore(FlakyStore(base, put=["before", "after"]), attempts=2).put("a", b"v", if_absent=True)
+    assert await RetryingStore(ScriptedStore(base, put=["before", "after"]), attempts=2).put("a", b"v", if_absent=True)
 
     with pytest.raises(StoreUnavailableError):
-        await RetryingStore(FlakyStore(base, put=["before"] * 2), attempts=2).put("b", b"v", if_absent=True)
+        await RetryingStore(ScriptedStore(base, put=["before"] * 2), attempts=2).put("b", b"v", if_absent=True)
 
 
-async def test_nothing_is_looked_up_after_the_budget(clock: Clock) -> None:
+async def test_nothing_is_looked_up_after_the_budget(clock: HandClock) -> None:
     """When the time is over, it is over."""
-    flaky = FlakyStore(DictStore(), put=["after"])
+    flaky = ScriptedStore(DictStore(), put=["after"])
 
     def pass_time(action: str) -> None:
-        clock.now += 100
+        clock.go_on(100)
 
     flaky.after = pass_time
 
@@ -162,13 +155,13 @@ async def test_nothing_is_looked_up_after_the_budget(clock: Clock) -> None:
     assert [("put", "a")] == flaky.calls
 
 
-async def test_looking_up_has_the_time_that_is_left(clock: Clock) -> None:
+async def test_looking_up_has_the_time_that_is_left(clock: HandClock) -> None:
     """The budget is that of a call with all that it takes."""
-    flaky = FlakyStore(DictStore(), put=["after"], head=["before"] * 9)
+    flaky = ScriptedStore(DictStore(), put=["after"], head=["before"] * 9)
     took = {"put": 40, "head": 15}
 
     def pass_time(action: str) -> None:
-        clock.now += took[action]
+        clock.go_on(took[action])
 
     flaky.after = pass_time
 
@@ -185,7 +178,7 @@ async def test_exactly_one_of_many_creators_wins_whatever_is_lost(seed: int) -> 
 
     async def create(number: int) -> bytes | None:
         plan: list[Any] = [chance.choice(["before", "after", ""]) for _ in range(4)]
-        store = RetryingStore(FlakyStore(base, put=plan, head=[chance.choice(["before", ""]) for _ in range(4)]))
+        store = RetryingStore(ScriptedStore(base, put=plan, head=[chance.choice(["before", ""]) for _ in range(4)]))
         await asyncio.sleep(0)
         try:
             await store.put("a", b"%d" % number, if_absent=True)
@@ -205,7 +198,7 @@ async def test_swap_whose_answer_was_lost_is_found() -> None:
     """A compare-and-swap is told by its mark, too, and not made twice."""
     base = DictStore()
     old = await base.put("a", b"1")
-    flaky = FlakyStore(base, put=["after"])
+    flaky = ScriptedStore(base, put=["after"])
 
     etag = await RetryingStore(flaky).put("a", b"2", if_match=old)
 
@@ -219,7 +212,7 @@ async def test_swap_that_did_not_happen_is_made_again(make: type[DictStore]) -> 
     base = make()
     old = await base.put("a", b"1")
 
-    await RetryingStore(FlakyStore(base, put=["before"])).put("a", b"2", if_match=old)
+    await RetryingStore(ScriptedStore(base, put=["before"])).put("a", b"2", if_match=old)
 
     assert b"2" == await base.get("a")
 
@@ -229,7 +222,7 @@ async def test_outcome_of_a_swap_is_unknown_under_another_version(make: type[Dic
     """The next writer may have built on ours or come instead of it. To tell it that it lost would count twice."""
     base = make()
     old = await base.put("a", b"1")
-    flaky = FlakyStore(base, put=["before"])
+    flaky = ScriptedStore(base, put=["before"])
 
     def overwrite(action: str) -> None:
         if action == "put":
@@ -245,7 +238,7 @@ async def test_outcome_of_a_swap_is_unknown_under_another_version(make: type[Dic
 async def test_lost_race_is_just_that() -> None:
     """Where nothing failed, a refusal is a refusal."""
     base = DictStore()
-    flaky = FlakyStore(base)
+    flaky = ScriptedStore(base)
     await base.put("a", b"1")
 
     with pytest.raises(PreconditionFailedError):
@@ -262,7 +255,7 @@ async def test_no_increment_is_lost_or_counted_twice() -> None:
     counted = unknown = 0
     for _ in range(200):
         plan: list[Any] = [chance.choice(["before", "after", "", ""]) for _ in range(3)]
-        store = RetryingStore(FlakyStore(base, put=plan))
+        store = RetryingStore(ScriptedStore(base, put=plan))
         try:
             await update(store, "n", lambda old: b"%d" % (int(old or 0) + 1))
             counted += 1
@@ -278,7 +271,7 @@ async def test_outcome_is_unknown_where_nothing_bears_a_mark(method: str) -> Non
     """A lost answer of a conditional delete or copy, or of a rename, leaves nothing to tell whose work it was."""
     base = DictStore()
     etag = await base.put("a", b"v")
-    flaky = FlakyStore(base, **{method: ["after"]})
+    flaky = ScriptedStore(base, **{method: ["after"]})
     calls: dict[str, Callable[[ObjectStore], Awaitable[object]]] = {
         "delete": lambda store: store.delete("a", if_match=etag),
         "copy": lambda store: store.copy("a", "b", if_absent=True),
@@ -296,7 +289,7 @@ async def test_what_was_not_done_is_made_again(method: str) -> None:
     """Where everything is as it was before, nothing was done."""
     base = DictStore()
     etag = await base.put("a", b"v")
-    flaky = FlakyStore(base, **{method: ["before", "before"]})
+    flaky = ScriptedStore(base, **{method: ["before", "before"]})
     store = RetryingStore(flaky)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "delete": lambda: store.delete("a", if_match=etag),
@@ -314,7 +307,7 @@ async def test_rename_does_not_move_what_came_after() -> None:
     """The answer was lost, and somebody put a new object there: a second rename would put it over the first."""
     base = DictStore()
     await base.put("a", b"first")
-    flaky = FlakyStore(base, rename=["after"])
+    flaky = ScriptedStore(base, rename=["after"])
 
     def put_another(action: str) -> None:
         if action == "rename":

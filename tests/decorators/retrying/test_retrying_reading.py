@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from flaky import Clock, FlakyStore
+from doubles import ScriptedStore
 
 from storage import (
     ByteRange,
@@ -14,12 +14,6 @@ from storage import (
     RetryingStore,
     StoreUnavailableError,
 )
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Nobody waits in earnest."""
-    return Clock(monkeypatch)
 
 
 class _FrontToBackStore(DictStore):
@@ -52,7 +46,7 @@ async def test_open_object_is_read_on_where_it_broke_off(make: type[DictStore], 
     data = bytes(range(50))
     base = make()
     await base.put("a", data)
-    flaky = FlakyStore(base, read=["", "before", "after", "", "after"], open=["before", "", "before"])
+    flaky = ScriptedStore(base, read=["", "before", "after", "", "after"], open=["before", "", "before"])
 
     async with RetryingStore(flaky).open("a", byte_range=byte_range) as reader:
         pieces = [await reader.read(7) for _ in range(9)]
@@ -64,7 +58,7 @@ async def test_seek_survives_a_failure() -> None:
     """The place that counts is the caller's."""
     base = DictStore()
     await base.put("a", b"0123456789")
-    flaky = FlakyStore(base, read=["", "before"])
+    flaky = ScriptedStore(base, read=["", "before"])
 
     async with RetryingStore(flaky).open("a", byte_range=ByteRange(2)) as reader:
         await reader.read(3)
@@ -80,7 +74,7 @@ async def test_versions_are_never_mixed(make: type[DictStore], new: bytes) -> No
     """An object that has changed when it is opened again is not read on; the error says that all of it can be."""
     base = make()
     await base.put("a", b"the object as it was at first")
-    flaky = FlakyStore(base, read=["", "before"])
+    flaky = ScriptedStore(base, read=["", "before"])
 
     async with RetryingStore(flaky).open("a") as reader:
         await reader.read(10)
@@ -99,7 +93,7 @@ async def test_object_that_is_gone_is_not_found() -> None:
     base = DictStore()
     await base.put("a", b"v")
 
-    async with RetryingStore(FlakyStore(base, read=["before"])).open("a") as reader:
+    async with RetryingStore(ScriptedStore(base, read=["before"])).open("a") as reader:
         await base.delete("a")
         with pytest.raises(KeyNotFoundError):
             await reader.read()
@@ -128,7 +122,7 @@ async def test_every_reader_below_is_left() -> None:
 
     base = Counted()
     await base.put("a", b"v" * 10)
-    async with RetryingStore(FlakyStore(base, read=["before", "", "before"])).open("a") as reader:
+    async with RetryingStore(ScriptedStore(base, read=["before", "", "before"])).open("a") as reader:
         assert b"v" * 10 == b"".join([await reader.read(3) for _ in range(4)])
 
     assert ([], [1, 1, 1]) == (inside, most)
@@ -138,7 +132,7 @@ async def test_each_read_has_its_own_attempts() -> None:
     """A long transfer may fail more often than a short call."""
     base = DictStore()
     await base.put("a", b"v" * 20)
-    flaky = FlakyStore(base, read=["before", ""] * 20)
+    flaky = ScriptedStore(base, read=["before", ""] * 20)
 
     async with RetryingStore(flaky, attempts=2).open("a") as reader:
         assert b"v" * 20 == b"".join([await reader.read(1) for _ in range(20)])
@@ -153,7 +147,7 @@ async def test_listing_goes_on_behind_its_last_key(method: str, steps: list[Any]
     base = DictStore()
     for number in range(20):
         await base.put(f"d/{number:02}" if number % 3 else f"d/{number:02}/x", b"")
-    flaky = FlakyStore(base, **{method: ["before"], "next": steps})
+    flaky = ScriptedStore(base, **{method: ["before"], "next": steps})
 
     found = [each async for each in getattr(RetryingStore(flaky, attempts=2), method)("d/")]
 
@@ -166,7 +160,7 @@ async def test_listing_that_stays_broken_raises() -> None:
     base = DictStore()
     for key in "abc":
         await base.put(key, b"")
-    flaky = FlakyStore(base, keys=["", *["before"] * 9], next=["", "before"])
+    flaky = ScriptedStore(base, keys=["", *["before"] * 9], next=["", "before"])
     listing = RetryingStore(flaky).keys()
 
     assert ["a", "b"] == [await anext(listing), await anext(listing)]

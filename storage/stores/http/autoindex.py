@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from storage._core.keys import is_key
 from storage.errors import StorageError
 
-__all__ = ["names_of", "walk"]
+__all__ = ["parse_listing", "walk"]
 
 
-def names_of(body: bytes, directory: str, store: object) -> list[str]:
+def parse_listing(body: bytes, directory: str, store: object) -> list[str]:
     """
     Return the names in a directory in order, those of directories with a slash behind.
 
@@ -28,7 +28,7 @@ def names_of(body: bytes, directory: str, store: object) -> list[str]:
         return sorted(name for name in names if is_key(name) and "/" not in name[:-1])
     except (ValueError, TypeError, KeyError) as cause:
         raise StorageError(
-            f"the server's answer for the directory {directory!r} is not nginx's 'autoindex_format json'", store=store
+            f"the server's response for the directory {directory!r} is not nginx's 'autoindex_format json'", store=store
         ) from cause
 
 
@@ -37,7 +37,7 @@ async def walk(names: Callable[[str], Awaitable[list[str]]], prefix: str, start_
     Yield the keys of a tree in order; of the directories on the way to where it is, the names are kept.
 
     Args:
-        names: gives those of a directory, as `names_of` does.
+        names: gives those of a directory, as `parse_listing` does.
         prefix: of the keys that are wanted.
         start_after: what they sort behind.
     """

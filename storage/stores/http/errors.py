@@ -20,7 +20,7 @@ from storage.errors import (
     UnsupportedOperationError,
 )
 
-__all__ = ["error_of", "foreign", "was_sent"]
+__all__ = ["error_of", "mapped_errors", "was_sent"]
 
 Kind: TypeAlias = "type[StorageError]"
 
@@ -47,7 +47,7 @@ _BY_STATUS: dict[int, Kind] = {
 
 
 def error_of(status: int, headers: Mapping[str, str], key: str, store: object) -> StorageError:
-    """Return the error that an answer of this *status* is to the caller, about *key*."""
+    """Return the error that a response of this *status* is to the caller, about *key*."""
     kind = _BY_STATUS.get(status) or (StoreUnavailableError if status >= 500 else StorageError)
     error: StorageError
     if kind is KeyNotFoundError:
@@ -55,13 +55,13 @@ def error_of(status: int, headers: Mapping[str, str], key: str, store: object) -
     elif kind is PreconditionFailedError:
         error = PreconditionFailedError(key, store=store)
     else:
-        error = kind(f"the server answers with status {status}", key=key, store=store)
+        error = kind(f"the server answered with status {status}", key=key, store=store)
     error.request_id = headers.get("x-request-id")
     return error
 
 
 @contextmanager
-def foreign(key: str, store: object) -> Iterator[None]:
+def mapped_errors(key: str, store: object) -> Iterator[None]:
     """Turn what aiohttp raises into errors of ours; its own messages have URLs in them, so they stay out."""
     import aiohttp
 
@@ -82,7 +82,7 @@ def foreign(key: str, store: object) -> Iterator[None]:
 
 
 def was_sent(error: StorageError) -> bool:
-    """Return whether a request may have reached the server, of which `foreign` has made this error."""
+    """Return whether a request may have reached the server, of which `mapped_errors` has made this error."""
     import aiohttp
 
     return not isinstance(error.__cause__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)

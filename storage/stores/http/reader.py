@@ -1,4 +1,4 @@
-"""Reading an object of a web server in pieces, on from where a broken answer ended."""
+"""Reads an object of a web server in pieces, on from where a broken response ended."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from storage._core.retry import RetryPolicy
 from storage.errors import StorageError, StoreUnavailableError, UnsupportedOperationError
 from storage.reader import ObjectReader
 from storage.stores.http.errors import error_of
-from storage.stores.http.responses import Described, described, extent
-from storage.stores.http.session import Answer
+from storage.stores.http.responses import DescribedObject, describe_response, offset_and_size
+from storage.stores.http.session import Response
 
 __all__ = ["HttpReader"]
 
-#: Bytes that are thrown away at once, of an answer that begins before what was asked for.
+#: Bytes that are thrown away at once, of a response that begins before what was asked for.
 _SKIPPED = 1 << 20
 
 
@@ -30,36 +30,36 @@ class HttpReader(ObjectReader):
 
     Args:
         found: the object.
-        ask: sends a GET with these headers more.
+        request: sends a GET with these headers more.
         policy: how long to try again.
         start: the first byte to give.
         stop: the byte behind the last one.
-        answer: the one that has begun, None if nothing is to be read.
-        begins: the byte with which its body begins.
+        response: the one that has begun, None if nothing is to be read.
+        begin: the byte with which its body begins.
         store: what errors say they come from.
     """
 
     def __init__(
         self,
-        found: Described,
-        ask: Callable[[Mapping[str, str]], Awaitable[Answer]],
+        found: DescribedObject,
+        request: Callable[[Mapping[str, str]], Awaitable[Response]],
         policy: RetryPolicy,
         start: int,
         stop: int,
-        answer: Answer | None,
-        begins: int,
+        response: Response | None,
+        begin: int,
         store: str,
     ) -> None:
         super().__init__(found.info)
         self.replaced: bool = False
         self._condition = found.condition
-        self._ask = ask
+        self._request = request
         self._policy = policy
         self._start = start
         self._stop = stop
         self._position = start
-        self._answer = answer
-        self._at = begins  # where in the object the answer's next byte is
+        self._response = response
+        self._at = begin  # where in the object the response's next byte is
         self._store = store
 
     async def read(self, size: int = -1, /) -> bytes:
@@ -68,20 +68,20 @@ class HttpReader(ObjectReader):
         pieces: list[bytes] = []
         while wanted:
             if self.resumable:
-                piece = await self._policy.retry(partial(self.some, wanted))
+                piece = await self._policy.retry(partial(self.read_some, wanted))
             else:
-                piece = await self.some(wanted)
+                piece = await self.read_some(wanted)
             pieces.append(piece)
             wanted -= len(piece)
         return b"".join(pieces)
 
     @property
     def resumable(self) -> bool:
-        """Whether a later answer can be known to be of the same version."""
+        """Whether a later response can be known to be of the same version."""
         return self._condition is not None
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """How many bytes are still to be read."""
         return max(self._stop - self._position, 0)
 
@@ -99,13 +99,13 @@ class HttpReader(ObjectReader):
             self._position = self._start + offset
             self.close()
 
-    async def some(self, wanted: int) -> bytes:
+    async def read_some(self, wanted: int) -> bytes:
         """Return up to *wanted* bytes, one or more, in one attempt."""
         try:
-            answer = self._answer or await self._go_on()
+            response = self._response or await self._resume()
             while self._at < self._position:
-                await self._take(answer, min(self._position - self._at, _SKIPPED))
-            piece = await self._take(answer, wanted)
+                await self._read_body(response, min(self._position - self._at, _SKIPPED))
+            piece = await self._read_body(response, wanted)
         except StorageError:
             self.close()
             raise
@@ -113,19 +113,19 @@ class HttpReader(ObjectReader):
         return piece
 
     def close(self) -> None:
-        """Let go of the answer."""
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            answer.close()
+        """Let go of the response."""
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
 
-    async def _take(self, answer: Answer, size: int) -> bytes:
-        piece = await answer.read(size)
+    async def _read_body(self, response: Response, size: int) -> bytes:
+        piece = await response.read(size)
         if not piece:
             raise StoreUnavailableError("the object was cut short", key=self.info.key, store=self._store)
         self._at += len(piece)
         return piece
 
-    async def _go_on(self) -> Answer:
+    async def _resume(self) -> Response:
         """Ask for the rest, of the version that was begun."""
         key = self.info.key
         if self._condition is None:
@@ -135,25 +135,25 @@ class HttpReader(ObjectReader):
                 key=key,
                 store=self._store,
             )
-        answer = await self._ask({"range": f"bytes={self._position}-{self._stop - 1}", **self._condition})
+        response = await self._request({"range": f"bytes={self._position}-{self._stop - 1}", **self._condition})
         try:
-            if answer.status in (404, 410, 412, 416):
-                raise self._gone()
-            if answer.status not in (200, 206):
-                raise error_of(answer.status, answer.headers, key, self._store)
-            begins, size = extent(answer.status, answer.headers, key, self._store)
-            found = described(answer.headers, key, size)
+            if response.status in (404, 410, 412, 416):
+                raise self._replaced_error()
+            if response.status not in (200, 206):
+                raise error_of(response.status, response.headers, key, self._store)
+            begin, size = offset_and_size(response.status, response.headers, key, self._store)
+            found = describe_response(response.headers, key, size)
             if found is None or (found.info.etag, found.info.size) != (self.info.etag, self.info.size):
-                raise self._gone()
-            if begins > self._position:
+                raise self._replaced_error()
+            if begin > self._position:
                 raise StorageError("the server sends another part than was asked for", key=key, store=self._store)
         except StorageError:
-            answer.close()
+            response.close()
             raise
-        self._answer, self._at = answer, begins
-        return answer
+        self._response, self._at = response, begin
+        return response
 
-    def _gone(self) -> StorageError:
+    def _replaced_error(self) -> StorageError:
         """Return the error of an object that is not there any more as it was begun, and go on no more."""
         self.replaced, self._condition = True, None
         return StorageError(

@@ -10,38 +10,38 @@ from storage._core.data import etag_of
 from storage._core.retry import RetryPolicy
 from storage.errors import InvalidKeyError, RangeNotSatisfiableError, StorageError, StoreUnavailableError
 from storage.reader import BytesReader, ObjectReader
-from storage.stores.http.autoindex import names_of
+from storage.stores.http.autoindex import parse_listing
 from storage.stores.http.errors import error_of
 from storage.stores.http.reader import HttpReader
-from storage.stores.http.responses import Described, attributes_of, described, extent
-from storage.stores.http.session import Answer, Session
-from storage.stores.http.urls import Keys
+from storage.stores.http.responses import DescribedObject, attributes_of, describe_response, offset_and_size
+from storage.stores.http.session import Response, Session
+from storage.stores.http.urls import KeyPaths
 from storage.stores.network import range_header
 from storage.types import ByteRange, ObjectInfo
 
-__all__ = ["Reading"]
+__all__ = ["Reads"]
 
-#: Answers of a server that does not know the method.
-_NO_SUCH_METHOD = (405, 501)
+#: Responses of a server that does not know the method.
+_METHOD_UNSUPPORTED = (405, 501)
 
 
-class Reading:
+class Reads:
     """
     What is read from one server.
 
     Args:
         session: sends the requests.
-        keys: gives the paths.
+        paths: gives the paths of keys.
         policy: how long to try again.
         store: what errors say they come from.
     """
 
-    def __init__(self, session: Session, keys: Keys, policy: RetryPolicy, store: str) -> None:
+    def __init__(self, session: Session, paths: KeyPaths, policy: RetryPolicy, store: str) -> None:
         self._session = session
-        self._keys = keys
+        self._paths = paths
         self._policy = policy
         self._store = store
-        self._heads = True  # until the server refuses one
+        self._head_supported = True  # until the server refuses one
 
     async def get(self, key: str, byte_range: ByteRange | None) -> bytes:
         """Return an object's bytes, or a range of them."""
@@ -54,12 +54,12 @@ class Reading:
                 nonlocal reader
                 if not (isinstance(reader, HttpReader) and reader.resumable):
                     pieces.clear()
-                    reader = await self.begin(key, byte_range, opened)
+                    reader = await self.open_reader(key, byte_range, opened)
                 if not isinstance(reader, HttpReader):
                     return await reader.read()
                 try:
-                    while reader.left:
-                        pieces.append(await reader.some(reader.left))
+                    while reader.remaining:
+                        pieces.append(await reader.read_some(reader.remaining))
                 except StorageError as error:
                     if reader.replaced:  # whoever has given no byte away yet may begin anew
                         raise StoreUnavailableError(
@@ -68,48 +68,48 @@ class Reading:
                     raise
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-            return await self._policy.retry(lambda: self._session.turn(attempt))
+            return await self._policy.retry(lambda: self._session.limited(attempt))
 
-    async def begin(self, key: str, byte_range: ByteRange | None, opened: AsyncExitStack) -> ObjectReader:
-        """Return, in one attempt, a reader whose first answer has begun; *opened* closes it."""
+    async def open_reader(self, key: str, byte_range: ByteRange | None, opened: AsyncExitStack) -> ObjectReader:
+        """Return, in one attempt, a reader whose first response has begun; *opened* closes it."""
         if byte_range is not None:
             if byte_range.last != 0 and byte_range.stop != byte_range.start:
                 try:
-                    answer = await self._ask(key, {"range": range_header(byte_range)}, opened)
+                    response = await self._get(key, {"range": range_header(byte_range)}, opened)
                 except RangeNotSatisfiableError:
                     pass  # it starts at the end, or behind it, and the size will say which
                 else:
-                    if answer.status != 206 or self._described(answer, key)[1] is not None:
-                        return await self._reader(answer, key, byte_range, opened)
-                    answer.close()  # too little is said of a part
+                    if response.status != 206 or self._described(response, key)[1] is not None:
+                        return await self._reader(response, key, byte_range, opened)
+                    response.close()  # too little is said of a part
             info = await self.describe(key)
             start, stop = byte_range.within(info.size, key)
             if start == stop:
                 return BytesReader(info, b"", ByteRange(0, 0))
-        return await self._reader(await self._ask(key, {}, opened), key, byte_range, opened)
+        return await self._reader(await self._get(key, {}, opened), key, byte_range, opened)
 
-    async def _ask(self, key: str, headers: Mapping[str, str], opened: AsyncExitStack) -> Answer:
-        answer = await self._session.send("GET", self._path(key), key, headers)
-        await self._check(answer, key)
-        opened.callback(answer.close)
-        return answer
+    async def _get(self, key: str, headers: Mapping[str, str], opened: AsyncExitStack) -> Response:
+        response = await self._session.send("GET", self._path(key), key, headers)
+        await self._check(response, key)
+        opened.callback(response.close)
+        return response
 
     async def _reader(
-        self, answer: Answer, key: str, byte_range: ByteRange | None, opened: AsyncExitStack
+        self, response: Response, key: str, byte_range: ByteRange | None, opened: AsyncExitStack
     ) -> ObjectReader:
-        """Return the reader of an answer that has begun; one that says too little of the object is read at once."""
-        begins, found = self._described(answer, key)
+        """Return the reader of a response that has begun; one that says too little of the object is read at once."""
+        begin, found = self._described(response, key)
         if found is None:
-            data = await answer.read()
-            return BytesReader(_info(answer, key, data), data, byte_range)
+            data = await response.read()
+            return BytesReader(_info(response, key, data), data, byte_range)
         start, stop = (0, found.info.size) if byte_range is None else byte_range.within(found.info.size, key)
-        if begins > start:
+        if begin > start:
             raise StorageError("the server sends another part than was asked for", key=key, store=self._store)
 
-        async def more(headers: Mapping[str, str]) -> Answer:
+        async def more(headers: Mapping[str, str]) -> Response:
             return await self._session.send("GET", self._path(key), key, headers)
 
-        reader = HttpReader(found, more, self._policy, start, stop, answer, begins, self._store)
+        reader = HttpReader(found, more, self._policy, start, stop, response, begin, self._store)
         opened.callback(reader.close)
         return reader
 
@@ -119,33 +119,33 @@ class Reading:
 
         Where neither says how large it is, or nothing by which versions could be told apart, it is read.
         """
-        if self._heads:
-            answer = await self._session.send("HEAD", self._path(key), key)
-            self._heads = answer.status not in _NO_SUCH_METHOD
-            if self._heads:
-                await self._check(answer, key)
-                answer.close()
-                if (found := self._described(answer, key)[1]) is not None:
+        if self._head_supported:
+            response = await self._session.send("HEAD", self._path(key), key)
+            self._head_supported = response.status not in _METHOD_UNSUPPORTED
+            if self._head_supported:
+                await self._check(response, key)
+                response.close()
+                if (found := self._described(response, key)[1]) is not None:
                     return found.info
-        answer = await self._session.send("GET", self._path(key), key)
-        await self._check(answer, key)
+        response = await self._session.send("GET", self._path(key), key)
+        await self._check(response, key)
         try:
-            found = self._described(answer, key)[1]
-            return _info(answer, key, await answer.read()) if found is None else found.info
+            found = self._described(response, key)[1]
+            return _info(response, key, await response.read()) if found is None else found.info
         finally:
-            answer.close()
+            response.close()
 
     async def exists(self, key: str) -> bool:
         """Say, in one attempt, whether there is an object."""
-        answer = await self._session.send("HEAD" if self._heads else "GET", self._path(key), key)
-        if self._heads and answer.status in _NO_SUCH_METHOD:
-            self._heads = False
+        response = await self._session.send("HEAD" if self._head_supported else "GET", self._path(key), key)
+        if self._head_supported and response.status in _METHOD_UNSUPPORTED:
+            self._head_supported = False
             return await self.exists(key)
-        if answer.status in (404, 410):
-            await answer.discard()
+        if response.status in (404, 410):
+            await response.discard()
             return False
-        await self._check(answer, key)
-        answer.close()
+        await self._check(response, key)
+        response.close()
         return True
 
     async def names_in(self, directory: str) -> list[str]:
@@ -155,44 +155,46 @@ class Reading:
                 self._path(directory[:-1])
             except InvalidKeyError:
                 return []
-        path = f"{self._keys.path}/{quote(directory, safe='/-_.~')}"
+        path = f"{self._paths.path}/{quote(directory, safe='/-_.~')}"
 
         async def attempt() -> list[str]:
-            answer = await self._session.send("GET", path, directory)
-            if answer.status in (404, 410):
-                await answer.discard()
+            response = await self._session.send("GET", path, directory)
+            if response.status in (404, 410):
+                await response.discard()
                 return []
-            await self._check(answer, directory)
+            await self._check(response, directory)
             try:
-                return names_of(await answer.read(), directory, self._store)
+                return parse_listing(await response.read(), directory, self._store)
             finally:
-                answer.close()
+                response.close()
 
-        return await self._policy.retry(lambda: self._session.turn(attempt))
+        return await self._policy.retry(lambda: self._session.limited(attempt))
 
-    def _described(self, answer: Answer, key: str) -> tuple[int, Described | None]:
-        """Return where the answer's body begins, and the object as it describes it."""
-        begins, size = extent(answer.status, answer.headers, key, self._store)
-        return begins, described(answer.headers, key, size)
+    def _described(self, response: Response, key: str) -> tuple[int, DescribedObject | None]:
+        """Return where the response's body begin, and the object as it describes it."""
+        begin, size = offset_and_size(response.status, response.headers, key, self._store)
+        return begin, describe_response(response.headers, key, size)
 
-    async def _check(self, answer: Answer, key: str) -> None:
+    async def _check(self, response: Response, key: str) -> None:
         """
-        Let an answer that has an object pass.
+        Let a response that has an object pass.
 
         Raises:
             StorageError: it is another one, and is closed.
         """
-        if answer.status not in (200, 203, 206):
-            await answer.discard()
-            raise error_of(answer.status, answer.headers, key, self._store)
+        if response.status not in (200, 203, 206):
+            await response.discard()
+            raise error_of(response.status, response.headers, key, self._store)
 
     def _path(self, key: str) -> str:
-        return self._keys.path_of(key, self._store)
+        return self._paths.path_of(key, self._store)
 
 
-def _info(answer: Answer, key: str, data: bytes) -> ObjectInfo:
+def _info(response: Response, key: str, data: bytes) -> ObjectInfo:
     """Return the description of an object of which the server does not say enough, so that it was read."""
-    found = described(answer.headers, key, len(data))
+    found = describe_response(response.headers, key, len(data))
     return (
-        ObjectInfo(key, len(data), etag_of(data), None, attributes_of(answer.headers)) if found is None else found.info
+        ObjectInfo(key, len(data), etag_of(data), None, attributes_of(response.headers))
+        if found is None
+        else found.info
     )

@@ -1,4 +1,4 @@
-"""What the answers of a web server say of an object."""
+"""What the responses of a web server say of an object."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import NamedTuple
 from storage.errors import StorageError
 from storage.types import ObjectInfo
 
-__all__ = ["ATTRIBUTES", "Described", "attributes_of", "described", "extent"]
+__all__ = ["ATTRIBUTES", "DescribedObject", "attributes_of", "describe_response", "offset_and_size"]
 
 #: The headers that are attributes of the object.
 ATTRIBUTES = ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
 
 #: How old an object must be for its time to tell its version: HTTP's times are whole seconds, and clocks are two.
-_SETTLED = timedelta(seconds=2)
+_MIN_AGE = timedelta(seconds=2)
 
 #: What a server says of an object of which it knows no type.
 _NO_TYPE = ("application/octet-stream", "binary/octet-stream")
@@ -26,9 +26,9 @@ _NO_TYPE = ("application/octet-stream", "binary/octet-stream")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
-class Described(NamedTuple):
+class DescribedObject(NamedTuple):
     """
-    An object as an answer describes it.
+    An object as a response describes it.
 
     Attributes:
         info: its description.
@@ -40,9 +40,9 @@ class Described(NamedTuple):
     condition: Mapping[str, str] | None
 
 
-def described(headers: Mapping[str, str], key: str, size: int | None) -> Described | None:
+def describe_response(headers: Mapping[str, str], key: str, size: int | None) -> DescribedObject | None:
     """
-    Return the object whose answer has these *headers*, names in lower case.
+    Return the object whose response has these *headers*, names in lower case.
 
     None if they do not say how large it is, or nothing by which versions could be told apart: one has to read it.
     """
@@ -50,7 +50,7 @@ def described(headers: Mapping[str, str], key: str, size: int | None) -> Describ
     said = headers.get("etag", "").strip()
     if size is None or not (said or modified):
         return None
-    settled = modified is not None and now is not None and now - modified >= _SETTLED
+    settled = modified is not None and now is not None and now - modified >= _MIN_AGE
     by_time = "" if modified is None else f"{int(modified.timestamp()):x}-{size:x}"
     condition = None
     if said.startswith("W/"):  # two versions that are as good as each other may share it
@@ -63,7 +63,7 @@ def described(headers: Mapping[str, str], key: str, size: int | None) -> Describ
         etag = by_time
         if settled:
             condition = {"if-unmodified-since": headers["last-modified"]}
-    return Described(ObjectInfo(key, size, etag, modified, attributes_of(headers)), condition)
+    return DescribedObject(ObjectInfo(key, size, etag, modified, attributes_of(headers)), condition)
 
 
 def attributes_of(headers: Mapping[str, str]) -> dict[str, str]:
@@ -74,12 +74,12 @@ def attributes_of(headers: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def extent(status: int, headers: Mapping[str, str], key: str, store: object) -> tuple[int, int | None]:
+def offset_and_size(status: int, headers: Mapping[str, str], key: str, store: object) -> tuple[int, int | None]:
     """
-    Return the offset at which the answer's body begins in the object, and the object's size, None where it is not said.
+    Return the offset of the response's body in the object, and the object's size, None where the server does not say.
 
     Raises:
-        StorageError: the answer is a part of the object, and does not say which.
+        StorageError: the response is a part of the object, and does not say which.
     """
     if status != 206:
         length = headers.get("content-length", "")
@@ -93,11 +93,11 @@ def extent(status: int, headers: Mapping[str, str], key: str, store: object) -> 
 def _time(headers: Mapping[str, str], name: str) -> datetime | None:
     """Return the time that a header says, None where it says none."""
     text = headers.get(name)
-    return None if text is None else _parsed(text)
+    return None if text is None else _parse_time(text)
 
 
-@lru_cache(maxsize=1024)  # the time of an answer is that of many; parsing two takes as long as all else about headers
-def _parsed(text: str) -> datetime | None:
+@lru_cache(maxsize=1024)  # many responses have the same time; parsing two takes as long as all else about headers
+def _parse_time(text: str) -> datetime | None:
     try:
         said = parsedate_to_datetime(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The open half of an `HttpStore`: its connections, what it shows to which server, and its answers."""
+"""The open half of an `HttpStore`: its connections, what it shows to which server, and its responses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from storage._core.opened import OpenState
 from storage.errors import StorageError, StoreUnavailableError, UnsupportedOperationError
-from storage.stores.http.errors import foreign
+from storage.stores.http.errors import mapped_errors
 from storage.stores.network import ProgressTimeout, Timeouts
 
 if TYPE_CHECKING:
@@ -18,48 +18,48 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-__all__ = ["Answer", "Session", "Upload"]
+__all__ = ["Response", "Session", "Upload"]
 
 T = TypeVar("T")
 
 #: Calls of one store that are under way at once; one more waits its turn.
-CALLS = 64
+MAX_CALLS = 64
 
 #: Redirects that one request follows.
-MOST_REDIRECTS = 10
+MAX_REDIRECTS = 10
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 #: Bytes that are written to a connection at once, so that progress is noticed.
 SLICE = 128 << 10
 
-#: Bytes of an answer that is no object: they are read, so that the connection can be used again.
+#: Bytes of a response that is no object: they are read, so that the connection can be used again.
 _SMALL = 64 << 10
 
 #: What aiohttp would add by itself.
 _NOT_SENT = ("Accept", "Content-Type", "User-Agent")
 
 
-class Answer:
+class Response:
     """
-    One answer of a server, whose body is yet to be read.
+    One response of a server, whose body is yet to be read.
 
     Attributes:
         status: of HTTP; 404 for a redirect to the directory of this name.
         headers: with names in lower case.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, status: int, key: str, store: str) -> None:
+    def __init__(self, raw: aiohttp.ClientResponse, status: int, key: str, store: str) -> None:
         self.status = status
-        self.headers: dict[str, str] = {name.lower(): value for name, value in response.headers.items()}
-        self._response = response
+        self.headers: dict[str, str] = {name.lower(): value for name, value in raw.headers.items()}
+        self._raw = raw
         self._key = key
         self._store = store
 
     async def read(self, size: int = -1, /) -> bytes:
         """Return the next bytes of the body, up to *size*; all the rest for -1, and ``b""`` at its end."""
-        with foreign(self._key, self._store):
-            return await self._response.content.read(size)
+        with mapped_errors(self._key, self._store):
+            return await self._raw.content.read(size)
 
     async def discard(self) -> None:
         """Be done with a body that is no object."""
@@ -72,7 +72,7 @@ class Answer:
 
     def close(self) -> None:
         """Let go of it; what was not read to its end takes its connection with it."""
-        self._response.close()
+        self._raw.close()
 
 
 class Upload:
@@ -98,9 +98,9 @@ class Upload:
     @classmethod
     def of(cls, data: bytes) -> Upload:
         """Return bytes that are sent once, whatever becomes of the connection."""
-        return cls(_one(data), len(data))
+        return cls(_single(data), len(data))
 
-    def watched(self, progress: ProgressTimeout) -> Upload:
+    def with_progress(self, progress: ProgressTimeout) -> Upload:
         """Return itself, with the time limit that its progress is told to."""
         self._progress = progress
         return self
@@ -176,21 +176,21 @@ class Session:
         self._session = given or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=trust), cookie_jar=aiohttp.DummyCookieJar()
         )
-        self._turns = asyncio.Semaphore(CALLS)
+        self._slots = asyncio.Semaphore(MAX_CALLS)
 
     async def close(self) -> None:
         """Close what was opened; a session that was given stays open."""
         if self._given is None:
             await self._session.close()
 
-    async def turn(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def limited(self, call: Callable[[], Awaitable[T]]) -> T:
         """
         Return what *call* gives, when it is its turn.
 
         It is for what comes to an end by itself. Open readers and streams that are put have no turn: they would wait
         for each other, and those whom their caller has open at the same time for ever.
         """
-        async with self._turns:
+        async with self._slots:
             return await call()
 
     async def send(
@@ -200,45 +200,51 @@ class Session:
         key: str,
         headers: Mapping[str, str] | None = None,
         data: bytes | Upload | None = None,
-    ) -> Answer:
+    ) -> Response:
         """
-        Send one request and return its answer, whatever its status.
+        Send one request and return its response, whatever its status.
 
         Raises:
-            StorageError: there was no answer, or it leads to where we do not go.
+            StorageError: there was no response, or it leads to where we do not go.
         """
         from yarl import URL
 
         url = URL(f"{self._origin}{path}", encoded=True)
-        own, ours = url, True
-        for _ in range(MOST_REDIRECTS + 1):
-            answer = await self._once(method, url, key, headers or {}, data, ours)
-            if answer.status not in _REDIRECTS or "location" not in answer.headers:
-                return answer
-            await answer.discard()
-            target = self._target(url, answer.headers["location"], key)
+        own_url, same_origin = url, True
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._once(method, url, key, headers or {}, data, same_origin)
+            if response.status not in _REDIRECTS or "location" not in response.headers:
+                return response
+            await response.discard()
+            target = self._target(url, response.headers["location"], key)
             if not self._redirects and target.path == f"{url.path}/":
-                answer.status = 404  # there is a directory of this name, and no object
-                return answer
-            ours = target.origin() == own.origin()
-            self._check_redirect(method, url, target, key, ours)
+                response.status = 404  # there is a directory of this name, and no object
+                return response
+            same_origin = target.origin() == own_url.origin()
+            self._check_redirect(method, url, target, key, same_origin)
             url = target
-        raise StorageError(f"the server redirects more than {MOST_REDIRECTS} times", key=key, store=self._store)
+        raise StorageError(f"the server redirects more than {MAX_REDIRECTS} times", key=key, store=self._store)
 
     async def _once(
-        self, method: str, url: URL, key: str, headers: Mapping[str, str], data: bytes | Upload | None, ours: bool
-    ) -> Answer:
-        sent = {"Accept-Encoding": "identity", **(self._headers if ours else {}), **headers}
+        self,
+        method: str,
+        url: URL,
+        key: str,
+        headers: Mapping[str, str],
+        data: bytes | Upload | None,
+        same_origin: bool,
+    ) -> Response:
+        sent = {"Accept-Encoding": "identity", **(self._headers if same_origin else {}), **headers}
         if isinstance(data, bytes) and len(data) > SLICE:
             data = Upload.of(data)
         size = len(data) if isinstance(data, bytes) else data.size if data is not None else None
         if size is not None:
             sent["Content-Length"] = str(size)
         limit = ProgressTimeout(self._timeouts.connect + self._timeouts.read) if data else nullcontext()
-        with foreign(key, self._store):
+        with mapped_errors(key, self._store):
             async with limit as progress:
-                body = data.watched(progress) if isinstance(data, Upload) and progress is not None else data
-                response = await self._session.request(
+                body = data.with_progress(progress) if isinstance(data, Upload) and progress is not None else data
+                raw = await self._session.request(
                     method,
                     url,
                     headers=sent,
@@ -248,7 +254,7 @@ class Session:
                     skip_auto_headers=_NOT_SENT,
                     timeout=self._timeout,
                 )
-        return Answer(response, response.status, key, self._store)
+        return Response(raw, raw.status, key, self._store)
 
     def _target(self, url: URL, location: str, key: str) -> URL:
         from yarl import URL
@@ -260,7 +266,7 @@ class Session:
             raise StorageError("the server redirects to what is no URL", key=key, store=self._store) from None
         return target
 
-    def _check_redirect(self, method: str, url: URL, target: URL, key: str, ours: bool) -> None:
+    def _check_redirect(self, method: str, url: URL, target: URL, key: str, same_origin: bool) -> None:
         """Refuse a redirect that is not wanted, or would carry away what is secret; only its host is named."""
         why = None
         if method not in ("GET", "HEAD"):
@@ -269,7 +275,7 @@ class Session:
             why = "redirects=True follows it"
         elif target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme != "https"):
             why = "that is less safe than where it comes from"
-        elif not ours and self._given is not None and (self._given.headers or self._given.auth):
+        elif not same_origin and self._given is not None and (self._given.headers or self._given.auth):
             why = "the session's own headers would go there"
         if why is not None:
             raise UnsupportedOperationError(
@@ -277,5 +283,5 @@ class Session:
             )
 
 
-async def _one(data: bytes) -> AsyncIterator[bytes]:
+async def _single(data: bytes) -> AsyncIterator[bytes]:
     yield data

@@ -16,10 +16,10 @@ from storage.base import ObjectStore
 from storage.errors import ConfigError, StorageError, UnsupportedOperationError
 from storage.reader import ObjectReader
 from storage.stores.http.autoindex import walk
-from storage.stores.http.reads import Reading
+from storage.stores.http.reads import Reads
 from storage.stores.http.session import Session
-from storage.stores.http.urls import Address, Keys
-from storage.stores.http.writes import Writing
+from storage.stores.http.urls import BaseUrl, KeyPaths
+from storage.stores.http.writes import Writes
 from storage.stores.network import CONNECT_TIMEOUT, READ_TIMEOUT, Timeouts, ssl_context
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["HttpStore"]
 
 #: Headers that are the store's business.
-_OURS = {"accept-encoding", "content-length", "expect", "host", "if-match", "range", "transfer-encoding"}
+_RESERVED_HEADERS = {"accept-encoding", "content-length", "expect", "host", "if-match", "range", "transfer-encoding"}
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -84,7 +84,7 @@ class HttpStore(ObjectStore):
             raise ValueError(f"listing is 'autoindex' or None, not {listing!r}")
         if ca_bundle is not None and session is not None:
             raise ConfigError("a session trusts what it trusts: leave out ca_bundle")
-        address = Address.parse(base_url)
+        address = BaseUrl.parse(base_url)
         if address.username is not None or address.password is not None:
             if username is not None or password is not None:
                 raise ConfigError("the base_url has a username or password already: give them once")
@@ -96,7 +96,7 @@ class HttpStore(ObjectStore):
         self.listing = listing
         self._address = address
         self._headers = _headers_of(headers, token, username, password)
-        self._keys = Keys(address.path, writable, listing is not None)
+        self._paths = KeyPaths(address.path, writable, listing is not None)
         self._timeouts = Timeouts(connect_timeout, read_timeout, retry_timeout)
         self._policy = self._timeouts.policy
         self._ca_bundle = ca_bundle
@@ -120,8 +120,8 @@ class HttpStore(ObjectStore):
             ssl_context(self._ca_bundle),
             repr(self),
         )
-        reading = Reading(session, self._keys, self._policy, repr(self))
-        self._opened = _Opened(session, reading, Writing(session, self._keys, self._policy, reading, repr(self)))
+        reads = Reads(session, self._paths, self._policy, repr(self))
+        self._opened = _Opened(session, reads, Writes(session, self._paths, self._policy, reads, repr(self)))
 
     async def _close(self) -> None:
         opened, self._opened = self._opened, None
@@ -132,36 +132,36 @@ class HttpStore(ObjectStore):
         """Return the open half, for a call about *key*."""
         on = opened(self._opened, self)
         if key is not None:
-            self._keys.path_of(key, self)
+            self._paths.path_of(key, self)
         return on
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
-        return await self._on().reading.get(key, byte_range)
+        return await self._on().reads.get(key, byte_range)
 
     async def exists(self, key: str) -> bool:
-        session, reading, _ = self._on()
-        return await self._policy.retry(lambda: session.turn(lambda: reading.exists(key)))
+        session, reads, _ = self._on()
+        return await self._policy.retry(lambda: session.limited(lambda: reads.exists(key)))
 
     async def head(self, key: str) -> ObjectInfo:
-        session, reading, _ = self._on()
-        return await self._policy.retry(lambda: session.turn(lambda: reading.describe(key)))
+        session, reads, _ = self._on()
+        return await self._policy.retry(lambda: session.limited(lambda: reads.describe(key)))
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
-        session, reading, _ = self._on()
+        session, reads, _ = self._on()
         async with AsyncExitStack() as opened:
-            yield await self._policy.retry(lambda: session.turn(lambda: reading.begin(key, byte_range, opened)))
+            yield await self._policy.retry(lambda: session.limited(lambda: reads.open_reader(key, byte_range, opened)))
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        reading = self._on().reading
+        reads = self._on().reads
         if self.listing is None:
             raise UnsupportedOperationError(
                 "keys: web servers do not list what they have; listing='autoindex' reads nginx's listing in JSON",
                 store=self,
             )
-        async for key in walk(reading.names_in, prefix, start_after):
+        async for key in walk(reads.names_in, prefix, start_after):
             yield key
 
     # -- writing -----------------------------------------------------------------------------------------------------
@@ -175,17 +175,17 @@ class HttpStore(ObjectStore):
         if_match: str | None = None,
         attributes: Attributes | None = None,
     ) -> str:
-        writing = self._on(key).writing
+        writes = self._on(key).writes
         self._need_writable("put", key)
         condition = self._condition(if_absent, if_match, key)
         if check_attributes(attributes):
             raise UnsupportedOperationError("put with attributes: they are the server's to say", key=key, store=self)
-        return await writing.put(key, data, condition)
+        return await writes.put(key, data, condition)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        writing = self._on(key).writing
+        writes = self._on(key).writes
         self._need_writable("delete", key)
-        await writing.delete(key, self._condition(False, if_match, key))
+        await writes.delete(key, self._condition(False, if_match, key))
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         self._on(target)
@@ -261,8 +261,8 @@ class HttpStore(ObjectStore):
 
 class _Opened(NamedTuple):
     session: Session
-    reading: Reading
-    writing: Writing
+    reads: Reads
+    writes: Writes
 
     @property
     def state(self) -> OpenState:
@@ -289,6 +289,6 @@ def _headers_of(
     for name, value in headers.items():
         if _TOKEN.fullmatch(name) is None or re.search(r"[\0\r\n]", value):
             raise ConfigError(f"the header {name!r} cannot be sent: its name is no word, or its value has line ends")
-        if name in _OURS:
+        if name in _RESERVED_HEADERS:
             raise ConfigError(f"the header {name!r} is the store's own to set")
     return headers

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 from storage._core.keys import check_key, check_path
 from storage.errors import ConfigError, InvalidKeyError
 
-__all__ = ["Address", "Keys"]
+__all__ = ["BaseUrl", "KeyPaths"]
 
 #: scheme://user:password@host:port/path, each part as it is written.
 _URL = re.compile(
@@ -20,13 +20,13 @@ _URL = re.compile(
 _PATH = "/-_.~%!$&'()*+,;=:@"
 
 #: Bytes of a URL: servers take 8,000 at least, where they say so (RFC 9110, 4.1).
-LONGEST_URL = 8000
+MAX_URL_BYTES = 8000
 
 #: Bytes of a name, and of a whole path below the server's root: behind PUT there are files.
-LONGEST_NAME, LONGEST_PATH = 255, 3000
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 3000
 
 
-class Address(NamedTuple):
+class BaseUrl(NamedTuple):
     """
     Where a store's objects are.
 
@@ -43,7 +43,7 @@ class Address(NamedTuple):
     password: str | None
 
     def __repr__(self) -> str:
-        return f"Address({self.url!r})"
+        return f"BaseUrl({self.url!r})"
 
     @property
     def url(self) -> str:
@@ -51,7 +51,7 @@ class Address(NamedTuple):
         return f"{self.origin}{self.path}"
 
     @classmethod
-    def parse(cls, base_url: str) -> Address:
+    def parse(cls, base_url: str) -> BaseUrl:
         """
         Return the parts of a base URL.
 
@@ -71,7 +71,7 @@ def _climbs(path: str) -> bool:
     return any(unquote(segment) in (".", "..") for segment in path.split("/"))
 
 
-class Keys(NamedTuple):
+class KeyPaths(NamedTuple):
     """
     Turns keys into paths of URLs, each key into one of its own.
 
@@ -97,13 +97,15 @@ class Keys(NamedTuple):
         """
         check_path(check_key(key, store), store)
         path = f"{self.path}/{quote(key, safe='/-_.~')}"
-        if len(path) > LONGEST_URL:
-            raise InvalidKeyError(f"its URL has more than {LONGEST_URL} bytes", key=key, store=store)
-        if self.writable and len(key) * 4 > LONGEST_NAME:
+        if len(path) > MAX_URL_BYTES:
+            raise InvalidKeyError(f"its URL has more than {MAX_URL_BYTES} bytes", key=key, store=store)
+        if self.writable and len(key) * 4 > MAX_NAME_BYTES:
             names = [len(name.encode()) for name in key.split("/")]
-            if max(names) > LONGEST_NAME or sum(names) + len(names) > LONGEST_PATH:
+            if max(names) > MAX_NAME_BYTES or sum(names) + len(names) > MAX_PATH_BYTES:
                 raise InvalidKeyError(
-                    f"too long for a file: a name has {LONGEST_NAME} bytes, a path {LONGEST_PATH}", key=key, store=store
+                    f"too long for a file: a name has {MAX_NAME_BYTES} bytes, a path {MAX_PATH_BYTES}",
+                    key=key,
+                    store=store,
                 )
         if self.listed and (key.startswith(".") or "/." in key):
             raise InvalidKeyError("the listing leaves out names that begin with '.'", key=key, store=store)

@@ -19,7 +19,10 @@ from storage.testing import NASTY_KEYS
 NOW = datetime(2024, 2, 29, 23, 59, 58, tzinfo=UTC)
 SECONDS = NOW.timestamp()
 
-keys = st.one_of(st.sampled_from(sorted(NASTY_KEYS.values())), st.text(st.characters(codec="utf-8"), min_size=1))
+#: Those that a store sends: a key that UTF-8 cannot write is refused before it is signed.
+NASTY_PATHS = sorted(key for key in NASTY_KEYS.values() if key.encode(errors="ignore").decode() == key)
+
+keys = st.one_of(st.sampled_from(NASTY_PATHS), st.text(st.characters(codec="utf-8"), min_size=1))
 words = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=20)
 values = st.text(st.characters(codec="ascii", min_codepoint=32, max_codepoint=126), max_size=30)
 people = st.builds(Credentials, words, words, st.one_of(st.none(), words))

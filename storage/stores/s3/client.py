@@ -20,7 +20,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 from storage.stores.network import ProgressTimeout, Timeouts
-from storage.stores.s3.errors import Refusal, UploadGoneError, error_of
+from storage.stores.s3.errors import ErrorResponse, UploadGoneError, error_of
 from storage.stores.s3.listing import Page
 
 __all__ = ["Body", "ClientBucket"]
@@ -84,7 +84,9 @@ class ClientBucket:
         answer = await self.call("delete_objects", None, Delete={"Objects": objects, "Quiet": True})
         return {
             each["Key"]: error_of(
-                Refusal(0, each.get("Code", ""), each.get("Message", ""), _request_id(answer)), each["Key"], self._store
+                ErrorResponse(0, each.get("Code", ""), each.get("Message", ""), _request_id(answer)),
+                each["Key"],
+                self._store,
             )
             for each in answer.get("Errors", ())
         }
@@ -186,7 +188,7 @@ class ClientBucket:
         """Say who may read an object."""
         await self.call("put_object_acl", key, Key=key, ACL=acl)
 
-    def set_clock(self, refusal: Refusal) -> bool:
+    def set_clock(self, response: ErrorResponse) -> bool:
         """Return whether a request was refused for its time, and the next one will have the server's."""
         return False  # a client that was given signs by its own clock
 
@@ -199,13 +201,13 @@ class ClientBucket:
         """
         try:
             return await self._call(operation, key, parameters)
-        except Refusal as refusal:
-            if not self.set_clock(refusal):
-                raise error_of(refusal, key, self._store) from refusal
+        except ErrorResponse as response:
+            if not self.set_clock(response):
+                raise error_of(response, key, self._store) from response
         try:
             return await self._call(operation, key, parameters)
-        except Refusal as refusal:
-            raise error_of(refusal, key, self._store) from refusal
+        except ErrorResponse as response:
+            raise error_of(response, key, self._store) from response
 
     async def _call(self, operation: str, key: str | None, parameters: dict[str, Any]) -> Any:
         from botocore import exceptions as boto
@@ -223,7 +225,7 @@ class ClientBucket:
         except StorageError:  # of who signs the client's requests
             raise
         except boto.ClientError as cause:
-            raise _refusal(cause.response) from cause
+            raise _error_response(cause.response) from cause
         except TypeError as cause:  # aiobotocore 3.10 stumbles over a 304 that has a checksum
             raise StorageError("the answer makes no sense to the client", key=key, store=self._store) from cause
         except (TimeoutError, boto.ConnectTimeoutError, boto.ReadTimeoutError) as cause:
@@ -335,14 +337,14 @@ def _request_id(answer: Mapping[str, Any]) -> str | None:
     return request_id
 
 
-def _refusal(answer: Mapping[str, Any]) -> Refusal:
+def _error_response(answer: Mapping[str, Any]) -> ErrorResponse:
     error, metadata = answer.get("Error", {}), answer.get("ResponseMetadata", {})
     code = str(error.get("Code", ""))
-    refusal = Refusal(
+    response = ErrorResponse(
         metadata.get("HTTPStatusCode", 0),
         "" if code.isdigit() else code,
         error.get("Message", "") if error.get("Message") != code else "",
         metadata.get("RequestId"),
     )
-    refusal.headers = dict(metadata.get("HTTPHeaders", {}))
-    return refusal
+    response.headers = dict(metadata.get("HTTPHeaders", {}))
+    return response

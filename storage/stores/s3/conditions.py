@@ -16,7 +16,7 @@ from storage.stores.s3.attributes import META, NONCE, describe, headers_for
 from storage.stores.s3.errors import RefusedError, UploadGoneError
 from storage.stores.s3.retrying_client import RetryingBucket
 
-__all__ = ["Claim", "delete_version", "honours_conditions"]
+__all__ = ["ConditionalWrite", "delete_version", "honours_conditions"]
 
 
 async def honours_conditions(bucket: RetryingBucket, prefix: str) -> bool:
@@ -44,7 +44,7 @@ async def honours_conditions(bucket: RetryingBucket, prefix: str) -> bool:
         await bucket.delete(key, None)
 
 
-async def delete_version(bucket: RetryingBucket, inner: str, key: str, if_match: str) -> None:
+async def delete_version(bucket: RetryingBucket, object_key: str, key: str, if_match: str) -> None:
     """
     Delete an object if it is the version of this etag.
 
@@ -57,9 +57,9 @@ async def delete_version(bucket: RetryingBucket, inner: str, key: str, if_match:
     async def attempt() -> None:
         nonlocal lost
         try:
-            if describe(await bucket.once.head(inner), key).etag != if_match:
-                raise PreconditionFailedError(inner)
-            await bucket.once.delete(inner, if_match)
+            if describe(await bucket.once.head(object_key), key).etag != if_match:
+                raise PreconditionFailedError(object_key)
+            await bucket.once.delete(object_key, if_match)
         except StorageError as error:
             if lost and isinstance(error, KeyNotFoundError | PreconditionFailedError):
                 raise OutcomeUnknownError(
@@ -74,7 +74,7 @@ async def delete_version(bucket: RetryingBucket, inner: str, key: str, if_match:
         raise PreconditionFailedError(key, store=error.store) from error
 
 
-class Claim:
+class ConditionalWrite:
     """
     A write that must not be made twice, or made without being told: one on a condition, or the end of an upload.
 
@@ -85,14 +85,14 @@ class Claim:
     def __init__(
         self,
         bucket: RetryingBucket,
-        inner: str,
+        object_key: str,
         key: str,
         if_absent: bool = False,
         if_match: str | None = None,
         nonce: str | None = None,
     ) -> None:
         self._bucket = bucket
-        self._inner = inner
+        self._object_key = object_key
         self._key = key
         self._if_absent = if_absent
         self._if_match = if_match
@@ -145,7 +145,7 @@ class Claim:
     async def made(self) -> str | None:
         """Return the object's etag if it was this write that made it, else None."""
         try:
-            headers = await self._bucket.head(self._inner)
+            headers = await self._bucket.head(self._object_key)
         except KeyNotFoundError:
             return None
         return headers["etag"].strip('"') if headers.get(META + NONCE) == self._nonce else None
@@ -153,7 +153,7 @@ class Claim:
     async def _settled(self, lost: StorageError | None, error: StorageError) -> str:
         """Return the etag when the object is ours; else raise *error*, or say that nobody can know."""
         try:
-            headers = await self._bucket.head(self._inner)
+            headers = await self._bucket.head(self._object_key)
         except KeyNotFoundError:
             headers = {"etag": ""}
         etag = headers["etag"].strip('"')

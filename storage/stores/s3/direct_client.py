@@ -30,11 +30,11 @@ from storage.stores.network import ProgressTimeout, Timeouts
 from storage.stores.s3.checksums import WITH_CHECKSUM, crc32, verify
 from storage.stores.s3.client import Body, ClientBucket
 from storage.stores.s3.credentials import finding_credentials
-from storage.stores.s3.errors import Refusal, error_of, parse_refusal, time_of
+from storage.stores.s3.errors import ErrorResponse, error_of, parse_error, time_of
 from storage.stores.s3.listing import Page, PageParser
 from storage.stores.s3.signing import UNSIGNED, Credentials, presigned_query, quoted, sha256_hex, signed_headers
 
-__all__ = ["LeanBucket"]
+__all__ = ["DirectBucket"]
 
 #: Bytes that are written to a connection at once, so that progress is noticed.
 SLICE = 128 << 10
@@ -57,7 +57,7 @@ _UNSIGNED_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent
 _PART_TYPE = {"content-type": "application/octet-stream"}
 
 
-class LeanBucket(ClientBucket):
+class DirectBucket(ClientBucket):
     """
     One bucket, whose small operations go straight over HTTP; the rest, and the credentials, are the client's.
 
@@ -138,8 +138,8 @@ class LeanBucket(ClientBucket):
                 parser.feed(piece)
         try:
             return parser.page()
-        except Refusal as refusal:
-            raise self._error(refusal, None) from refusal
+        except ErrorResponse as error:
+            raise self._error(error, None) from error
 
     def _etag(self, response: aiohttp.ClientResponse, key: str) -> str:
         """Return the etag of what was put; an answer without one is none, whatever its status says."""
@@ -180,8 +180,8 @@ class LeanBucket(ClientBucket):
         """Return the seconds since 1970 by the server's clock, as far as we know it."""
         return time.time() + self._skew
 
-    def set_clock(self, refusal: Refusal) -> bool:
-        said = time_of(refusal, self.now())
+    def set_clock(self, response: ErrorResponse) -> bool:
+        said = time_of(response, self.now())
         if said is not None:
             self._skew = said - time.time()
         return said is not None
@@ -224,13 +224,13 @@ class LeanBucket(ClientBucket):
         """
         try:
             return await self._attempt(method, key, headers, query or {}, data)
-        except Refusal as refusal:
-            if not self.set_clock(refusal):
-                raise self._error(refusal, key) from refusal
+        except ErrorResponse as response:
+            if not self.set_clock(response):
+                raise self._error(response, key) from response
         try:
             return await self._attempt(method, key, headers, query or {}, data)
-        except Refusal as refusal:
-            raise self._error(refusal, key) from refusal
+        except ErrorResponse as response:
+            raise self._error(response, key) from response
 
     async def _attempt(
         self, method: str, key: str | None, headers: Mapping[str, str], query: Mapping[str, str], data: bytes | None
@@ -268,22 +268,22 @@ class LeanBucket(ClientBucket):
             raise StoreUnavailableError(f"no answer: {type(cause).__name__}", key=key, store=self._store) from cause
         if response.status < 300:
             return response
-        raise await self._refusal(response, key)
+        raise await self._error_response(response, key)
 
-    async def _refusal(self, response: aiohttp.ClientResponse, key: str | None) -> Refusal:
+    async def _error_response(self, response: aiohttp.ClientResponse, key: str | None) -> ErrorResponse:
         async with response:
             body = await _Streamed(response, key, self._store).read(1 << 16)
-        code, message = parse_refusal(response.status, body)
-        refusal = Refusal(response.status, code, message, response.headers.get("x-amz-request-id"))
-        refusal.headers = _lower(response.headers)
-        return refusal
+        code, message = parse_error(response.status, body)
+        found = ErrorResponse(response.status, code, message, response.headers.get("x-amz-request-id"))
+        found.headers = _lower(response.headers)
+        return found
 
-    def _error(self, refusal: Refusal, key: str | None) -> Exception:
-        region = refusal.headers.get("x-amz-bucket-region", self._region)
-        if 300 <= refusal.status < 400 or region != self._region:
+    def _error(self, response: ErrorResponse, key: str | None) -> Exception:
+        region = response.headers.get("x-amz-bucket-region", self._region)
+        if 300 <= response.status < 400 or region != self._region:
             where = f"region {region!r}: give it as region=" if region != self._region else "another place"
             return ConfigError(f"the bucket is in {where}", key=key, store=self._store)
-        return error_of(refusal, key, self._store)
+        return error_of(response, key, self._store)
 
 
 class _Streamed:

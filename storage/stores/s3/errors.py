@@ -21,7 +21,7 @@ from storage.errors import (
     UnsupportedOperationError,
 )
 
-__all__ = ["Refusal", "RefusedError", "UploadGoneError", "error_of", "parse_refusal", "time_of", "with_key"]
+__all__ = ["ErrorResponse", "RefusedError", "UploadGoneError", "error_of", "parse_error", "time_of", "with_key"]
 
 Kind: TypeAlias = "type[StorageError]"
 
@@ -84,7 +84,7 @@ _BY_STATUS: dict[int, Kind] = {
 }
 
 
-class Refusal(Exception):  # noqa: N818  # it is an answer, and becomes an error of ours
+class ErrorResponse(Exception):  # noqa: N818  # it is an answer, and becomes an error of ours
     """
     A server's answer that is an error, as it came.
 
@@ -107,21 +107,21 @@ class Refusal(Exception):  # noqa: N818  # it is an answer, and becomes an error
         self.headers = headers
 
 
-def time_of(refusal: Refusal, now: float) -> float | None:
+def time_of(response: ErrorResponse, now: float) -> float | None:
     """
     Return the time by the server's clock where it refused a request for another one, else None.
 
-    The answer to a HEAD has no word for it: there it is a refusal by a server whose clock is far from *now*.
+    The answer to a HEAD has no word for it: there it is one of 403 from a server whose clock is far from *now*.
     """
     try:
-        said = parsedate_to_datetime(refusal.headers.get("date", "")).timestamp()
+        said = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
     except ValueError:
         return None
-    wordless = refusal.status == 403 and not refusal.code and abs(said - now) > TOLERATED
-    return said if refusal.code in _SKEWED or wordless else None
+    wordless = response.status == 403 and not response.code and abs(said - now) > TOLERATED
+    return said if response.code in _SKEWED or wordless else None
 
 
-def parse_refusal(status: int, body: bytes) -> tuple[str, str]:
+def parse_error(status: int, body: bytes) -> tuple[str, str]:
     """Return code and message of an error's XML; both empty where it is none."""
 
     def first(tag: bytes) -> str:
@@ -131,13 +131,13 @@ def parse_refusal(status: int, body: bytes) -> tuple[str, str]:
     return first(b"Code"), first(b"Message")
 
 
-def error_of(refusal: Refusal, key: str | None, store: object) -> StorageError:
-    """Return the error that *refusal* is to the caller, about *key*."""
-    kind = _BY_CODE.get(refusal.code) or _BY_STATUS.get(refusal.status)
+def error_of(response: ErrorResponse, key: str | None, store: object) -> StorageError:
+    """Return the error that *response* is to the caller, about *key*."""
+    kind = _BY_CODE.get(response.code) or _BY_STATUS.get(response.status)
     if kind is None:
-        kind = StoreUnavailableError if refusal.status >= 500 else StorageError
-    said = refusal.message or refusal.code or f"HTTP status {refusal.status}"
-    if refusal.code in _ELSEWHERE and (region := refusal.headers.get("x-amz-bucket-region")):
+        kind = StoreUnavailableError if response.status >= 500 else StorageError
+    said = response.message or response.code or f"HTTP status {response.status}"
+    if response.code in _ELSEWHERE and (region := response.headers.get("x-amz-bucket-region")):
         said = f"the bucket is in region {region!r}: give it as region="
     error: StorageError
     if kind in (KeyNotFoundError, PreconditionFailedError):
@@ -151,16 +151,16 @@ def error_of(refusal: Refusal, key: str | None, store: object) -> StorageError:
             )
     else:
         error = kind(f"the server says: {said}", key=key, store=store)
-    error.request_id = refusal.request_id
+    error.request_id = response.request_id
     return error
 
 
 @contextmanager
-def with_key(inner: str, key: str) -> Iterator[None]:
+def with_key(object_key: str, key: str) -> Iterator[None]:
     """Let errors about a key of the bucket speak of the caller's; any other, of his own stream say, stays as it is."""
     try:
         yield
     except StorageError as error:
-        if error.key == inner:
+        if error.key == object_key:
             error.with_key(key)
         raise

@@ -21,14 +21,14 @@ __all__ = ["UnpackingReader", "describe_packed"]
 _READ, _QUICK = 64 << 10, 64 << 10
 
 
-async def describe_packed(bucket: RetryingBucket, inner: str, key: str) -> ObjectInfo:
+async def describe_packed(bucket: RetryingBucket, object_key: str, key: str) -> ObjectInfo:
     """Return the description of an object whose size is inside of it: from its headers and its beginning."""
 
     async def attempt() -> ObjectInfo:
-        headers = await bucket.once.head(inner)
+        headers = await bucket.once.head(object_key)
         wanted = {"range": f"bytes=0-{HEADER - 1}", "if-match": headers["etag"]}
         try:
-            _, beginning = await bucket.once.get_bytes(inner, wanted)
+            _, beginning = await bucket.once.get_bytes(object_key, wanted)
         except PreconditionFailedError as cause:
             raise StoreUnavailableError("the object was replaced while it was described", key=key) from cause
         return describe(headers, key, size_inside(beginning, key))

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from storage._concurrency.offload import offload
 from storage.errors import CorruptObjectError
 from storage.stores.s3.attributes import INSIDE, META, SIZE
-from storage.stores.s3.conditions import Claim
+from storage.stores.s3.conditions import ConditionalWrite
 from storage.stores.s3.gzip_objects import LEVEL, is_compressible
 from storage.stores.s3.multipart import part_size, upload_in_parts
 from storage.stores.s3.retrying_client import RetryingBucket
@@ -42,18 +42,18 @@ async def is_worth_it(first: bytes, headers: Mapping[str, str]) -> bool:
 
 async def put_packed(
     bucket: RetryingBucket,
-    inner: str,
+    object_key: str,
     stream: AsyncIterator[bytes],
     headers: dict[str, str],
-    claim: Claim,
+    write: ConditionalWrite,
 ) -> str:
     """Put a stream as gzip, in bounded memory, and return the object's etag."""
     packing = _Packing(stream)
     encoded = headers | {"content-encoding": "gzip"}
     if await packing.fits():
-        whole, marked = packing.first(), encoded | {META + SIZE: str(packing.size)} | claim.mark | claim.condition
-        return await claim.make(lambda: bucket.once.put(inner, whole, marked))
-    return await upload_in_parts(bucket, inner, packing.parts(), encoded | {META + SIZE: INSIDE}, claim)
+        whole, marked = packing.first(), encoded | {META + SIZE: str(packing.size)} | write.mark | write.condition
+        return await write.make(lambda: bucket.once.put(object_key, whole, marked))
+    return await upload_in_parts(bucket, object_key, packing.parts(), encoded | {META + SIZE: INSIDE}, write)
 
 
 def size_inside(data: bytes, key: str) -> int:

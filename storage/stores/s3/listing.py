@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
 from storage.errors import StoreUnavailableError
-from storage.stores.s3.errors import Refusal
+from storage.stores.s3.errors import ErrorResponse
 
 __all__ = ["Page", "PageParser"]
 
@@ -47,7 +47,7 @@ class PageParser:
         Return the page when all has been taken.
 
         Raises:
-            Refusal: it is an error, though its status said otherwise.
+            ErrorResponse: it is an error, though its status said otherwise.
             StoreUnavailableError: it was cut short, or is something else.
         """
         try:
@@ -57,7 +57,7 @@ class PageParser:
         space, brace, name = root.tag.rpartition("}")
         space += brace
         if name == "Error":
-            raise Refusal(200, root.findtext(f"{space}Code", ""), root.findtext(f"{space}Message", ""))
+            raise ErrorResponse(200, root.findtext(f"{space}Code", ""), root.findtext(f"{space}Message", ""))
         if name != "ListBucketResult":
             raise StoreUnavailableError(_NONE)
         quoted = root.findtext(f"{space}EncodingType") == "url"  # what XML cannot say is said in percent

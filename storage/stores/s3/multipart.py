@@ -13,7 +13,7 @@ from storage._concurrency.offload import offload
 from storage._concurrency.tasks import for_each
 from storage._core.data import chunks
 from storage.errors import StorageError
-from storage.stores.s3.conditions import Claim
+from storage.stores.s3.conditions import ConditionalWrite
 from storage.stores.s3.retrying_client import RetryingBucket
 from storage.types import Data
 
@@ -67,17 +67,17 @@ async def upload_in_parts(
     key: str,
     parts: AsyncIterator[tuple[int, bytes]],
     headers: dict[str, str],
-    claim: Claim,
+    write: ConditionalWrite,
 ) -> str:
     """
     Send numbered *parts* as one object, some at once, and return its etag; on any failure nothing is left behind.
 
-    *claim* is what makes them an object in the end, on its condition.
+    *write* makes them an object in the end, on its condition.
     """
-    upload = await bucket.create_upload(key, headers | claim.mark)
+    upload = await bucket.create_upload(key, headers | write.mark)
     try:
         etags = await send_parts(bucket, key, upload, parts, {})
-        return await claim.make(lambda: bucket.once.complete_upload(key, upload, etags, claim.condition))
+        return await write.make(lambda: bucket.once.complete_upload(key, upload, etags, write.condition))
     except BaseException:
         await _abort(bucket, key, upload)
         raise
@@ -118,10 +118,10 @@ async def copy_in_parts(
     target: str,
     size: int,
     headers: dict[str, str],
-    claim: Claim,
+    write: ConditionalWrite,
 ) -> str:
     """Copy one version of an object, of any size, inside the bucket on the server, and return the copy's etag."""
-    upload = await bucket.create_upload(target, headers | claim.mark)
+    upload = await bucket.create_upload(target, headers | write.mark)
     try:
         etags: dict[int, str] = {}
 
@@ -134,7 +134,7 @@ async def copy_in_parts(
 
         await _at_once(ranges(), copy)
         ordered = [etags[number] for number in sorted(etags)]
-        return await claim.make(lambda: bucket.once.complete_upload(target, upload, ordered, claim.condition))
+        return await write.make(lambda: bucket.once.complete_upload(target, upload, ordered, write.condition))
     except BaseException:
         await _abort(bucket, target, upload)
         raise

@@ -27,7 +27,7 @@ class BucketReader(ObjectReader):
         self,
         info: ObjectInfo,
         bucket: RetryingBucket,
-        inner: str,
+        object_key: str,
         store: str,
         opened: AsyncExitStack,
         start: int,
@@ -37,7 +37,7 @@ class BucketReader(ObjectReader):
     ) -> None:
         super().__init__(info)
         self._bucket = bucket
-        self._inner = inner
+        self._object_key = object_key
         self._store = store
         self._opened = opened
         self._start = start
@@ -90,7 +90,7 @@ class BucketReader(ObjectReader):
         """Ask for the rest, of the version that we have begun."""
         headers = {"range": f"bytes={self._position}-{self._stop - 1}", "if-match": f'"{self.info.etag}"'}
         try:
-            _, body = await self._opened.enter_async_context(self._bucket.once.get(self._inner, headers))
+            _, body = await self._opened.enter_async_context(self._bucket.once.get(self._object_key, headers))
         except PreconditionFailedError as cause:
             raise StorageError(
                 "the object was replaced while it was read; open it again", key=self.info.key, store=cause.store

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from storage.errors import StorageError
 from storage.stores.s3.attributes import headers_for
-from storage.stores.s3.conditions import Claim
+from storage.stores.s3.conditions import ConditionalWrite
 from storage.stores.s3.errors import UploadGoneError
 from storage.stores.s3.multipart import numbered, parts_of, send_parts
 from storage.stores.s3.retrying_client import RetryingBucket
 from storage.types import Attributes, Data, check_attributes
 
-__all__ = ["Resuming"]
+__all__ = ["ResumableUploads"]
 
 
 class _Begun(NamedTuple):
@@ -34,7 +34,7 @@ class _Begun(NamedTuple):
         return begun
 
 
-class Resuming:
+class ResumableUploads:
     """
     The methods of `BucketStore` for uploads that outlive a process.
 
@@ -47,15 +47,15 @@ class Resuming:
     async def _bucket(self) -> RetryingBucket: ...
 
     @abstractmethod
-    def _inner(self, key: str) -> str: ...
+    def _object_key(self, key: str) -> str: ...
 
     async def begin_upload(self, key: str, *, attributes: Attributes | None = None) -> str:
         """Begin to upload an object in parts, and return the token with which it goes on; it holds no secret."""
-        bucket, inner = await self._bucket(), self._inner(key)
-        claim = Claim(bucket, inner, key, nonce=uuid.uuid4().hex)
-        headers = headers_for(check_attributes(attributes), key) | claim.mark
-        upload = await bucket.create_upload(inner, headers)
-        return json.dumps(_Begun(key, upload, claim.mark.popitem()[1])._asdict())
+        bucket, object_key = await self._bucket(), self._object_key(key)
+        write = ConditionalWrite(bucket, object_key, key, nonce=uuid.uuid4().hex)
+        headers = headers_for(check_attributes(attributes), key) | write.mark
+        upload = await bucket.create_upload(object_key, headers)
+        return json.dumps(_Begun(key, upload, write.mark.popitem()[1])._asdict())
 
     async def resume_upload(self, token: str, data: Data) -> str:
         """
@@ -70,27 +70,27 @@ class Resuming:
             ValueError: it is no token.
         """
         begun = _Begun.of(token)
-        bucket, inner = await self._bucket(), self._inner(begun.key)
-        claim = Claim(bucket, inner, begun.key, nonce=begun.nonce)
+        bucket, object_key = await self._bucket(), self._object_key(begun.key)
+        write = ConditionalWrite(bucket, object_key, begun.key, nonce=begun.nonce)
         try:
-            there = await bucket.parts(inner, begun.upload)
-            etags = await send_parts(bucket, inner, begun.upload, numbered(parts_of(data)), there)
-            return await claim.make(lambda: bucket.once.complete_upload(inner, begun.upload, etags, {}))
+            there = await bucket.parts(object_key, begun.upload)
+            etags = await send_parts(bucket, object_key, begun.upload, numbered(parts_of(data)), there)
+            return await write.make(lambda: bucket.once.complete_upload(object_key, begun.upload, etags, {}))
         except UploadGoneError as error:
-            if (etag := await claim.made()) is not None:
+            if (etag := await write.made()) is not None:
                 return etag
             error.with_key(begun.key)
             raise
         except StorageError as error:
-            if error.key == inner:
+            if error.key == object_key:
                 error.with_key(begun.key)
             raise
 
     async def abort_upload(self, token: str) -> None:
         """Give up an upload, and what was sent of it; one that is over already is no error."""
         begun = _Begun.of(token)
-        bucket, inner = await self._bucket(), self._inner(begun.key)
+        bucket, object_key = await self._bucket(), self._object_key(begun.key)
         try:
-            await bucket.abort_upload(inner, begun.upload)
+            await bucket.abort_upload(object_key, begun.upload)
         except UploadGoneError:
             pass

@@ -74,7 +74,7 @@ class Session:
             from aiobotocore.session import get_session
             from botocore import UNSIGNED
 
-            from storage.stores.s3.direct_client import LeanBucket
+            from storage.stores.s3.direct_client import DirectBucket
         except ImportError as cause:
             raise ImportError("BucketStore needs aiobotocore: pip install 'stackstore[s3]'") from cause
 
@@ -108,7 +108,7 @@ class Session:
         session = await opened.enter_async_context(
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=0,  # LeanBucket counts: an open reader must not keep others from their connection
+                    limit=0,  # DirectBucket counts: an open reader must not keep others from their connection
                     limit_per_host=0,
                     ssl=ssl_context(account.ca_bundle or boto.get_config_variable("ca_bundle")),
                 ),
@@ -134,7 +134,7 @@ class Session:
                 "anonymous=True",
                 store=self._store,
             )
-        bucket = LeanBucket(
+        bucket = DirectBucket(
             client,
             None if account.anonymous else credentials,
             session,

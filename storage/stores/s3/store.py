@@ -32,7 +32,7 @@ from storage.stores.s3.attributes import decoded_size, describe, guessed_type, h
 from storage.stores.s3.bulk import delete_page
 from storage.stores.s3.checksums import WITH_CHECKSUM, Checksum
 from storage.stores.s3.client import Body
-from storage.stores.s3.conditions import Claim, delete_version, honours_conditions
+from storage.stores.s3.conditions import ConditionalWrite, delete_version, honours_conditions
 from storage.stores.s3.errors import with_key
 from storage.stores.s3.gzip_objects import compressed, decompressed
 from storage.stores.s3.gzip_reader import UnpackingReader, describe_packed
@@ -40,10 +40,10 @@ from storage.stores.s3.gzip_upload import is_worth_it, put_packed, size_inside
 from storage.stores.s3.listing import Page
 from storage.stores.s3.multipart import COPY_LIMIT, PART, copy_in_parts, numbered, parts_of, upload_in_parts
 from storage.stores.s3.reader import BucketReader
-from storage.stores.s3.resumable import Resuming
+from storage.stores.s3.resumable import ResumableUploads
 from storage.stores.s3.retrying_client import RetryingBucket
 from storage.stores.s3.session import Account, Session
-from storage.stores.s3.urls import Publishing
+from storage.stores.s3.urls import UrlMethods
 from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ __all__ = ["BucketStore"]
 LONGEST_KEY, PAGE = 1024, 1000
 
 
-class BucketStore(Publishing, Resuming, ObjectStore):
+class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
     """
     Objects in a bucket of Amazon S3, or of a server that speaks like it (Ceph, MinIO, R2, ...).
 
@@ -165,23 +165,23 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         bucket = await self._bucket()
         await bucket.create(self.region)
 
-    def _inner(self, key: str) -> str:
-        inner = self.prefix + check_key(key, self)
-        if "\0" in inner:
+    def _object_key(self, key: str) -> str:
+        object_key = self.prefix + check_key(key, self)
+        if "\0" in object_key:
             raise InvalidKeyError("a key in a bucket has no NUL, which no listing could tell", key=key, store=self)
-        if len(inner) * 4 > LONGEST_KEY and len(inner.encode()) > LONGEST_KEY:
+        if len(object_key) * 4 > LONGEST_KEY and len(object_key.encode()) > LONGEST_KEY:
             raise InvalidKeyError(f"a key in a bucket has at most {LONGEST_KEY} bytes in UTF-8", key=key, store=self)
-        return inner
+        return object_key
 
     # -- one object --------------------------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
-        bucket, inner = await self._bucket(), self._inner(key)
+        bucket, object_key = await self._bucket(), self._object_key(key)
         if byte_range is not None:
             async with self.open(key, byte_range=byte_range) as reader:
                 return await reader.read()
-        with with_key(inner, key):
-            answered, data = await bucket.get_bytes(inner, {})
+        with with_key(object_key, key):
+            answered, data = await bucket.get_bytes(object_key, {})
         if not is_packed(answered):
             return data
         size = decoded_size(answered)
@@ -196,39 +196,41 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         if_match: str | None = None,
         attributes: Attributes | None = None,
     ) -> str:
-        bucket, inner = await self._bucket(), self._inner(key)
+        bucket, object_key = await self._bucket(), self._object_key(key)
         headers = self._headers(attributes, key)
         conditional = if_absent or if_match is not None
         if conditional:
             await self._need_conditions(key, if_absent, if_match)
-        with with_key(inner, key):
+        with with_key(object_key, key):
             if isinstance(data, bytes) and len(data) <= PART:
                 whole = data
             else:
                 parts = parts_of(data)
                 begun = [part for _ in range(2) if (part := await anext(parts, None)) is not None]
                 if len(begun) > 1:
-                    claim = Claim(bucket, inner, key, if_absent, if_match)
+                    write = ConditionalWrite(bucket, object_key, key, if_absent, if_match)
                     stream = _before(begun, parts)
                     if self.compress and await is_worth_it(begun[0], headers):
-                        return await put_packed(bucket, inner, stream, headers, claim)
-                    return await upload_in_parts(bucket, inner, numbered(stream), headers, claim)
+                        return await put_packed(bucket, object_key, stream, headers, write)
+                    return await upload_in_parts(bucket, object_key, numbered(stream), headers, write)
                 [whole] = begun
             if self.compress:
                 whole, headers = await compressed(whole, headers)
             if conditional:
-                claim = Claim(bucket, inner, key, if_absent, if_match)
-                return await claim.make(lambda: bucket.once.put(inner, whole, headers | claim.mark | claim.condition))
-            return await bucket.put(inner, whole, headers)
+                write = ConditionalWrite(bucket, object_key, key, if_absent, if_match)
+                return await write.make(
+                    lambda: bucket.once.put(object_key, whole, headers | write.mark | write.condition)
+                )
+            return await bucket.put(object_key, whole, headers)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        bucket, inner = await self._bucket(), self._inner(key)
-        with with_key(inner, key):
+        bucket, object_key = await self._bucket(), self._object_key(key)
+        with with_key(object_key, key):
             if if_match is None:
-                await bucket.delete(inner, None)
+                await bucket.delete(object_key, None)
             else:
                 await self._need_conditions(key, False, if_match)
-                await delete_version(bucket, inner, key, if_match)
+                await delete_version(bucket, object_key, key, if_match)
 
     async def exists(self, key: str) -> bool:
         try:
@@ -238,46 +240,46 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         return True
 
     async def head(self, key: str) -> ObjectInfo:
-        bucket, inner = await self._bucket(), self._inner(key)
-        with with_key(inner, key):
-            found = await bucket.head(inner)
+        bucket, object_key = await self._bucket(), self._object_key(key)
+        with with_key(object_key, key):
+            found = await bucket.head(object_key)
             if is_packed(found) and decoded_size(found) is None:
-                return await describe_packed(bucket, inner, key)
+                return await describe_packed(bucket, object_key, key)
             return describe(found, key)
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
-        bucket, inner = await self._bucket(), self._inner(key)
+        bucket, object_key = await self._bucket(), self._object_key(key)
         async with AsyncExitStack() as opened:
-            with with_key(inner, key):
-                answered, body = await self._begin(bucket, inner, byte_range, opened)
+            with with_key(object_key, key):
+                answered, body = await self._begin(bucket, object_key, byte_range, opened)
                 if is_packed(answered) and byte_range is not None:  # no part of it can be read without what is before
                     await opened.aclose()
-                    answered, body = await self._begin(bucket, inner, None, opened)
+                    answered, body = await self._begin(bucket, object_key, None, opened)
                     body = body if is_packed(answered) else None
                 packed = is_packed(answered)
                 info = describe(answered, key, int(answered["content-length"]) if packed else None)
                 start, stop = (0, info.size) if packed or byte_range is None else byte_range.within(info.size, key)
                 checksum = None if body is None else Checksum.of(answered)
                 reader: ObjectReader = BucketReader(
-                    info, bucket, inner, repr(self), opened, start, stop, body, checksum
+                    info, bucket, object_key, repr(self), opened, start, stop, body, checksum
                 )
                 if packed:
                     reader = await UnpackingReader.over(reader, answered, byte_range)
             yield reader
 
     async def _begin(
-        self, bucket: RetryingBucket, inner: str, byte_range: ByteRange | None, opened: AsyncExitStack
+        self, bucket: RetryingBucket, object_key: str, byte_range: ByteRange | None, opened: AsyncExitStack
     ) -> tuple[Mapping[str, str], Body | None]:
         """Return the headers of an object, and its body where the range has any bytes."""
         nothing = byte_range is not None and (byte_range.last == 0 or byte_range.stop == byte_range.start)
         if not nothing:
             headers = WITH_CHECKSUM if byte_range is None else {"range": range_header(byte_range)}
             try:
-                return await bucket.open(inner, headers, opened)
+                return await bucket.open(object_key, headers, opened)
             except RangeNotSatisfiableError:
                 pass  # the range has no bytes: it starts at the end, or behind it, and the description says which
-        return await bucket.head(inner), None
+        return await bucket.head(object_key), None
 
     def _headers(self, attributes: Attributes | None, key: str) -> dict[str, str]:
         """Return the headers of a put."""
@@ -326,7 +328,7 @@ class BucketStore(Publishing, Resuming, ObjectStore):
         async def wanted() -> AsyncIterator[tuple[str, str]]:
             async for key in stream(keys):
                 try:
-                    yield self._inner(key), key
+                    yield self._object_key(key), key
                 except InvalidKeyError as error:
                     results[key] = error
 
@@ -334,25 +336,27 @@ class BucketStore(Publishing, Resuming, ObjectStore):
             names = dict(page)
             results.update(dict.fromkeys(names.values()))
             errors = await delete_page(bucket, names)
-            results.update({names[inner]: copy(error).with_key(names[inner]) for inner, error in errors.items()})
+            results.update(
+                {names[object_key]: copy(error).with_key(names[object_key]) for object_key, error in errors.items()}
+            )
         return raise_failures(results, self, raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         if if_absent or source == target:
             return await ObjectStore.copy(self, source, target, if_absent=if_absent)
-        bucket, inner = await self._bucket(), self._inner(target)
-        origin = self._inner(source)
+        bucket, object_key = await self._bucket(), self._object_key(target)
+        origin = self._object_key(source)
         with with_key(origin, source):
             found = await bucket.head(origin)
             info = describe(found, source)
             headers = headers_for(info.attributes, target)
             if (size := int(found.get("content-length", "0"))) > COPY_LIMIT:
-                claim, headers = Claim(bucket, inner, target), headers | packed_headers(found)
-                return await copy_in_parts(bucket, origin, info.etag, inner, size, headers, claim)
+                write, headers = ConditionalWrite(bucket, object_key, target), headers | packed_headers(found)
+                return await copy_in_parts(bucket, origin, info.etag, object_key, size, headers, write)
             if guessed_type(source) == guessed_type(target) or is_packed(found):
-                return await bucket.copy(origin, inner, {})
+                return await bucket.copy(origin, object_key, {})
             headers |= {"x-amz-metadata-directive": "REPLACE", "x-amz-copy-source-if-match": f'"{info.etag}"'}
-            return await bucket.copy(origin, inner, headers)
+            return await bucket.copy(origin, object_key, headers)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         await self.probe()  # it is a copy and a delete, which is on a condition where that can be

@@ -9,17 +9,17 @@ from typing import Literal
 from storage._core.durations import seconds
 from storage.stores.s3.retrying_client import RetryingBucket
 
-__all__ = ["Publishing"]
+__all__ = ["UrlMethods"]
 
 
-class Publishing:
+class UrlMethods:
     """The methods of `BucketStore` that hand objects to whoever has a URL."""
 
     @abstractmethod
     async def _bucket(self) -> RetryingBucket: ...
 
     @abstractmethod
-    def _inner(self, key: str) -> str: ...
+    def _object_key(self, key: str) -> str: ...
 
     async def presigned_get(self, key: str, expiry: float | timedelta = 3600) -> str:
         """
@@ -27,8 +27,8 @@ class Publishing:
 
         It asks the server for nothing: whether there is such an object is not known.
         """
-        bucket, inner = await self._bucket(), self._inner(key)
-        return await bucket.once.presign("GET", inner, int(seconds("expiry", expiry)), None)
+        bucket, object_key = await self._bucket(), self._object_key(key)
+        return await bucket.once.presign("GET", object_key, int(seconds("expiry", expiry)), None)
 
     async def presigned_put(
         self, key: str, expiry: float | timedelta = 3600, *, content_type: str | None = None
@@ -38,13 +38,13 @@ class Publishing:
 
         With a *content_type* the request must have that ``Content-Type``; without, some servers want it to have none.
         """
-        bucket, inner = await self._bucket(), self._inner(key)
-        return await bucket.once.presign("PUT", inner, int(seconds("expiry", expiry)), content_type)
+        bucket, object_key = await self._bucket(), self._object_key(key)
+        return await bucket.once.presign("PUT", object_key, int(seconds("expiry", expiry)), content_type)
 
     async def url(self, key: str) -> str:
         """Return the object's plain URL, which is of use when the object is public."""
-        bucket, inner = await self._bucket(), self._inner(key)
-        return bucket.once.url(inner)
+        bucket, object_key = await self._bucket(), self._object_key(key)
+        return bucket.once.url(object_key)
 
     async def make_public(self, key: str) -> None:
         """
@@ -67,5 +67,5 @@ class Publishing:
         await self._set_acl(key, "private")
 
     async def _set_acl(self, key: str, acl: Literal["public-read", "private"]) -> None:
-        bucket, inner = await self._bucket(), self._inner(key)
-        await bucket.set_acl(inner, acl)
+        bucket, object_key = await self._bucket(), self._object_key(key)
+        await bucket.set_acl(object_key, acl)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import StorageError, StoreUnavailableError
-from storage.stores.s3.errors import Refusal
+from storage.stores.s3.errors import ErrorResponse
 from storage.stores.s3.listing import Page, PageParser
 
 ANSWER = """<?xml version="1.0" encoding="UTF-8"?>
@@ -55,7 +55,7 @@ def test_last_page_says_so() -> None:
 
 def test_error_in_an_answer_that_says_it_is_none() -> None:
     """A status of 200 was sent before the server knew."""
-    with pytest.raises(Refusal, match="InternalError") as caught:
+    with pytest.raises(ErrorResponse, match="InternalError") as caught:
         parsed(b"<Error><Code>InternalError</Code><Message>try again</Message></Error>")
 
     assert "try again" == caught.value.message
@@ -86,7 +86,7 @@ def test_any_bytes_are_a_page_or_an_error_of_ours(some: bytes, at: int) -> None:
     answer = ANSWER.format(space=AMAZON, encoding="<EncodingType>url</EncodingType>", key="a", more="true").encode()
     try:
         page = parsed(answer[:at] + some + answer[at:])
-    except (StorageError, Refusal):
+    except (StorageError, ErrorResponse):
         return
     assert page.keys is not None
 

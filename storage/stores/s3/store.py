@@ -37,7 +37,7 @@ from storage.stores.s3.errors import with_key
 from storage.stores.s3.gzip_objects import compressed, decompressed
 from storage.stores.s3.gzip_reader import UnpackingReader, describe_packed
 from storage.stores.s3.gzip_upload import is_worth_it, put_packed, size_inside
-from storage.stores.s3.listing import Page
+from storage.stores.s3.list_keys import list_children, list_keys
 from storage.stores.s3.multipart import COPY_LIMIT, PART, copy_in_parts, numbered, parts_of, upload_in_parts
 from storage.stores.s3.reader import BucketReader
 from storage.stores.s3.resumable import ResumableUploads
@@ -290,34 +290,11 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
 
     # -- many objects ------------------------------------------------------------------------------------------------
 
-    async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        bucket, cut = await self._bucket(), len(self.prefix)
-        start = _sendable(start_after)
-        after = start and self.prefix + start
-        more = _begins_keys(prefix)
-        while more:
-            page = await self._page(bucket, self.prefix + prefix, after)
-            for key in page.keys:
-                if key[cut:] > start_after:
-                    yield key[cut:]
-            more = page.more and bool(page.keys)
-            if page.keys:
-                after = page.keys[-1]
+    def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
+        return list_keys(self._bucket, self.prefix, prefix, start_after)
 
-    async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
-        if not delimiter:
-            raise ValueError("a delimiter is not empty")
-        bucket, cut = await self._bucket(), len(self.prefix)
-        after, more = "", _begins_keys(prefix + delimiter)
-        while more:
-            page = await self._page(bucket, self.prefix + prefix, after, delimiter)
-            found = sorted(page.keys + page.prefixes)
-            for child in found:
-                if child != after.removesuffix(_LAST):
-                    yield child[cut:]
-            more = page.more and bool(found)
-            if found:  # behind a common prefix the listing goes on behind all that it stands for
-                after = found[-1] + (_LAST if found[-1] in page.prefixes else "")
+    def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
+        return list_children(self._bucket, self.prefix, prefix, delimiter)
 
     async def delete_many(
         self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
@@ -362,9 +339,6 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
         await self.probe()  # it is a copy and a delete, which is on a condition where that can be
         return await ObjectStore.rename(self, source, target, if_absent=if_absent)
 
-    async def _page(self, bucket: RetryingBucket, prefix: str, after: str, delimiter: str = "") -> Page:
-        return await bucket.page(prefix, after, delimiter)
-
     # -- conditions --------------------------------------------------------------------------------------------------
 
     async def probe(self) -> bool:
@@ -404,25 +378,6 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
 
 #: What an etag of a server's can be, without its quotes.
 _ETAG = re.compile(r"[!#-)+\--~]+")
-
-#: Behind every key that starts with what it is put behind: no character is greater.
-_LAST = chr(0x10FFFF)
-
-#: What no key has: servers stumble over the first, and the others have no UTF-8 form, and so cannot be sent.
-_UNSENT = re.compile("[\0\ud800-\udfff]")
-
-
-def _begins_keys(prefix: str) -> bool:
-    """Return whether there can be keys that begin with this."""
-    return _UNSENT.search(prefix) is None
-
-
-def _sendable(start_after: str) -> str:
-    """Return what can be sent in its place: the same, or something before it with hardly a key in between."""
-    found = _UNSENT.search(start_after)
-    if found is None:
-        return start_after
-    return start_after[: found.start()] + ("\ud7ff" if found[0] > "\0" else "")
 
 
 async def _before(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -1,0 +1,66 @@
+"""The keys of a bucket in order, and what lies one level below a prefix, page by page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+from storage.stores.s3.retrying_client import RetryingBucket
+
+__all__ = ["list_children", "list_keys"]
+
+#: Gives the bucket of a store that is open.
+_OpenBucket: TypeAlias = Callable[[], Awaitable[RetryingBucket]]
+
+#: Behind every key that starts with what it is put behind: no character is greater.
+_LAST = chr(0x10FFFF)
+
+#: What no key has: servers stumble over the first, and the others have no UTF-8 form, and so cannot be sent.
+_UNSENT = re.compile("[\0\ud800-\udfff]")
+
+
+async def list_keys(open_bucket: _OpenBucket, root: str, prefix: str, start_after: str) -> AsyncIterator[str]:
+    """Yield the keys below *root*, without it, that begin with *prefix* and come after *start_after*."""
+    bucket, cut = await open_bucket(), len(root)
+    start = _sendable(start_after)
+    after = start and root + start
+    more = _begins_keys(prefix)
+    while more:
+        page = await bucket.page(root + prefix, after)
+        for key in page.keys:
+            if key[cut:] > start_after:
+                yield key[cut:]
+        more = page.more and bool(page.keys)
+        if page.keys:
+            after = page.keys[-1]
+
+
+async def list_children(open_bucket: _OpenBucket, root: str, prefix: str, delimiter: str) -> AsyncIterator[str]:
+    """Yield keys and common prefixes one level below *prefix*, without *root* before them."""
+    if not delimiter:
+        raise ValueError("a delimiter is not empty")
+    bucket, cut = await open_bucket(), len(root)
+    after, more = "", _begins_keys(prefix + delimiter)
+    while more:
+        page = await bucket.page(root + prefix, after, delimiter)
+        found = sorted(page.keys + page.prefixes)
+        for child in found:
+            if child != after.removesuffix(_LAST):
+                yield child[cut:]
+        more = page.more and bool(found)
+        if found:  # behind a common prefix the listing goes on behind all that it stands for
+            after = found[-1] + (_LAST if found[-1] in page.prefixes else "")
+
+
+def _begins_keys(prefix: str) -> bool:
+    """Return whether there can be keys that begin with this."""
+    return _UNSENT.search(prefix) is None
+
+
+def _sendable(start_after: str) -> str:
+    """Return what can be sent in its place: the same, or something before it with hardly a key in between."""
+    found = _UNSENT.search(start_after)
+    if found is None:
+        return start_after
+    return start_after[: found.start()] + ("\ud7ff" if found[0] > "\0" else "")

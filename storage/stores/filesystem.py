@@ -25,7 +25,9 @@ class FilesystemStore(FileStore):
     def _path(self, key: str) -> str:
         check_path(key, self)
         if DRAFT in key and (key.startswith(DRAFT) or f"/{DRAFT}" in key):
-            raise InvalidKeyError(f"names that begin with {DRAFT!r} are the store's own", key=key, store=self)
+            raise InvalidKeyError(
+                f"names that begin with {DRAFT!r} are reserved for this store's temporary files", key=key, store=self
+            )
         return check_length(key, self._root.path, key, self)
 
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:

@@ -44,7 +44,9 @@ class HashdirStore(FileStore):
         self, root: str | os.PathLike[str], width: int = 2, depth: int = 3, *, durability: Durability = "atomic"
     ) -> None:
         if width < 1 or depth < 0 or width * depth >= 64:
-            raise ValueError(f"width={width} and depth={depth}: directories take less than the 64 digits of a sha-256")
+            raise ValueError(
+                f"width={width}, depth={depth}: width must be at least 1, depth at least 0, width * depth less than 64"
+            )
         super().__init__(root, durability=durability)
         self.width = width
         self.depth = depth

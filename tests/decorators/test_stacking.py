@@ -82,5 +82,5 @@ def test_other_stacks_pass_silently() -> None:
 @pytest.mark.parametrize("base", [None, "memory:", DictStore])
 def test_decorator_over_no_store_is_a_type_error(base: Any) -> None:
     """The class instead of an instance is the likely slip."""
-    with pytest.raises(TypeError, match="goes over a store, not over"):
+    with pytest.raises(TypeError, match="must be built over a store, not over"):
         PrefixStore(base, "a/")

@@ -40,27 +40,33 @@ _RULES = [
     _Rule(
         Trait.TRANSFORMS,
         Trait.VALUES,
-        "{below} takes and gives values, not the bytes that {above} changes",
+        "{below} takes values, and {above} changes bytes",
         refused=True,
     ),
-    _Rule(Trait.COMPRESSES, Trait.COMPRESSES, "what is compressed already does not get smaller; leave one of them out"),
-    _Rule(Trait.EXPANDS, Trait.COMPRESSES, "it is larger, and slower, to compress text made of bytes than the bytes"),
-    _Rule(Trait.CACHES, Trait.EXPIRES, "a cache serves objects past their time"),
-    _Rule(Trait.CACHES, Trait.VALUES, "{below} gives values, not the bytes that {above} keeps copies of", refused=True),
+    _Rule(Trait.COMPRESSES, Trait.COMPRESSES, "compressed bytes do not get smaller; leave one of them out"),
+    _Rule(
+        Trait.EXPANDS,
+        Trait.COMPRESSES,
+        "compressing encoded bytes is slower than compressing the bytes, and the result is larger",
+    ),
+    _Rule(Trait.CACHES, Trait.EXPIRES, "a cache serves objects after their deadline"),
+    _Rule(Trait.CACHES, Trait.VALUES, "{below} returns values, and {above} keeps copies of bytes", refused=True),
     _Rule(Trait.RETRIES, Trait.RETRIES, "their attempts multiply; leave one of them out"),
-    _Rule(Trait.RETRIES, Trait.SWALLOWS, "errors that are swallowed below are never tried again", refused=True),
+    _Rule(
+        Trait.RETRIES, Trait.SWALLOWS, "{below} swallows the errors after which {above} would try again", refused=True
+    ),
     _Rule(
         Trait.MIRRORS,
         Trait.SWALLOWS,
-        "a write whose error is swallowed below looks like one that was done",
+        "a write whose error {below} swallows looks successful",
         refused=True,
     ),
     _Rule(
-        Trait.MIRRORS, Trait.VALUES, "{above} hands one object's bytes to all, and {below} takes values", refused=True
+        Trait.MIRRORS, Trait.VALUES, "{above} writes bytes to all its stores, and {below} takes values", refused=True
     ),
-    _Rule(Trait.LIMITS, Trait.RETRIES, "a call keeps its place while it waits to try again"),
-    _Rule(Trait.LIMITS, Trait.NOTIFIES, "a handler that uses {above} waits for the place which its own call keeps"),
-    _Rule(Trait.THROTTLES, Trait.RETRIES, "calls that are made again are not counted"),
+    _Rule(Trait.LIMITS, Trait.RETRIES, "a call occupies its slot while it waits for its next attempt"),
+    _Rule(Trait.LIMITS, Trait.NOTIFIES, "a handler that calls {above} waits for the slot that its own call occupies"),
+    _Rule(Trait.THROTTLES, Trait.RETRIES, "repeated attempts are not counted"),
 ]
 
 
@@ -88,7 +94,7 @@ def check_order(decorator: ObjectStore[Any, Any], base: ObjectStore[Any, Any]) -
         TypeError: *base* is no store.
     """
     if not isinstance(base, ObjectStore):
-        raise TypeError(f"{type(decorator).__name__} goes over a store, not over {type(base).__name__}")
+        raise TypeError(f"{type(decorator).__name__} must be built over a store, not over {type(base).__name__}")
     above = type(decorator).__name__
     for rule in _RULES:
         if rule.above not in decorator._traits:

@@ -42,7 +42,7 @@ def read_attributes(descriptor: int) -> dict[str, str]:
     try:
         return check_attributes(json.loads(packed))
     except (ValueError, TypeError, RecursionError) as cause:
-        raise CorruptObjectError(f"the extended attribute {XATTR} holds no attributes") from cause
+        raise CorruptObjectError(f"the extended attribute {XATTR} is not a JSON object of attributes") from cause
 
 
 def write_attributes(descriptor: int, attributes: dict[str, str], key: str, store: object) -> None:
@@ -53,7 +53,9 @@ def write_attributes(descriptor: int, attributes: dict[str, str], key: str, stor
         UnsupportedOperationError: the system or the file system keeps none, or not as many bytes.
     """
     if not HAS_XATTR:
-        raise UnsupportedOperationError("no extended attributes on this system", key=key, store=store)
+        raise UnsupportedOperationError(
+            "attributes cannot be stored: Python has no extended attributes on this system", key=key, store=store
+        )
     packed = json.dumps(attributes, ensure_ascii=False).encode()
     try:
         os.setxattr(descriptor, XATTR, packed)
@@ -61,7 +63,7 @@ def write_attributes(descriptor: int, attributes: dict[str, str], key: str, stor
         too_many = len(packed) > ATTRIBUTES_LIMIT and cause.errno in (errno.ENOSPC, errno.E2BIG, errno.ERANGE)
         if cause.errno != errno.ENOTSUP and not too_many:
             raise
-        why = f"attributes of {len(packed)} bytes" if too_many else "attributes"
+        why = f"{len(packed)} bytes are too many for" if too_many else "there are no extended attributes on"
         raise UnsupportedOperationError(
-            f"{why}: more than this file system keeps beside a file", key=key, store=store
+            f"attributes cannot be stored: {why} this file system", key=key, store=store
         ) from cause

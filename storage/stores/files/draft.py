@@ -38,7 +38,7 @@ def target_directory(root: Root, path: str, *, sync: bool, store: object) -> int
         return root.make_directory(path, sync=sync)
     except OSError as cause:
         if cause.errno in (errno.ENOTDIR, errno.ELOOP):
-            raise KeyConflictError("a part of the path is a file or a symlink", store=store) from cause
+            raise KeyConflictError("a directory in the key's path is a file or a symlink", store=store) from cause
         raise
 
 
@@ -61,7 +61,7 @@ def move(source: int, old: str, target: int, new: str, *, store: object) -> None
             os.rmdir(new, dir_fd=target)
             rename()
         except OSError as cause:
-            raise KeyConflictError("other keys lie below this one", store=store) from cause
+            raise KeyConflictError("the path is a directory that is not empty", store=store) from cause
 
 
 class Draft:

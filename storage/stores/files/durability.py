@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-__all__ = ["Durability"]
+__all__ = ["Durability", "check_durability"]
 
 Durability = Literal["atomic", "fsync"]
+
+
+def check_durability(durability: Durability) -> Durability:
+    """
+    Return *durability* when it is one.
+
+    Raises:
+        ValueError: it is another value.
+    """
+    if durability not in get_args(Durability):
+        raise ValueError(f"durability must be 'atomic' or 'fsync', not {durability!r}")
+    return durability

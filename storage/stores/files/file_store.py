@@ -22,7 +22,7 @@ from storage.stores.files.attributes import read_attributes
 from storage.stores.files.bulk import for_each_key
 from storage.stores.files.capabilities import lacking
 from storage.stores.files.draft import ATTEMPTS, DRAFT, Draft, move, target_directory
-from storage.stores.files.durability import Durability
+from storage.stores.files.durability import Durability, check_durability
 from storage.stores.files.errors import from_os_error
 from storage.stores.files.etags import current_etag
 from storage.stores.files.leftovers import reclaim, remove_leftovers
@@ -56,10 +56,8 @@ class FileStore(ObjectStore):
     _steppable = True
 
     def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:
-        if durability not in ("atomic", "fsync"):
-            raise ValueError(f"durability is 'atomic' or 'fsync', not {durability!r}")
         self.root: str = os.fspath(root)
-        self.durability: Durability = durability
+        self.durability: Durability = check_durability(durability)
         self._root = Root(os.path.realpath(self.root))
         self._sync = durability == "fsync"
         self._page_cache = PageCacheReads(self._root)

@@ -45,7 +45,7 @@ def locked(directory: int, store: object = None, *, needed: bool = False, shared
     """
     held = lock(directory, shared=shared)
     if needed and not held:
-        raise UnsupportedOperationError("this file system has no locks, so no conditions", store=store)
+        raise UnsupportedOperationError("conditions need file locks, and this file system has none", store=store)
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from storage._core.opened import opened
 from storage.base import ObjectStore
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
 from storage.reader import ObjectReader
-from storage.stores.files.durability import Durability
+from storage.stores.files.durability import Durability, check_durability
 from storage.stores.zip.archive import Archive, StoredEntry
 from storage.stores.zip.changes import Change, SpooledData, put_change
 from storage.stores.zip.content import Content
@@ -64,10 +64,8 @@ class ZipStore(ObjectStore):
             raise ValueError(f"compression is 'deflate' or 'stored', not {compression!r}")
         if level not in range(10):
             raise ValueError(f"level is 0 to 9, not {level!r}")
-        if durability not in ("atomic", "fsync"):
-            raise ValueError(f"durability is 'atomic' or 'fsync', not {durability!r}")
         self.path: str = os.fspath(path)
-        self.durability: Durability = durability
+        self.durability: Durability = check_durability(durability)
         self._level = level if compression == "deflate" else None
         self._archive: Archive | None = None
 

@@ -360,7 +360,7 @@ def test_what_is_no_store_is_a_type_error() -> None:
 
 def test_cache_over_objects_that_expire_is_warned_of() -> None:
     """It would give them when their time is up; a cache whose copies expire is fine, also below another cache."""
-    with pytest.warns(StackWarning, match="serves objects past their time"):
+    with pytest.warns(StackWarning, match="serves objects after their deadline"):
         CachingStore(ExpiringStore(DictStore(), 60), DictStore())
 
     with warnings.catch_warnings():

@@ -278,7 +278,7 @@ def test_routes_that_make_no_sense_are_refused(make: Callable[[ObjectStore], Obj
 
 def test_route_leads_to_a_store() -> None:
     routes: Any = {"a/": "somewhere"}
-    with pytest.raises(TypeError, match="RoutingStore goes over a store, not over str"):
+    with pytest.raises(TypeError, match="RoutingStore must be built over a store, not over str"):
         RoutingStore(routes)
 
 

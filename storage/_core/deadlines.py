@@ -39,12 +39,12 @@ def lifetime(name: str, value: float | timedelta | str | None) -> timedelta | No
         try:
             value = float(value)
         except ValueError:
-            raise ValueError(f"{name} is a number of seconds, or 'inf', not {value!r}") from None
+            raise ValueError(f"{name} must be a number of seconds or 'inf', not {value!r}") from None
     if value is None or value == math.inf:
         return None
     given = seconds(name, value)
     if given > LONGEST.total_seconds():
-        raise ValueError(f"{name} is at most 1,000 years, not {value!r}; infinity is for ever")
+        raise ValueError(f"{name} must be at most 1,000 years, not {value!r}; use infinity for no limit")
     return timedelta(seconds=given)
 
 

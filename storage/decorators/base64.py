@@ -51,10 +51,10 @@ def _decoded(data: bytes, *, ends: bool) -> bytes:
     """Decode whole groups of 4 digits; where the object *ends* with them, the last may be padded."""
     try:
         if len(data) % 4 or data.endswith(b"===" if ends else b"="):  # Python takes more padding than there may be
-            raise binascii.Error("a last group of 4 has 2 to 4 digits, and = for the rest")
+            raise binascii.Error("the last group must have 2 to 4 digits, padded with = to 4")
         pieces = [binascii.a2b_base64(piece, strict_mode=True) for piece in _pieces(data, _ENCODED)]
         if len(pieces) > 1 and any(len(piece) != PIECE for piece in pieces[:-1]):
-            raise binascii.Error("padded before its end")
+            raise binascii.Error("padding before the end")
     except binascii.Error as cause:
         raise CorruptObjectError("not base64 data") from cause
     return b"".join(pieces)

@@ -39,7 +39,7 @@ class ChecksumStore(DataTransform):
         self._length = _length(algorithm)
         if not self._length:
             known = ", ".join(sorted(filter(_length, hashlib.algorithms_guaranteed)))
-            raise ValueError(f"there is no checksum {algorithm!r}; there are {known}")
+            raise ValueError(f"unknown checksum algorithm {algorithm!r}; use one of {known}")
 
     def encode(self, data: bytes) -> bytes:
         # join, unlike +, lets other threads run while it copies more than 1 MiB
@@ -78,7 +78,7 @@ def _length(algorithm: str) -> int:
 
 def _check(hashed: Hash, expected: bytes) -> None:
     if hashed.digest() != expected:
-        raise CorruptObjectError(f"the {hashed.name} checksum is not that of the data")
+        raise CorruptObjectError(f"the {hashed.name} checksum does not match the data")
 
 
 class _ChecksumEncoder:

@@ -35,7 +35,7 @@ class ConcurrencyLimitStore(Interceptor[In, Out]):
 
     def __init__(self, base: ObjectStore[In, Out], limit: int) -> None:
         if limit < 1:
-            raise ValueError(f"limit is 1 or more, not {limit}")
+            raise ValueError(f"limit must be at least 1, not {limit}")
         super().__init__(base)
         self.limit = limit
         self._semaphore: tuple[asyncio.AbstractEventLoop, anyio.Semaphore] | None = None

@@ -36,14 +36,14 @@ class ExtensionFilterStore(KeyFilter[In, Out]):
         self.extensions: frozenset[str] = frozenset(map(str.lower, given) if ignore_case else given)
         self.ignore_case = ignore_case
         if not given or any(len(each) < 2 or each[0] != "." or "/" in each for each in given):
-            raise ValueError(f"extensions have a dot before them, {{'.tif', '.roi.zip'}}; not {extensions!r}")
+            raise ValueError(f"extensions must begin with a dot, such as {{'.tif', '.roi.zip'}}, not {extensions!r}")
         self._endings = tuple(sorted(self.extensions))
 
     def objection(self, key: str) -> str | None:
         name = key.rpartition("/")[2]
         if (name.lower() if self.ignore_case else name).endswith(self._endings, 1):
             return None
-        return f"a key here ends in {' or '.join(self._endings)}"
+        return f"the key must end in {' or '.join(self._endings)}"
 
     def decode(self, inner: str) -> str | None:
         reason = self.objection(inner)

@@ -42,7 +42,7 @@ class GzipStore(Compressor):
 
     def __init__(self, base: ObjectStore, *, level: int = 6, max_size: int = 1 << 30) -> None:
         if not 0 <= level <= 9:
-            raise ValueError(f"a gzip level is 0 to 9, not {level}")
+            raise ValueError(f"level must be 0 to 9, not {level}")
         super().__init__(base, max_size=max_size)
         self.level = level
         self.offload_above: int | None = next(size for highest, size in _OFFLOAD_ABOVE.items() if level <= highest)
@@ -113,5 +113,5 @@ class _Decoder:
         """Return what zlib still holds, once the trailer was read and found right."""
         out: bytes = self._member.flush()
         if not self._member.eof:
-            raise CorruptObjectError("gzip data that ends too early")
+            raise CorruptObjectError("truncated gzip data")
         return out

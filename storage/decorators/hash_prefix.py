@@ -33,7 +33,7 @@ class HashPrefixStore(KeyTransform[In, Out]):
 
     def __init__(self, base: ObjectStore[In, Out], *, hash_length: int = 8, separator: str = "/") -> None:
         if not 1 <= hash_length <= _DIGITS:
-            raise ValueError(f"hash_length is 1 to {_DIGITS}, the digits of a sha-256; not {hash_length}")
+            raise ValueError(f"hash_length must be 1 to {_DIGITS}, the hex digits of a SHA-256, not {hash_length}")
         super().__init__(base)
         self.hash_length = hash_length
         self.separator = separator

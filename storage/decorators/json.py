@@ -105,8 +105,8 @@ def _to_json(value: object) -> object:
         return value.value
     if isinstance(value, UUID):
         return str(value)
-    raise TypeError(f"JSON has nothing for {type(value).__name__}")
+    raise TypeError(f"JSON cannot represent {type(value).__name__}")
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")

@@ -27,7 +27,7 @@ class KeyValidatingStore(KeyFilter[In, Out]):
 
     def __init__(self, base: ObjectStore[In, Out], validator: Callable[[str], object]) -> None:
         if not callable(validator):
-            raise TypeError(f"a validator is a function from a key to a bool, not {validator!r}")
+            raise TypeError(f"validator must be a function that takes a key and returns a bool, not {validator!r}")
         super().__init__(base)
         self.validator = validator
 
@@ -38,7 +38,7 @@ class KeyValidatingStore(KeyFilter[In, Out]):
                 return None
         except ValueError as error:
             told = error.message if isinstance(error, StorageError) else str(error)
-        return told or f"the validator {self._name()} does not take it"
+        return told or f"the validator {self._name()} does not accept the key"
 
     def _name(self) -> str:
         return str(getattr(self.validator, "__name__", repr(self.validator)))

@@ -69,7 +69,7 @@ def level_of(level: int | str) -> int:
         return level
     levels = logging.getLevelNamesMapping()
     if level.upper() not in levels:
-        raise ValueError(f"level is a number or one of {', '.join(levels)}, not {level!r}")
+        raise ValueError(f"level must be a number or one of {', '.join(levels)}, not {level!r}")
     return levels[level.upper()]
 
 

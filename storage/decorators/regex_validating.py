@@ -29,7 +29,7 @@ class RegexValidatingStore(KeyFilter[In, Out]):
         self.pattern: re.Pattern[str] = compiled(pattern)
 
     def objection(self, key: str) -> str | None:
-        return None if self.pattern.fullmatch(key) else f"a key here matches {self.pattern.pattern!r}"
+        return None if self.pattern.fullmatch(key) else f"the key must match {self.pattern.pattern!r}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base!r}, {self.pattern.pattern!r})"

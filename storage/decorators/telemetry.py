@@ -74,12 +74,14 @@ class TelemetryStore(Observer[In, Out]):
         self._duration = meter.create_histogram(
             "storage.operation.duration",
             unit="s",
-            description="How long the store was at an operation.",
+            description="Duration of an operation.",
             explicit_bucket_boundaries_advisory=BUCKETS,
         )
         self._io = meter.create_counter("storage.io", unit="By", description="Bytes put and read.")
         self._errors = meter.create_counter(
-            "storage.operation.errors", unit="{error}", description="Errors of operations and of their single objects."
+            "storage.operation.errors",
+            unit="{error}",
+            description="Errors of operations and of objects in bulk calls.",
         )
 
     def _begun(self, operation: Operation) -> None:

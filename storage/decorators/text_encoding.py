@@ -31,7 +31,9 @@ class TextEncodingStore(ValueTransform[str, str]):
             codecs.lookup_error(errors)
             "a".encode(encoding)
         except LookupError as cause:
-            raise ValueError(f"{cause}: encoding is one of text, such as 'utf-8', errors such as 'strict'") from cause
+            raise ValueError(
+                f"{cause}: use a text encoding such as 'utf-8', and an error handler such as 'strict'"
+            ) from cause
         self.encoding = encoding
         self.errors = errors
 

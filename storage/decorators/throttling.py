@@ -48,10 +48,10 @@ class ThrottlingStore(Interceptor[In, Out]):
         bytes_per_second: float | None = None,
     ) -> None:
         if rate is None and bytes_per_second is None:
-            raise ValueError("give a rate, bytes_per_second or both")
+            raise ValueError("give rate, bytes_per_second or both")
         for name, value in {"rate": rate, "burst": burst, "bytes_per_second": bytes_per_second}.items():
             if value is not None and not value > 0:
-                raise ValueError(f"{name} is more than 0, not {value}")
+                raise ValueError(f"{name} must be more than 0, not {value}")
         super().__init__(base)
         self.rate = rate
         self.burst = burst

@@ -41,12 +41,14 @@ class UrlValidatingStore(KeyFilter[In, Out]):
         super().__init__(base)
         self.schemes: frozenset[str] = frozenset([schemes] if isinstance(schemes, str) else schemes)
         if not self.schemes or not all(map(_SCHEME.fullmatch, self.schemes)):
-            raise ValueError(f"schemes are words in lower case, at least one: {{'http', 'https'}}; not {schemes!r}")
+            raise ValueError(
+                f"schemes must be lower-case names, one or more, such as {{'http', 'https'}}, not {schemes!r}"
+            )
 
     def objection(self, key: str) -> str | None:
         if self._is_url(key):
             return None
-        return f"a key here is an absolute URL without blanks, {' or '.join(sorted(self.schemes))}"
+        return f"the key must be an absolute URL without blanks, with the scheme {' or '.join(sorted(self.schemes))}"
 
     def _is_url(self, key: str) -> bool:
         if _BLANK.search(key):

@@ -109,7 +109,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "what a constructor refuses": (
         {"stores": {"a": {"type": "GzipStore", "base": "b", "config": {"level": 10}}, "b": MEMORY}, "main": "a"},
-        "store 'a': GzipStore: a gzip level is 0 to 9, not 10",
+        "store 'a': GzipStore: level must be 0 to 9, not 10",
     ),
     "a missing variable": (
         {"stores": {"a": {"type": "SqliteStore", "config": {"path": "${NO_SUCH_VARIABLE}/x"}}}, "main": "a"},

@@ -217,7 +217,7 @@ def test_store_serves_one_event_loop_after_another() -> None:
 @pytest.mark.parametrize("limit", [0, -1])
 def test_limit_is_at_least_one(limit: int) -> None:
     """With none nothing would ever happen."""
-    with pytest.raises(ValueError, match="limit is 1 or more"):
+    with pytest.raises(ValueError, match="limit must be at least 1"):
         ConcurrencyLimitStore(DictStore(), limit)
 
 

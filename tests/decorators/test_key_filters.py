@@ -50,7 +50,7 @@ FILTERS: dict[str, tuple[Callable[[ObjectStore], ObjectStore], list[str], list[s
         lambda base: KeyValidatingStore(base, is_report),
         ["reports/a", "reports/b/c"],
         ["a", "report/a", "xreports/"],
-        "the validator is_report does not take it",
+        "the validator is_report does not accept the key",
     ),
     "validator that raises": (
         lambda base: KeyValidatingStore(base, dated),
@@ -68,25 +68,25 @@ FILTERS: dict[str, tuple[Callable[[ObjectStore], ObjectStore], list[str], list[s
         lambda base: RegexValidatingStore(base, r"[a-z/]+\.csv"),
         ["a.csv", "b/c.csv"],
         ["a.csv.gz", "A.csv", "a.csv\n", "xa.txt"],
-        r"a key here matches '[a-z/]+\\.csv'",
+        r"the key must match '[a-z/]+\\.csv'",
     ),
     "compiled pattern": (
         lambda base: RegexValidatingStore(base, re.compile("[a-z]+", re.IGNORECASE)),
         ["A", "b"],
         ["A1", "b/c"],
-        "a key here matches '[a-z]+'",
+        "the key must match '[a-z]+'",
     ),
     "URL": (
         UrlValidatingStore,
         ["http://example.org/b", "https://example.org/a"],
         ["example.org/a", "ftp://example.org/a", "https:///a"],
-        "a key here is an absolute URL without blanks, http or https",
+        "the key must be an absolute URL without blanks, with the scheme http or https",
     ),
     "extension": (
         lambda base: ExtensionFilterStore(base, {".tif", ".roi.zip"}),
         ["a.roi.zip", "b/c.tif"],
         ["a.zip", "b/.tif", "c.TIF", "tif", "d.tiff", ".roi.zip"],
-        "a key here ends in .roi.zip or .tif",
+        "the key must end in .roi.zip or .tif",
     ),
 }
 each_filter = pytest.mark.parametrize(("make", "taken", "refused", "says"), FILTERS.values(), ids=list(FILTERS))
@@ -170,7 +170,7 @@ async def test_validator_that_raises_without_a_word_still_refuses() -> None:
         raise InvalidKeyError(key=key)
 
     for validator in (silent, silent_too):
-        with pytest.raises(InvalidKeyError, match=f"validator {validator.__name__} does not take it"):
+        with pytest.raises(InvalidKeyError, match=f"validator {validator.__name__} does not accept the key"):
             await KeyValidatingStore(DictStore(), validator).put("a", b"")
 
 
@@ -258,7 +258,7 @@ async def test_schemes_of_urls_can_be_chosen() -> None:
 
 @pytest.mark.parametrize("schemes", [[], ["HTTP"], ["http:"], ["http", ""]])
 def test_schemes_are_words(schemes: list[str]) -> None:
-    with pytest.raises(ValueError, match="lower case"):
+    with pytest.raises(ValueError, match="lower-case names"):
         UrlValidatingStore(DictStore(), schemes=schemes)
 
 
@@ -273,7 +273,7 @@ async def test_case_of_extensions_can_be_ignored() -> None:
 
 @pytest.mark.parametrize("extensions", [[], ["tif"], ["*.tif"], ["."], [""], [".a/b"], "tif"])
 def test_extensions_have_a_dot(extensions: Any) -> None:
-    with pytest.raises(ValueError, match="have a dot before them"):
+    with pytest.raises(ValueError, match="must begin with a dot"):
         ExtensionFilterStore(DictStore(), extensions)
 
 
@@ -285,8 +285,8 @@ async def test_what_a_listing_skips_is_logged(caplog: pytest.LogCaptureFixture) 
         await listed(store.keys())
 
     assert [
-        ("storage", logging.INFO, "skipped 'b.png' in DictStore(): a key here ends in .tif"),
-        ("storage", logging.INFO, "skipped 'c' in DictStore(): a key here ends in .tif"),
+        ("storage", logging.INFO, "skipped 'b.png' in DictStore(): the key must end in .tif"),
+        ("storage", logging.INFO, "skipped 'c' in DictStore(): the key must end in .tif"),
     ] == caplog.record_tuples
 
 

@@ -212,7 +212,7 @@ async def test_logger_level_and_name_are_the_callers(caplog: pytest.LogCaptureFi
         (record.name, record.levelno) for record in caplog.records
     ]
     assert caplog.records[0].getMessage().startswith("reports: exists 'a': ")
-    with pytest.raises(ValueError, match=r"level is a number or one of .*DEBUG.*, not 'loud'"):
+    with pytest.raises(ValueError, match=r"level must be a number or one of .*DEBUG.*, not 'loud'"):
         LoggingStore(DictStore(), level="loud")
 
 

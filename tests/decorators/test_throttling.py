@@ -138,10 +138,10 @@ async def test_both_bounds_hold(clock: LoopClock) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({}, "give a rate, bytes_per_second or both"),
-        ({"rate": 0}, "rate is more than 0"),
-        ({"rate": 1, "burst": 0}, "burst is more than 0"),
-        ({"bytes_per_second": -1}, "bytes_per_second is more than 0"),
+        ({}, "give rate, bytes_per_second or both"),
+        ({"rate": 0}, "rate must be more than 0"),
+        ({"rate": 1, "burst": 0}, "burst must be more than 0"),
+        ({"bytes_per_second": -1}, "bytes_per_second must be more than 0"),
     ],
 )
 def test_wrong_rates_are_a_value_error(options: dict[str, Any], match: str) -> None:

@@ -94,7 +94,7 @@ async def test_errors_may_be_replaced() -> None:
 )
 def test_unknown_encoding_is_refused(encoding: str, errors: str, message: str) -> None:
     """When the store is built, and not when the first object comes; what is no encoding of text is none."""
-    with pytest.raises(ValueError, match=rf"{message}.*: encoding is one of text, such as 'utf-8'"):
+    with pytest.raises(ValueError, match=rf"{message}.*: use a text encoding such as 'utf-8'"):
         TextEncodingStore(DictStore(), encoding, errors=errors)
 
 

@@ -166,7 +166,7 @@ async def test_frame_that_wants_too_much_memory_is_refused() -> None:
 @pytest.mark.parametrize("level", [0, 23, -1])
 def test_level_that_there_is_not_is_refused(level: int) -> None:
     """0 would be the default under another name."""
-    with pytest.raises(ValueError, match=f"a zstd level is 1 to 22, not {level}"):
+    with pytest.raises(ValueError, match=f"level must be 1 to 22, not {level}"):
         ZstdStore(DictStore(), level=level)
 
 

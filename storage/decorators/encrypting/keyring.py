@@ -39,7 +39,7 @@ class Keyring:
             active = next(iter(keys))
         if active not in self._keys:
             ids = ", ".join(map(repr, keys)) or "there are none"
-            raise ValueError(f"active is the id of the key to encrypt with ({ids}), not {active!r}")
+            raise ValueError(f"active must be the id of the key to encrypt with ({ids}), not {active!r}")
         self.active = active
         self._store = store
 
@@ -104,7 +104,7 @@ class Seal:
             )
         except InvalidTag as cause:
             raise CorruptObjectError(
-                "does not decrypt: it was changed or cut, or encrypted under another name or with another key",
+                "cannot be decrypted: it was changed or truncated, or encrypted under another name or with another key",
                 key=self._name,
                 store=self._store,
             ) from cause
@@ -121,13 +121,13 @@ def _segments(data: bytes | memoryview, size: int, number: int, last: bool) -> I
 def _key(key_id: str, key: bytes | str) -> bytes:
     """Return a key's bytes; no error shows any of them."""
     if not isinstance(key_id, str):
-        raise TypeError(f"the id of a key is text: put {key_id!r} in quotes")
+        raise TypeError(f"the id of a key must be text: put {key_id!r} in quotes")
     if not 0 < len(key_id.encode()) <= KEY_ID or "\0" in key_id:
-        raise ValueError(f"the id of a key is 1 to {KEY_ID} bytes of text without NUL, not {key_id!r}")
+        raise ValueError(f"the id of a key must be 1 to {KEY_ID} bytes of text without NUL, not {key_id!r}")
     raw = _decoded(key.strip()) if isinstance(key, str) else key
     if not isinstance(raw, bytes) or len(raw) != KEY:
         raise ValueError(
-            f"the key {key_id!r} is not {KEY} bytes, as such or in hex or base64; generate_key() makes one"
+            f"the key {key_id!r} is not {KEY} bytes, as bytes or in hex or base64; create one with generate_key()"
         )
     return raw
 

@@ -139,7 +139,7 @@ class EncryptingStore(StoreDecorator):
         """Return the description of the decrypted object."""
         size = decrypted_size(below.size)
         if size is None:
-            raise CorruptObjectError("not an encrypted object, or cut short", key=below.key, store=self)
+            raise CorruptObjectError("not an encrypted object, or truncated", key=below.key, store=self)
         return replace_info(below, size=size)
 
     async def _decrypted(self, key: str, sealed: bytes) -> bytes:

@@ -47,7 +47,7 @@ class Bounds(Usage, Generic[In]):
     def __init__(self, base: ObjectStore[In, Any], max_count: int | None, max_bytes: int | None, owner: object) -> None:
         for name, bound in (("max_count", max_count), ("max_bytes", max_bytes)):
             if bound is not None and bound < 1:
-                raise ValueError(f"{name} is at least 1, or None for no bound, not {bound!r}")
+                raise ValueError(f"{name} must be at least 1, or None for no bound, not {bound!r}")
         super().__init__(max_count, max_bytes)
         self._base = base
         self._owner = owner

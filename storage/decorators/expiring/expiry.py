@@ -23,9 +23,7 @@ __all__ = ["Expiry", "expires_by_itself"]
 
 _log = logging.getLogger("storage")
 
-_CANNOT_REMOVE = (
-    "the store below cannot delete one version of an object and no other (capabilities conditional_delete and etags)"
-)
+_CANNOT_REMOVE = "the store below cannot delete a single version of an object (it lacks conditional_delete or etags)"
 
 
 class Expiry:
@@ -74,7 +72,7 @@ class Expiry:
         else:
             return self._ttl
         if life is not None and not self.supported:
-            text = "put with a ttl: deadlines are kept as attributes, and the store below has none"
+            text = "put with a ttl: deadlines are stored as attributes, which the store below does not support"
             raise UnsupportedOperationError(text, key=key, store=self._owner)
         return life
 
@@ -119,7 +117,7 @@ class Expiry:
         if self.is_expired(below):
             WriteConditions(if_match=if_match).enforce(key, None, self._owner)
             if not self.removes:
-                text = f"if_absent over an expired object: {_CANNOT_REMOVE}; delete it first"
+                text = f"if_absent where an expired object is stored: {_CANNOT_REMOVE}; delete the object first"
                 raise UnsupportedOperationError(text, key=key, store=self._owner)
             await self.remove(below)
 
@@ -146,7 +144,7 @@ class Expiry:
             try:
                 await self.remove(below)
             except StorageError as error:
-                _log.debug("an expired object stays for now: %s", error)
+                _log.debug("an expired object was not removed, and is left to a sweep: %s", error)
 
     async def remove(self, below: ObjectInfo) -> bool:
         """Delete this version, and return whether it was still there; a version that was put meanwhile stays."""

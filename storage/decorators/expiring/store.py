@@ -93,16 +93,16 @@ class ExpiringStore(StoreDecorator[In, Out]):
     def _check(self) -> None:
         able, name = self._base_capabilities, type(self).__name__
         if not (able.readable and able.writable):
-            text = f"{name} reads and writes what is below it, which {self.base!r} refuses: put what refuses on top"
+            text = f"{name} must read and write, which {self.base!r} refuses: put the store that refuses it on top"
         elif self._ttl is not None and not able.attributes:
             text = (
-                f"{name} keeps deadlines as attributes, and {self.base!r} has none: "
-                "use a store whose capabilities have 'attributes', such as SqliteStore"
+                f"{name} stores deadlines as attributes, which {self.base!r} does not support: "
+                "use a store with the capability 'attributes', such as SqliteStore"
             )
         elif self.max_bytes is not None and self._has_values:
             text = (
-                f"{name} with max_bytes counts bytes, and {self.base!r} takes values: "
-                "put it below the store that makes bytes of them"
+                f"{name} with max_bytes counts bytes, but {self.base!r} takes values: "
+                "put it below the store that encodes them"
             )
         else:
             return
@@ -142,7 +142,9 @@ class ExpiringStore(StoreDecorator[In, Out]):
                     return await self.put(key, data, if_match=info.etag, attributes=info.attributes, ttl=ttl)
             except PreconditionFailedError:  # somebody else wrote it meanwhile
                 continue
-        raise StoreUnavailableError("the object changed each time it was touched; try again", key=key, store=self)
+        raise StoreUnavailableError(
+            "the object changed during each attempt to touch it; try again", key=key, store=self
+        )
 
     async def sweep(self, prefix: str = "") -> int:
         """

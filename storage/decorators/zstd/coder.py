@@ -107,5 +107,5 @@ class ZstdDecoder:
     def finish(self) -> bytes:
         """Return nothing, once the last frame is whole and its checksum was found right."""
         if not self._frame.eof:
-            raise CorruptObjectError("zstd data that ends too early")
+            raise CorruptObjectError("truncated zstd data")
         return b""

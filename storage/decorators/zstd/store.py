@@ -27,7 +27,7 @@ class ZstdStore(Compressor):
 
     def __init__(self, base: ObjectStore, *, level: int = 3, max_size: int = 1 << 30) -> None:
         if not 1 <= level <= 22:
-            raise ValueError(f"a zstd level is 1 to 22, not {level}")
+            raise ValueError(f"level must be 1 to 22, not {level}")
         try:
             from storage.decorators.zstd import coder as zstd_coder
         except ImportError as cause:

@@ -86,7 +86,7 @@ WRONG_KEYS: Mapping[str, Any] = {
 def test_wrong_key_is_refused_and_not_shown(name: str) -> None:
     """The error names the key's id, and has nothing of the key in it, nor have its causes."""
     with pytest.raises(
-        ValueError, match=r"the key 'a' is not 32 bytes, as such or in hex or base64; generate_key"
+        ValueError, match=r"the key 'a' is not 32 bytes, as bytes or in hex or base64; create one with generate_key"
     ) as caught:
         EncryptingStore(DictStore(), {"a": WRONG_KEYS[name]})
 
@@ -96,7 +96,7 @@ def test_wrong_key_is_refused_and_not_shown(name: str) -> None:
 @pytest.mark.parametrize("key_id", ["", "x" * 33, "ü" * 17, "a\0"])
 def test_wrong_id_is_refused(key_id: str) -> None:
     """An id has its place of 32 bytes in each object."""
-    with pytest.raises(ValueError, match="the id of a key is 1 to 32 bytes of text"):
+    with pytest.raises(ValueError, match="the id of a key must be 1 to 32 bytes of text"):
         EncryptingStore(DictStore(), {key_id: SECRET})
 
 
@@ -104,14 +104,14 @@ def test_number_as_an_id_is_refused() -> None:
     """In YAML 2026 is a number."""
     keys: Any = {2026: SECRET}
 
-    with pytest.raises(TypeError, match="the id of a key is text: put 2026 in quotes"):
+    with pytest.raises(TypeError, match="the id of a key must be text: put 2026 in quotes"):
         EncryptingStore(DictStore(), keys)
 
 
 @pytest.mark.parametrize(("keys", "active"), [({}, None), ({"a": SECRET, "b": OTHER}, None), ({"a": SECRET}, "b")])
 def test_it_must_be_clear_which_key_encrypts(keys: dict[str, bytes], active: str | None) -> None:
     """One is, of several one is named, and it is among them."""
-    with pytest.raises(ValueError, match="active is the id of the key to encrypt with"):
+    with pytest.raises(ValueError, match="active must be the id of the key to encrypt with"):
         EncryptingStore(DictStore(), keys, active=active)
 
 

@@ -114,7 +114,7 @@ async def test_reader_opened_in_time_may_finish(base: ObjectStore, clock: HandCl
 
 async def test_store_that_cannot_keep_deadlines_is_refused() -> None:
     """For a ttl, be it the store's or an object's; without one it works."""
-    with pytest.raises(ConfigError, match="has none: use a store whose capabilities have 'attributes'"):
+    with pytest.raises(ConfigError, match="does not support: use a store with the capability 'attributes'"):
         ExpiringStore(MinimalStore(), 60)
     store = ExpiringStore(MinimalStore())
     with pytest.raises(UnsupportedOperationError) as caught:
@@ -128,7 +128,7 @@ async def test_store_that_cannot_keep_deadlines_is_refused() -> None:
 @pytest.mark.parametrize("refuse", [ReadonlyStore, WriteonlyStore])
 def test_store_that_refuses_to_be_read_or_written_is_refused(refuse: type[StoreDecorator]) -> None:
     """What refuses belongs on top."""
-    with pytest.raises(ConfigError, match="put what refuses on top"):
+    with pytest.raises(ConfigError, match="put the store that refuses it on top"):
         ExpiringStore(refuse(DictStore()), 60)
     refuse(ExpiringStore(DictStore(), 60))
 

@@ -232,5 +232,5 @@ async def test_minimal_store_can_be_bounded() -> None:
     for key in "abc":
         await values.put(key, {"key": key})
     assert ["b", "c"] == await listed(values.keys())
-    with pytest.raises(ConfigError, match="put it below the store that makes bytes of them"):
+    with pytest.raises(ConfigError, match="put it below the store that encodes them"):
         ExpiringStore(JsonStore(DictStore()), max_bytes=100)

@@ -52,8 +52,8 @@ def as_bytes(piece: object) -> bytes:
 
 def _refusal(data: object) -> str:
     if isinstance(data, str):
-        return "objects are bytes, not str: encode the text first, with text.encode()"
-    return f"objects are bytes, or an iterable or async iterable of bytes, not {type(data).__name__}"
+        return "data must be bytes, not str: encode the text first, with text.encode()"
+    return f"data must be bytes, or an iterable or async iterable of bytes, not {type(data).__name__}"
 
 
 async def whole(data: Data) -> bytes:

@@ -8,25 +8,25 @@ from datetime import timedelta
 __all__ = ["seconds"]
 
 
-def seconds(name: str, value: float | timedelta, *, or_none_at_all: bool = False) -> float:
+def seconds(name: str, value: float | timedelta, *, allow_zero: bool = False) -> float:
     """
-    Return the seconds of a parameter, which is called *name*.
+    Return the seconds of the parameter *name*.
 
     Args:
-        name: what the caller knows it by.
-        value: what was given for it.
-        or_none_at_all: whether 0 will do, too.
+        name: its name, for the error.
+        value: its value.
+        allow_zero: whether 0 is allowed.
 
     Raises:
-        TypeError: it is no time.
-        ValueError: it is negative, not finite, or 0 where that makes no sense.
+        TypeError: it is neither a number nor a timedelta.
+        ValueError: it is negative, not finite, or 0 where that is not allowed.
     """
     if isinstance(value, timedelta):
         given = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
         given = float(value)
     else:
-        raise TypeError(f"{name} is seconds or a timedelta, not {type(value).__name__}")
-    if not (0 <= given < math.inf) or (given == 0 and not or_none_at_all):
-        raise ValueError(f"{name} is {'0 or more' if or_none_at_all else 'more than 0'} seconds, not {value!r}")
+        raise TypeError(f"{name} must be a number of seconds or a timedelta, not {type(value).__name__}")
+    if not (0 <= given < math.inf) or (given == 0 and not allow_zero):
+        raise ValueError(f"{name} must be {'0 or more' if allow_zero else 'more than 0'} seconds, not {value!r}")
     return given

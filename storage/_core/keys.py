@@ -24,11 +24,11 @@ def check_key(key: str, store: object = None) -> str:
         TypeError: it is not a ``str``.
     """
     if not isinstance(key, str):
-        raise TypeError(f"a key is a str, not {type(key).__name__}")
+        raise TypeError(f"a key must be a str, not {type(key).__name__}")
     if not key:
-        raise InvalidKeyError("a key is not empty", key=key, store=store)
+        raise InvalidKeyError("the key is empty", key=key, store=store)
     if not key.isascii() and not _encodes(key):
-        raise InvalidKeyError("a key is text that encodes to UTF-8: no lone surrogates", key=key, store=store)
+        raise InvalidKeyError("the key cannot be encoded in UTF-8: it has a lone surrogate", key=key, store=store)
     return key
 
 
@@ -47,7 +47,7 @@ def check_length(path: str, root: str, key: str, store: object = None) -> str:
         whole = len(os.fsencode(root)) + 1 + len(path.encode()) + 1
         if whole > _PATH_MAX or any(len(name.encode()) > _NAME_MAX for name in path.split("/")):
             raise InvalidKeyError(
-                f"too long for a path: a name has {_NAME_MAX} bytes, a path {_PATH_MAX}", key=key, store=store
+                f"the key is too long for a path: {_NAME_MAX} bytes in a name, {_PATH_MAX} in all", key=key, store=store
             )
     return path
 
@@ -76,7 +76,7 @@ def check_path(key: str, store: object = None) -> str:
     if isinstance(key, str) and _PATH.fullmatch(key) and (key.isascii() or _encodes(key)):
         return key
     raise InvalidKeyError(
-        "a key here is a plain relative path: no '..', no '.', no leading, doubled or trailing '/', no NUL",
+        "the key must be a plain relative path: no '..', no '.', no leading, doubled or trailing '/', no NUL",
         key=check_key(key, store),
         store=store,
     )

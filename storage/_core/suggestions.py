@@ -16,14 +16,14 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
     names = sorted(set(valid))
     if not names:
-        return "there are none"
+        return "available: none"
     plain: dict[str, str] = {}
     for each in names:
         plain.setdefault(_plain(each), each)
     near = difflib.get_close_matches(_plain(name), plain, 1)
     rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     listed = ", ".join(names[:SHOWN]) + rest
-    return f"did you mean {plain[near[0]]!r}? There are: {listed}" if near else f"there are: {listed}"
+    return f"did you mean {plain[near[0]]!r}? Available: {listed}" if near else f"available: {listed}"
 
 
 def _plain(name: str) -> str:

@@ -77,8 +77,8 @@ class Builder:
             ConfigError: the store cannot be built.
         """
         if isinstance(value, Mapping):
-            inner = definition(value, f"{self._where}, in it")
-            return Builder(self._context, f"{self._place}, the {inner.type} in it", self._names)._made(inner)
+            inner = definition(value, f"{self._where}, the store defined in it")
+            return Builder(self._context, f"{self._place}, the {inner.type} defined in it", self._names)._made(inner)
         if not isinstance(value, str):
             raise MismatchError(f"expected the name of a store, not {called(value)}")
         name: str = plain(value)
@@ -86,10 +86,10 @@ class Builder:
         if name in context.named:
             return context.named[name]
         if name not in context.document.stores:
-            self._refuse(f"no store is named {_shown(value)}: {did_you_mean(name, context.document.stores)}")
+            self._refuse(f"there is no store named {_shown(value)}: {did_you_mean(name, context.document.stores)}")
         if name in self._names:
             circle = " -> ".join([*self._names[self._names.index(name) :], name])
-            self._refuse(f"a store cannot be below itself: {circle}")
+            self._refuse(f"a store cannot be built on itself: {circle}")
         builder = Builder(context, f"store {name!r}", (*self._names, name))
         context.named[name] = store = builder._made(context.document.stores[name])
         return store
@@ -124,12 +124,14 @@ class Builder:
         config = {name: self.expanded(value, f"parameter {name!r}") for name, value in found.config.items()}
         below = self._below(self.expanded(found.base, "base"), constructor, cls.__name__)
         for name in config.keys() & below.keys():
-            self._refuse(f"{name!r} is both in 'base:' and in 'config:'")
+            self._refuse(f"parameter {name!r} is given in 'base:' and in 'config:': give it once")
         values = {**below, **config}
         for name, parameter in constructor.stores.items():
             if parameter.required and name not in values:
                 names = ", ".join(context.document.stores)
-                self._refuse(f"{cls.__name__} needs '{_form(constructor)}', here for {name!r}; there are: {names}")
+                self._refuse(
+                    f"{cls.__name__} needs a store for {name!r}: write '{_form(constructor)}'; available: {names}"
+                )
         named = "store_name" in constructor.parameters and "store_name" not in values and self._names
         given = {"store_name": self._names[-1]} if named else {}
         store = make(cls, values, where=self._where, building=self, given=given)
@@ -151,17 +153,17 @@ class Builder:
         if base is None:
             return {}
         if not stores:
-            self._refuse(f"{cls} is not built on another store; leave 'base:' out")
+            self._refuse(f"{cls} is not built on another store: remove 'base:'")
         if isinstance(base, Mapping) and "type" not in base:
             for name in base:
                 if name not in stores:
-                    self._refuse(f"{cls} has no store {_shown(name)} below it: {did_you_mean(str(name), stores)}")
+                    self._refuse(f"{cls} has no store parameter {_shown(name)}: {did_you_mean(str(name), stores)}")
             return {plain(name): value for name, value in base.items()}
         wanted = "several" if isinstance(base, list) else "one"
         found = [each for each in stores.values() if each.kind.holds == wanted]
         needed = [each for each in found if each.required] or found
         if len(needed) != 1:
-            self._refuse(f"{cls} does not take this as its 'base:', but '{_form(constructor)}'")
+            self._refuse(f"{cls} cannot be built on this 'base:': write '{_form(constructor)}'")
         return {needed[0].name: base}
 
     def _refuse(self, message: str) -> NoReturn:

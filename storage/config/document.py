@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage._core.suggestions import did_you_mean
+from storage.config.parameters.kind import called
 from storage.errors import ConfigError
 
 __all__ = ["Definition", "Document", "definition", "read"]
@@ -58,7 +59,7 @@ def read(document: object, where: str) -> Document:
         ConfigError: it has not the form.
     """
     if document is None:
-        raise ConfigError(f"{where}: it is empty; 'stores:' belongs in it")
+        raise ConfigError(f"{where}: it is empty: it must have 'stores:'")
     top = _mapping(document, where)
     _check_keys({name: value for name, value in top.items() if not _is_foreign(name)}, TOP, where)
     stores = _mapping(top.get("stores"), f"{where}: 'stores:'")
@@ -82,17 +83,17 @@ def definition(value: object, where: str) -> Definition:
     _check_keys(found, KEYS, where)
     kind, config = found.get("type"), found.get("config")
     if not isinstance(kind, str):
-        raise ConfigError(f"{where}: it needs 'type:' and the name of a class, like SqliteStore")
+        raise ConfigError(f"{where}: it needs 'type:' and the name of a class, for example 'type: SqliteStore'")
     return Definition(kind, found.get("base"), {} if config is None else _mapping(config, f"{where}: 'config:'"))
 
 
 def _mapping(value: object, where: str) -> dict[str, Any]:
     """Return a mapping whose keys are names."""
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{where} is not a mapping, name: value")
+        raise ConfigError(f"{where} must be a mapping (name: value), not {called(value)}")
     for name in value:
         if not isinstance(name, str):
-            raise ConfigError(f"{where}: a name is text; put it in quotes where it looks like something else")
+            raise ConfigError(f"{where}: a name must be text, not {called(name)}: put it in quotes")
     return dict(value)
 
 

@@ -74,7 +74,7 @@ class StoreFactory:
                     context.main = self._build_main()
                 return context.main
             except RecursionError:
-                raise ConfigError(f"{context.file}: stores are stacked too deep") from None
+                raise ConfigError(f"{context.file}: the stores are stacked too deeply") from None
 
     async def open(self, name: str | None = None) -> ObjectStore[Any, Any]:
         """
@@ -108,8 +108,10 @@ class StoreFactory:
     def _build_main(self) -> ObjectStore[Any, Any]:
         builder, main = Builder(self._context, "main"), self._context.document.main
         if main is None:
-            names = ", ".join(self.names) or "there are none"
-            raise ConfigError(f"{self._context.file}: there is no 'main:'; name the store to build: {names}")
+            names = ", ".join(self.names) or "none"
+            raise ConfigError(
+                f"{self._context.file}: there is no 'main:': add it, or name the store to build; available: {names}"
+            )
         try:
             return builder.store(builder.expanded(main))
         except MismatchError as error:

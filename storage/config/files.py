@@ -27,16 +27,16 @@ def load(path: str | os.PathLike[str]) -> object:
         with open(os.path.expanduser(name), "rb") as file:
             content = file.read(MAX_SIZE + 1)
         if len(content) > MAX_SIZE:
-            raise ValueError(f"more than {MAX_SIZE} bytes, which is no configuration")
+            raise ValueError(f"it has more than {MAX_SIZE} bytes, too many for a configuration")
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise ValueError("not UTF-8 text") from None
+            raise ValueError("it is not UTF-8 text") from None
         return _from_json(text) if name.endswith(".json") else _from_yaml(text)
     except OSError as cause:
         raise ConfigError(f"{name}: {cause.strerror or cause}") from cause
     except RecursionError:
-        raise ConfigError(f"{name}: nested too deep") from None
+        raise ConfigError(f"{name}: it is nested too deeply") from None
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
 
@@ -45,7 +45,7 @@ def _from_yaml(text: str) -> object:
     try:
         from storage.config.yaml_loader import from_yaml
     except ImportError as cause:
-        raise ImportError("a YAML file needs PyYAML: pip install 'stackstore[yaml]', or write JSON") from cause
+        raise ImportError("a YAML file needs PyYAML: run pip install 'stackstore[yaml]', or use a JSON file") from cause
     return from_yaml(text)
 
 
@@ -53,7 +53,7 @@ def _from_json(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg}, line {error.lineno}") from None
+        raise ValueError(f"it is not valid JSON: {error.msg}, line {error.lineno}") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -61,6 +61,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"the key {name!r} is there twice")
+            raise ValueError(f"the key {name!r} is given twice")
         found[name] = value
     return found

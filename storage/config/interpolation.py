@@ -70,7 +70,7 @@ class _Reading:
     def until_end(self, depth: int, *, live: bool) -> str:
         """Read to the end of the text, or of the default that this is; what is not *live* is only read over."""
         if depth > DEPTH:
-            raise InterpolationError(f"references are in each other's defaults more than {DEPTH} deep")
+            raise InterpolationError(f"references in defaults of others are nested more than {DEPTH} deep")
         pieces = []
         while self.at < len(self.text):
             if self.text.startswith("$${", self.at):
@@ -85,14 +85,14 @@ class _Reading:
                 pieces.append(self.text[self.at])
                 self.at += 1
         if depth:
-            raise InterpolationError("'${' without its '}'; write '$${' for a literal one")
+            raise InterpolationError("'${' has no closing '}'; write '$${' for a literal '${'")
         return "".join(pieces)
 
     def reference(self, depth: int, *, live: bool) -> str:
         """Read a reference behind its ``${``, and return what it stands for."""
         name = _NAME.match(self.text, self.at)
         if name is None:
-            raise InterpolationError("'${' without a variable's name behind it; write '$${' for a literal one")
+            raise InterpolationError("'${' needs the name of a variable after it; write '$${' for a literal '${'")
         self.at = name.end()
         self.names[f"${{{name[0]}}}"] = None
         value = self.variables.get(name[0])
@@ -101,8 +101,10 @@ class _Reading:
             self.at += 2
             default = self.until_end(depth + 1, live=live and value is None)
         if not self.text.startswith("}", self.at):
-            raise InterpolationError(f"behind '${{{name[0]}' belongs '}}' or ':-' and a default")
+            raise InterpolationError(f"'${{{name[0]}' needs '}}', or ':-' and a default, after it")
         self.at += 1
         if value is None and default is None and live:
-            raise InterpolationError(f"the variable {name[0]} is not set, and has no default (${{{name[0]}:-default}})")
+            raise InterpolationError(
+                f"the variable {name[0]} is not set: set it, or give a default (${{{name[0]}:-default}})"
+            )
         return value if value is not None else default or ""

@@ -46,7 +46,7 @@ def make(
         ConfigError: the constructor does not take that, or refuses it.
     """
     if inspect.isabstract(cls):
-        raise ConfigError(f"{where}: {cls.__name__} is the base of other classes, and no store by itself")
+        raise ConfigError(f"{where}: {cls.__name__} is an abstract class: use a class derived from it")
     constructor = Constructor(cls)
     arguments = dict(given or {})
     for name in [*values, *arguments]:
@@ -65,8 +65,7 @@ def make(
             raise ConfigError(f"{where}: parameter {name!r} of {cls.__name__}: {error}") from None
     for name, parameter in constructor.parameters.items():
         if parameter.required and name not in arguments:
-            needed = f"needs {name!r}: {parameter.kind.expects}"
-            raise ConfigError(f"{where}: {cls.__name__} {needed}")
+            raise ConfigError(f"{where}: {cls.__name__} needs the parameter {name!r}: {parameter.kind.expects}")
     try:
         return constructor.call(arguments)
     except Exception as cause:  # whatever a constructor raises, it is the values that it does not take

@@ -75,14 +75,14 @@ class StoreUrl:
     def __init__(self, url: str, options: Mapping[str, object] | None = None) -> None:
         parts = _URL.fullmatch(url)
         if parts is None:
-            raise ConfigError("a store's URL begins with a scheme, like 'file:data' or 'sqlite:///data/objects.sqlite'")
+            raise ConfigError("a store's URL must begin with a scheme: 'file:data', 'sqlite:///data/objects.sqlite'")
         self.scheme: str = parts[1].lower()
         self._where = f"{self.scheme} URL"
         authority = _AUTHORITY.fullmatch(parts[2] or "")
         if authority is None:
-            self._refuse("what is between '//' and the path is not user:password@host:port")
+            self._refuse("the part between '//' and the path must be user:password@host:port")
         if parts[5] is not None:
-            self._refuse("'#' ends a URL; write it %23 in a path or a value")
+            self._refuse("'#' is not allowed: write it as %23 in a path or a value")
         self.user: str = self._decoded(authority["user"] or "")
         self._written_password: str = authority["password"] or ""
         self.password: str = self._decoded(self._written_password)
@@ -94,7 +94,7 @@ class StoreUrl:
         for pair in parts[4].split("&") if parts[4] else ():
             name, equals, value = pair.partition("=")
             if not equals:
-                self._refuse("the query has the form name=value&name=value")
+                self._refuse("the query must have the form name=value&name=value")
             self.query.setdefault(self._decoded(name), []).append(self._decoded(value.replace("+", " ")))
         self._options = dict(options or {})
         self.objects: dict[str, object] = {}
@@ -113,7 +113,7 @@ class StoreUrl:
         constructor = Constructor(cls)
         for name, each in constructor.stores.items():
             if each.required and name not in self._options and name not in arguments:
-                self._refuse(f"{cls.__name__} is built on another store, which a URL cannot name; StoreFactory can")
+                self._refuse(f"{cls.__name__} is built on another store, which a URL cannot name: use StoreFactory")
         values = {name: self._text(value) if isinstance(value, str) else value for name, value in arguments.items()}
         for name, texts in self.query.items():
             found = [self._text(text) for text in texts]
@@ -135,17 +135,17 @@ class StoreUrl:
             ConfigError: there is a host too, or the class takes no path.
         """
         if self.host.lower() not in ("", "localhost") or self.user or self.port is not None:
-            self._refuse(f"it has no host: write {self.scheme}:relative/path or {self.scheme}:///absolute/path")
+            self._refuse(f"it must have no host: write {self.scheme}:relative/path or {self.scheme}:///absolute/path")
         if not self.path:
             return self.make(cls)
         first = next((name for name, each in Constructor(cls).parameters.items() if not each.kind.holds), None)
         if first is None:
-            self._refuse(f"{cls.__name__} takes no path")
+            self._refuse(f"{cls.__name__} has no parameter for a path: remove the path")
         return self.make(cls, **{first: self.path})
 
     def store(self, value: object) -> NoReturn:
         """Refuse to look for another store."""
-        raise MismatchError("a URL cannot name another store; StoreFactory can")
+        raise MismatchError("a URL cannot name another store: use StoreFactory")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.scheme}:...)"
@@ -154,10 +154,10 @@ class StoreUrl:
         try:
             return unquote(text, errors="strict")
         except UnicodeDecodeError:
-            self._refuse("what is written in percent is not UTF-8")
+            self._refuse("the percent-encoded bytes are not UTF-8")
 
     def _text(self, text: str) -> Expanded:
-        return Expanded(text, "what the URL says")
+        return Expanded(text, "a value in the URL")
 
     def _refuse(self, message: str) -> NoReturn:
         raise ConfigError(f"{self._where}: {message}")

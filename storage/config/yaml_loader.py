@@ -23,11 +23,13 @@ def from_yaml(text: str) -> object:
         return yaml.load(text, _Loader)  # a safe loader, made stricter
     except yaml.MarkedYAMLError as error:
         place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"not YAML: {' '.join(filter(None, [error.context, error.problem]))}{place}") from None
+        raise ValueError(
+            f"it is not valid YAML: {' '.join(filter(None, [error.context, error.problem]))}{place}"
+        ) from None
     except yaml.YAMLError:
-        raise ValueError("not YAML: it has characters that YAML does not take") from None
+        raise ValueError("it is not valid YAML: it has characters that YAML does not allow") from None
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError):  # all of which PyYAML raises for them
-        raise ValueError("not YAML: a number or a date that is none; put it in quotes if it is text") from None
+        raise ValueError("it is not valid YAML: a wrong number or date; put it in quotes if it is text") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -42,7 +44,7 @@ class _Loader(yaml.SafeLoader):
             event: Any = self.peek_event()  # type: ignore[no-untyped-call]
             anchored: Any = self.anchors.get(event.anchor)
             if anchored is not None and anchored not in self._sizes:
-                raise self._wrong("an alias within what it stands for", event.start_mark)
+                raise self._wrong("an alias inside the value that it stands for", event.start_mark)
             return super().compose_node(parent, index)
 
         node: Any = super().compose_node(parent, index)
@@ -54,7 +56,7 @@ class _Loader(yaml.SafeLoader):
         else:
             size = 1
         if size > MAX_VALUES:
-            raise self._wrong(f"more than {MAX_VALUES} values, aliases included", node.start_mark)
+            raise self._wrong(f"more than {MAX_VALUES} values, counting those that aliases stand for", node.start_mark)
         self._sizes[node] = size
         return node
 
@@ -63,7 +65,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if (key.tag, key.value) in seen:
-                    raise self._wrong(f"the key {key.value!r} is there twice", key.start_mark)
+                    raise self._wrong(f"the key {key.value!r} is given twice", key.start_mark)
                 seen.add((key.tag, key.value))
 
     def _wrong(self, problem: str, mark: Any) -> yaml.MarkedYAMLError:

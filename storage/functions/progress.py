@@ -70,4 +70,4 @@ class Track:
 def check_concurrency(concurrency: int) -> None:
     """Raise `ValueError` where nothing could be under way."""
     if concurrency < 1:
-        raise ValueError(f"concurrency is at least 1, not {concurrency}")
+        raise ValueError(f"concurrency must be at least 1, not {concurrency}")

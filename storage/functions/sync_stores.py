@@ -80,7 +80,7 @@ async def sync_stores(
     """
     check_concurrency(concurrency)
     if compare not in ("checksum", "etag", "size"):
-        raise ValueError(f"compare is 'checksum', 'etag' or 'size', not {compare!r}")
+        raise ValueError(f"compare must be 'checksum', 'etag' or 'size', not {compare!r}")
     able = target.capabilities
     if compare == "etag" and not able.attributes:
         raise UnsupportedOperationError("compare='etag' needs a target that keeps attributes", store=target)

@@ -38,7 +38,7 @@ async def update(
         ValueError: *attempts* is less than 1.
     """
     if attempts < 1:
-        raise ValueError(f"attempts is at least 1, not {attempts}")
+        raise ValueError(f"attempts must be at least 1, not {attempts}")
     beaten: StorageError | None = None
     for attempt in range(attempts):
         if beaten is not None:
@@ -59,5 +59,5 @@ async def update(
         except (PreconditionFailedError, KeyExistsError) as error:
             beaten = error
     raise PreconditionFailedError(
-        key, store=store, message=f"others changed the object during each of {attempts} attempts"
+        key, store=store, message=f"other writers changed the object during each of {attempts} attempts"
     ) from beaten

@@ -47,7 +47,7 @@ class Timeouts:
     ) -> None:
         self.connect: float = seconds("connect_timeout", connect_timeout)
         self.read: float = seconds("read_timeout", read_timeout)
-        self.retry: float = seconds("retry_timeout", retry_timeout, or_none_at_all=True)
+        self.retry: float = seconds("retry_timeout", retry_timeout, allow_zero=True)
         self.policy = RetryPolicy(budget=self.retry)
 
 

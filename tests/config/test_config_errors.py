@@ -11,30 +11,36 @@ from config_stores import MEMORY, build
 from storage import ConfigError, DictStore, StoreFactory
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "nothing": (None, "it is empty"),
-    "a list": ([], "is not a mapping"),
-    "text": ("stores", "is not a mapping"),
-    "no stores": ({"main": "a"}, "'stores:' is not a mapping"),
+    "nothing": (None, "it is empty: it must have 'stores:'"),
+    "a list": ([], "must be a mapping (name: value), not a list"),
+    "text": ("stores", "must be a mapping (name: value), not text"),
+    "no stores": ({"main": "a"}, "'stores:' must be a mapping (name: value), not null"),
     "a wrong key": ({"stores": {}, "mian": "a"}, "unknown key 'mian': did you mean 'main'?"),
-    "a name that is no text": ({"stores": {1: MEMORY}}, "'stores:': a name is text"),
-    "a store that is no mapping": ({"stores": {"a": "b"}}, "store 'a' is not a mapping"),
-    "no type": ({"stores": {"a": {"base": "b"}}}, "store 'a': it needs 'type:'"),
+    "a name that is no text": (
+        {"stores": {1: MEMORY}},
+        "'stores:': a name must be text, not a whole number: put it in quotes",
+    ),
+    "a store that is no mapping": ({"stores": {"a": "b"}}, "store 'a' must be a mapping (name: value), not text"),
+    "no type": ({"stores": {"a": {"base": "b"}}}, "store 'a': it needs 'type:' and the name of a class"),
     "a wrong key in a store": (
         {"stores": {"a": {"type": "x", "bsae": "b"}}},
         "store 'a': unknown key 'bsae': did you mean 'base'",
     ),
     "a parameter beside the others": (
         {"stores": {"a": {"type": "x", "level": 1}}},
-        "store 'a': unknown key 'level': there are: base, config, type",
+        "store 'a': unknown key 'level': available: base, config, type",
     ),
     "config that is no mapping": (
         {"stores": {"a": {"type": "x", "config": [1]}}},
-        "store 'a': 'config:' is not a mapping",
+        "store 'a': 'config:' must be a mapping (name: value), not a list",
     ),
-    "no main": ({"stores": {"a": MEMORY, "b": MEMORY}}, "there is no 'main:'; name the store to build: a, b"),
+    "no main": (
+        {"stores": {"a": MEMORY, "b": MEMORY}},
+        "there is no 'main:': add it, or name the store to build; available: a, b",
+    ),
     "a wrong main": (
         {"stores": {"disk": MEMORY}, "main": "dsik"},
-        "main: no store is named 'dsik': did you mean 'disk'?",
+        "main: there is no store named 'dsik': did you mean 'disk'?",
     ),
     "a main that is no name": ({"stores": {}, "main": 3}, "main: expected the name of a store, not a whole number"),
     "an unknown type": (
@@ -45,27 +51,27 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a base class": ({"stores": {"a": {"type": "StoreDecorator"}}, "main": "a"}, "store 'a': unknown type"),
     "an unknown parameter": (
         {"stores": {"a": {"type": "PrefixStore", "base": "b", "config": {"prefx": "p"}}, "b": MEMORY}, "main": "a"},
-        "store 'a': PrefixStore has no parameter 'prefx': did you mean 'prefix'? There are: base, prefix",
+        "store 'a': PrefixStore has no parameter 'prefx': did you mean 'prefix'? Available: base, prefix",
     ),
     "a parameter of none": (
         {"stores": {"a": {"type": "memory", "config": {"size": 1}}}, "main": "a"},
-        "store 'a': DictStore has no parameter 'size': there are none",
+        "store 'a': DictStore has no parameter 'size': available: none",
     ),
     "a missing parameter": (
         {"stores": {"a": {"type": "PrefixStore", "base": "b"}, "b": MEMORY}, "main": "a"},
-        "store 'a': PrefixStore needs 'prefix': text",
+        "store 'a': PrefixStore needs the parameter 'prefix': text",
     ),
     "a missing base": (
         {"stores": {"a": {"type": "GzipStore"}, "b": MEMORY}, "main": "a"},
-        "store 'a': GzipStore needs 'base: NAME', here for 'base'; there are: a, b",
+        "store 'a': GzipStore needs a store for 'base': write 'base: NAME'; available: a, b",
     ),
     "half a base": (
         {"stores": {"a": {"type": "PairStore", "base": {"second": "b"}}, "b": MEMORY}, "main": "a"},
-        "store 'a': PairStore needs 'base: {first: NAME, second: NAME}', here for 'first'",
+        "store 'a': PairStore needs a store for 'first': write 'base: {first: NAME, second: NAME}'",
     ),
     "an unknown base": (
         {"stores": {"a": {"type": "GzipStore", "base": "disk"}, "disc": MEMORY}, "main": "a"},
-        "store 'a': no store is named 'disk': did you mean 'disc'? There are: a, disc",
+        "store 'a': there is no store named 'disk': did you mean 'disc'? Available: a, disc",
     ),
     "a base that is no name": (
         {"stores": {"a": {"type": "GzipStore", "base": 3}}, "main": "a"},
@@ -73,39 +79,39 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "a base of a store that has none": (
         {"stores": {"a": {"type": "memory", "base": "b"}, "b": MEMORY}, "main": "a"},
-        "store 'a': DictStore is not built on another store; leave 'base:' out",
+        "store 'a': DictStore is not built on another store: remove 'base:'",
     ),
     "a list of bases for one": (
         {"stores": {"a": {"type": "GzipStore", "base": ["b"]}, "b": MEMORY}, "main": "a"},
-        "store 'a': GzipStore does not take this as its 'base:', but 'base: NAME'",
+        "store 'a': GzipStore cannot be built on this 'base:': write 'base: NAME'",
     ),
     "one base for a list": (
         {"stores": {"a": {"type": "RowStore", "base": "b"}, "b": MEMORY}, "main": "a"},
-        "store 'a': RowStore does not take this as its 'base:', but 'base: [NAME, ...]'",
+        "store 'a': RowStore cannot be built on this 'base:': write 'base: [NAME, ...]'",
     ),
     "a base of an unknown name": (
         {"stores": {"a": {"type": "PairStore", "base": {"frist": "b"}}, "b": MEMORY}, "main": "a"},
-        "store 'a': PairStore has no store 'frist' below it: did you mean 'first'?",
+        "store 'a': PairStore has no store parameter 'frist': did you mean 'first'?",
     ),
     "a base given twice": (
         {"stores": {"a": {"type": "GzipStore", "base": "b", "config": {"base": "b"}}, "b": MEMORY}, "main": "a"},
-        "store 'a': 'base' is both in 'base:' and in 'config:'",
+        "store 'a': parameter 'base' is given in 'base:' and in 'config:': give it once",
     ),
     "a circle": (
         {
             "stores": {name: {"type": "GzipStore", "base": base} for name, base in zip("abc", "bcb", strict=True)},
             "main": "a",
         },
-        "store 'c': a store cannot be below itself: b -> c -> b",
+        "store 'c': a store cannot be built on itself: b -> c -> b",
     ),
     "a circle of one": ({"stores": {"a": {"type": "GzipStore", "base": "a"}}, "main": "a"}, "a -> a"),
     "a circle through a definition": (
         {"stores": {"a": {"type": "GzipStore", "base": {"type": "PrefixStore", "base": "a"}}}, "main": "a"},
-        "store 'a', the PrefixStore in it: a store cannot be below itself: a -> a",
+        "store 'a', the PrefixStore defined in it: a store cannot be built on itself: a -> a",
     ),
     "an error in a definition within": (
         {"stores": {"a": {"type": "GzipStore", "base": {"type": "memory", "cnofig": {}}}}, "main": "a"},
-        "store 'a', in it: unknown key 'cnofig': did you mean 'config'?",
+        "store 'a', the store defined in it: unknown key 'cnofig': did you mean 'config'?",
     ),
     "what a constructor refuses": (
         {"stores": {"a": {"type": "GzipStore", "base": "b", "config": {"level": 10}}, "b": MEMORY}, "main": "a"},
@@ -121,7 +127,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "a reference that is none": (
         {"stores": {"a": {"type": "${"}}, "main": "a"},
-        "store 'a': type: '${' without a variable's name behind it",
+        "store 'a': type: '${' needs the name of a variable after it",
     ),
 }
 
@@ -148,7 +154,7 @@ def _yaml(document: Any) -> str:
 
 def test_name_that_is_asked_for_has_suggestions_too() -> None:
     """As one in the file has."""
-    with pytest.raises(ConfigError, match=r"^the configuration: no store is named 'dsik': did you mean 'disk'\?"):
+    with pytest.raises(ConfigError, match=r"^the configuration: there is no store named 'dsik': did you mean 'disk'\?"):
         StoreFactory({"stores": {"disk": MEMORY}}).build("dsik")
 
 
@@ -203,5 +209,5 @@ def test_stack_too_deep_for_python_is_an_error_too() -> None:
     """A file with ten thousand levels is refused, not a crash."""
     stores: dict[str, Any] = {f"s{at}": {"type": "GzipStore", "base": f"s{at + 1}"} for at in range(10_000)}
 
-    with pytest.raises(ConfigError, match="stacked too deep"):
+    with pytest.raises(ConfigError, match="stacked too deeply"):
         build({**stores, "s10000": MEMORY}, "s0")

@@ -59,15 +59,15 @@ WRONG = {
     "${MISSING}": "the variable MISSING is not set",
     "${N} ${MISSING}": "the variable MISSING is not set",
     "${MISSING:-${ALSO}}": "the variable ALSO is not set",
-    "${": "without a variable's name",
-    "${}": "without a variable's name",
-    "${1A}": "without a variable's name",
-    "${N": "behind '${N' belongs",
-    "${N!}": "behind '${N' belongs",
-    "${N-x}": "behind '${N' belongs",
-    "${N:x}": "behind '${N' belongs",
-    "${MISSING:-x": "without its '}'",
-    "${N:-${}}": "without a variable's name",
+    "${": "'${' needs the name of a variable after it",
+    "${}": "'${' needs the name of a variable after it",
+    "${1A}": "'${' needs the name of a variable after it",
+    "${N": "'${N' needs '}', or ':-' and a default, after it",
+    "${N!}": "'${N' needs '}', or ':-' and a default, after it",
+    "${N-x}": "'${N' needs '}', or ':-' and a default, after it",
+    "${N:x}": "'${N' needs '}', or ':-' and a default, after it",
+    "${MISSING:-x": "'${' has no closing '}'",
+    "${N:-${}}": "'${' needs the name of a variable after it",
     "${A:-" * 1000: "deep",
     "${A:-" * 50 + "}" * 50: "deep",
 }
@@ -192,28 +192,28 @@ def bomb(levels: int, opening: str = "[", closing: str = "]", text: str = "lol")
 
 BAD = {
     "not text": (b"\xff\xfe\x00", "not UTF-8 text"),
-    "no yaml": ("stores: [", "not YAML: "),
-    "a tab": ("stores:\n\ta: b", "not YAML: .*line 2"),
-    "a control character": ("stores: \x07", "characters that YAML does not take"),
+    "no yaml": ("stores: [", "it is not valid YAML: "),
+    "a tab": ("stores:\n\ta: b", "it is not valid YAML: .*line 2"),
+    "a control character": ("stores: \x07", "characters that YAML does not allow"),
     "two documents": ("a: 1\n---\nb: 1", "expected a single document"),
     "an import": ("stores: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
     "an import of its own": ("stores: !import os.system", "could not determine a constructor"),
-    "a key twice": ("stores: {a: 1}\nmain: a\nstores: {}", "the key 'stores' is there twice, line 3"),
-    "a nested key twice": ("stores:\n  a: {type: x, type: y}", "the key 'type' is there twice, line 2"),
-    "a key quoted once": ("stores:\n  a: {type: x, 'type': y}", "the key 'type' is there twice"),
-    "an alias in itself": ("&a stores: &b {c: *b}", "an alias within what it stands for"),
+    "a key twice": ("stores: {a: 1}\nmain: a\nstores: {}", "the key 'stores' is given twice, line 3"),
+    "a nested key twice": ("stores:\n  a: {type: x, type: y}", "the key 'type' is given twice, line 2"),
+    "a key quoted once": ("stores:\n  a: {type: x, 'type': y}", "the key 'type' is given twice"),
+    "an alias in itself": ("&a stores: &b {c: *b}", "an alias inside the value that it stands for"),
     "an unknown alias": ("stores: *b", "undefined alias"),
-    "a key that is a list": ("? [a]\n: b", "not YAML: .*unhashable"),
-    "no date": ("stores: 2024-13-45", "a date that is none"),
-    "a number of 5000 digits": ("stores: " + "9" * 5000, "a number or a date that is none"),
-    "no number": ("stores: !!int ''", "a number or a date that is none"),
-    "no truth": ("stores: !!bool maybe", "not YAML: "),
-    "no time": ("stores: !!timestamp soon", "not YAML: "),
-    "no bytes": ("stores: !!binary ä", "not YAML: "),
-    "a bomb of lists": (bomb(12), "more than 50000 values"),
-    "a bomb of mappings": (bomb(12, "{<<: [", "]}", "{a: b}"), "more than 50000 values"),
+    "a key that is a list": ("? [a]\n: b", "it is not valid YAML: .*unhashable"),
+    "no date": ("stores: 2024-13-45", "a wrong number or date"),
+    "a number of 5000 digits": ("stores: " + "9" * 5000, "a wrong number or date"),
+    "no number": ("stores: !!int ''", "a wrong number or date"),
+    "no truth": ("stores: !!bool maybe", "it is not valid YAML: "),
+    "no time": ("stores: !!timestamp soon", "it is not valid YAML: "),
+    "no bytes": ("stores: !!binary ä", "it is not valid YAML: "),
+    "a bomb of lists": (bomb(12), "more than 50000 values, counting"),
+    "a bomb of mappings": (bomb(12, "{<<: [", "]}", "{a: b}"), "more than 50000 values, counting"),
     "too large": ("#" * MAX_SIZE + "\n", "more than 262144 bytes"),
-    "too deep": ("[" * 5000, "nested too deep"),
+    "too deep": ("[" * 5000, "nested too deeply"),
 }
 
 
@@ -269,9 +269,9 @@ def test_any_yaml_is_a_document_or_an_error(tmp_path_factory: pytest.TempPathFac
 
 
 BAD_JSON = {
-    "no json": ("{", "not JSON: .*, line 1"),
-    "a key twice": ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is there twice"),
-    "too deep": ("[" * 100_000, "nested too deep"),
+    "no json": ("{", "it is not valid JSON: .*, line 1"),
+    "a key twice": ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is given twice"),
+    "too deep": ("[" * 100_000, "nested too deeply"),
     "a number of 5000 digits": ("9" * 5000, "digits"),
 }
 
@@ -337,6 +337,6 @@ def test_without_pyyaml_the_error_says_what_to_install(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
 
-    assert "[]\na YAML file needs PyYAML: pip install 'stackstore[yaml]', or write JSON\n" == result.stdout, (
+    assert "[]\na YAML file needs PyYAML: run pip install 'stackstore[yaml]', or use a JSON file\n" == result.stdout, (
         result.stderr
     )

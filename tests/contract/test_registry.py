@@ -70,7 +70,7 @@ def test_short_names_are_other_names_of_the_same_classes(name: str) -> None:
 
 def test_unknown_name_suggests_the_nearest_and_lists_all() -> None:
     """The message is all one needs to correct a typo."""
-    with pytest.raises(ConfigError, match=r"'GzpStore': did you mean 'GzipStore'\? There are: .*DictStore") as caught:
+    with pytest.raises(ConfigError, match=r"'GzpStore': did you mean 'GzipStore'\? Available: .*DictStore") as caught:
         registry["GzpStore"]
 
     assert isinstance(caught.value, StorageError)

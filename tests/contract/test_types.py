@@ -210,9 +210,9 @@ async def test_chunks_of_one_buffer_are_cut() -> None:
 @pytest.mark.parametrize("wrong", ["text", 5, None])
 def test_what_is_not_bytes_is_a_type_error(wrong: Any) -> None:
     """The error says what to give instead."""
-    with pytest.raises(TypeError, match="objects are bytes"):
+    with pytest.raises(TypeError, match="data must be bytes"):
         as_bytes(wrong)
-    with pytest.raises(TypeError, match="objects are bytes"):
+    with pytest.raises(TypeError, match="data must be bytes"):
         is_stream(wrong)
 
 

@@ -62,7 +62,7 @@ FILTERS: dict[str, tuple[Callable[[ObjectStore], ObjectStore], list[str], list[s
         lambda base: KeyValidatingStore(base, check_path),
         ["a", "b/c"],
         ["../a", "a//b", "/a"],
-        "a key here is a plain relative path: no '..', no '.', no leading, doubled or trailing '/', no NUL",
+        "the key must be a plain relative path: no '..', no '.', no leading, doubled or trailing '/', no NUL",
     ),
     "pattern": (
         lambda base: RegexValidatingStore(base, r"[a-z/]+\.csv"),

@@ -245,10 +245,10 @@ def test_times_are_seconds_or_a_timedelta() -> None:
     """And more than none."""
     assert 90 == TimeoutStore(DictStore(), timedelta(minutes=1, seconds=30)).timeout
     for wrong in (0, -1, float("inf"), float("nan"), timedelta(0)):
-        with pytest.raises(ValueError, match="timeout is more than 0 seconds"):
+        with pytest.raises(ValueError, match="timeout must be more than 0 seconds"):
             TimeoutStore(DictStore(), wrong)
     text: Any = "10"
-    with pytest.raises(TypeError, match="timeout is seconds or a timedelta, not str"):
+    with pytest.raises(TypeError, match="timeout must be a number of seconds or a timedelta, not str"):
         TimeoutStore(DictStore(), text)
 
 

@@ -148,7 +148,7 @@ def test_async_data_is_refused(store: storage.sync.ObjectStore) -> None:
 @pytest.mark.parametrize("data", ["text", 5, None, ["text"], [5], {"a": 1}], ids=repr)
 def test_what_is_not_bytes_is_refused(store: storage.sync.ObjectStore, data: Any) -> None:
     """As in the async store."""
-    with pytest.raises(TypeError, match="objects are bytes"):
+    with pytest.raises(TypeError, match="data must be bytes"):
         store.put("k", data)
     assert not store.exists("k")
 

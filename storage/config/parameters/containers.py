@@ -23,7 +23,7 @@ class ListOf(Kind):
     def __init__(self, item: Kind, make: Callable[[list[object]], object] = list) -> None:
         self._item = item
         self._make = make
-        self.expects: str = "a list" if isinstance(item, Anything) else f"a list, each {item.expects}"
+        self.expects: str = "a list" if isinstance(item, Anything) else f"a list, each item {item.expects}"
         self.holds: Holds = "several" if item.holds else None
 
     def convert(self, value: Any, building: Building) -> object:
@@ -33,7 +33,7 @@ class ListOf(Kind):
         try:
             return self._make(items)
         except TypeError:
-            raise MismatchError(f"expected {self.expects}, and nothing that has no hash") from None
+            raise MismatchError(f"expected {self.expects}; in a set, every item must be hashable") from None
 
     def schema(self) -> Schema:
         return {"type": "array", "items": self._item.schema()}
@@ -44,14 +44,14 @@ class TupleOf(Kind):
 
     def __init__(self, parts: Sequence[Kind]) -> None:
         self._parts = parts
-        self.expects: str = f"a list of {len(parts)}: {', '.join(part.expects for part in parts)}"
+        self.expects: str = f"a list of {len(parts)} items ({', '.join(part.expects for part in parts)})"
         self.holds: Holds = next((part.holds for part in parts if part.holds), None)
 
     def convert(self, value: Any, building: Building) -> object:
         if not isinstance(value, list | tuple):
             raise self._wrong(value)
         if len(value) != len(self._parts):
-            raise MismatchError(f"expected {self.expects}; not {len(value)}")
+            raise MismatchError(f"expected {self.expects}, not of {len(value)}")
         pairs = enumerate(zip(self._parts, value, strict=True), 1)
         return tuple(_at(f"item {at}", part, each, building) for at, (part, each) in pairs)
 
@@ -95,7 +95,7 @@ class Store(Kind):
     def convert(self, value: Any, building: Building) -> object:
         store = building.store(value)
         if not isinstance(store, self._class):
-            raise MismatchError(f"expected a {self._class.__name__}, not a {type(store).__name__}")
+            raise MismatchError(f"expected a store of the class {self._class.__name__}, not {type(store).__name__}")
         return store
 
     def schema(self) -> Schema:
@@ -106,16 +106,14 @@ class ObjectReference(Kind):
     """What no text can say (a function, a client): the name of an object that the program hands over."""
 
     def __init__(self, what: str) -> None:
-        self.expects: str = f"the name of one of the factory's objects: a {what}"
+        self.expects: str = f"the name of a {what} in StoreFactory(objects={{name: object}})"
 
     def convert(self, value: Any, building: Building) -> object:
         if not isinstance(value, str):
             raise self._wrong(value)
         if value not in building.objects:
             known = ", ".join(sorted(map(repr, building.objects))) or "none"
-            raise MismatchError(
-                f"expected {self.expects}; there are: {known} (StoreFactory(..., objects={{name: object}}))"
-            )
+            raise MismatchError(f"expected {self.expects}; available: {known}")
         return building.objects[value]
 
     def schema(self) -> Schema:
@@ -133,7 +131,7 @@ class UnionOf(Kind):
         self._real = [kind for kind in ranked if not isinstance(kind, Nothing)]
         self._optional = len(self._real) < len(ranked)
         said = [kind.expects for kind in self._real if not (times and isinstance(kind, Number))]
-        self.expects: str = " or ".join([*dict.fromkeys(said), *(["nothing"] if self._optional else [])])
+        self.expects: str = " or ".join([*dict.fromkeys(said), *(["null"] if self._optional else [])])
         self.holds: Holds = next((kind.holds for kind in kinds if kind.holds), None)
         self.repeatable: bool = any(kind.repeatable for kind in kinds)
 

@@ -111,5 +111,5 @@ _CALLED: list[tuple[type | tuple[type, ...], str]] = [
     (str, "text"),
     ((list, tuple), "a list"),
     (dict, "a mapping"),
-    (type(None), "nothing"),
+    (type(None), "null"),
 ]

@@ -108,7 +108,7 @@ class Boolean(Kind):
 class Nothing(Kind):
     """None, which a variable spells as empty text, or as ``null``."""
 
-    expects: str = "nothing"
+    expects: str = "null"
 
     def convert(self, value: Any, building: Building) -> object:
         if value is None or (isinstance(value, Expanded) and value in ("", "null", "~")):
@@ -146,7 +146,7 @@ class Seconds(Kind):
         try:
             return timedelta(seconds=number)
         except (OverflowError, ValueError):
-            raise MismatchError("expected a number of seconds that a timedelta can hold") from None
+            raise MismatchError("expected a number of seconds in the range of a timedelta") from None
 
     def schema(self) -> Schema:
         return Number().schema()
@@ -163,7 +163,7 @@ class Pattern(Kind):
         try:
             return re.compile(plain(value))
         except (re.error, OverflowError, RecursionError) as error:
-            raise MismatchError(f"not a regular expression: {error}") from None
+            raise MismatchError(f"not a valid regular expression: {error}") from None
 
     def schema(self) -> Schema:
         return {"type": "string", "format": "regex"}

@@ -100,7 +100,7 @@ class CachingStore(StoreDecorator):
         self.negative: float | None = None if negative is None else seconds("negative", negative)
         self.revalidate: float | None = None
         if revalidate is not None:
-            self.revalidate = seconds("revalidate", revalidate, or_none_at_all=True)
+            self.revalidate = seconds("revalidate", revalidate, allow_zero=True)
         self.stale_on_error = stale_on_error
 
         self._cache = GuardedCache(cache_store, max_count, max_bytes)

@@ -64,8 +64,8 @@ class RetryingStore(StoreDecorator[In, Out]):
             raise ValueError(f"attempts is 1 or more, not {attempts}")
         self.attempts = attempts
         self.budget: float | None = None if budget is None else seconds("budget", budget)
-        self.base_delay: float = seconds("base_delay", base_delay, or_none_at_all=True)
-        self.max_delay: float = seconds("max_delay", max_delay, or_none_at_all=True)
+        self.base_delay: float = seconds("base_delay", base_delay, allow_zero=True)
+        self.max_delay: float = seconds("max_delay", max_delay, allow_zero=True)
         super().__init__(base)
         limit = math.inf if self.budget is None else self.budget
         policy = RetryPolicy(attempts, limit, self.base_delay, self.max_delay)

@@ -347,9 +347,9 @@ async def test_failing_main_store_leaves_no_old_entry(main: DictStore, cache: Sc
 @pytest.mark.parametrize("wrong", [5, None])
 async def test_what_is_no_key_at_all_is_the_main_stores_to_refuse(store: CachingStore, wrong: Any) -> None:
     """And none of the cache's business."""
-    with pytest.raises(TypeError, match="a key is a str"):
+    with pytest.raises(TypeError, match="a key must be a str"):
         await store.put_many([(wrong, b"")])
-    with pytest.raises(TypeError, match="a key is a str"):
+    with pytest.raises(TypeError, match="a key must be a str"):
         await store.get(wrong)
 
     assert 0 == store.stats.errors

@@ -9,7 +9,7 @@ through every decorator; the conformance suite (`storage.testing`) holds them to
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, cast
@@ -23,7 +23,7 @@ from storage._core.subclassing import complete_class
 from storage._core.traits import Trait
 from storage.errors import KeyNotFoundError, PreconditionFailedError, StorageError, StoreUnavailableError
 from storage.reader import BytesReader, ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out, replace_info
+from storage.types import Attributes, ByteRange, Capabilities, In, Items, Keys, ObjectInfo, Out, replace_info
 
 __all__ = ["ATTEMPTS", "ObjectStore"]
 
@@ -161,13 +161,13 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         """
         return self._open_whole(key, byte_range)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         """Return for every key its bytes, or the `StorageError` that `get` would have raised."""
         return await results_of(keys, self.get)
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -199,9 +199,7 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         await for_each(pairs_of(items), put)
         return raise_failures(results, self, raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         """
         Delete every key and return for every key None; all are tried, also when some fail.
 

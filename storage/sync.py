@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic
 
 import storage
-from storage._sync.caller import Data, In, kept
+from storage._sync.caller import Data, In, Items, Keys, kept
 from storage._sync.facade import Face, below, calling
 from storage._sync.factory import StoreFactory, open_store
 from storage._sync.object_file import ObjectFile, open_file
@@ -195,14 +195,12 @@ class ObjectStore(Face[Out], Generic[In, Out]):
         """
         return open_file(self._call, self._store.open(key, byte_range=byte_range), byte_range)
 
-    def get_many(self, keys: Iterable[str]) -> dict[str, Out | StorageError]:
+    def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         """Return for every key its bytes, or the `StorageError` that `get` would have raised."""
         caller = self._call()
         return caller.run(self._store.get_many(caller.iterable(keys)))
 
-    def put_many(
-        self, items: Mapping[str, In] | Iterable[tuple[str, In]], *, raise_errors: bool = True
-    ) -> dict[str, str | StorageError]:
+    def put_many(self, items: Items[In], *, raise_errors: bool = True) -> dict[str, str | StorageError]:
         """
         Put every (key, data) and return for every key its etag; all are tried, also when some fail.
 
@@ -213,7 +211,7 @@ class ObjectStore(Face[Out], Generic[In, Out]):
         caller = self._call()
         return caller.run(self._store.put_many(caller.items(items), raise_errors=raise_errors))
 
-    def delete_many(self, keys: Iterable[str], *, raise_errors: bool = True) -> dict[str, None | StorageError]:
+    def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         """
         Delete every key and return for every key None; all are tried, also when some fail.
 

@@ -22,6 +22,8 @@ __all__ = [
     "Capabilities",
     "Data",
     "In",
+    "Items",
+    "Keys",
     "ObjectInfo",
     "Out",
     "check_attributes",
@@ -34,6 +36,12 @@ Data: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | Iterab
 #: What a store takes, and what it gives: of nearly all stores `Data` and ``bytes``, and then nobody need say so.
 In = TypeVar("In", default=Data)
 Out = TypeVar("Out", default=bytes)
+
+Keys: TypeAlias = Iterable[str] | AsyncIterable[str]
+"""The keys that a bulk call takes."""
+
+Items: TypeAlias = Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]]
+"""What `put_many` takes: a mapping of keys to data, or pairs of them: ``Items[Data]``."""
 
 Attributes: TypeAlias = Mapping[str, str]
 """What is kept beside an object's bytes: lower-case names (``content-type``, your own) to text."""

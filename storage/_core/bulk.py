@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage.errors import BulkError, StorageError
+from storage.types import Items, Keys
 
 __all__ = ["PAGE", "pages", "pairs_of", "raise_failures", "result_of", "results_of"]
 
@@ -25,7 +26,7 @@ async def result_of(call: Awaitable[T]) -> T | StorageError:
 
 
 async def results_of(
-    keys: Iterable[str] | AsyncIterable[str], call: Callable[[str], Awaitable[T]], *, limit: int = CONCURRENCY
+    keys: Keys, call: Callable[[str], Awaitable[T]], *, limit: int = CONCURRENCY
 ) -> dict[str, T | StorageError]:
     """
     Return per key what *call* gives for it, or its `StorageError`; each key is asked for once.
@@ -47,7 +48,7 @@ async def results_of(
 
 
 def pairs_of(
-    items: Mapping[str, T] | Iterable[tuple[str, T]] | AsyncIterable[tuple[str, T]],
+    items: Items[T],
 ) -> Iterable[tuple[str, T]] | AsyncIterable[tuple[str, T]]:
     """Return the pairs of what `put_many` takes."""
     return cast("Mapping[str, T]", items).items() if isinstance(items, Mapping) else items

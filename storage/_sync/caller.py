@@ -35,7 +35,7 @@ else:
 if TYPE_CHECKING:
     from storage._sync.on_loop import OnLoop
 
-__all__ = ["CALLING", "Caller", "Data", "Held", "In", "Stepped", "kept", "pairs", "synchronous"]
+__all__ = ["CALLING", "Caller", "Data", "Held", "In", "Items", "Keys", "Stepped", "kept", "pairs", "synchronous"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,6 +45,12 @@ Data: TypeAlias = bytes | bytearray | memoryview | Iterable[bytes]
 
 #: What a synchronous store takes: of nearly all stores `Data`.
 In = TypeVar("In", default=Data)
+
+Keys: TypeAlias = Iterable[str]
+"""The keys that a bulk call takes."""
+
+Items: TypeAlias = Mapping[str, In] | Iterable[tuple[str, In]]
+"""What `put_many` takes: a mapping of keys to data, or pairs of them."""
 
 
 class Held(ABC, Generic[T]):

@@ -16,6 +16,8 @@ GONE = {"AsyncIterable", "Awaitable"}
 HOMES = {
     "Data": "storage._sync.caller",
     "In": "storage._sync.caller",
+    "Items": "storage._sync.caller",
+    "Keys": "storage._sync.caller",
     "Iterator": "collections.abc",
     "ObjectFile": "storage._sync.object_file",
 }
@@ -59,11 +61,11 @@ class Parameter:
 
     def lent(self) -> str | None:
         """Return the method of `storage._sync.caller.Caller` that lends this argument, None for a plain value."""
-        if re.search(r"tuple\[str, (Data|In)\]", self.written):
+        if re.search(r"\bItems\[", self.written):
             return "items"
         if re.search(r"\b(Data|In)\b", self.written):
             return "data"
-        if "AsyncIterable[" in self.written:
+        if re.search(r"\bKeys\b|\bAsyncIterable\[", self.written):
             return "iterable"
         if "Callable[" not in self.written:
             return None

@@ -181,7 +181,7 @@ class Writer:
         return (
             HEADER
             + "from typing import TYPE_CHECKING, Any, Generic\n\nimport storage\n"
-            + f"from storage._sync.caller import Data, In{kept}\n"
+            + f"from storage._sync.caller import Data, In, Items, Keys{kept}\n"
             + "from storage._sync.facade import Face, below, calling\n"
             + f"from storage._sync.factory import {', '.join(WRITTEN)}\n"
             + "from storage._sync.object_file import ObjectFile, open_file\n"
@@ -207,7 +207,8 @@ class Writer:
     def _imports(self) -> list[str]:
         """Return the imports of the types' names, sorted as ruff sorts them."""
         homes: dict[str, list[str]] = {}
-        for name in sorted(set(self.types) - {"Any", "Data", "In", "ObjectFile", "Out", *self.public}, key=rank):
+        imported = {"Any", "Data", "In", "Items", "Keys", "ObjectFile", "Out", *self.public}
+        for name in sorted(set(self.types) - imported, key=rank):
             homes.setdefault(self.types[name], []).append(name)
         whole = [f"    import {name}" for name in homes.pop("", [])]
         groups: list[list[str]] = [whole, [], []]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from storage.decorators.bases.interceptor import Call, Interceptor
 from storage.decorators.bases.streams import changed_items, noted_keys
 from storage.decorators.logging import level_of
 from storage.errors import ANSWERS, StorageError
-from storage.types import Attributes, In, Out
+from storage.types import Attributes, In, Items, Keys, Out
 
 __all__ = ["ExceptionLoggingStore"]
 
@@ -94,14 +94,14 @@ class ExceptionLoggingStore(Interceptor[In, Out]):
     async def clear(self, prefix: str = "") -> None:
         await self._swallowing(self._intercept("clear", None, Call(partial(self.base.clear, prefix))), None)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         results = await self._intercept("get_many", None, Call(partial(self.base.get_many, keys)))
         self._log_failed("get_many", results)
         return results
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -114,9 +114,7 @@ class ExceptionLoggingStore(Interceptor[In, Out]):
         call = partial(self.base.put_many, changed_items(items, note), raise_errors=False)
         return await self._bulk("put_many", call, keys, raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         noted: list[str] = []
         call = partial(self.base.delete_many, noted_keys(keys, noted), raise_errors=False)
         return await self._bulk("delete_many", call, noted, raise_errors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from storage._core.conditions import WriteConditions
@@ -18,7 +18,7 @@ from storage.errors import (
     StorageError,
     UnsupportedOperationError,
 )
-from storage.types import Attributes, Capabilities, In, Out
+from storage.types import Attributes, Capabilities, In, Items, Out
 
 __all__ = ["FallbackStore"]
 
@@ -76,7 +76,7 @@ class FallbackStore(MultiStore[In, Out]):
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -15,7 +15,7 @@ from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import changed_items, noted_keys
 from storage.errors import StorageError
-from storage.types import Attributes, Capabilities, In, Out
+from storage.types import Attributes, Capabilities, In, Items, Keys, Out
 
 __all__ = ["Event", "NotifyingStore"]
 
@@ -115,7 +115,7 @@ class NotifyingStore(StoreDecorator[In, Out]):
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -128,9 +128,7 @@ class NotifyingStore(StoreDecorator[In, Out]):
         call = partial(self.base.put_many, changed_items(items, note), raise_errors=False)
         return await self._telling_all("put", call, keys, raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         noted: list[str] = []
         call = partial(self.base.delete_many, noted_keys(keys, noted), raise_errors=False)
         return await self._telling_all("delete", call, noted, raise_errors)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import replace
 
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import ConfigError, StorageError, UnsupportedOperationError
-from storage.types import Attributes, Capabilities, In, Out
+from storage.types import Attributes, Capabilities, In, Items, Keys, Out
 
 __all__ = ["ReadonlyStore"]
 
@@ -50,15 +49,13 @@ class ReadonlyStore(StoreDecorator[In, Out]):
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         raise self._refusal("put_many")
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         raise self._refusal("delete_many")
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:

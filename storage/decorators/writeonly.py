@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,7 @@ from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import ConfigError, StorageError, UnsupportedOperationError
 from storage.reader import ObjectReader
-from storage.types import ByteRange, Capabilities, In, ObjectInfo, Out
+from storage.types import ByteRange, Capabilities, In, Keys, ObjectInfo, Out
 
 __all__ = ["WriteonlyStore"]
 
@@ -54,7 +54,7 @@ class WriteonlyStore(StoreDecorator[In, Out]):
         raise self._refusal("open", key)
         yield  # pragma: no cover
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         raise self._refusal("get_many")
 
     def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple, cast
@@ -17,7 +17,7 @@ from storage._core.sorted_keys import Listing
 from storage.base import ObjectStore
 from storage.errors import KeyNotFoundError, StorageError
 from storage.reader import BytesReader, ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo, check_attributes
 
 __all__ = ["DictStore"]
 
@@ -101,12 +101,12 @@ class DictStore(ObjectStore):
     # One after the other: a task for each key takes twenty times as long as what it would do. Only streams are taken at
     # the same time, for one may wait for what another one needs.
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         return await results_of(keys, self.get, limit=1)
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Items[Data],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -116,9 +116,7 @@ class DictStore(ObjectStore):
         results = {key: await result_of(self.put(key, data)) for key, data in objects.items()}
         return raise_failures(results, self, raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         return raise_failures(await results_of(keys, self.delete, limit=1), self, raise_errors)
 
     async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:

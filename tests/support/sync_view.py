@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import storage.sync
 from storage import Attributes, ByteRange, Capabilities, Data, ObjectInfo, ObjectReader, ObjectStore, StorageError
+from storage.types import Items, Keys
 
 __all__ = ["View"]
 
@@ -125,7 +126,7 @@ def _plain_data(data: Data) -> storage.sync.Data:
 
 
 def _plain_items(
-    items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+    items: Items[Data],
 ) -> Mapping[str, storage.sync.Data] | Iterable[tuple[str, storage.sync.Data]]:
     if isinstance(items, Mapping):
         return {key: _plain_data(data) for key, data in items.items()}
@@ -196,20 +197,18 @@ class View(ObjectStore):
         finally:
             await _in_thread(file.close)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         return await _in_thread(self.face.get_many, _plain(keys))
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Items[Data],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         return await _in_thread(self.face.put_many, _plain_items(items), raise_errors=raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         return await _in_thread(self.face.delete_many, _plain(keys), raise_errors=raise_errors)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:

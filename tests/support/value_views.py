@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from storage import Attributes, ByteRange, Data, ObjectStore, StorageError, StoreDecorator
 from storage._concurrency.tasks import stream
 from storage._core.bulk import pairs_of
 from storage._core.data import is_stream, whole
+from storage.types import Items, Keys
 
 __all__ = ["BytesOf", "SameBytesOf", "buffers", "documents", "in_document", "texts"]
 
@@ -44,13 +45,13 @@ class BytesOf(StoreDecorator):
         value = await self._value(data)
         return await self.base.put(key, value, if_absent=if_absent, if_match=if_match, attributes=attributes)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         found: dict[str, Any] = dict(await self.base.get_many(keys))
         return {key: each if isinstance(each, StorageError) else self.content(each) for key, each in found.items()}
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Items[Data],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:

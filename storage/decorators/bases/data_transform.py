@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -18,7 +18,17 @@ from storage.base import ATTEMPTS, ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError, StoreUnavailableError
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes, replace_info
+from storage.types import (
+    Attributes,
+    ByteRange,
+    Capabilities,
+    Data,
+    Items,
+    Keys,
+    ObjectInfo,
+    check_attributes,
+    replace_info,
+)
 
 __all__ = ["Coder", "DataTransform"]
 
@@ -144,7 +154,7 @@ class DataTransform(StoreDecorator):
                     measured = replace_info(source.info, size=size, attributes=attributes)
         raise StoreUnavailableError("the object changed each time it was measured; try again", key=key, store=self)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         results = await self.base.get_many(keys)
         for key, result in results.items():
             if not isinstance(result, StorageError):
@@ -153,7 +163,7 @@ class DataTransform(StoreDecorator):
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Items[Data],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
@@ -15,7 +15,7 @@ from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import StorageError
 from storage.reader import ObjectReader, ReaderDecorator
-from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out, replace_info
+from storage.types import Attributes, ByteRange, Capabilities, In, Items, Keys, ObjectInfo, Out, replace_info
 
 __all__ = ["KeyTransform"]
 
@@ -153,12 +153,12 @@ class KeyTransform(StoreDecorator[In, Out]):
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         return ObjectStore.children(self, prefix, delimiter)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         return await self._many(keys, self.base.get_many)
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -178,9 +178,7 @@ class KeyTransform(StoreDecorator[In, Out]):
         results = await self.base.put_many(renamed(), raise_errors=False)
         return raise_failures(refused | _renamed(results, names), self, raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         async def delete(below: Iterable[str]) -> dict[str, None | StorageError]:
             return await self.base.delete_many(below, raise_errors=False)
 
@@ -208,9 +206,7 @@ class KeyTransform(StoreDecorator[In, Out]):
             _rename(error, {inner_target: target, inner_source: source})
             raise
 
-    async def _many(
-        self, keys: Iterable[str] | AsyncIterable[str], work: Callable[[Iterable[str]], Awaitable[dict[str, Any]]]
-    ) -> dict[str, Any]:
+    async def _many(self, keys: Keys, work: Callable[[Iterable[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         """Do one bulk call below for the caller's keys; a key with none below has its error for a result."""
         names: dict[str, str] = {}
         refused: dict[str, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from storage.decorators.bases.stacking import check_order
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import ConfigError, InvalidKeyError, KeyNotFoundError, RangeNotSatisfiableError, StorageError
 from storage.reader import ObjectReader
-from storage.types import ByteRange, In, ObjectInfo, Out
+from storage.types import ByteRange, In, Keys, ObjectInfo, Out
 
 __all__ = ["MultiStore", "ReadResult", "tag_etag"]
 
@@ -143,7 +143,7 @@ class MultiStore(StoreDecorator[In, Out]):
         await self._after_read(key, found.errors)
         return found.value
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         wanted = dict.fromkeys([key async for key in stream(keys)])
         from_first = [key for key in wanted if self._first_may_answer(key)]
         results: dict[str, Out | StorageError]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import Pull, WatchedStream, changed_items, is_one_shot, size_of, takes_bytes
 from storage.errors import StorageError
 from storage.reader import ObjectReader, ReaderDecorator
-from storage.types import Attributes, ByteRange, In, ObjectInfo, Out
+from storage.types import Attributes, ByteRange, In, Items, Keys, ObjectInfo, Out
 
 __all__ = ["Observer", "Operation"]
 
@@ -124,7 +124,7 @@ class Observer(StoreDecorator[In, Out]):
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         return self._listing("children", prefix, self.base.children(prefix, delimiter))
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         operation = Operation("get_many", received=0)
 
         def note(operation: Operation, results: dict[str, Out | StorageError]) -> None:
@@ -135,7 +135,7 @@ class Observer(StoreDecorator[In, Out]):
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -144,9 +144,7 @@ class Observer(StoreDecorator[In, Out]):
         results = await self._all(operation, partial(self.base.put_many, counted, raise_errors=False), _note_results)
         return raise_failures(results, self, raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         call = partial(self.base.delete_many, keys, raise_errors=False)
         return raise_failures(await self._all(Operation("delete_many"), call, _note_results), self, raise_errors)
 

@@ -9,7 +9,7 @@ derives from `StoreDecorator` itself and overrides what it is about.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -17,7 +17,7 @@ from storage.base import ObjectStore
 from storage.decorators.bases.stacking import check_order
 from storage.errors import StorageError
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
+from storage.types import Attributes, ByteRange, Capabilities, In, Items, Keys, ObjectInfo, Out
 
 __all__ = ["StoreDecorator"]
 
@@ -70,20 +70,18 @@ class StoreDecorator(ObjectStore[In, Out]):
     def open(self, key: str, *, byte_range: ByteRange | None = None) -> AbstractAsyncContextManager[ObjectReader]:
         return self.base.open(key, byte_range=byte_range)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         return await self.base.get_many(keys)
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         return await self.base.put_many(items, raise_errors=raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         return await self.base.delete_many(keys, raise_errors=raise_errors)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:

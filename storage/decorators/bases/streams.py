@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from typing import Any, TypeAlias, cast
 
 from storage._concurrency.tasks import stream
@@ -11,7 +11,7 @@ from storage._core.data import as_bytes
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import stack
-from storage.types import In
+from storage.types import In, Items, Keys
 
 __all__ = ["Around", "Pull", "WatchedStream", "changed_items", "is_one_shot", "noted_keys", "size_of", "takes_bytes"]
 
@@ -77,7 +77,7 @@ class WatchedStream:
 
 
 def changed_items(
-    items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+    items: Items[In],
     change: Callable[[str, In], In],
 ) -> Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]]:
     """Return what `put_many` takes with ``change(key, data)`` for each item's data; a collection stays one."""
@@ -91,7 +91,7 @@ def changed_items(
     return changed()
 
 
-def noted_keys(keys: Iterable[str] | AsyncIterable[str], noted: list[str]) -> Iterable[str] | AsyncIterable[str]:
+def noted_keys(keys: Keys, noted: list[str]) -> Keys:
     """Return *keys*, those that have been taken of them being *noted*; a collection stays one."""
     if isinstance(keys, Collection):
         noted.extend(keys)

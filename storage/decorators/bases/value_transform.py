@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import cast
@@ -15,7 +15,7 @@ from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import CorruptObjectError, StorageError, UnsupportedOperationError
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, Data, In, ObjectInfo, Out
+from storage.types import Attributes, ByteRange, Capabilities, Data, In, Items, Keys, ObjectInfo, Out
 
 __all__ = ["ValueTransform"]
 
@@ -82,7 +82,7 @@ class ValueTransform(StoreDecorator[In, Out]):
     def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         return self._bytes.scan(prefix, start_after=start_after)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         values: dict[str, Out | StorageError] = {}
         for key, result in (await self._bytes.get_many(keys)).items():
             try:
@@ -93,7 +93,7 @@ class ValueTransform(StoreDecorator[In, Out]):
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -29,7 +29,7 @@ from storage.decorators.caching.recent_keys import RecentKeys, now
 from storage.decorators.caching.single_flight import SharedTask, SingleFlight
 from storage.errors import ConfigError, KeyNotFoundError, StorageError
 from storage.reader import BytesReader, ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo
+from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo
 
 __all__ = ["CacheStats", "CachingStore"]
 
@@ -187,7 +187,7 @@ class CachingStore(StoreDecorator):
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Items[Data],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -200,9 +200,7 @@ class CachingStore(StoreDecorator):
 
             return await self.main_store.put_many(announced(), raise_errors=raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         async with self._coherent.writing() as begin:
 
             async def announced() -> AsyncIterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import ParamSpec, TypeVar
 
@@ -19,7 +19,7 @@ from storage.decorators.encrypting.format import HEADER, SEGMENT, decrypted_size
 from storage.decorators.encrypting.reader import SealedReader
 from storage.errors import CorruptObjectError, PreconditionFailedError, StorageError
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Data, ObjectInfo, replace_info
+from storage.types import Attributes, ByteRange, Data, Keys, ObjectInfo, replace_info
 
 __all__ = ["EncryptingStore"]
 
@@ -99,7 +99,7 @@ class EncryptingStore(StoreDecorator):
             await reader.verify_end()
             yield reader
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         results = await self.base.get_many(keys)
         for key, result in results.items():
             if not isinstance(result, StorageError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,7 +29,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 from storage.reader import ObjectReader, ReaderDecorator
-from storage.types import Attributes, ByteRange, In, ObjectInfo, Out
+from storage.types import Attributes, ByteRange, In, Items, Keys, ObjectInfo, Out
 
 __all__ = ["ExpiringStore"]
 
@@ -239,7 +239,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -256,9 +256,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
             await self.base.delete(key, if_match=if_match)
             self._bounds.mark_removed(key, if_match)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         if not self._bounds.bounded:
             return await self.base.delete_many(keys, raise_errors=raise_errors)
         return await ObjectStore.delete_many(self, keys, raise_errors=raise_errors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Literal, TypeAlias, TypeVar
@@ -29,7 +29,7 @@ from storage.errors import (
     StoreUnavailableError,
     UnsupportedOperationError,
 )
-from storage.types import Attributes, Capabilities, Data, check_attributes
+from storage.types import Attributes, Capabilities, Data, Keys, check_attributes
 
 __all__ = ["MirroringStore", "Require"]
 
@@ -235,9 +235,7 @@ class MirroringStore(MultiStore):
 
         await self._writes.write("delete", key, delete, if_match is not None)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         results: dict[str, None | StorageError] = dict.fromkeys([key async for key in stream(keys)])
         valid = []
         for key in results:

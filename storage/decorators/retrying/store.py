@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import cached_property, partial
@@ -22,7 +22,7 @@ from storage.decorators.retrying.nonce import hidden, marked, new_nonce, nonce_o
 from storage.decorators.retrying.reader import ResumingReader, after, resumed
 from storage.errors import ANSWERS, KeyExistsError, KeyNotFoundError, OutcomeUnknownError, StorageError
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
+from storage.types import Attributes, ByteRange, Capabilities, In, Items, Keys, ObjectInfo, Out
 
 __all__ = ["RetryingStore"]
 
@@ -112,13 +112,13 @@ class RetryingStore(StoreDecorator[In, Out]):
 
         return resumed(begin, str, partial(self._attempts, "children", None))
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         wanted = {key: None async for key in stream(keys)}
         return await self._many("get_many", wanted, self.base.get_many)
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -132,9 +132,7 @@ class RetryingStore(StoreDecorator[In, Out]):
         payloads = {key: _Payload(data, self._watches) async for key, data in stream(pairs_of(items))}
         return raise_failures(await self._many("put_many", payloads, put), self, raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         async def delete(left: Iterable[str]) -> dict[str, None | StorageError]:
             return await self.base.delete_many(left, raise_errors=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import copy as copied
 from dataclasses import fields
@@ -20,7 +20,7 @@ from storage.decorators.bases.stacking import check_order, stack
 from storage.decorators.routing.table import Routes, UnprefixedStore
 from storage.errors import ConfigError, InvalidKeyError, StorageError, UnsupportedOperationError
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Capabilities, In, ObjectInfo, Out
+from storage.types import Attributes, ByteRange, Capabilities, In, Items, Keys, ObjectInfo, Out
 
 __all__ = ["RoutingStore"]
 
@@ -180,12 +180,12 @@ class RoutingStore(ObjectStore[In, Out]):
 
     # -- bulk ----------------------------------------------------------------------------------------------------
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, Out | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         return await self._share(await _each_once(keys), str, lambda store, part: store.get_many(part))
 
     async def put_many(
         self,
-        items: Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]],
+        items: Items[In],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -196,9 +196,7 @@ class RoutingStore(ObjectStore[In, Out]):
             )
         return raise_failures(results, self, raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         results: dict[str, None | StorageError] = await self._share(
             await _each_once(keys), str, lambda store, part: store.delete_many(part, raise_errors=False)
         )
@@ -261,7 +259,7 @@ class RoutingStore(ObjectStore[In, Out]):
 _CAPABILITIES = [field.name for field in fields(Capabilities)]
 
 
-async def _each_once(keys: Iterable[str] | AsyncIterable[str]) -> list[str]:
+async def _each_once(keys: Keys) -> list[str]:
     return list(dict.fromkeys([key async for key in stream(keys)]))
 
 

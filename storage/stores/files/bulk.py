@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar, cast
 
 from storage._concurrency.offload import WORKERS, offload
 from storage._concurrency.tasks import for_each, stream
 from storage._core.bulk import pages
 from storage.errors import StorageError
+from storage.types import Keys
 
 __all__ = ["for_each_key"]
 
@@ -18,9 +19,7 @@ T = TypeVar("T")
 FILES_PER_HOP = 32
 
 
-async def for_each_key(
-    keys: Iterable[str] | AsyncIterable[str], work: Callable[[str], T]
-) -> dict[str, T | StorageError]:
+async def for_each_key(keys: Keys, work: Callable[[str], T]) -> dict[str, T | StorageError]:
     """Return per key, in the order of the keys, what the blocking *work* gives for it, or its `StorageError`."""
     results: dict[str, T | StorageError] = {}
 

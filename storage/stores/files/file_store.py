@@ -7,7 +7,7 @@ import itertools
 import os
 import stat
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ from storage.stores.files.locks import all_locked, locked
 from storage.stores.files.page_cache import MAX_READS_IN_A_ROW, Deferred, PageCacheReads
 from storage.stores.files.reader import FileReader, describe, pread
 from storage.stores.files.root import Root
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+from storage.types import Attributes, ByteRange, Capabilities, Data, Keys, ObjectInfo, check_attributes
 
 __all__ = ["FileStore"]
 
@@ -156,12 +156,10 @@ class FileStore(ObjectStore):
 
             yield await self._do(key, begin)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         return await for_each_key(keys, lambda key: self._blocking(key, self._get, key, None))
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         results = await for_each_key(keys, lambda key: self._blocking(key, self._delete, key, UNCONDITIONAL))
         return raise_failures(results, self, raise_errors)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -21,7 +21,7 @@ from storage.stores.http.session import Session
 from storage.stores.http.urls import BaseUrl, KeyPaths
 from storage.stores.http.writes import Writes
 from storage.stores.network import CONNECT_TIMEOUT, READ_TIMEOUT, Timeouts, ssl_context
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo, check_attributes
 
 if TYPE_CHECKING:
     from storage.config.urls import StoreUrl
@@ -199,16 +199,14 @@ class HttpStore(ObjectStore):
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Items[Data],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         self._need_writable("put_many")
         return await ObjectStore.put_many(self, items, raise_errors=raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         self._need_writable("delete_many")
         return await ObjectStore.delete_many(self, keys, raise_errors=raise_errors)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from storage._concurrency.tasks import stream
@@ -11,7 +11,7 @@ from storage._core.data import CHUNK, as_bytes, is_stream
 from storage.errors import InvalidKeyError, StorageError, StoreClosedError
 from storage.stores.redis.session import Command, Session
 from storage.stores.redis.writes import Put
-from storage.types import Data
+from storage.types import Data, Items, Keys
 
 __all__ = ["answers_to", "pages_of", "put_many"]
 
@@ -52,7 +52,7 @@ def _retryable(answer: object) -> bool:
 
 
 async def pages_of(
-    keys: Iterable[str] | AsyncIterable[str],
+    keys: Keys,
     name: Callable[[str], bytes],
     results: dict[str, Any],
     size: int,
@@ -78,7 +78,7 @@ async def pages_of(
 
 async def put_many(
     session: Session,
-    items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+    items: Items[Data],
     prepared: Callable[[str], Put],
     put: Callable[[str, Data], Any],
 ) -> dict[str, str | StorageError]:

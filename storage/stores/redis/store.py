@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import copy
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ from storage.stores.redis.reader import reading
 from storage.stores.redis.scripts import DELETE, LIST, MOVE
 from storage.stores.redis.session import Session
 from storage.stores.redis.writes import Put, new_etag
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo, check_attributes
 
 if TYPE_CHECKING:
     from storage.config.urls import StoreUrl
@@ -245,7 +245,7 @@ class RedisStore(ObjectStore):
             yield living
             first = b"(" + end
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         session, results = self._session(), dict[str, bytes | StorageError]()
         async for page in pages_of(keys, self._name, results, OBJECTS):
             commands = {key: ("HMGET", name, "size", "0") for key, name in page.items()}
@@ -256,7 +256,7 @@ class RedisStore(ObjectStore):
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Items[Data],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -265,9 +265,7 @@ class RedisStore(ObjectStore):
 
         return raise_failures(await put_many(self._session(), items, prepared, self.put), self, raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         session, results = self._session(), dict[str, None | StorageError]()
         async for page in pages_of(keys, self._name, results, PAGE):
             command = DELETE, [self._space.index, *page.values()], ["", *(key.encode() for key in page)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from dataclasses import replace
@@ -44,7 +44,7 @@ from storage.stores.s3.resumable import ResumableUploads
 from storage.stores.s3.retrying_client import RetryingBucket
 from storage.stores.s3.session import Account, Session
 from storage.stores.s3.urls import UrlMethods
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+from storage.types import Attributes, ByteRange, Capabilities, Data, Keys, ObjectInfo, check_attributes
 
 if TYPE_CHECKING:
     from storage.config.urls import StoreUrl
@@ -296,9 +296,7 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         return list_children(self._bucket, self.prefix, prefix, delimiter)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         bucket = await self._bucket()
         results: dict[str, None | StorageError] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from storage.stores.sqlite.large_objects import put_stream
 from storage.stores.sqlite.reader import ChunkReader
 from storage.stores.sqlite.schema import CHUNK
 from storage.stores.sqlite.session import MEMORY, Session
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo, check_attributes
 
 __all__ = ["SqliteStore"]
 
@@ -207,7 +207,7 @@ class SqliteStore(ObjectStore):
                 lower = child + b"\0" if at < 0 else statements.successor(child)
                 yield child.decode()
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         results: dict[str, bytes | StorageError] = {}
         async for page in pages(stream(keys), MAX_REQUESTS):
             asked = {key: key.encode() for key in page if self._takes(key, results)}
@@ -222,7 +222,7 @@ class SqliteStore(ObjectStore):
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Items[Data],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -268,9 +268,7 @@ class SqliteStore(ObjectStore):
             return [await result_of(self.put(key, data, attributes=kept)) for key, data, kept in items]
         return etags
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         results: dict[str, None | StorageError] = {}
         async for page in pages(stream(keys), MAX_REQUESTS):
             taken = [key for key in page if self._takes(key, results)]

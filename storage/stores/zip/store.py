@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager, closing
 from functools import partial
 from typing import Literal, ParamSpec, TypeVar
@@ -24,7 +24,7 @@ from storage.stores.zip.content import Content
 from storage.stores.zip.entry import Entry, check_zip_key
 from storage.stores.zip.errors import error_of
 from storage.stores.zip.reader import ZipReader
-from storage.types import Attributes, ByteRange, Capabilities, Data, ObjectInfo, check_attributes
+from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo, check_attributes
 
 __all__ = ["ZipStore"]
 
@@ -200,7 +200,7 @@ class ZipStore(ObjectStore):
             if found is not None:
                 yield self._describe(key, found.entry)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         results: dict[str, bytes | StorageError] = {}
         async for page in pages(stream(keys)):
             results.update(await self._do(None, self._get_page, self._opened(), page))
@@ -218,7 +218,7 @@ class ZipStore(ObjectStore):
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Items[Data],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -258,9 +258,7 @@ class ZipStore(ObjectStore):
     def _result_of(self, change: Change) -> str | StorageError:
         return change.result() if change.error is None else error_of(change.error, change.target.key, self)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         results: dict[str, None | StorageError] = {}
         async for page in pages(stream(keys)):
             done = await self._do(None, self._commit, self._opened(), [(key, Change) for key in page])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic_ns
 from typing import Any
@@ -24,7 +24,7 @@ from storage.errors import (
 )
 from storage.reader import ObjectReader, ReaderDecorator
 from storage.testing.history import History, RecordedCall, RecordedListing, word_of
-from storage.types import Attributes, ByteRange, Data, ObjectInfo
+from storage.types import Attributes, ByteRange, Data, Items, Keys, ObjectInfo
 
 __all__ = ["RecordingStore"]
 
@@ -132,7 +132,7 @@ class RecordingStore(StoreDecorator):
             await opened.__aexit__(None, None, None)
         self._read(key, begun, word=recorded.word, etag=reader.info.etag, ended=ended)
 
-    async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+    async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         begun = monotonic_ns()
         results = await self.base.get_many(keys)
         for key, result in results.items():
@@ -144,7 +144,7 @@ class RecordingStore(StoreDecorator):
 
     async def put_many(
         self,
-        items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+        items: Items[Data],
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
@@ -162,9 +162,7 @@ class RecordingStore(StoreDecorator):
             self._wrote("put", key, begun, result, contents[key])
         return raise_failures(results, self, raise_errors)
 
-    async def delete_many(
-        self, keys: Iterable[str] | AsyncIterable[str], *, raise_errors: bool = True
-    ) -> dict[str, None | StorageError]:
+    async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         wanted = [key async for key in stream(keys)]
         begun = monotonic_ns()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Iterator
 
 import anyio
 import pytest
@@ -22,6 +22,7 @@ from storage import (
     ValueTransform,
 )
 from storage.testing.suite.harness import listed
+from storage.types import Items, Keys
 
 # -- between stores ------------------------------------------------------------------------------------------------
 
@@ -162,7 +163,7 @@ async def test_stores_do_their_shares_at_once() -> None:
     begun = {name: anyio.Event() for name in "ab"}
 
     class WaitingStore(StoreDecorator):
-        async def get_many(self, keys: Iterable[str] | AsyncIterable[str]) -> dict[str, bytes | StorageError]:
+        async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
             [key] = [key async for key in keys] if isinstance(keys, AsyncIterable) else list(keys)
             begun[key[0]].set()
             await begun["b" if key[0] == "a" else "a"].wait()
@@ -184,7 +185,7 @@ async def test_bulk_put_gathers_no_more_than_fits(data: Data, most: int) -> None
     class CountingStore(StoreDecorator):
         async def put_many(
             self,
-            items: Mapping[str, Data] | Iterable[tuple[str, Data]] | AsyncIterable[tuple[str, Data]],
+            items: Items[Data],
             *,
             raise_errors: bool = True,
         ) -> dict[str, str | StorageError]:

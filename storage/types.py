@@ -193,3 +193,9 @@ class Capabilities:
     def all_but(cls, *names: str) -> Capabilities:
         """Return the record of a store that does everything but what is named."""
         return cls(**{each.name: each.name not in names for each in fields(cls)})
+
+    @classmethod
+    def common(cls, several: Iterable[Capabilities]) -> Capabilities:
+        """Return the record of what all of *several* can do."""
+        records = list(several)
+        return cls(**{each.name: all(getattr(record, each.name) for record in records) for each in fields(cls)})

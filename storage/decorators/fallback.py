@@ -134,18 +134,15 @@ class FallbackStore(MultiStore[In, Out]):
 
     @property
     def capabilities(self) -> Capabilities:
-        first, *others = [store.capabilities for store in self.stores]
-        every = [first, *others]
+        every = [store.capabilities for store in self.stores]
+        first = every[0]
         return self._supported(
             replace(
-                first,
-                listable=all(each.listable for each in every),
-                ranges=all(each.ranges for each in every),
-                streaming=all(each.streaming for each in every),
-                bounded_listing=all(each.bounded_listing for each in every),
-                cheap_head=all(each.cheap_head for each in every),
-                etags=all(each.etags for each in every),
-                multi_process=all(each.multi_process for each in every),
-                steppable=all(each.steppable for each in every),
+                Capabilities.common(every),
+                readable=first.readable,
+                writable=first.writable,
+                conditional_put=first.conditional_put,
+                conditional_delete=first.conditional_delete,
+                attributes=first.attributes,
             )
         )

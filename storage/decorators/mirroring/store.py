@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Literal, TypeAlias, TypeVar
 
@@ -306,19 +307,18 @@ class MirroringStore(MultiStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        able = [store.capabilities for store in self.stores]
-        read = [able[number] for number in self._readable]
+        every = [store.capabilities for store in self.stores]
+        written, read = Capabilities.common(every), Capabilities.common(every[number] for number in self._readable)
         return self._supported(
-            Capabilities(
-                listable=all(each.listable for each in read),
-                conditional_put=able[0].conditional_put,
-                conditional_delete=able[0].conditional_delete,
-                attributes=all(each.attributes for each in able),
-                ranges=all(each.ranges for each in read),
-                streaming=all(each.streaming for each in able),
-                bounded_listing=all(each.bounded_listing for each in read),
-                cheap_head=all(each.cheap_head for each in read),
-                etags=all(each.etags for each in read),
+            replace(
+                read,
+                writable=True,
+                conditional_put=every[0].conditional_put,
+                conditional_delete=every[0].conditional_delete,
+                attributes=written.attributes,
+                streaming=written.streaming,
+                multi_process=False,
+                steppable=False,
             )
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import copy as copied
-from dataclasses import fields
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
@@ -239,10 +238,7 @@ class RoutingStore(ObjectStore[In, Out]):
 
     @property
     def capabilities(self) -> Capabilities:
-        able = [store.capabilities for store in self._parts().values()]
-        return self._supported(
-            Capabilities(**{name: all(getattr(one, name) for one in able) for name in _CAPABILITIES})
-        )
+        return self._supported(Capabilities.common(store.capabilities for store in self._parts().values()))
 
     def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
         parts = {f"routes[{prefix!r}]": store for prefix, store in self.routes.items()}
@@ -254,9 +250,6 @@ class RoutingStore(ObjectStore[In, Out]):
         default = f", default={self.default!r}" if self.default is not None else ""
         strip = ", strip_prefix=True" if self.strip_prefix else ""
         return f"{type(self).__name__}({self.routes!r}{patterns}{default}{strip})"
-
-
-_CAPABILITIES = [field.name for field in fields(Capabilities)]
 
 
 async def _each_once(keys: Keys) -> list[str]:

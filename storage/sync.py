@@ -808,17 +808,17 @@ class ExtensionFilterStore(ObjectStore[In, Out]):
 
 class FallbackStore(ObjectStore[In, Out]):
     """
-    Objects are read from the first child that has them, and written to the first one only: a new store before an old
-    archive, say, which is never changed.
+    Objects are read from the first child that has them, and written only to the first one: for example a new store
+    before an old archive, which is never changed.
 
-    A child that fails is passed over like one that has no such object; but where no other has it either, its error is
-    raised, for the object may be there. A listing is that of all children together, and fails when one does.
+    A child that fails is skipped like one that lacks the object; but if no other child has the object, the error is
+    raised, as the failing child may have it. A listing is the union of all children, and fails if one of them does.
 
-    An object of the other children can be replaced, which hides it, but not deleted or renamed: it would come to light
-    again. That is refused with `UnsupportedOperationError`. Conditions see all children.
+    An object of another child can be replaced, which hides it. It cannot be deleted or renamed, as the hidden object
+    would be seen again: that raises `UnsupportedOperationError`. Conditions apply to the objects of all children.
 
     Args:
-        children: the stores, one or more, the one to write to first; all must be readable.
+        children: the stores, one or more, beginning with the one that is written to; all must be readable.
 
     Raises:
         ConfigError: there is no child, one twice, or one that cannot be read.
@@ -1146,22 +1146,23 @@ class MirroringStore(ObjectStore):
 
 class NotifyingStore(ObjectStore[In, Out]):
     """
-    Handlers are called after every put and delete of an object, and after every one that failed, with an `Event`.
+    Handlers are called after every put and delete of an object, successful or failed, with an `Event`.
 
-    Each object of a bulk call and of `clear` is told by itself. A delete is told whether there was an object or not. An
-    operation that is cancelled is not told, though it may have taken effect.
+    Each object of a bulk call or of `clear` is an event of its own. A delete is an event even if there was no object.
+    An operation that is cancelled is no event, although it may have taken effect.
 
-    Handlers are called one after the other before the operation returns, and nothing is held meanwhile: they may use
-    this store as well, and are then told of what they do, or the one below (``event.store.base``), and are not.
+    Handlers are called one after the other before the operation returns, and no lock is held meanwhile. They may use
+    this store, which calls the handlers again for what they do; or the store below (``event.store.base``), which does
+    not.
 
     Args:
         base: the store below.
-        on_put: called when an object was put, or could not be.
-        on_delete: called when one was deleted, or could not be.
-        on_change: called for either, after the other handlers.
-        on_error: what happens when a handler raises. ``"raise"``: it is raised as it is, when all handlers have been
-            called, though the operation has taken effect; unless that failed itself, which is raised then, and the
-            handler's error logged. ``"log"``: it is logged with its traceback. ``"ignore"``: nothing.
+        on_put: called when an object was put, or could not be put.
+        on_delete: called when an object was deleted, or could not be deleted.
+        on_change: called for both, after the other handler.
+        on_error: what to do when a handler raises. ``"raise"``: raise its error after all handlers have been called,
+            although the operation has taken effect; if the operation failed, raise its own error and log the handler's.
+            ``"log"``: log the error with its traceback. ``"ignore"``: nothing.
     """
 
     def __init__(
@@ -1204,7 +1205,7 @@ class PrefixStore(ObjectStore[In, Out]):
 
 class ReadonlyStore(ObjectStore[In, Out]):
     """
-    Objects can be read; every method that would change one raises `UnsupportedOperationError`.
+    Objects can be read; every method that would change an object raises `UnsupportedOperationError`.
 
     Args:
         base: the store below.
@@ -1368,23 +1369,23 @@ class RetryingStore(ObjectStore[In, Out]):
 
 class RoutingStore(ObjectStore[In, Out]):
     """
-    Several stores as one: the key of an object says which of them has it.
+    Several stores as one: the key of an object decides which of them has it.
 
-    That is the store of the first pattern which matches the whole key; else that of the longest of *routes* with which
-    it starts; else *default*. A key that no route takes is refused by every method with `InvalidKeyError`. What a store
-    holds under keys that are another's is neither seen nor touched.
+    It is the store of the first pattern that matches the whole key; else that of the longest prefix in *routes*; else
+    *default*. If no route matches a key, every method raises `InvalidKeyError`. Objects that a store holds under keys
+    of another store are neither listed nor changed.
 
-    An object that is copied or renamed from one store to another is streamed; a rename is then a copy and a delete.
+    An object is streamed when it is copied or renamed from one store to another; such a rename is a copy and a delete.
 
     Args:
-        routes: the store of each prefix, also several prefixes of one store.
+        routes: the store of each prefix; one store may have several prefixes.
         patterns: the store of each regular expression of Python's `re`, in the order in which they are tried.
         default: the store of all other keys.
-        strip_prefix: cut the prefix off the keys in the stores of *routes*. A store has one route only then.
+        strip_prefix: cut the prefix off the keys in the stores of *routes*. Each store can then have one route only.
 
     Raises:
-        ConfigError: there is no store at all, a pattern is no regular expression, or the route ``""`` leaves nothing
-            for the default; or with *strip_prefix* two keys would be one object.
+        ConfigError: there is no store, a pattern is not a regular expression, the route ``""`` leaves no keys for the
+            default, or with *strip_prefix* two keys would be one object.
     """
 
     def __init__(
@@ -1554,24 +1555,23 @@ class ThrottlingStore(ObjectStore[In, Out]):
 
 class TieredStore(ObjectStore):
     """
-    Objects are read from the first of *tiers* that has them, and put into all before it on the way.
+    Objects are read from the first of *tiers* that has them, and copied to all tiers before it.
 
     It is a stack of `CachingStore`: ``TieredStore([memory, disk, bucket])`` is ``CachingStore(CachingStore(bucket,
-    disk), memory)``, and what holds there holds here. The last tier has the objects: listings come from it, writes go
-    to it, and the failure of a tier above it fails nobody.
+    disk), memory)``, with the same guarantees. The last tier has the objects: listings come from it, and writes go to
+    it. A failure of another tier makes no read or write fail.
 
     Args:
         tiers: the stores, the fastest first; all but the last hold copies, and nothing else.
-        ttl: seconds that each tier but the last keeps an object, in the order of *tiers*, None for ever; one value for
-            all of them, or a list. A tier with a time needs the capability ``attributes``. An object comes into a tier
-            as old as it is in the next one, so that the times add up.
-        write: what a put does to the copies: ``"around"`` deletes them, ``"through"`` replaces
-            them.
+        ttl: seconds for which each tier but the last keeps an object, in the order of *tiers*, None for ever; one value
+            for all of them, or a list. A tier with a ttl needs the capability ``attributes``. A tier counts the time
+            from when it got the object, no matter how long the next tier has had it: the times add up.
+        write: what `put` does to the copies: ``"around"`` deletes them, ``"through"`` replaces them.
         max_object_size: bytes above which an object is in the last tier only.
 
     Raises:
-        ConfigError: a tier cannot do what is needed of it.
-        ValueError: there are no tiers, or not as many times as tiers that hold copies.
+        ConfigError: a store cannot be used as a tier in its place.
+        ValueError: there are no tiers, or *ttl* has not one value for each tier but the last.
 
     Attributes:
         base: the caches over the last tier.
@@ -1596,12 +1596,12 @@ class TieredStore(ObjectStore):
         def async_store(self) -> storage.TieredStore: ...
 
     def forget(self, key: str | None = None) -> None:
-        """Empty all tiers but the last, or forget the copies of one object: see `CachingStore.forget`."""
+        """Empty all tiers but the last, or delete the copies of one object: see `CachingStore.forget`."""
         self._run(self.async_store.forget(key))
 
     @property
     def stats(self) -> list[CacheStats]:
-        """What each tier but the last has done so far, as it is now."""
+        """What each tier but the last has done so far."""
         return self.async_store.stats
 
 
@@ -1677,10 +1677,10 @@ class UrlValidatingStore(ObjectStore[In, Out]):
 
 class WriteonlyStore(ObjectStore[In, Out]):
     """
-    Objects can be put, deleted and cleared; every method that would read or list one raises
+    Objects can be put, deleted and cleared. Every method that would read or list objects raises
     `UnsupportedOperationError`, and so do `exists`, and `copy` and `rename`, which read what they write.
 
-    The conditions of `put` and `delete` hold as they do below, and so they still tell whether there is an object.
+    The conditions of `put` and `delete` work as in the store below, so that they show whether there is an object.
 
     Args:
         base: the store below.

@@ -11,7 +11,7 @@ from storage._core.bulk import raise_failures
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.interceptor import Call, Interceptor
-from storage.decorators.bases.streams import changed_items, noted_keys
+from storage.decorators.bases.streams import changed_items, recorded_keys
 from storage.decorators.logging import level_of
 from storage.errors import ANSWERS, StorageError
 from storage.types import Attributes, In, Items, Keys, Out
@@ -116,7 +116,7 @@ class ExceptionLoggingStore(Interceptor[In, Out]):
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         noted: list[str] = []
-        call = partial(self.base.delete_many, noted_keys(keys, noted), raise_errors=False)
+        call = partial(self.base.delete_many, recorded_keys(keys, noted), raise_errors=False)
         return await self._bulk("delete_many", call, noted, raise_errors)
 
     async def _bulk(

@@ -1,4 +1,4 @@
-"""`FallbackStore`: new objects in one store, old ones in those behind it."""
+"""`FallbackStore`: objects are written to the first of several stores, and read from all of them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = ["FallbackStore"]
 
 class FallbackStore(MultiStore[In, Out]):
     """
-    Objects are read from the first child that has them, and written to the first one only: a new store before an old
-    archive, say, which is never changed.
+    Objects are read from the first child that has them, and written only to the first one: for example a new store
+    before an old archive, which is never changed.
 
-    A child that fails is passed over like one that has no such object; but where no other has it either, its error is
-    raised, for the object may be there. A listing is that of all children together, and fails when one does.
+    A child that fails is skipped like one that lacks the object; but if no other child has the object, the error is
+    raised, as the failing child may have it. A listing is the union of all children, and fails if one of them does.
 
-    An object of the other children can be replaced, which hides it, but not deleted or renamed: it would come to light
-    again. That is refused with `UnsupportedOperationError`. Conditions see all children.
+    An object of another child can be replaced, which hides it. It cannot be deleted or renamed, as the hidden object
+    would be seen again: that raises `UnsupportedOperationError`. Conditions apply to the objects of all children.
 
     Args:
-        children: the stores, one or more, the one to write to first; all must be readable.
+        children: the stores, one or more, beginning with the one that is written to; all must be readable.
 
     Raises:
         ConfigError: there is no child, one twice, or one that cannot be read.
@@ -68,7 +68,7 @@ class FallbackStore(MultiStore[In, Out]):
         if if_absent:
             await self._check_absent(key)
         if if_match is not None and await self._is_etag_of_older(key, if_match):
-            try:  # the version is that of another child, and current as long as the first one has none
+            try:  # the version is of another child, and is current as long as the first one lacks the object
                 return await self.base.put(key, data, if_absent=True, attributes=attributes)
             except KeyExistsError as error:
                 raise PreconditionFailedError(key, store=self) from error
@@ -105,7 +105,7 @@ class FallbackStore(MultiStore[In, Out]):
         return await self.base.rename(source, target, if_absent=if_absent)
 
     async def _find_older(self, key: str) -> int | None:
-        """Return the number of the first child behind the first one that has the object."""
+        """Return the number of the first child that has the object, the first child left out; None if none has."""
         for number, store in enumerate(self.stores[1:], start=1):
             try:
                 if await store.exists(key):
@@ -126,11 +126,11 @@ class FallbackStore(MultiStore[In, Out]):
             )
 
     async def _is_etag_of_older(self, key: str, etag: str) -> bool:
-        """Return whether this is the etag of the object as it shows where the first child has none."""
+        """Return whether this is the etag of the object in the children after the first one."""
         number = await self._find_older(key)
         return number is not None and etag == tag_etag((await self.stores[number].head(key)).etag, number)
 
-    # -- about itself --------------------------------------------------------------------------------------------
+    # -- description ---------------------------------------------------------------------------------------------
 
     @property
     def capabilities(self) -> Capabilities:

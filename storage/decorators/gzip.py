@@ -61,7 +61,7 @@ class GzipStore(Compressor):
     def decoder(self) -> Coder:
         return _Decoder(self._zlib)
 
-    def _said_size(self, data: bytes) -> int:
+    def _declared_size(self, data: bytes) -> int:
         return int.from_bytes(data[-4:], "little")  # the last member's, modulo 4 GiB (RFC 1952, ISIZE)
 
 

@@ -43,7 +43,7 @@ class LoggingStore(Observer[In, Out]):
         self.level: int = level_of(level)
         self.store_name = store_name
 
-    def _ended(self, operation: Operation) -> None:
+    def _on_end(self, operation: Operation) -> None:
         level = self._level_for(operation)
         if self.logger.isEnabledFor(level):
             line = f"{_subject(operation)}: {', '.join(_facts(operation))}"

@@ -1,4 +1,4 @@
-"""`NotifyingStore`: whoever wants to know is told what changes."""
+"""`NotifyingStore`: handlers are called after every change of an object."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage._core.bulk import raise_failures
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
-from storage.decorators.bases.streams import changed_items, noted_keys
+from storage.decorators.bases.streams import changed_items, recorded_keys
 from storage.errors import StorageError
 from storage.types import Attributes, Capabilities, In, Items, Keys, Out
 
@@ -30,10 +30,11 @@ class Event:
     A change of an object, or the failure of one.
 
     Attributes:
-        store: the `NotifyingStore` that tells of it.
-        action: ``"put"`` or ``"delete"``. A copy is a put of its target, a rename that and a delete of its source.
+        store: the `NotifyingStore` through which it was made.
+        action: ``"put"`` or ``"delete"``. A copy is a put of its target; a rename is that, and a delete of
+            its source.
         key: the object.
-        error: None for a change; what was raised for a failure.
+        error: the error of a change that failed; None if it succeeded.
     """
 
     store: ObjectStore[Any, Any]
@@ -42,31 +43,32 @@ class Event:
     error: Exception | None = None
 
 
-#: What a handler is, sync or async.
+#: A handler, synchronous or asynchronous.
 Handler: TypeAlias = Callable[[Event], object | Awaitable[object]]
 
-#: What becomes of each object: its key, the action, and the error if it failed.
-Told: TypeAlias = tuple[Literal["put", "delete"], str, Exception | None]
+#: One change: the action, the key, and the error if it failed.
+Change: TypeAlias = tuple[Literal["put", "delete"], str, Exception | None]
 
 
 class NotifyingStore(StoreDecorator[In, Out]):
     """
-    Handlers are called after every put and delete of an object, and after every one that failed, with an `Event`.
+    Handlers are called after every put and delete of an object, successful or failed, with an `Event`.
 
-    Each object of a bulk call and of `clear` is told by itself. A delete is told whether there was an object or not. An
-    operation that is cancelled is not told, though it may have taken effect.
+    Each object of a bulk call or of `clear` is an event of its own. A delete is an event even if there was no object.
+    An operation that is cancelled is no event, although it may have taken effect.
 
-    Handlers are called one after the other before the operation returns, and nothing is held meanwhile: they may use
-    this store as well, and are then told of what they do, or the one below (``event.store.base``), and are not.
+    Handlers are called one after the other before the operation returns, and no lock is held meanwhile. They may use
+    this store, which calls the handlers again for what they do; or the store below (``event.store.base``), which does
+    not.
 
     Args:
         base: the store below.
-        on_put: called when an object was put, or could not be.
-        on_delete: called when one was deleted, or could not be.
-        on_change: called for either, after the other handlers.
-        on_error: what happens when a handler raises. ``"raise"``: it is raised as it is, when all handlers have been
-            called, though the operation has taken effect; unless that failed itself, which is raised then, and the
-            handler's error logged. ``"log"``: it is logged with its traceback. ``"ignore"``: nothing.
+        on_put: called when an object was put, or could not be put.
+        on_delete: called when an object was deleted, or could not be deleted.
+        on_change: called for both, after the other handler.
+        on_error: what to do when a handler raises. ``"raise"``: raise its error after all handlers have been called,
+            although the operation has taken effect; if the operation failed, raise its own error and log the handler's.
+            ``"log"``: log the error with its traceback. ``"ignore"``: nothing.
     """
 
     _steppable = True
@@ -99,19 +101,19 @@ class NotifyingStore(StoreDecorator[In, Out]):
         attributes: Attributes | None = None,
     ) -> str:
         put = super().put(key, data, if_absent=if_absent, if_match=if_match, attributes=attributes)
-        return await self._telling(put, ("put", key))
+        return await self._notify_after(put, ("put", key))
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        await self._telling(super().delete(key, if_match=if_match), ("delete", key))
+        await self._notify_after(super().delete(key, if_match=if_match), ("delete", key))
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        return await self._telling(super().copy(source, target, if_absent=if_absent), ("put", target))
+        return await self._notify_after(super().copy(source, target, if_absent=if_absent), ("put", target))
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         rename = super().rename(source, target, if_absent=if_absent)
-        if source == target and not if_absent:  # which does nothing
+        if source == target and not if_absent:  # it changes nothing
             return await rename
-        return await self._telling(rename, ("put", target), ("delete", source))
+        return await self._notify_after(rename, ("put", target), ("delete", source))
 
     async def put_many(
         self,
@@ -126,55 +128,55 @@ class NotifyingStore(StoreDecorator[In, Out]):
             return data
 
         call = partial(self.base.put_many, changed_items(items, note), raise_errors=False)
-        return await self._telling_all("put", call, keys, raise_errors)
+        return await self._notify_after_bulk("put", call, keys, raise_errors)
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
-        noted: list[str] = []
-        call = partial(self.base.delete_many, noted_keys(keys, noted), raise_errors=False)
-        return await self._telling_all("delete", call, noted, raise_errors)
+        recorded: list[str] = []
+        call = partial(self.base.delete_many, recorded_keys(keys, recorded), raise_errors=False)
+        return await self._notify_after_bulk("delete", call, recorded, raise_errors)
 
     @property
     def capabilities(self) -> Capabilities:
         below = self.base.capabilities
-        return self._supported(replace(below, steppable=below.steppable and not any(map(_suspends, self._handlers))))
+        return self._supported(replace(below, steppable=below.steppable and not any(map(_needs_loop, self._handlers))))
 
     @property
     def _handlers(self) -> tuple[Handler | None, ...]:
         return self.on_put, self.on_delete, self.on_change
 
-    async def _telling(self, call: Awaitable[T], *changes: tuple[Literal["put", "delete"], str]) -> T:
-        """Await *call* and tell of the changes that it makes or fails to make."""
+    async def _notify_after(self, call: Awaitable[T], *changes: tuple[Literal["put", "delete"], str]) -> T:
+        """Await *call*, and call the handlers for the changes that it made or failed to make."""
         try:
             result = await call
         except Exception as error:
-            await self._tell([(action, key, error) for action, key in changes], failed=True)
+            await self._notify([(action, key, error) for action, key in changes], failed=True)
             raise
-        await self._tell([(action, key, None) for action, key in changes], failed=False)
+        await self._notify([(action, key, None) for action, key in changes], failed=False)
         return result
 
-    async def _telling_all(
+    async def _notify_after_bulk(
         self,
         action: Literal["put", "delete"],
         call: Callable[[], Awaitable[dict[str, Any]]],
         keys: list[str],
         raise_errors: bool,
     ) -> dict[str, Any]:
-        """Return the results of a bulk call and tell of each; *keys* are those that it has been given."""
+        """Return the results of a bulk call, and call the handlers for each; *keys* are those that it has read."""
         try:
             results = await call()
-        except Exception as error:  # of the caller's iterable maybe: what was put before it may have been changed
-            await self._tell([(action, key, error) for key in dict.fromkeys(keys)], failed=True)
+        except Exception as error:  # perhaps an error of the caller's iterable: objects before it may have been changed
+            await self._notify([(action, key, error) for key in dict.fromkeys(keys)], failed=True)
             raise
-        told: list[Told] = [
+        changes: list[Change] = [
             (action, key, result if isinstance(result, StorageError) else None) for key, result in results.items()
         ]
-        await self._tell(told, failed=raise_errors and any(error is not None for _, _, error in told))
+        await self._notify(changes, failed=raise_errors and any(error is not None for _, _, error in changes))
         return raise_failures(results, self, raise_errors)
 
-    async def _tell(self, told: Iterable[Told], *, failed: bool) -> None:
-        """Call all handlers; what one raises is raised at the end, unless the operation *failed* itself."""
+    async def _notify(self, changes: Iterable[Change], *, failed: bool) -> None:
+        """Call all handlers. The first error of one is raised at the end, unless the operation *failed* itself."""
         first: Exception | None = None
-        for action, key, error in told:
+        for action, key, error in changes:
             event = Event(self, action, key, error)
             for handler in (self.on_put if action == "put" else self.on_delete, self.on_change):
                 if handler is None:
@@ -192,8 +194,8 @@ class NotifyingStore(StoreDecorator[In, Out]):
             raise first
 
 
-def _suspends(handler: Handler | None) -> bool:
-    """Return whether a handler needs an event loop; the synchronous face makes async ones that do not."""
+def _needs_loop(handler: Handler | None) -> bool:
+    """Return whether a handler needs an event loop; those made by the synchronous API do not."""
     return not getattr(handler, "_steppable", False) and (
         inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
     )

@@ -1,4 +1,4 @@
-"""`ReadonlyStore`: look, do not touch."""
+"""`ReadonlyStore`: objects can be read, but not changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ReadonlyStore"]
 
 class ReadonlyStore(StoreDecorator[In, Out]):
     """
-    Objects can be read; every method that would change one raises `UnsupportedOperationError`.
+    Objects can be read; every method that would change an object raises `UnsupportedOperationError`.
 
     Args:
         base: the store below.
@@ -42,10 +42,10 @@ class ReadonlyStore(StoreDecorator[In, Out]):
         if_match: str | None = None,
         attributes: Attributes | None = None,
     ) -> str:
-        raise self._refusal("put", key)
+        raise self._unsupported("put", key)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        raise self._refusal("delete", key)
+        raise self._unsupported("delete", key)
 
     async def put_many(
         self,
@@ -53,19 +53,19 @@ class ReadonlyStore(StoreDecorator[In, Out]):
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
-        raise self._refusal("put_many")
+        raise self._unsupported("put_many")
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
-        raise self._refusal("delete_many")
+        raise self._unsupported("delete_many")
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        raise self._refusal("copy", target)
+        raise self._unsupported("copy", target)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        raise self._refusal("rename", source)
+        raise self._unsupported("rename", source)
 
     async def clear(self, prefix: str = "") -> None:
-        raise self._refusal("clear")
+        raise self._unsupported("clear")
 
     @property
     def capabilities(self) -> Capabilities:
@@ -73,5 +73,5 @@ class ReadonlyStore(StoreDecorator[In, Out]):
             replace(self.base.capabilities, writable=False, conditional_put=False, conditional_delete=False)
         )
 
-    def _refusal(self, operation: str, key: str | None = None) -> UnsupportedOperationError:
+    def _unsupported(self, operation: str, key: str | None = None) -> UnsupportedOperationError:
         return UnsupportedOperationError(f"{operation} on a read-only store", key=key, store=self)

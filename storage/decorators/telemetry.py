@@ -84,7 +84,7 @@ class TelemetryStore(Observer[In, Out]):
             description="Errors of operations and of objects in bulk calls.",
         )
 
-    def _begun(self, operation: Operation) -> None:
+    def _on_begin(self, operation: Operation) -> None:
         attributes = self._common_attributes(operation)
         if self.record_keys and operation.key is not None:
             attributes["storage.key"] = operation.key
@@ -92,7 +92,7 @@ class TelemetryStore(Observer[In, Out]):
             attributes["storage.target"] = operation.target
         operation.span = self._tracer.start_span(f"storage.{operation.action}", attributes=attributes)
 
-    async def _at_work(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
+    async def _around_step(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
         if not operation.span.get_span_context().is_valid:  # without a provider there is no span to be within
             return await call()
         token = self._attach(operation.span)
@@ -101,7 +101,7 @@ class TelemetryStore(Observer[In, Out]):
         finally:
             self._detach(token)
 
-    def _ended(self, operation: Operation) -> None:
+    def _on_end(self, operation: Operation) -> None:
         errors = list(_errors_of(operation))
         self._measure(operation, errors)
         span: Span = operation.span

@@ -1,4 +1,4 @@
-"""`TieredStore`: several stores, the fastest first, each of which is a cache of the next."""
+"""`TieredStore`: several stores, the fastest first; each is a cache of the next one."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ __all__ = ["TieredStore"]
 
 class TieredStore(StoreDecorator):
     """
-    Objects are read from the first of *tiers* that has them, and put into all before it on the way.
+    Objects are read from the first of *tiers* that has them, and copied to all tiers before it.
 
     It is a stack of `CachingStore`: ``TieredStore([memory, disk, bucket])`` is ``CachingStore(CachingStore(bucket,
-    disk), memory)``, and what holds there holds here. The last tier has the objects: listings come from it, writes go
-    to it, and the failure of a tier above it fails nobody.
+    disk), memory)``, with the same guarantees. The last tier has the objects: listings come from it, and writes go to
+    it. A failure of another tier makes no read or write fail.
 
     Args:
         tiers: the stores, the fastest first; all but the last hold copies, and nothing else.
-        ttl: seconds that each tier but the last keeps an object, in the order of *tiers*, None for ever; one value for
-            all of them, or a list. A tier with a time needs the capability ``attributes``. An object comes into a tier
-            as old as it is in the next one, so that the times add up.
-        write: what a put does to the copies: ``"around"`` deletes them, ``"through"`` replaces
-            them.
+        ttl: seconds for which each tier but the last keeps an object, in the order of *tiers*, None for ever; one value
+            for all of them, or a list. A tier with a ttl needs the capability ``attributes``. A tier counts the time
+            from when it got the object, no matter how long the next tier has had it: the times add up.
+        write: what `put` does to the copies: ``"around"`` deletes them, ``"through"`` replaces them.
         max_object_size: bytes above which an object is in the last tier only.
 
     Raises:
-        ConfigError: a tier cannot do what is needed of it.
-        ValueError: there are no tiers, or not as many times as tiers that hold copies.
+        ConfigError: a store cannot be used as a tier in its place.
+        ValueError: there are no tiers, or *ttl* has not one value for each tier but the last.
 
     Attributes:
         base: the caches over the last tier.
@@ -72,13 +71,13 @@ class TieredStore(StoreDecorator):
         self._copies_in = frozenset(f"tiers[{number}]" for number in range(len(copies)))
 
     async def forget(self, key: str | None = None) -> None:
-        """Empty all tiers but the last, or forget the copies of one object: see `CachingStore.forget`."""
-        for cache in reversed(self._caches):  # from below, or a copy could come up again
+        """Empty all tiers but the last, or delete the copies of one object: see `CachingStore.forget`."""
+        for cache in reversed(self._caches):  # the slowest first: a faster one could copy from it again
             await cache.forget(key)
 
     @property
     def stats(self) -> list[CacheStats]:
-        """What each tier but the last has done so far, as it is now."""
+        """What each tier but the last has done so far."""
         return [cache.stats for cache in self._caches]
 
     def _parts(self) -> dict[str, ObjectStore[Any, Any]]:

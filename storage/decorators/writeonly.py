@@ -1,4 +1,4 @@
-"""`WriteonlyStore`: put it in, do not look."""
+"""`WriteonlyStore`: objects can be written, but not read."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["WriteonlyStore"]
 
 class WriteonlyStore(StoreDecorator[In, Out]):
     """
-    Objects can be put, deleted and cleared; every method that would read or list one raises
+    Objects can be put, deleted and cleared. Every method that would read or list objects raises
     `UnsupportedOperationError`, and so do `exists`, and `copy` and `rename`, which read what they write.
 
-    The conditions of `put` and `delete` hold as they do below, and so they still tell whether there is an object.
+    The conditions of `put` and `delete` work as in the store below, so that they show whether there is an object.
 
     Args:
         base: the store below.
@@ -41,36 +41,36 @@ class WriteonlyStore(StoreDecorator[In, Out]):
             )
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
-        raise self._refusal("get", key)
+        raise self._unsupported("get", key)
 
     async def exists(self, key: str) -> bool:
-        raise self._refusal("exists", key)
+        raise self._unsupported("exists", key)
 
     async def head(self, key: str) -> ObjectInfo:
-        raise self._refusal("head", key)
+        raise self._unsupported("head", key)
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
-        raise self._refusal("open", key)
+        raise self._unsupported("open", key)
         yield  # pragma: no cover
 
     async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
-        raise self._refusal("get_many")
+        raise self._unsupported("get_many")
 
     def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        return self._refused("keys")
+        return self._unsupported_listing("keys")
 
     def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        return self._refused("scan")
+        return self._unsupported_listing("scan")
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
-        return self._refused("children")
+        return self._unsupported_listing("children")
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        raise self._refusal("copy", source)
+        raise self._unsupported("copy", source)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        raise self._refusal("rename", source)
+        raise self._unsupported("rename", source)
 
     async def clear(self, prefix: str = "") -> None:
         await self.base.clear(prefix)
@@ -82,10 +82,10 @@ class WriteonlyStore(StoreDecorator[In, Out]):
             replace(below, readable=False, listable=False, ranges=False, bounded_listing=False, cheap_head=False)
         )
 
-    async def _refused(self, operation: str) -> AsyncIterator[Any]:
-        """Return a listing that is refused when it begins, like every other call that is awaited."""
-        raise self._refusal(operation)
+    async def _unsupported_listing(self, operation: str) -> AsyncIterator[Any]:
+        """Return a listing that raises the error at its first step, as other methods do when they are awaited."""
+        raise self._unsupported(operation)
         yield  # pragma: no cover
 
-    def _refusal(self, operation: str, key: str | None = None) -> UnsupportedOperationError:
+    def _unsupported(self, operation: str, key: str | None = None) -> UnsupportedOperationError:
         return UnsupportedOperationError(f"{operation} on a write-only store", key=key, store=self)

@@ -235,7 +235,7 @@ async def test_time_is_that_of_the_store() -> None:
     await base.put_many({"a": b"", "b": b""})
     store = LoggingStore(base)
     took: list[float] = []
-    store._ended = lambda operation: took.append(operation.seconds)  # type: ignore[method-assign]
+    store._on_end = lambda operation: took.append(operation.seconds)  # type: ignore[method-assign]
 
     async for _ in store.keys():
         await asyncio.sleep(0.05)

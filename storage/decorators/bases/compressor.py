@@ -11,18 +11,19 @@ from storage.errors import CorruptObjectError
 
 __all__ = ["Compressor"]
 
-#: Bytes that `get` makes on the event loop at most, as far as the compressed object says how many it makes: they take
-#: 0.3 (zlib-ng, zstd) to 0.5 ms (zlib). And bytes that it makes them of, which may say less than they make.
-DECODED, ENCODED = 512 << 10, 64 << 10
+#: The largest object that `get` decompresses on the event loop: its decompressed bytes, if it declares them, which take
+#: 0.3 (zlib-ng, zstd) to 0.5 ms (zlib); and its compressed bytes, as it may declare too few.
+MAX_DECODED, MAX_ENCODED = 512 << 10, 64 << 10
 
 
 class Compressor(DataTransform):
     """
-    A decorator that compresses: a subclass gives `encode`, an `encoder` and a `decoder`.
+    A decorator that compresses. A subclass defines `encode`, `encoder`, `decoder` and `_declared_size`.
 
     Args:
         base: the store below.
-        max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
+        max_size: the bytes that `get` decompresses at most, against decompression bombs. `open` has no such bound: it
+            reads in bounded memory.
     """
 
     _traits = frozenset({Trait.TRANSFORMS, Trait.COMPRESSES})
@@ -44,12 +45,12 @@ class Compressor(DataTransform):
         pieces.append(decoder.finish())
         return b"".join(pieces)
 
-    def _decodes_long(self, data: bytes) -> bool:
-        return len(data) > ENCODED or self._said_size(data) > DECODED
+    def _is_long_to_decode(self, data: bytes) -> bool:
+        return len(data) > MAX_ENCODED or self._declared_size(data) > MAX_DECODED
 
     @abstractmethod
-    def _said_size(self, data: bytes) -> int:
-        """Return how many bytes a compressed object says that it makes, true or not; 0 if it does not say."""
+    def _declared_size(self, data: bytes) -> int:
+        """Return the decompressed size that an object declares, which may be wrong; 0 if it declares none."""
 
     @abstractmethod
     def encoder(self) -> Coder: ...

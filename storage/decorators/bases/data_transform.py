@@ -1,4 +1,4 @@
-"""`DataTransform`: the base of the decorators that change data, and nothing else."""
+"""`DataTransform`: the base of the decorators that change only data."""
 
 from __future__ import annotations
 
@@ -32,41 +32,44 @@ from storage.types import (
 
 __all__ = ["Coder", "DataTransform"]
 
-#: The attribute below that says how large an object is decoded: a word for each codec of a stack, the outermost first.
-SIZES = "decoded-sizes"
-_SIZE = re.compile("[0-9]{1,19}")  # what 64 bits hold; anything else was not written by a codec
+#: The attribute below that has an object's decoded size: one number for each codec of a stack, the outermost first.
+SIZES_ATTRIBUTE = "decoded-sizes"
+_SIZE = re.compile("[0-9]{1,19}")  # fits 64 bits; anything else was not written by a codec
 
 
 class Coder(Protocol):
-    """One object's way through a codec, piece by piece."""
+    """Encodes or decodes one object, piece by piece."""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield what *piece* gives; a decoder yields it in bounded pieces, however far it expands."""
+        """Yield the result for *piece*; a decoder yields pieces of bounded size, however far the data expands."""
         ...
 
     def finish(self) -> bytes:
         """
-        Return what is left at the end of the object.
+        Return the rest of the result at the end of the object.
 
         Raises:
-            CorruptObjectError: for a decoder, the object ended too early.
+            CorruptObjectError: the object that is decoded ended too early.
         """
         ...
 
 
 class DataTransform(StoreDecorator):
     """
-    A decorator that is two pure functions on bytes: `encode`, on their way in, and `decode`, on their way out.
+    A decorator that is two pure functions on bytes: `encode`, for what is put, and `decode`, for what is read.
 
-    Sizes, ranges and descriptions are those of the decoded data. The decoded size is kept beside an object that is put
-    as one buffer, where the store below has attributes; otherwise `head` and `open` decode the object to know it.
+    Sizes, ranges and descriptions are those of the decoded data. The decoded size of an object that is put as one
+    buffer is stored in an attribute, if the store below keeps attributes; else `head` and `open` decode the object to
+    measure it.
 
-    A subclass that can work piece by piece gives an `encoder` and a `decoder` too; else streams are collected. One that
-    can tell the decoded size from the encoded one says so in `decoded_size`; then none is kept and none measured.
+    A subclass that can work piece by piece also defines `encoder` and `decoder`; else streams are collected in memory.
+    A subclass that can compute the decoded size from the encoded size defines `decoded_size`; then sizes are neither
+    stored nor measured.
 
     Attributes:
-        offload_above: bytes above which the codec works in a worker thread; None where it is too quick to matter. A hop
-            to a thread takes 0.05 ms: below ten of them it is not worth it, above it the event loop would wait.
+        offload_above: bytes above which the codec runs in a worker thread; None if it is so fast that it never needs
+            to. Handing work to a thread takes 0.05 ms: it is worth it for work that takes ten times as long and would
+            block the event loop.
     """
 
     _steppable = True
@@ -75,27 +78,27 @@ class DataTransform(StoreDecorator):
 
     @abstractmethod
     def encode(self, data: bytes) -> bytes:
-        """Return what is stored below for *data*."""
+        """Return the bytes that are stored below for *data*."""
 
     @abstractmethod
     def decode(self, data: bytes) -> bytes:
         """
-        Return what `encode` was given.
+        Return the data of which `encode` made this.
 
         Raises:
-            CorruptObjectError: *data* is not what `encode` gives.
+            CorruptObjectError: *data* is not a result of `encode`.
         """
 
     def encoder(self) -> Coder | None:
-        """Return a new coder for one object's way in, or None where only `encode` works."""
+        """Return a new coder that encodes one object, or None if only `encode` works."""
         return None
 
     def decoder(self) -> Coder | None:
-        """Return a new coder for one object's way out, or None where only `decode` works."""
+        """Return a new coder that decodes one object, or None if only `decode` works."""
         return None
 
     def decoded_size(self, size: int) -> int | None:
-        """Return the decoded size of an object that has *size* bytes below, or None where only decoding tells."""
+        """Return the decoded size of an object that has *size* bytes below; None if only decoding shows it."""
         return None
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
@@ -123,15 +126,15 @@ class DataTransform(StoreDecorator):
             content = await whole(data) if is_stream(data) else as_bytes(data)
             size = len(content)
             encoded = await offload(self.encode, content) if self._is_long(size) else self.encode(content)
-        if self._keeps_sizes:
-            attributes = _push(attributes, size)
+        if self._stores_sizes:
+            attributes = _add_size(attributes, size)
         return await self.base.put(key, encoded, if_absent=if_absent, if_match=if_match, attributes=attributes)
 
     async def head(self, key: str) -> ObjectInfo:
-        info = self._described(await self.base.head(key))
+        info = self._decoded_info(await self.base.head(key))
         if info is not None:
             return info
-        async with DataTransform.open(self, key) as reader:  # a subclass's own open may be what asks for the head
+        async with DataTransform.open(self, key) as reader:  # not self.open: a subclass's open may call head
             return reader.info
 
     @asynccontextmanager
@@ -139,7 +142,7 @@ class DataTransform(StoreDecorator):
         measured: ObjectInfo | None = None
         for _ in range(ATTEMPTS):
             async with self.base.open(key) as source:
-                info = measured if measured and measured.etag == source.info.etag else self._described(source.info)
+                info = measured if measured and measured.etag == source.info.etag else self._decoded_info(source.info)
                 async with aclosing(self._decoded(key, source)) as pieces:
                     if info is not None:
                         start, stop = (0, info.size) if byte_range is None else byte_range.within(info.size, key)
@@ -149,8 +152,8 @@ class DataTransform(StoreDecorator):
                     async for piece in pieces:
                         size += len(piece)
                     attributes = source.info.attributes
-                    if not self._tells_sizes:
-                        attributes, _ = _outer(attributes)
+                    if not self._computes_sizes:
+                        attributes, _ = _split_size(attributes)
                     measured = replace_info(source.info, size=size, attributes=attributes)
         raise StoreUnavailableError("the object changed each time it was measured; try again", key=key, store=self)
 
@@ -169,11 +172,11 @@ class DataTransform(StoreDecorator):
     ) -> dict[str, str | StorageError]:
         return await ObjectStore.put_many(
             self, items, raise_errors=raise_errors
-        )  # one by one: a size is kept with each
+        )  # one by one: each has its size in an attribute
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         async for below in self.base.scan(prefix, start_after=start_after):
-            info = self._described(below)
+            info = self._decoded_info(below)
             if info is None:
                 try:
                     info = await self.head(below.key)
@@ -191,41 +194,41 @@ class DataTransform(StoreDecorator):
     def capabilities(self) -> Capabilities:
         below = self.base.capabilities
         streaming = below.streaming and self.encoder() is not None and self.decoder() is not None
-        cheap_head = below.cheap_head and self._tells_sizes
+        cheap_head = below.cheap_head and self._computes_sizes
         return self._supported(replace(below, ranges=False, cheap_head=cheap_head, streaming=streaming))
 
     @cached_property
-    def _keeps_sizes(self) -> bool:
-        return self.base.capabilities.attributes and not self._tells_sizes
+    def _stores_sizes(self) -> bool:
+        return self.base.capabilities.attributes and not self._computes_sizes
 
     @cached_property
-    def _tells_sizes(self) -> bool:
+    def _computes_sizes(self) -> bool:
         return type(self).decoded_size is not DataTransform.decoded_size
 
-    def _described(self, below: ObjectInfo) -> ObjectInfo | None:
-        """Return the description of the decoded object, or None where it must be decoded for its size."""
-        if not self._tells_sizes:
-            return _pop(below)
+    def _decoded_info(self, below: ObjectInfo) -> ObjectInfo | None:
+        """Return the description of the decoded object, or None if it must be decoded for its size."""
+        if not self._computes_sizes:
+            return _info_from_size(below)
         size = self.decoded_size(below.size)
         return None if size is None else replace_info(below, size=size)
 
     def _is_long(self, size: int) -> bool:
-        """Return whether the codec's work on *size* bytes is worth a worker thread."""
+        """Return whether the codec works on *size* bytes long enough for a worker thread."""
         return self.offload_above is not None and size > self.offload_above
 
-    def _decodes_long(self, data: bytes) -> bool:
-        """Say the same of decoding an object that is *data* below."""
+    def _is_long_to_decode(self, data: bytes) -> bool:
+        """Return the same for decoding an object that is *data* below."""
         return self._is_long(len(data))
 
     async def _decode(self, key: str, data: bytes) -> bytes:
         try:
-            return await offload(self.decode, data) if self._decodes_long(data) else self.decode(data)
+            return await offload(self.decode, data) if self._is_long_to_decode(data) else self.decode(data)
         except CorruptObjectError as error:
-            self._locate(error, key)
+            self._add_context(error, key)
             raise
 
-    def _locate(self, error: CorruptObjectError, key: str) -> None:
-        """Tell a codec's error, which knows neither, the key and the store."""
+    def _add_context(self, error: CorruptObjectError, key: str) -> None:
+        """Add the key and the store to an error of the codec, which knows neither."""
         error.with_key(key).store = repr(self)
 
     async def _encoded(self, data: Data, encoder: Coder) -> AsyncIterator[bytes]:
@@ -249,39 +252,39 @@ class DataTransform(StoreDecorator):
                     yield out
             yield decoder.finish()
         except CorruptObjectError as error:
-            self._locate(error, key)
+            self._add_context(error, key)
             raise
 
 
-def _push(attributes: Attributes | None, size: int | None) -> Attributes:
-    """Return the attributes for below: with this codec's decoded size, ``-`` where it is not known beforehand."""
-    pushed = check_attributes(attributes) if attributes else {}
-    word = "-" if size is None else str(size)
-    pushed[SIZES] = f"{pushed[SIZES]} {word}" if SIZES in pushed else word
-    return pushed
+def _add_size(attributes: Attributes | None, size: int | None) -> Attributes:
+    """Return the attributes for below: with the decoded size added, or ``-`` if it is not known yet."""
+    stored = check_attributes(attributes) if attributes else {}
+    size_text = "-" if size is None else str(size)
+    stored[SIZES_ATTRIBUTE] = f"{stored[SIZES_ATTRIBUTE]} {size_text}" if SIZES_ATTRIBUTE in stored else size_text
+    return stored
 
 
-def _outer(attributes: Attributes) -> tuple[dict[str, str], str]:
-    """Return the attributes as the caller put them, and this codec's word on the size."""
+def _split_size(attributes: Attributes) -> tuple[dict[str, str], str]:
+    """Return the attributes as the caller put them, and the text of the decoded size that this codec added."""
     outer = dict(attributes)
-    rest, more, word = outer.pop(SIZES, "").rpartition(" ")
+    rest, more, size_text = outer.pop(SIZES_ATTRIBUTE, "").rpartition(" ")
     if more:
-        outer[SIZES] = rest
-    return outer, word
+        outer[SIZES_ATTRIBUTE] = rest
+    return outer, size_text
 
 
-def _pop(below: ObjectInfo) -> ObjectInfo | None:
-    """Return the description of the decoded object, or None where its size was not kept."""
-    attributes, word = _outer(below.attributes)
-    return replace_info(below, size=int(word), attributes=attributes) if _SIZE.fullmatch(word) else None
+def _info_from_size(below: ObjectInfo) -> ObjectInfo | None:
+    """Return the description of the decoded object, or None if its size was not stored."""
+    attributes, size_text = _split_size(below.attributes)
+    return replace_info(below, size=int(size_text), attributes=attributes) if _SIZE.fullmatch(size_text) else None
 
 
 class _DecodingReader(ObjectReader):
     """
-    A reader over decoded *pieces*: it drops *start* bytes and gives *length*.
+    A reader over decoded *pieces*: it skips *start* bytes and returns the next *length* bytes.
 
-    What proves an object sound stands at its end, so a reader of the whole object reads on to it before its last bytes
-    are given.
+    Codecs check an object at its end. So a reader of a whole object decodes it to the end before it returns the last
+    bytes.
     """
 
     def __init__(
@@ -298,8 +301,8 @@ class _DecodingReader(ObjectReader):
 
     async def read(self, size: int = -1, /) -> bytes:
         wanted = self._left if size < 0 else min(size, self._left)
-        proven = self._whole and wanted == self._left
-        while not self._ended and (len(self._pending) < wanted or proven):
+        to_the_end = self._whole and wanted == self._left
+        while not self._ended and (len(self._pending) < wanted or to_the_end):
             piece = await anext(self._pieces, None)
             if piece is None:
                 self._ended = True
@@ -307,9 +310,9 @@ class _DecodingReader(ObjectReader):
                 dropped = min(self._skip, len(piece))
                 self._skip -= dropped
                 self._pending += piece[dropped:]
-            if proven and len(self._pending) > wanted:
+            if to_the_end and len(self._pending) > wanted:
                 break
-        if len(self._pending) < wanted or (proven and len(self._pending) > wanted):
+        if len(self._pending) < wanted or (to_the_end and len(self._pending) > wanted):
             raise CorruptObjectError(
                 f"the object does not decode to the {self.info.size} bytes that were put",
                 key=self.info.key,

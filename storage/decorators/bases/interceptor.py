@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 class Call(Generic[T]):
     """
-    A call to the store below, which begins when this is called.
+    A call to the store below. Calling this object begins it.
 
     Attributes:
-        size: the bytes that it puts, where that is known beforehand; else 0.
+        size: the number of bytes that it puts, if known beforehand; else 0.
         streams: whether it puts a stream.
     """
 
@@ -42,17 +42,17 @@ class Call(Generic[T]):
 
     def __call__(self, around: Around | None = None) -> Awaitable[T]:
         """
-        Begin the call; what is returned is to be awaited. It can be begun again, but for a put of a stream.
+        Begin the call, and return an awaitable of its result. It can be begun again, unless it puts a stream.
 
         Args:
-            around: for a put of a stream, awaited for each piece in place of the function that it is given, which asks
-                the caller's iterable for the next one and returns it, or None behind the last.
+            around: wraps each read from the stream that is put. It is awaited with a function that reads the next piece
+                from the caller's iterable, or None after the last, and returns what that returns.
         """
         return self._begin()
 
 
 class _Put(Call[str]):
-    """A call of `put`, with the data that it passes on."""
+    """A call of `put`, with its data."""
 
     __slots__ = ("_data", "_put", "_watched")
 
@@ -79,25 +79,25 @@ class Interceptor(StoreDecorator[In, Out]):
     """
     A decorator that is one method, `_intercept`, around every call to the store below.
 
-    Each object of a bulk call is a call of its own, unless a subclass overrides the bulk method too. A listing is a
-    call for each step, an open object one to open it and one for each read: nothing is held between them.
+    Each object of a bulk call is a separate call, unless a subclass overrides the bulk method too. Each step of a
+    listing is a call. `open` is a call, and so is each read of the reader: between the calls nothing is intercepted.
     """
 
     _steppable = True
 
     def __init__(self, base: ObjectStore[In, Out]) -> None:
         super().__init__(base)
-        self._watches = takes_bytes(base)
+        self._takes_bytes = takes_bytes(base)
 
     async def _intercept(self, action: str, key: str | None, call: Call[T]) -> T:
         """
-        Await ``call()``, and return what it returns; a subclass does what it is about before, after or instead.
+        Await ``call()``, and return its result. A subclass adds what it does before, after or instead of the call.
 
         Args:
             action: the method's name; ``"read"`` for each read of an open object, ``"next"`` for each step of a listing
-                but its first.
-            key: the object, or None for a step of a listing; of a copy or rename the source.
-            call: begins the call below.
+                after the first.
+            key: the object; the source of a copy or rename; None for a step of a listing.
+            call: begins the call to the store below.
         """
         return await call()
 
@@ -114,7 +114,7 @@ class Interceptor(StoreDecorator[In, Out]):
         attributes: Attributes | None = None,
     ) -> str:
         begin = partial(self.base.put, key, if_absent=if_absent, if_match=if_match, attributes=attributes)
-        return await self._intercept("put", key, _Put(begin, data, self._watches))
+        return await self._intercept("put", key, _Put(begin, data, self._takes_bytes))
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         await self._intercept("delete", key, Call(partial(self.base.delete, key, if_match=if_match)))
@@ -136,13 +136,13 @@ class Interceptor(StoreDecorator[In, Out]):
             yield _InterceptedReader(reader, self)
 
     def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        return self._steps("keys", self.base.keys(prefix, start_after=start_after))
+        return self._each_step("keys", self.base.keys(prefix, start_after=start_after))
 
     def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        return self._steps("scan", self.base.scan(prefix, start_after=start_after))
+        return self._each_step("scan", self.base.scan(prefix, start_after=start_after))
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
-        return self._steps("children", self.base.children(prefix, delimiter))
+        return self._each_step("children", self.base.children(prefix, delimiter))
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         return await self._intercept("copy", source, Call(partial(self.base.copy, source, target, if_absent=if_absent)))
@@ -151,8 +151,8 @@ class Interceptor(StoreDecorator[In, Out]):
         begin = partial(self.base.rename, source, target, if_absent=if_absent)
         return await self._intercept("rename", source, Call(begin))
 
-    async def _steps(self, action: str, items: AsyncIterator[T]) -> AsyncIterator[T]:
-        """Yield *items*, each step a call."""
+    async def _each_step(self, action: str, items: AsyncIterator[T]) -> AsyncIterator[T]:
+        """Yield *items*; each step is intercepted."""
 
         async def step() -> T:
             return await anext(items, _END)
@@ -167,7 +167,7 @@ _END: Any = object()
 
 
 class _InterceptedReader(ReaderDecorator):
-    """A reader whose every read is a call."""
+    """A reader whose reads are intercepted."""
 
     def __init__(self, reader: ObjectReader, interceptor: Interceptor[Any, Any]) -> None:
         super().__init__(reader)

@@ -1,4 +1,4 @@
-"""`KeyFilter`: the base of the decorators that take some keys only."""
+"""`KeyFilter`: the base of the decorators that accept only some keys."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["KeyFilter"]
 
 class KeyFilter(KeyTransform[In, Out]):
     """
-    A decorator that is one pure function, `objection`, to the keys that it does not take.
+    A decorator that is one pure function, `objection`: the reason why a key is not accepted.
 
-    Every method refuses such a key with `InvalidKeyError`, and objects of such keys below are not listed.
+    Every method raises `InvalidKeyError` for such a key, and objects with such keys below are not listed.
     """
 
     keeps_order = True
 
     @abstractmethod
     def objection(self, key: str) -> str | None:
-        """Return what is wrong with *key*, or None where nothing is."""
+        """Return what is wrong with *key*, or None if it is accepted."""
 
     def encode(self, key: str) -> str:
         if reason := self.objection(key):

@@ -1,4 +1,4 @@
-"""`KeyTransform`: the base of the decorators that change keys, and nothing else."""
+"""`KeyTransform`: the base of the decorators that change only keys."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ T = TypeVar("T")
 
 class KeyTransform(StoreDecorator[In, Out]):
     """
-    A decorator that is two pure functions on keys: `encode`, from the caller's key to that of the store below, and
-    `decode`, back again.
+    A decorator that is two pure functions: `encode`, from the caller's key to the key below, and `decode`, back.
 
-    Errors, listings and descriptions carry the caller's keys, never those below.
+    Errors, listings and descriptions have the caller's keys, never those of the store below.
 
     Attributes:
-        keeps_order: whether `encode` keeps the order of keys and takes prefixes to prefixes, so that a listing below is
-            one here. Where it does not, `keys` collects and sorts.
+        keeps_order: whether `encode` keeps the order of keys and maps prefixes to prefixes. If so, listings below are
+            passed on; if not, `keys` collects and sorts them.
     """
 
     _steppable = True
@@ -43,20 +42,20 @@ class KeyTransform(StoreDecorator[In, Out]):
         Return the key below for the caller's *key*.
 
         Raises:
-            InvalidKeyError: there is none.
+            InvalidKeyError: there is no key below for it.
         """
 
     def encode_prefix(self, prefix: str) -> str:
         """
-        Return what all keys below start with whose keys here start with *prefix*, or nothing where that is not told.
+        Return a prefix of all keys below whose caller's keys start with *prefix*; ``""`` if there is none.
 
-        Where the order is kept it is `encode` if not said otherwise, which then takes any start of a key, even ``""``.
+        If the order is kept this is `encode` by default, which must then accept any start of a key, even ``""``.
         """
         return self.encode(prefix) if self.keeps_order else ""
 
     @abstractmethod
     def decode(self, inner: str) -> str | None:
-        """Return the caller's key for the key *inner* below, or None where it is not one of this store's."""
+        """Return the caller's key for the key *inner* below, or None if that is not a key of this store."""
 
     def _inner(self, key: str) -> str:
         return self.encode(check_key(key, self))
@@ -66,7 +65,7 @@ class KeyTransform(StoreDecorator[In, Out]):
         try:
             return await self.base.get(inner, byte_range=byte_range)
         except StorageError as error:
-            _rename(error, {inner: key})
+            _restore_key(error, {inner: key})
             raise
 
     async def put(
@@ -82,7 +81,7 @@ class KeyTransform(StoreDecorator[In, Out]):
         try:
             return await self.base.put(inner, data, if_absent=if_absent, if_match=if_match, attributes=attributes)
         except StorageError as error:
-            _rename(error, {inner: key})
+            _restore_key(error, {inner: key})
             raise
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
@@ -90,7 +89,7 @@ class KeyTransform(StoreDecorator[In, Out]):
         try:
             await self.base.delete(inner, if_match=if_match)
         except StorageError as error:
-            _rename(error, {inner: key})
+            _restore_key(error, {inner: key})
             raise
 
     async def exists(self, key: str) -> bool:
@@ -98,7 +97,7 @@ class KeyTransform(StoreDecorator[In, Out]):
         try:
             return await self.base.exists(inner)
         except StorageError as error:
-            _rename(error, {inner: key})
+            _restore_key(error, {inner: key})
             raise
 
     async def head(self, key: str) -> ObjectInfo:
@@ -106,7 +105,7 @@ class KeyTransform(StoreDecorator[In, Out]):
         try:
             return replace_info(await self.base.head(inner), key=key)
         except StorageError as error:
-            _rename(error, {inner: key})
+            _restore_key(error, {inner: key})
             raise
 
     @asynccontextmanager
@@ -116,7 +115,7 @@ class KeyTransform(StoreDecorator[In, Out]):
             try:
                 reader = await opened.enter_async_context(self.base.open(inner, byte_range=byte_range))
             except StorageError as error:
-                _rename(error, {inner: key})
+                _restore_key(error, {inner: key})
                 raise
             yield reader if inner == key else _RenamedReader(reader, key)
 
@@ -154,7 +153,7 @@ class KeyTransform(StoreDecorator[In, Out]):
         return ObjectStore.children(self, prefix, delimiter)
 
     async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
-        return await self._many(keys, self.base.get_many)
+        return await self._bulk(keys, self.base.get_many)
 
     async def put_many(
         self,
@@ -162,7 +161,7 @@ class KeyTransform(StoreDecorator[In, Out]):
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
-        names: dict[str, str] = {}
+        callers_keys: dict[str, str] = {}
         refused: dict[str, str | StorageError] = {}
 
         async def renamed() -> AsyncIterator[tuple[str, In]]:
@@ -172,68 +171,68 @@ class KeyTransform(StoreDecorator[In, Out]):
                 except StorageError as error:
                     refused[key] = error
                 else:
-                    names[inner] = key
+                    callers_keys[inner] = key
                     yield inner, data
 
         results = await self.base.put_many(renamed(), raise_errors=False)
-        return raise_failures(refused | _renamed(results, names), self, raise_errors)
+        return raise_failures(refused | _restore_keys(results, callers_keys), self, raise_errors)
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         async def delete(below: Iterable[str]) -> dict[str, None | StorageError]:
             return await self.base.delete_many(below, raise_errors=False)
 
-        return raise_failures(await self._many(keys, delete), self, raise_errors)
+        return raise_failures(await self._bulk(keys, delete), self, raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        return await self._between(self.base.copy, source, target, if_absent)
+        return await self._move(self.base.copy, source, target, if_absent)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        return await self._between(self.base.rename, source, target, if_absent)
+        return await self._move(self.base.rename, source, target, if_absent)
 
     async def clear(self, prefix: str = "") -> None:
-        await ObjectStore.clear(self, prefix)  # key by key: what is below a prefix there need not be a key here
+        await ObjectStore.clear(self, prefix)  # key by key: other keys below may start with the prefix, too
 
     @property
     def capabilities(self) -> Capabilities:
         below = self.base.capabilities
         return self._supported(replace(below, bounded_listing=below.bounded_listing and self.keeps_order))
 
-    async def _between(self, work: Callable[..., Awaitable[str]], source: str, target: str, if_absent: bool) -> str:
+    async def _move(self, work: Callable[..., Awaitable[str]], source: str, target: str, if_absent: bool) -> str:
         inner_source, inner_target = self._inner(source), self._inner(target)
         try:
             return await work(inner_source, inner_target, if_absent=if_absent)
         except StorageError as error:
-            _rename(error, {inner_target: target, inner_source: source})
+            _restore_key(error, {inner_target: target, inner_source: source})
             raise
 
-    async def _many(self, keys: Keys, work: Callable[[Iterable[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-        """Do one bulk call below for the caller's keys; a key with none below has its error for a result."""
-        names: dict[str, str] = {}
+    async def _bulk(self, keys: Keys, work: Callable[[Iterable[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        """Make one bulk call below for the caller's keys; the result of a key that `encode` refuses is its error."""
+        callers_keys: dict[str, str] = {}
         refused: dict[str, Any] = {}
         async for key in stream(keys):
             try:
-                names[self._inner(key)] = key
+                callers_keys[self._inner(key)] = key
             except StorageError as error:
                 refused[key] = error
-        return refused | _renamed(await work(names), names)
+        return refused | _restore_keys(await work(callers_keys), callers_keys)
 
 
-def _rename(error: StorageError, names: Mapping[str, str]) -> None:
-    """Let an error about a key below speak of the caller's; any other, of his own iterable say, stays as it is."""
-    if key := names.get(error.key or ""):
+def _restore_key(error: StorageError, callers_keys: Mapping[str, str]) -> None:
+    """Put the caller's key into an error about a key below. Others, say of the caller's iterable, stay unchanged."""
+    if key := callers_keys.get(error.key or ""):
         error.with_key(key)
 
 
-def _renamed(results: dict[str, T], names: dict[str, str]) -> dict[str, T]:
-    """Return a bulk call's results under the caller's names, its errors speaking of them too."""
+def _restore_keys(results: dict[str, T], callers_keys: dict[str, str]) -> dict[str, T]:
+    """Return the results of a bulk call under the caller's keys, which their errors then have, too."""
     for result in results.values():
         if isinstance(result, StorageError):
-            _rename(result, names)
-    return {names[inner]: result for inner, result in results.items()}
+            _restore_key(result, callers_keys)
+    return {callers_keys[inner]: result for inner, result in results.items()}
 
 
 class _RenamedReader(ReaderDecorator):
-    """A reader whose description and errors carry the caller's key."""
+    """A reader whose description and errors have the caller's key."""
 
     def __init__(self, reader: ObjectReader, key: str) -> None:
         super().__init__(reader, replace_info(reader.info, key=key))
@@ -242,5 +241,5 @@ class _RenamedReader(ReaderDecorator):
         try:
             return await super().read(size)
         except StorageError as error:
-            _rename(error, {self.reader.info.key: self.info.key})
+            _restore_key(error, {self.reader.info.key: self.info.key})
             raise

@@ -1,4 +1,4 @@
-"""`Observer`: the base of the decorators that watch every operation, from its beginning to its end."""
+"""`Observer`: the base of the decorators that observe every operation, from its beginning to its end."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Operation:
     """
     One operation, and what is known of it so far.
 
-    An open object is one operation with all that is read of it, a listing one with all its steps, and a bulk call one.
+    `open` with all reads of the object is one operation, a listing with all its steps is one, and a bulk call is one.
 
     Attributes:
         action: the method's name.
-        key: the object; of a listing or `clear` the prefix; None for a bulk call.
-        target: of a copy or rename, the key that it makes.
-        seconds: how long the store below was at it, without what its caller did meanwhile.
-        sent: bytes put, None where they are not known.
-        received: bytes read, likewise.
-        items: keys listed, or objects of a bulk call.
+        key: the key of the object; the prefix of a listing or `clear`; None for a bulk call.
+        target: the new key of a copy or rename.
+        seconds: the time spent in the store below, without the time that the caller took between the steps.
+        sent: the bytes that were put; None if that is not known.
+        received: the bytes that were read, likewise.
+        items: the number of keys listed, or of objects in a bulk call.
         failures: the errors of single objects of a bulk call.
-        error: what it failed with.
-        span: what an observer keeps for it.
+        error: the error with which the operation failed.
+        span: an object that a subclass may attach.
     """
 
     action: str
@@ -55,27 +55,27 @@ class Operation:
 
 
 class Observer(StoreDecorator[In, Out]):
-    """A decorator that is told of every operation: a subclass overrides `_begun`, `_ended` and `_at_work`, or some."""
+    """A decorator that observes every operation. A subclass overrides `_on_begin`, `_on_end` or `_around_step`."""
 
     _steppable = True
 
     def __init__(self, base: ObjectStore[In, Out]) -> None:
         super().__init__(base)
-        self._watches = takes_bytes(base)
+        self._takes_bytes = takes_bytes(base)
 
-    def _begun(self, operation: Operation) -> None:
-        """Take note of an operation that begins; of a listing when its first item is asked for."""
+    def _on_begin(self, operation: Operation) -> None:
+        """Run when an operation begins; a listing begins when its first item is requested."""
 
-    def _ended(self, operation: Operation) -> None:
-        """Take note of an operation that has come to its end; of one that nobody reads to its end when it is left."""
+    def _on_end(self, operation: Operation) -> None:
+        """Run when an operation has ended; a listing or reader that is not read to its end ends when it is closed."""
 
-    async def _at_work(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
-        """Await ``call()`` and return what it gives: all of an operation, or each of its steps."""
+    async def _around_step(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
+        """Await ``call()`` and return its result: that of a whole operation, or of one of its steps."""
         return await call()
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
         operation = Operation("get", key)
-        return await self._all(operation, partial(self.base.get, key, byte_range=byte_range), self._note_received)
+        return await self._run(operation, partial(self.base.get, key, byte_range=byte_range), self._note_received)
 
     async def put(
         self,
@@ -87,23 +87,23 @@ class Observer(StoreDecorator[In, Out]):
         attributes: Attributes | None = None,
     ) -> str:
         operation = Operation("put", key)
-        data = self._counted(operation, data)
+        data = self._count_sent(operation, data)
         call = partial(self.base.put, key, data, if_absent=if_absent, if_match=if_match, attributes=attributes)
-        return await self._all(operation, call)
+        return await self._run(operation, call)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        await self._all(Operation("delete", key), partial(self.base.delete, key, if_match=if_match))
+        await self._run(Operation("delete", key), partial(self.base.delete, key, if_match=if_match))
 
     async def exists(self, key: str) -> bool:
-        return await self._all(Operation("exists", key), partial(self.base.exists, key))
+        return await self._run(Operation("exists", key), partial(self.base.exists, key))
 
     async def head(self, key: str) -> ObjectInfo:
-        return await self._all(Operation("head", key), partial(self.base.head, key))
+        return await self._run(Operation("head", key), partial(self.base.head, key))
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         operation = Operation("open", key, received=0)
-        self._begun(operation)
+        self._on_begin(operation)
         try:
             async with AsyncExitStack() as opened:
 
@@ -113,7 +113,7 @@ class Observer(StoreDecorator[In, Out]):
                 reader = await self._step(operation, begin)
                 yield _ObservedReader(reader, operation, self._step)
         finally:
-            self._ended(operation)
+            self._on_end(operation)
 
     def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         return self._listing("keys", prefix, self.base.keys(prefix, start_after=start_after))
@@ -129,9 +129,9 @@ class Observer(StoreDecorator[In, Out]):
 
         def note(operation: Operation, results: dict[str, Out | StorageError]) -> None:
             _note_results(operation, results)
-            operation.received = sum(size_of(data) or 0 for data in results.values()) if self._watches else None
+            operation.received = sum(size_of(data) or 0 for data in results.values()) if self._takes_bytes else None
 
-        return await self._all(operation, partial(self.base.get_many, keys), note)
+        return await self._run(operation, partial(self.base.get_many, keys), note)
 
     async def put_many(
         self,
@@ -140,77 +140,77 @@ class Observer(StoreDecorator[In, Out]):
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         operation = Operation("put_many")
-        counted = changed_items(items, lambda key, data: self._counted(operation, data))
-        results = await self._all(operation, partial(self.base.put_many, counted, raise_errors=False), _note_results)
+        counted = changed_items(items, lambda key, data: self._count_sent(operation, data))
+        results = await self._run(operation, partial(self.base.put_many, counted, raise_errors=False), _note_results)
         return raise_failures(results, self, raise_errors)
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         call = partial(self.base.delete_many, keys, raise_errors=False)
-        return raise_failures(await self._all(Operation("delete_many"), call, _note_results), self, raise_errors)
+        return raise_failures(await self._run(Operation("delete_many"), call, _note_results), self, raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         call = partial(self.base.copy, source, target, if_absent=if_absent)
-        return await self._all(Operation("copy", source, target), call)
+        return await self._run(Operation("copy", source, target), call)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         call = partial(self.base.rename, source, target, if_absent=if_absent)
-        return await self._all(Operation("rename", source, target), call)
+        return await self._run(Operation("rename", source, target), call)
 
     async def clear(self, prefix: str = "") -> None:
-        await self._all(Operation("clear", prefix), partial(self.base.clear, prefix))
+        await self._run(Operation("clear", prefix), partial(self.base.clear, prefix))
 
-    # -- how -----------------------------------------------------------------------------------------------------
+    # -- steps ---------------------------------------------------------------------------------------------------
 
     async def _step(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
-        """Do a part of an operation."""
+        """Run one step of an operation, and measure it."""
         begun = perf_counter()
         try:
-            return await self._at_work(operation, call)
+            return await self._around_step(operation, call)
         except BaseException as error:
             operation.error = error
             raise
         finally:
             operation.seconds += perf_counter() - begun
 
-    async def _all(
+    async def _run(
         self,
         operation: Operation,
         call: Callable[[], Awaitable[T]],
         note: Callable[[Operation, T], None] | None = None,
     ) -> T:
-        """Do an operation that is one part; *note* takes down what its result tells."""
-        self._begun(operation)
+        """Run an operation that is one step; *note* records what its result shows."""
+        self._on_begin(operation)
         try:
             result = await self._step(operation, call)
             if note is not None:
                 note(operation, result)
             return result
         finally:
-            self._ended(operation)
+            self._on_end(operation)
 
     async def _listing(self, action: str, prefix: str, items: AsyncIterator[T]) -> AsyncIterator[T]:
-        """Yield *items*; nothing is held between two of them, and their reader's time is not counted."""
+        """Yield *items*; each is one step, and the time that the caller takes between two of them is not counted."""
         operation = Operation(action, prefix)
         listed = 0
 
         async def step() -> T:
             return await anext(items, _END)
 
-        self._begun(operation)
+        self._on_begin(operation)
         try:
             while (item := await self._step(operation, step)) is not _END:
                 listed += 1
                 yield item
         finally:
             operation.items = listed
-            self._ended(operation)
+            self._on_end(operation)
 
     def _note_received(self, operation: Operation, data: Out) -> None:
-        operation.received = size_of(data) if self._watches else None
+        operation.received = size_of(data) if self._takes_bytes else None
 
-    def _counted(self, operation: Operation, data: In) -> In:
-        """Return *data*, whose bytes are added to those that were sent: at once, or when they are asked for."""
-        if not self._watches:
+    def _count_sent(self, operation: Operation, data: In) -> In:
+        """Return *data*, and count its bytes as sent: now if the size is known, else piece by piece."""
+        if not self._takes_bytes:
             return data
         size = size_of(data)
         if size is not None:
@@ -234,7 +234,7 @@ def _note_results(operation: Operation, results: Mapping[str, object]) -> None:
 
 
 class _ObservedReader(ReaderDecorator):
-    """A reader each of whose reads is a part of the operation that opened it."""
+    """A reader whose reads are steps of the operation that opened it."""
 
     def __init__(
         self,

@@ -1,10 +1,10 @@
 """
 `StoreDecorator`: the base of all decorators, which forwards every method of the contract.
 
-A decorator does one of three things. One that changes keys is a
-`storage.decorators.bases.key_transform.KeyTransform`, one that changes data a
-`storage.decorators.bases.data_transform.DataTransform`, and one that decides whether, when and where something happens
-derives from `StoreDecorator` itself and overrides what it is about.
+There are three kinds of decorators. One that changes keys derives from
+`storage.decorators.bases.key_transform.KeyTransform`, one that changes data from
+`storage.decorators.bases.data_transform.DataTransform`. One that decides whether, when and where something happens
+derives from `StoreDecorator` and overrides the methods that it changes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ["StoreDecorator"]
 
 class StoreDecorator(ObjectStore[In, Out]):
     """
-    A store that passes every call on to the store below it, *base*.
+    A store that forwards every call to the store below it, *base*.
 
-    A subclass overrides what it changes. What stands for an overridden method (``put_many``, ``copy`` for ``put``) then
-    runs through it too, unless the subclass overrides that as well.
+    A subclass overrides the methods that it changes. Methods that are derived from an overridden method (``put_many``
+    and ``copy`` from ``put``) then call it too, unless the subclass overrides them as well.
 
-    A decorator over several stores names them all in `_parts`; what it does not override goes to *base*.
+    A decorator over several stores returns them all from `_parts`; the methods that it does not override use *base*.
 
     Attributes:
         base: the store below.

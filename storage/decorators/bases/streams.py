@@ -1,4 +1,4 @@
-"""What is put, on its way through a decorator: its size, whether it can be put twice, and a watch on its pieces."""
+"""The data of a put in a decorator: its size, whether it can be put twice, and a wrapper around its pieces."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from storage.base import ObjectStore
 from storage.decorators.bases.stacking import stack
 from storage.types import In, Items, Keys
 
-__all__ = ["Around", "Pull", "WatchedStream", "changed_items", "is_one_shot", "noted_keys", "size_of", "takes_bytes"]
+__all__ = ["Around", "Pull", "WatchedStream", "changed_items", "is_one_shot", "recorded_keys", "size_of", "takes_bytes"]
 
-#: Gives the next piece of a stream, None behind its end.
+#: Returns the next piece of a stream, or None after its end.
 Pull: TypeAlias = Callable[[], Awaitable[bytes | None]]
 
-#: Awaited in place of the function that it is given, and returns what that gives.
+#: Wraps a `Pull`: it is awaited with that function, and returns what the function returns.
 Around: TypeAlias = Callable[[Pull], Awaitable[bytes | None]]
 
 _END: Any = object()
 
 
 def takes_bytes(store: ObjectStore[Any, Any]) -> bool:
-    """Return whether what a stack takes is bytes: an iterator may be a stream of them then, else it is a value."""
+    """Return whether a stack takes bytes. If so, an iterator is a stream of bytes; if not, it is a value."""
     return not any(Trait.VALUES in each._traits for each in stack(store))
 
 
 def is_one_shot(data: object) -> bool:
-    """Return whether *data* is used up when it has been put: iterators, readers and files are, collections are not."""
+    """Return whether *data* can be put only once: iterators, readers and files; not collections."""
     if isinstance(data, Collection):  # buffers, too
         return False
     return isinstance(data, AsyncIterable | Iterable) or hasattr(data, "read")
 
 
 def size_of(data: object) -> int | None:
-    """Return how many bytes *data* has; None for what does not tell, such as a stream."""
+    """Return the number of bytes of *data*; None if it is not known, as for a stream."""
     if isinstance(data, bytes | bytearray):
         return len(data)
     if isinstance(data, memoryview):
@@ -49,7 +49,7 @@ def size_of(data: object) -> int | None:
 
 
 class WatchedStream:
-    """A stream each of whose pieces is asked for by way of *around*, which may wait, count or refuse."""
+    """A stream that reads each piece through *around*, which may wait, count or raise an error."""
 
     def __init__(self, data: Any, around: Around) -> None:
         self._data = data
@@ -80,7 +80,7 @@ def changed_items(
     items: Items[In],
     change: Callable[[str, In], In],
 ) -> Iterable[tuple[str, In]] | AsyncIterable[tuple[str, In]]:
-    """Return what `put_many` takes with ``change(key, data)`` for each item's data; a collection stays one."""
+    """Return the items of a `put_many` with ``change(key, data)`` as their data; a collection stays a collection."""
     if isinstance(items, Collection):
         return [(key, change(key, data)) for key, data in cast("Iterable[tuple[str, In]]", pairs_of(items))]
 
@@ -91,15 +91,15 @@ def changed_items(
     return changed()
 
 
-def noted_keys(keys: Keys, noted: list[str]) -> Keys:
-    """Return *keys*, those that have been taken of them being *noted*; a collection stays one."""
+def recorded_keys(keys: Keys, recorded: list[str]) -> Keys:
+    """Return *keys*; each is added to *recorded* when it is read. A collection stays a collection."""
     if isinstance(keys, Collection):
-        noted.extend(keys)
+        recorded.extend(keys)
         return keys
 
     async def passed() -> AsyncIterator[str]:
         async for key in stream(keys):
-            noted.append(key)
+            recorded.append(key)
             yield key
 
     return passed()

@@ -1,4 +1,4 @@
-"""`ValueTransform`: the base of the decorators whose objects are values of another type than bytes."""
+"""`ValueTransform`: the base of the decorators whose objects are not bytes but values of another type."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ __all__ = ["ValueTransform"]
 
 class ValueTransform(StoreDecorator[In, Out]):
     """
-    A decorator that is two pure functions: `encode`, from a value to the bytes below, and `decode`, back again.
+    A decorator that is two pure functions: `encode`, from a value to the bytes below, and `decode`, back.
 
-    What a subclass takes and gives are its type arguments: ``class JsonStore(ValueTransform[Json, Json])``. `head`,
-    `scan` and `open` are about the bytes below. A byte range of a value is no value, and refused.
+    The type arguments are the types of the values that are put and read: ``class JsonStore(ValueTransform[Json,
+    Json])``. `head`, `scan` and `open` describe and read the bytes below. `get` of a byte range is not supported.
     """
 
     _steppable = True
     _traits = frozenset({Trait.TRANSFORMS, Trait.VALUES})
 
     def __init__(self, base: ObjectStore) -> None:
-        super().__init__(cast("ObjectStore[In, Out]", base))  # what is forwarded has nothing to do with values
+        super().__init__(cast("ObjectStore[In, Out]", base))  # the methods that are forwarded do not use values
         self._bytes = base
 
     @abstractmethod
     def encode(self, value: In) -> Data:
         """
-        Return what is stored below for *value*.
+        Return the bytes that are stored below for *value*.
 
         Raises:
-            TypeError: it is no such value.
-            ValueError: it has no such form.
+            TypeError: *value* is of a type that cannot be encoded.
+            ValueError: *value* cannot be encoded.
         """
 
     @abstractmethod
     def decode(self, data: bytes) -> Out:
         """
-        Return the value that `encode` was given.
+        Return the value of which `encode` made this.
 
         Raises:
-            CorruptObjectError: *data* is not what `encode` gives.
+            CorruptObjectError: *data* is not a result of `encode`.
         """
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:

@@ -1,4 +1,4 @@
-"""`RoutingStore`: which of several stores has an object is told by its key."""
+"""`RoutingStore`: several stores as one; the key of an object decides which of them has it."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ __all__ = ["RoutingStore"]
 
 T = TypeVar("T")
 
-#: What `put_many` gathers for all stores before they are given their shares: so many items, or bytes of data.
+#: `put_many` collects so many items, or bytes of data, before it distributes them to the stores.
 _ITEMS, _BYTES = 1000, 8 << 20
 
 
 class RoutingStore(ObjectStore[In, Out]):
     """
-    Several stores as one: the key of an object says which of them has it.
+    Several stores as one: the key of an object decides which of them has it.
 
-    That is the store of the first pattern which matches the whole key; else that of the longest of *routes* with which
-    it starts; else *default*. A key that no route takes is refused by every method with `InvalidKeyError`. What a store
-    holds under keys that are another's is neither seen nor touched.
+    It is the store of the first pattern that matches the whole key; else that of the longest prefix in *routes*; else
+    *default*. If no route matches a key, every method raises `InvalidKeyError`. Objects that a store holds under keys
+    of another store are neither listed nor changed.
 
-    An object that is copied or renamed from one store to another is streamed; a rename is then a copy and a delete.
+    An object is streamed when it is copied or renamed from one store to another; such a rename is a copy and a delete.
 
     Args:
-        routes: the store of each prefix, also several prefixes of one store.
+        routes: the store of each prefix; one store may have several prefixes.
         patterns: the store of each regular expression of Python's `re`, in the order in which they are tried.
         default: the store of all other keys.
-        strip_prefix: cut the prefix off the keys in the stores of *routes*. A store has one route only then.
+        strip_prefix: cut the prefix off the keys in the stores of *routes*. Each store can then have one route only.
 
     Raises:
-        ConfigError: there is no store at all, a pattern is no regular expression, or the route ``""`` leaves nothing
-            for the default; or with *strip_prefix* two keys would be one object.
+        ConfigError: there is no store, a pattern is not a regular expression, the route ``""`` leaves no keys for the
+            default, or with *strip_prefix* two keys would be one object.
     """
 
     _steppable = True
@@ -76,7 +76,7 @@ class RoutingStore(ObjectStore[In, Out]):
             },
             [(compiled(pattern), store) for pattern, store in self.patterns.items()],
         )
-        self._values = any(Trait.VALUES in below._traits for store in stores for below in stack(store))
+        self._has_values = any(Trait.VALUES in below._traits for store in stores for below in stack(store))
 
     def _check(self, stores: list[ObjectStore[In, Out]]) -> None:
         if not stores:
@@ -90,7 +90,7 @@ class RoutingStore(ObjectStore[In, Out]):
             )
 
     def _route(self, key: str) -> ObjectStore[In, Out]:
-        """Return the store that has *key*."""
+        """Return the store of *key*."""
         store = self._routes.find(check_key(key, self))
         if store is None:
             raise InvalidKeyError(f"no route takes it; there are {self._routes}", key=key, store=self)
@@ -130,7 +130,7 @@ class RoutingStore(ObjectStore[In, Out]):
         one, other = self._route(source), self._route(target)
         if one is other:
             return await one.copy(source, target, if_absent=if_absent)
-        if self._values:
+        if self._has_values:
             raise UnsupportedOperationError(
                 "copy from one store of values to another: get it and put it", key=source, store=self
             )
@@ -163,16 +163,16 @@ class RoutingStore(ObjectStore[In, Out]):
         listing: Callable[[ObjectStore[In, Out], str], AsyncIterator[T]],
         key: Callable[[T], str],
     ) -> AsyncIterator[T]:
-        places = self._routes.places(prefix, start_after)
-        if places and self._routes.owner(prefix) is not None:
-            [(start, store)] = places
+        to_list = self._routes.to_list(prefix, start_after)
+        if to_list and self._routes.owner(prefix) is not None:
+            [(start, store)] = to_list
             return listing(store, start)
-        return merged([self._own(store, listing(store, start), key) for start, store in places], key)
+        return merged([self._routed_here(store, listing(store, start), key) for start, store in to_list], key)
 
-    async def _own(
+    async def _routed_here(
         self, store: ObjectStore[In, Out], items: AsyncIterator[T], key: Callable[[T], str]
     ) -> AsyncIterator[T]:
-        """Yield of what is listed in a store that which belongs there."""
+        """Yield the items of a store's listing whose keys are routed to this store."""
         async for item in items:
             if self._routes.find(key(item)) is store:
                 yield item
@@ -180,7 +180,7 @@ class RoutingStore(ObjectStore[In, Out]):
     # -- bulk ----------------------------------------------------------------------------------------------------
 
     async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
-        return await self._share(await _each_once(keys), str, lambda store, part: store.get_many(part))
+        return await self._split(await _distinct(keys), str, lambda store, part: store.get_many(part))
 
     async def put_many(
         self,
@@ -190,14 +190,14 @@ class RoutingStore(ObjectStore[In, Out]):
     ) -> dict[str, str | StorageError]:
         results: dict[str, str | StorageError] = {}
         async for batch in _batches(stream(pairs_of(items))):
-            results |= await self._share(
+            results |= await self._split(
                 batch, itemgetter(0), lambda store, part: store.put_many(part, raise_errors=False)
             )
         return raise_failures(results, self, raise_errors)
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
-        results: dict[str, None | StorageError] = await self._share(
-            await _each_once(keys), str, lambda store, part: store.delete_many(part, raise_errors=False)
+        results: dict[str, None | StorageError] = await self._split(
+            await _distinct(keys), str, lambda store, part: store.delete_many(part, raise_errors=False)
         )
         return raise_failures(results, self, raise_errors)
 
@@ -208,17 +208,17 @@ class RoutingStore(ObjectStore[In, Out]):
         else:
             await owner.clear(prefix)
 
-    async def _share(
+    async def _split(
         self,
         items: Iterable[T],
         key: Callable[[T], str],
         work: Callable[[ObjectStore[In, Out], list[T]], Awaitable[dict[str, Any]]],
     ) -> dict[str, Any]:
-        """Let each store do its share of a bulk call, all at once, and return the outcomes in the order of *items*."""
+        """Split a bulk call between the stores, concurrently, and return the results in the order of *items*."""
         results: dict[str, Any] = {}
         shares: dict[int, tuple[ObjectStore[In, Out], list[T]]] = {}
         for item in items:
-            results[key(item)] = None  # a place in the caller's order
+            results[key(item)] = None  # keeps the caller's order
             try:
                 store = self._route(key(item))
             except InvalidKeyError as error:
@@ -226,15 +226,17 @@ class RoutingStore(ObjectStore[In, Out]):
             else:
                 shares.setdefault(id(store), (store, []))[1].append(item)
 
-        async def do(share: tuple[ObjectStore[In, Out], list[T]]) -> None:
+        async def call(share: tuple[ObjectStore[In, Out], list[T]]) -> None:
             store, part = share
             done = await result_of(work(store, part))
-            results.update(done if isinstance(done, dict) else {key(item): _about(done, key(item)) for item in part})
+            results.update(
+                done if isinstance(done, dict) else {key(item): _error_for_key(done, key(item)) for item in part}
+            )
 
-        await for_each(shares.values(), do)
+        await for_each(shares.values(), call)
         return results
 
-    # -- about itself --------------------------------------------------------------------------------------------
+    # -- description ---------------------------------------------------------------------------------------------
 
     @property
     def capabilities(self) -> Capabilities:
@@ -252,25 +254,25 @@ class RoutingStore(ObjectStore[In, Out]):
         return f"{type(self).__name__}({self.routes!r}{patterns}{default}{strip})"
 
 
-async def _each_once(keys: Keys) -> list[str]:
+async def _distinct(keys: Keys) -> list[str]:
     return list(dict.fromkeys([key async for key in stream(keys)]))
 
 
 async def _batches(items: AsyncIterator[tuple[str, T]]) -> AsyncIterator[list[tuple[str, T]]]:
-    """Yield what `put_many` was given in lists that are bounded in memory; few at once of what has no size yet."""
+    """Yield the items of `put_many` in lists of bounded size; data of unknown size counts as 512 KiB."""
     batch: list[tuple[str, T]] = []
-    weight = 0
+    size = 0
     async for key, data in items:
         batch.append((key, data))
-        weight += len(data) if isinstance(data, bytes | bytearray | memoryview) else _BYTES // CONCURRENCY
-        if weight >= _BYTES or len(batch) >= _ITEMS:
+        size += len(data) if isinstance(data, bytes | bytearray | memoryview) else _BYTES // CONCURRENCY
+        if size >= _BYTES or len(batch) >= _ITEMS:
             yield batch
-            batch, weight = [], 0
+            batch, size = [], 0
     yield batch
 
 
-def _about(error: StorageError, key: str) -> StorageError:
-    """Return a store's error on a whole bulk call as one about this key."""
+def _error_for_key(error: StorageError, key: str) -> StorageError:
+    """Return a copy of the error of a whole bulk call, for this key."""
     own = copied(error).with_key(key)
     own.__cause__ = error
     return own

@@ -1,4 +1,4 @@
-"""`Routes`: the table behind a `RoutingStore`, and the store behind a route whose prefix is cut off."""
+"""`Routes`: the table of a `RoutingStore`; `UnprefixedStore`: a store whose route's prefix is cut off the keys."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Routes", "UnprefixedStore"]
 
 class Routes(Generic[In, Out]):
     """
-    Which store has which keys: that of the first pattern that matches the whole key, else that of the longest prefix.
+    Which store has a key: that of the first pattern that matches the whole key, else that of its longest prefix.
 
     Args:
-        prefixes: the store of each prefix; that of ``""`` has all keys that no other has.
+        prefixes: the store of each prefix; that of ``""`` has all keys that no other store has.
         patterns: regular expressions, each with its store.
     """
 
@@ -33,40 +33,44 @@ class Routes(Generic[In, Out]):
         self._patterns = patterns
 
     def find(self, key: str) -> ObjectStore[In, Out] | None:
-        """Return the store that has *key*, or None where no route takes it."""
+        """Return the store of *key*, or None if no route matches it."""
         for pattern, store in self._patterns:
             if pattern.fullmatch(key):
                 return store
-        return self._longest(key)
+        return self._store_of_longest_prefix(key)
 
     def owner(self, prefix: str) -> ObjectStore[In, Out] | None:
-        """Return the store that has all keys which start with *prefix*; None where that may be several, or none."""
-        return None if self._patterns or self._deeper(prefix) else self._longest(prefix)
+        """Return the store of all keys that start with *prefix*; None if they may be in several stores, or in none."""
+        return None if self._patterns or self._longer_prefixes(prefix) else self._store_of_longest_prefix(prefix)
 
-    def places(self, prefix: str, start_after: str) -> list[tuple[str, ObjectStore[In, Out]]]:
-        """Return where keys are that start with *prefix* and sort behind *start_after*: prefixes and their stores."""
-        holder = self._longest(prefix)
-        places: list[tuple[str, ObjectStore[In, Out]]] = []
+    def to_list(self, prefix: str, start_after: str) -> list[tuple[str, ObjectStore[In, Out]]]:
+        """
+        Return what to list for the keys that start with *prefix* and sort after *start_after*.
+
+        It is a list of stores, each with the prefix to list there. No key of a store is listed twice.
+        """
+        store_of_prefix = self._store_of_longest_prefix(prefix)
+        to_list: list[tuple[str, ObjectStore[In, Out]]] = []
         for start, store in [
             *((prefix, store) for _, store in self._patterns),
-            *([] if holder is None else [(prefix, holder)]),
-            *((deeper, self._prefixes[deeper]) for deeper in self._deeper(prefix)),
+            *([] if store_of_prefix is None else [(prefix, store_of_prefix)]),
+            *((deeper, self._prefixes[deeper]) for deeper in self._longer_prefixes(prefix)),
         ]:
-            listed = any(store is other and start.startswith(begun) for begun, other in places)
-            over = start_after > start and not start_after.startswith(start)
-            if not listed and not over:
-                places.append((start, store))
-        return places
+            listed = any(store is other and start.startswith(listed_prefix) for listed_prefix, other in to_list)
+            is_before_start = start_after > start and not start_after.startswith(start)
+            if not listed and not is_before_start:
+                to_list.append((start, store))
+        return to_list
 
-    def _longest(self, start: str) -> ObjectStore[In, Out] | None:
+    def _store_of_longest_prefix(self, start: str) -> ObjectStore[In, Out] | None:
         for length in self._lengths:
             store = self._prefixes.get(start[:length])
             if store is not None:
                 return store
         return None
 
-    def _deeper(self, prefix: str) -> list[str]:
-        """Return the prefixes of routes that are longer than *prefix* and start with it, sorted."""
+    def _longer_prefixes(self, prefix: str) -> list[str]:
+        """Return the prefixes of routes that start with *prefix* and are longer, sorted."""
         return [each for each in self._prefixes if each.startswith(prefix) and each != prefix]
 
     def __str__(self) -> str:
@@ -76,9 +80,9 @@ class Routes(Generic[In, Out]):
 
 class UnprefixedStore(KeyTransform[In, Out]):
     """
-    The reverse of a `PrefixStore`: *prefix*, which every key has, is cut off for the store below.
+    The reverse of a `PrefixStore`: every key starts with *prefix*, which is cut off for the store below.
 
-    It is asked for keys below *prefix* only.
+    Callers pass only keys that start with *prefix*.
     """
 
     _steppable = True

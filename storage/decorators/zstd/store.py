@@ -47,5 +47,5 @@ class ZstdStore(Compressor):
     def decoder(self) -> Coder:
         return self._zstd.ZstdDecoder()
 
-    def _said_size(self, data: bytes) -> int:
+    def _declared_size(self, data: bytes) -> int:
         return self._zstd.declared_size(data)

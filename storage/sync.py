@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic
 
 import storage
-from storage._sync.caller import Data, In, Items, Keys, kept
-from storage._sync.facade import Face, below, calling
-from storage._sync.factory import StoreFactory, open_store
+from storage._sync.callbacks import stored_callback
+from storage._sync.caller import Data, In, Items, Keys
+from storage._sync.facade import SyncStore, async_store_of, caller_for
+from storage._sync.factory import SyncStoreFactory
 from storage._sync.object_file import ObjectFile, open_file
 from storage.types import Out
 
@@ -94,7 +95,7 @@ __all__ = [
 ]
 
 
-class ObjectStore(Face[Out], Generic[In, Out]):
+class ObjectStore(SyncStore[Out], Generic[In, Out]):
     """
     An async store, called without ``await``.
 
@@ -277,7 +278,7 @@ class Base64Store(ObjectStore):
     """Objects are base64 (RFC 4648, section 4, padded, without line ends) in the store below."""
 
     def __init__(self, base: ObjectStore) -> None:
-        super().__init__(storage.Base64Store(below(base)))
+        super().__init__(storage.Base64Store(async_store_of(base)))
 
     if TYPE_CHECKING:
 
@@ -445,7 +446,7 @@ class BufferStore(ObjectStore["BinaryFile | Data", "io.BytesIO"]):
     """
 
     def __init__(self, base: ObjectStore) -> None:
-        super().__init__(storage.BufferStore(below(base)))
+        super().__init__(storage.BufferStore(async_store_of(base)))
 
     if TYPE_CHECKING:
 
@@ -497,8 +498,8 @@ class CachingStore(ObjectStore):
         stale_on_error: bool = False,
     ) -> None:
         work = storage.CachingStore(
-            below(main_store),
-            below(cache_store),
+            async_store_of(main_store),
+            async_store_of(cache_store),
             max_object_size=max_object_size,
             max_bytes=max_bytes,
             max_count=max_count,
@@ -542,7 +543,7 @@ class ChecksumStore(ObjectStore):
     """
 
     def __init__(self, base: ObjectStore, *, algorithm: str = "sha256") -> None:
-        super().__init__(storage.ChecksumStore(below(base), algorithm=algorithm))
+        super().__init__(storage.ChecksumStore(async_store_of(base), algorithm=algorithm))
 
     if TYPE_CHECKING:
 
@@ -564,7 +565,7 @@ class ConcurrencyLimitStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out], limit: int) -> None:
-        super().__init__(storage.ConcurrencyLimitStore(below(base), limit))
+        super().__init__(storage.ConcurrencyLimitStore(async_store_of(base), limit))
 
     if TYPE_CHECKING:
 
@@ -605,7 +606,7 @@ class EncryptingStore(ObjectStore):
     """
 
     def __init__(self, base: ObjectStore, keys: Mapping[str, bytes | str], *, active: str | None = None) -> None:
-        super().__init__(storage.EncryptingStore(below(base), keys, active=active))
+        super().__init__(storage.EncryptingStore(async_store_of(base), keys, active=active))
 
     if TYPE_CHECKING:
 
@@ -660,7 +661,9 @@ class ExceptionLoggingStore(ObjectStore[In, Out]):
         answers: bool = False,
         swallow: bool = False,
     ) -> None:
-        work = storage.ExceptionLoggingStore(below(base), logger=logger, level=level, answers=answers, swallow=swallow)
+        work = storage.ExceptionLoggingStore(
+            async_store_of(base), logger=logger, level=level, answers=answers, swallow=swallow
+        )
         super().__init__(work)
 
     if TYPE_CHECKING:
@@ -703,7 +706,7 @@ class ExpiringStore(ObjectStore[In, Out]):
         sweep_interval: float | timedelta | None = 300.0,
     ) -> None:
         work = storage.ExpiringStore(
-            below(base), ttl, max_count=max_count, max_bytes=max_bytes, sweep_interval=sweep_interval
+            async_store_of(base), ttl, max_count=max_count, max_bytes=max_bytes, sweep_interval=sweep_interval
         )
         super().__init__(work)
 
@@ -798,7 +801,7 @@ class ExtensionFilterStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out], extensions: Iterable[str], *, ignore_case: bool = False) -> None:
-        super().__init__(storage.ExtensionFilterStore(below(base), extensions, ignore_case=ignore_case))
+        super().__init__(storage.ExtensionFilterStore(async_store_of(base), extensions, ignore_case=ignore_case))
 
     if TYPE_CHECKING:
 
@@ -825,7 +828,7 @@ class FallbackStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, children: Sequence[ObjectStore[In, Out]]) -> None:
-        super().__init__(storage.FallbackStore([below(store) for store in children]))
+        super().__init__(storage.FallbackStore([async_store_of(store) for store in children]))
 
     if TYPE_CHECKING:
 
@@ -865,7 +868,7 @@ class GzipStore(ObjectStore):
     """
 
     def __init__(self, base: ObjectStore, *, level: int = 6, max_size: int = 1 << 30) -> None:
-        super().__init__(storage.GzipStore(below(base), level=level, max_size=max_size))
+        super().__init__(storage.GzipStore(async_store_of(base), level=level, max_size=max_size))
 
     if TYPE_CHECKING:
 
@@ -891,7 +894,7 @@ class HashPrefixStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out], *, hash_length: int = 8, separator: str = "/") -> None:
-        super().__init__(storage.HashPrefixStore(below(base), hash_length=hash_length, separator=separator))
+        super().__init__(storage.HashPrefixStore(async_store_of(base), hash_length=hash_length, separator=separator))
 
     if TYPE_CHECKING:
 
@@ -1011,7 +1014,7 @@ class JsonStore(ObjectStore["JsonLike", "Json"]):
     """
 
     def __init__(self, base: ObjectStore, *, indent: int | None = None, sort_keys: bool = False) -> None:
-        super().__init__(storage.JsonStore(below(base), indent=indent, sort_keys=sort_keys))
+        super().__init__(storage.JsonStore(async_store_of(base), indent=indent, sort_keys=sort_keys))
 
     if TYPE_CHECKING:
 
@@ -1033,7 +1036,7 @@ class KeyValidatingStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out], validator: Callable[[str], object]) -> None:
-        super().__init__(storage.KeyValidatingStore(below(base), validator))
+        super().__init__(storage.KeyValidatingStore(async_store_of(base), validator))
 
     if TYPE_CHECKING:
 
@@ -1065,7 +1068,7 @@ class LoggingStore(ObjectStore[In, Out]):
         level: int | str = "DEBUG",
         store_name: str | None = None,
     ) -> None:
-        super().__init__(storage.LoggingStore(below(base), logger=logger, level=level, store_name=store_name))
+        super().__init__(storage.LoggingStore(async_store_of(base), logger=logger, level=level, store_name=store_name))
 
     if TYPE_CHECKING:
 
@@ -1116,7 +1119,7 @@ class MirroringStore(ObjectStore):
         max_behind: int = 100_000,
     ) -> None:
         work = storage.MirroringStore(
-            [below(store) for store in children], require=require, repair=repair, max_behind=max_behind
+            [async_store_of(store) for store in children], require=require, repair=repair, max_behind=max_behind
         )
         super().__init__(work)
 
@@ -1175,7 +1178,11 @@ class NotifyingStore(ObjectStore[In, Out]):
         on_error: Literal["raise", "log", "ignore"] = "raise",
     ) -> None:
         work = storage.NotifyingStore(
-            below(base), on_put=kept(on_put), on_delete=kept(on_delete), on_change=kept(on_change), on_error=on_error
+            async_store_of(base),
+            on_put=stored_callback(on_put),
+            on_delete=stored_callback(on_delete),
+            on_change=stored_callback(on_change),
+            on_error=on_error,
         )
         super().__init__(work)
 
@@ -1195,7 +1202,7 @@ class PrefixStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out], prefix: str) -> None:
-        super().__init__(storage.PrefixStore(below(base), prefix))
+        super().__init__(storage.PrefixStore(async_store_of(base), prefix))
 
     if TYPE_CHECKING:
 
@@ -1215,7 +1222,7 @@ class ReadonlyStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out]) -> None:
-        super().__init__(storage.ReadonlyStore(below(base)))
+        super().__init__(storage.ReadonlyStore(async_store_of(base)))
 
     if TYPE_CHECKING:
 
@@ -1320,7 +1327,7 @@ class RegexValidatingStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out], pattern: str | re.Pattern[str]) -> None:
-        super().__init__(storage.RegexValidatingStore(below(base), pattern))
+        super().__init__(storage.RegexValidatingStore(async_store_of(base), pattern))
 
     if TYPE_CHECKING:
 
@@ -1357,7 +1364,7 @@ class RetryingStore(ObjectStore[In, Out]):
         max_delay: float | timedelta = 10.0,
     ) -> None:
         work = storage.RetryingStore(
-            below(base), attempts=attempts, budget=budget, base_delay=base_delay, max_delay=max_delay
+            async_store_of(base), attempts=attempts, budget=budget, base_delay=base_delay, max_delay=max_delay
         )
         super().__init__(work)
 
@@ -1397,9 +1404,9 @@ class RoutingStore(ObjectStore[In, Out]):
         strip_prefix: bool = False,
     ) -> None:
         work = storage.RoutingStore(
-            None if routes is None else {name: below(store) for name, store in routes.items()},
-            patterns=None if patterns is None else {name: below(store) for name, store in patterns.items()},
-            default=None if default is None else below(default),
+            None if routes is None else {name: async_store_of(store) for name, store in routes.items()},
+            patterns=None if patterns is None else {name: async_store_of(store) for name, store in patterns.items()},
+            default=None if default is None else async_store_of(default),
             strip_prefix=strip_prefix,
         )
         super().__init__(work)
@@ -1485,7 +1492,7 @@ class TelemetryStore(ObjectStore[In, Out]):
         record_keys: bool = False,
     ) -> None:
         work = storage.TelemetryStore(
-            below(base),
+            async_store_of(base),
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
             store_name=store_name,
@@ -1514,7 +1521,7 @@ class TextEncodingStore(ObjectStore["str", "str"]):
     """
 
     def __init__(self, base: ObjectStore, encoding: str = "utf-8", *, errors: str = "strict") -> None:
-        super().__init__(storage.TextEncodingStore(below(base), encoding, errors=errors))
+        super().__init__(storage.TextEncodingStore(async_store_of(base), encoding, errors=errors))
 
     if TYPE_CHECKING:
 
@@ -1545,7 +1552,8 @@ class ThrottlingStore(ObjectStore[In, Out]):
         burst: int = 1,
         bytes_per_second: float | None = None,
     ) -> None:
-        super().__init__(storage.ThrottlingStore(below(base), rate, burst=burst, bytes_per_second=bytes_per_second))
+        work = storage.ThrottlingStore(async_store_of(base), rate, burst=burst, bytes_per_second=bytes_per_second)
+        super().__init__(work)
 
     if TYPE_CHECKING:
 
@@ -1586,7 +1594,7 @@ class TieredStore(ObjectStore):
         max_object_size: int = 8 << 20,
     ) -> None:
         work = storage.TieredStore(
-            [below(store) for store in tiers], ttl=ttl, write=write, max_object_size=max_object_size
+            [async_store_of(store) for store in tiers], ttl=ttl, write=write, max_object_size=max_object_size
         )
         super().__init__(work)
 
@@ -1621,7 +1629,7 @@ class TimeoutStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out], timeout: float | timedelta) -> None:
-        super().__init__(storage.TimeoutStore(below(base), timeout))
+        super().__init__(storage.TimeoutStore(async_store_of(base), timeout))
 
     if TYPE_CHECKING:
 
@@ -1643,7 +1651,7 @@ class UrlEncodingStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out]) -> None:
-        super().__init__(storage.UrlEncodingStore(below(base)))
+        super().__init__(storage.UrlEncodingStore(async_store_of(base)))
 
     if TYPE_CHECKING:
 
@@ -1667,7 +1675,7 @@ class UrlValidatingStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out], *, schemes: Iterable[str] = ("http", "https")) -> None:
-        super().__init__(storage.UrlValidatingStore(below(base), schemes=schemes))
+        super().__init__(storage.UrlValidatingStore(async_store_of(base), schemes=schemes))
 
     if TYPE_CHECKING:
 
@@ -1690,7 +1698,7 @@ class WriteonlyStore(ObjectStore[In, Out]):
     """
 
     def __init__(self, base: ObjectStore[In, Out]) -> None:
-        super().__init__(storage.WriteonlyStore(below(base)))
+        super().__init__(storage.WriteonlyStore(async_store_of(base)))
 
     if TYPE_CHECKING:
 
@@ -1758,12 +1766,32 @@ class ZstdStore(ObjectStore):
     """
 
     def __init__(self, base: ObjectStore, *, level: int = 3, max_size: int = 1 << 30) -> None:
-        super().__init__(storage.ZstdStore(below(base), level=level, max_size=max_size))
+        super().__init__(storage.ZstdStore(async_store_of(base), level=level, max_size=max_size))
 
     if TYPE_CHECKING:
 
         @property
         def async_store(self) -> storage.ZstdStore: ...
+
+
+class StoreFactory(SyncStoreFactory["ObjectStore[Any, Any]"]):
+    """
+    Builds the stores of a configuration: a YAML or JSON file, or a mapping of the same form.
+
+    Each store is built once, also one that several others are built on. Building reads and opens nothing.
+
+    Args:
+        source: the path of a file, or a mapping.
+        objects: what no text can say (functions, clients, loggers), under the names that the configuration has for it.
+            They are the async store's: functions are called where it runs.
+        registry: where types are looked up; a configuration can name nothing else.
+        environ: the variables for ``${NAME}``; those of the process, if it is not given.
+
+    Raises:
+        ConfigError: it is no configuration; the text names the file, the store and what would be right.
+    """
+
+    _store_class = ObjectStore
 
 
 def clear_store(store: ObjectStore, prefix: str = "") -> None:
@@ -1773,8 +1801,8 @@ def clear_store(store: ObjectStore, prefix: str = "") -> None:
     Raises:
         BulkError: some could not be deleted; all were tried.
     """
-    caller = calling(store)
-    caller.run(storage.clear_store(below(store), prefix))
+    caller = caller_for(store)
+    caller.run(storage.clear_store(async_store_of(store), prefix))
 
 
 def copy_store(
@@ -1810,23 +1838,41 @@ def copy_store(
         StorageError: an object could not be read or written; the error's ``key`` says which.
         ValueError: *concurrency* is less than 1.
     """
-    caller = calling(source, target)
+    caller = caller_for(source, target)
     work = storage.copy_store(
-        below(source),
-        below(target),
+        async_store_of(source),
+        async_store_of(target),
         overwrite,
         prefix=prefix,
         start_after=start_after,
         concurrency=concurrency,
-        progress=caller.told(progress),
+        progress=caller.callback(progress),
     )
     return caller.run(work)
 
 
 def get_or(store: ObjectStore, key: str, default: T) -> bytes | T:
     """Return the object's bytes, or *default* where there is none."""
-    caller = calling(store)
-    return caller.run(storage.get_or(below(store), key, default))
+    caller = caller_for(store)
+    return caller.run(storage.get_or(async_store_of(store), key, default))
+
+
+def open_store(url: str, **options: object) -> ObjectStore[Any, Any]:
+    """
+    Return the store that a URL names; it is not opened yet.
+
+    ``with open_store("sqlite:objects.sqlite") as store:`` opens it. The scheme is the short name of a class, the
+    path its first parameter, and the query has the others: ``sqlite:///data/objects.sqlite?busy_timeout=10``. What
+    would mean something else there is written in percent: ``%3F`` for a question mark in a path.
+
+    Args:
+        url: the URL; no part of it but the scheme and the parameters' names is in the text of an error.
+        options: arguments for the constructor, of which a URL cannot say all.
+
+    Raises:
+        ConfigError: there is no such scheme or parameter, or a value is not of the parameter's type.
+    """
+    return ObjectStore(storage.open_store(url, **options))
 
 
 def sync_stores(
@@ -1869,18 +1915,18 @@ def sync_stores(
         UnsupportedOperationError: ``compare="etag"``, and the target keeps no attributes.
         ValueError: *concurrency* is less than 1, or *compare* none of the three.
     """
-    caller = calling(source, target)
+    caller = caller_for(source, target)
     work = storage.sync_stores(
-        below(source),
-        below(target),
+        async_store_of(source),
+        async_store_of(target),
         delete,
         compare=compare,
         dry_run=dry_run,
         prefix=prefix,
         start_after=start_after,
         concurrency=concurrency,
-        progress=caller.told(progress),
-        on_change=caller.told(on_change),
+        progress=caller.callback(progress),
+        on_change=caller.callback(on_change),
     )
     return caller.run(work)
 
@@ -1904,5 +1950,5 @@ def update(store: ObjectStore, key: str, fn: Callable[[bytes | None], bytes], *,
         UnsupportedOperationError: the store cannot put on a condition.
         ValueError: *attempts* is less than 1.
     """
-    caller = calling(store)
-    return caller.run(storage.update(below(store), key, caller.asked(fn), attempts=attempts))
+    caller = caller_for(store)
+    return caller.run(storage.update(async_store_of(store), key, caller.result_callback(fn), attempts=attempts))

@@ -12,7 +12,9 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
+
+from storage._concurrency.outcome import Outcome
 
 __all__ = ["Work", "keep", "post"]
 
@@ -22,7 +24,7 @@ T = TypeVar("T")
 GRACE = 2.0
 
 
-class _Portal:
+class _LoopThread:
     """An event loop and the thread that runs it."""
 
     def __init__(self) -> None:
@@ -51,23 +53,23 @@ class _Portal:
         await self.loop.shutdown_asyncgens()
 
 
-_portal: _Portal | None = None
+_loop_thread: _LoopThread | None = None
 _ended = False
 _making = threading.Lock()
 
 
-def _running() -> _Portal:
-    global _portal
+def _running() -> _LoopThread:
+    global _loop_thread
     if _ended:
         raise RuntimeError("the interpreter is ending, and with it the background loop of the synchronous stores")
-    if _portal is None:
+    if _loop_thread is None:
         with _making:
-            if _portal is None:
-                _portal = _Portal()
-    return _portal
+            if _loop_thread is None:
+                _loop_thread = _LoopThread()
+    return _loop_thread
 
 
-class Work(Generic[T]):
+class Work(Outcome[T]):
     """
     A coroutine on the background loop, in the context variables of the thread that starts it.
 
@@ -77,12 +79,12 @@ class Work(Generic[T]):
         RuntimeError: this is the loop's own thread, which would wait for itself; or the interpreter is ending.
     """
 
-    __slots__ = ("_coroutine", "_error", "_portal", "_result", "_task", "_tell", "done")
+    __slots__ = ("_coroutine", "_loop_thread", "_task", "_tell", "done")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], tell: Callable[[], object]) -> None:
         try:
-            self._portal = _running()
-            if threading.current_thread() is self._portal.thread:
+            self._loop_thread = _running()
+            if threading.current_thread() is self._loop_thread.thread:
                 raise RuntimeError("a synchronous store was called on its own background loop: await the async one")
         except RuntimeError:
             coroutine.close()
@@ -90,29 +92,19 @@ class Work(Generic[T]):
         self._coroutine = coroutine
         self._tell = tell
         self._task: asyncio.Task[None] | None = None
-        self._result: T
-        self._error: BaseException | None = None
+        self._error = None
         self.done: bool = False
 
     def start(self) -> None:
         """Begin the coroutine on the loop."""
-        self._portal.loop.call_soon_threadsafe(self._begin)
+        self._loop_thread.loop.call_soon_threadsafe(self._begin)
 
     def cancel(self) -> None:
         """Cancel the coroutine, whether or not it was started; it may take its time to end."""
-        self._portal.loop.call_soon_threadsafe(self._cancel)
-
-    def result(self) -> T:
-        """Return what the coroutine returned, or raise what it raised."""
-        if self._error is not None:
-            try:
-                raise self._error
-            finally:
-                self._error = None  # or the traceback and this object keep each other alive
-        return self._result
+        self._loop_thread.loop.call_soon_threadsafe(self._cancel)
 
     def _begin(self) -> None:
-        self._task = self._portal.loop.create_task(self._do())
+        self._task = self._loop_thread.loop.create_task(self._do())
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -132,7 +124,7 @@ class Work(Generic[T]):
 
     def _end(self) -> None:
         self.done = True
-        if not self._portal.ending:  # a daemon thread is not woken any more, to die of what it is told
+        if not self._loop_thread.ending:  # a daemon thread is not woken any more, to die of what it is told
             self._tell()
 
 
@@ -159,14 +151,14 @@ def keep(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 def _at_exit() -> None:
     global _ended
     _ended = True  # what is finalized from now on must not start a thread, which would never run
-    if _portal is not None:
-        _portal.end()
+    if _loop_thread is not None:
+        _loop_thread.end()
 
 
 def _after_fork() -> None:
     """A forked child has none of its parent's threads, and perhaps a lock that one of them held."""
-    global _portal, _making
-    _portal, _making = None, threading.Lock()
+    global _loop_thread, _making
+    _loop_thread, _making = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from storage._concurrency.offload import is_stepping
+from storage._concurrency.stepping import is_stepping
 
 __all__ = ["full_jitter", "pause"]
 

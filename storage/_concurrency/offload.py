@@ -1,9 +1,8 @@
 """
-The one way to worker threads, and the one way to run a coroutine without an event loop.
+`offload`: the one way to worker threads.
 
-All blocking work of the local stores goes through `offload`. Under an event loop it runs in a worker thread; when a
-coroutine is *stepped* (`step`, the synchronous face of stores that never suspend) it runs in place. A thread-local flag
-set by the stepper says which: asking "is a loop running?" would be wrong in a notebook, where one always is.
+All blocking work of the local stores goes through it. Under an event loop it runs in a worker thread; when a coroutine
+is *stepped* (`storage._concurrency.stepping`, the synchronous face of stores that never suspend) it runs in place.
 
 What belongs to event loops and threads is imported by the functions that need it, here and in the other modules on
 which every store stands: asyncio alone takes twice as long to import as `DictStore` and its synchronous face.
@@ -15,17 +14,17 @@ import atexit
 import functools
 import os
 import threading
-import types
-from collections.abc import Callable, Coroutine, Generator
-from contextlib import suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from storage._concurrency.stepping import THREAD
 
 if TYPE_CHECKING:
     import asyncio
 
-    from storage._concurrency.threads import Mailbox, Workers
+    from storage._concurrency.threads import Workers
 
-__all__ = ["is_stepping", "offload", "offload_copying", "settled", "step"]
+__all__ = ["offload", "offload_copying", "settled"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,68 +36,8 @@ WORKERS = min(32, (os.cpu_count() or 1) + 4)
 COPIERS = max(1, (os.cpu_count() or 1) // 2)
 
 
-class _Mode:
-    """Is the coroutine that runs in this thread right now being stepped? If not, how does it get back to its loop?"""
-
-    __slots__ = ("mailbox", "stepping")
-
-    def __init__(self) -> None:
-        self.stepping = False
-        self.mailbox: Mailbox | None = None
-
-
-class _Thread(threading.local):
-    """Each thread's mode, in an object of its own that is found once: a thread-local costs at each use."""
-
-    def __init__(self) -> None:
-        self.mode = _Mode()
-
-
-_thread = _Thread()
 _pools: dict[str, Workers] = {}
 _making = threading.Lock()
-
-
-def is_stepping() -> bool:
-    """Return whether the calling coroutine is stepped: it must not suspend, and blocking is what its caller wants."""
-    return _thread.mode.stepping
-
-
-def step(coroutine: Coroutine[Any, Any, T], source: object = None) -> T:
-    """
-    Run a coroutine that never suspends to its end in this thread, without an event loop, and return its result.
-
-    *source* is what the error names where the coroutine has no name of its own: the async generator it belongs to.
-
-    Raises:
-        RuntimeError: it suspended; the store declares itself steppable and is not.
-    """
-    mode = _thread.mode
-    outer = mode.stepping
-    mode.stepping = True
-    result: list[T] = []
-    driven: Any = _driven(coroutine, result)  # a generator, though its type says that it is to be awaited
-    try:
-        for _ in driven:
-            break
-        else:
-            return result[0]
-        import asyncio
-
-        with suppress(BaseException):  # a cancellation also unwinds an async generator, which close() leaves running
-            driven.throw(asyncio.CancelledError())
-    finally:
-        mode.stepping = outer
-    name = getattr(source or coroutine, "__qualname__", repr(coroutine))
-    raise RuntimeError(
-        f"{name} suspended, but its store says it is steppable; declare steppable=False in its capabilities"
-    )
-
-
-@types.coroutine
-def _driven(coroutine: Coroutine[Any, Any, T], result: list[T]) -> Generator[Any, Any, None]:
-    """Run a coroutine as a generator. A loop sees its end without a StopIteration, which costs as much as the rest."""
-    result.append((yield from coroutine))
 
 
 async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -108,7 +47,7 @@ async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     A cancellation that comes while a thread is at it is held until the thread has ended, then raised: otherwise a
     cancelled write could land after a later one. Work that no thread has begun yet is withdrawn.
     """
-    if _thread.mode.stepping:
+    if THREAD.mode.stepping:
         return work(*args, **kwargs)
     return await _hop("workers", functools.partial(work, *args, **kwargs))
 
@@ -121,7 +60,7 @@ async def offload_copying(work: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     the system clears again and again. Measured with 16 tasks that read 1 MiB each: CPU time for a read on one thread
     160 us, on two 380 us, on six 450 us.
     """
-    if _thread.mode.stepping:
+    if THREAD.mode.stepping:
         return work(*args, **kwargs)
     return await _hop("copiers", functools.partial(work, *args, **kwargs))
 
@@ -129,12 +68,12 @@ async def offload_copying(work: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 async def _hop(threads: str, work: Callable[[], T]) -> T:
     import asyncio
 
-    from storage._concurrency.threads import Job, Mailbox
+    from storage._concurrency.threads import Job, ResultQueue
 
-    mode, loop = _thread.mode, asyncio.get_running_loop()
-    if mode.mailbox is None or mode.mailbox.loop is not loop:
-        mode.mailbox = Mailbox(loop)
-    job = Job(work, mode.mailbox)
+    mode, loop = THREAD.mode, asyncio.get_running_loop()
+    if mode.result_queue is None or mode.result_queue.loop is not loop:
+        mode.result_queue = ResultQueue(loop)
+    job = Job(work, mode.result_queue)
     (_pools.get(threads) or _made(threads)).put(job)
     try:
         await job.waiter
@@ -184,8 +123,6 @@ def _after_fork() -> None:
     global _making
     _pools.clear()
     _making = threading.Lock()
-    _thread.mode.stepping = False
-    _thread.mode.mailbox = None
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, C
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeVar
 
-from storage._concurrency.offload import is_stepping, settled
+from storage._concurrency.offload import settled
+from storage._concurrency.stepping import is_stepping
 
 __all__ = ["CONCURRENCY", "for_each", "limiter", "stream", "uninterrupted"]
 

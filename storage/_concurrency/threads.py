@@ -15,60 +15,52 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["Job", "Mailbox", "Workers"]
+from storage._concurrency.outcome import Outcome
+
+__all__ = ["Job", "ResultQueue", "Workers"]
 
 T = TypeVar("T")
 
 
-class Job(Generic[T]):
+class Job(Outcome[T]):
     """
-    Blocking work for a thread, in the context variables of who makes it; awaited on the mailbox's event loop.
+    Blocking work for a thread, in the context variables of who makes it; awaited on the results's event loop.
 
     Attributes:
         ended: true, on the event loop, when it has been done; then `result` has its outcome.
         waiter: done then, too, unless a cancellation was quicker.
     """
 
-    __slots__ = ("_claimed", "_context", "_error", "_mailbox", "_result", "_work", "ended", "waiter")
+    __slots__ = ("_claimed", "_context", "_results", "_work", "ended", "waiter")
 
-    def __init__(self, work: Callable[[], T], mailbox: Mailbox) -> None:
+    def __init__(self, work: Callable[[], T], results: ResultQueue) -> None:
         self.ended: bool = False
-        self.waiter: asyncio.Future[None] = mailbox.loop.create_future()
+        self.waiter: asyncio.Future[None] = results.loop.create_future()
         self._context = contextvars.copy_context()
         self._work = work
-        self._mailbox = mailbox
+        self._results = results
         self._claimed = threading.Lock()
-        self._error: BaseException | None = None
-        self._result: T
+        self._error = None
 
     def claim(self) -> bool:
         """Say to the first who asks, the thread that begins the work or who wants it back, that it is theirs."""
         return self._claimed.acquire(blocking=False)
 
-    def do(self) -> None:
+    def run(self) -> None:
         """Do the work."""
         try:
             self._result = self._context.run(self._work)
         except BaseException as error:
             self._error = error
 
-    def tell(self) -> None:
+    def deliver(self) -> None:
         """Let the event loop know that the work is done."""
-        self._mailbox.put(self)
-
-    def result(self) -> T:
-        """Return what the work returned, or raise what it raised."""
-        if self._error is not None:
-            try:
-                raise self._error
-            finally:
-                self._error = None  # or the traceback and this object keep each other alive
-        return self._result
+        self._results.put(self)
 
 
-class Mailbox:
+class ResultQueue:
     """
     The way of jobs that are done back to their event loop.
 
@@ -144,11 +136,11 @@ class Workers:
         while (job := self._jobs.get()) is not None:
             claimed = job.claim()
             if claimed:
-                job.do()
+                job.run()
             with self._lock:
                 self._under_way -= 1  # before it is told, or who has the next job at once would find no thread free
             if claimed:
-                job.tell()
+                job.deliver()
             del job  # what it holds may be large, and the next one long in coming
 
     def end(self) -> None:

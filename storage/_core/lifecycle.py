@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from storage._concurrency.offload import is_stepping
+from storage._concurrency.stepping import is_stepping
 
 if TYPE_CHECKING:
     import asyncio

@@ -1,9 +1,9 @@
 """
 How the synchronous face calls async code: by stepping it in the caller's thread, or on the background loop.
 
-A `Caller` is one call from a thread. What the thread lends to it, iterables and callbacks, runs in that thread: in
-place when it is stepped (`Stepped`); on the loop (`storage._sync.on_loop.OnLoop`) the thread, which waits anyway,
-serves what the work asks of it.
+A `Caller` is one call from a thread. The iterables and callbacks that the thread lends to it run in that thread: in
+place when the call is stepped (`storage._sync.stepped`); on the loop (`storage._sync.on_loop`) the thread, which waits
+anyway, runs them on request.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
@@ -22,20 +21,14 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import AbstractAsyncContextManager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, cast
-
-from storage._concurrency.offload import is_stepping, offload, step
+from typing import Any, Generic, ParamSpec, TypeAlias, cast
 
 if sys.version_info >= (3, 13):
     from typing import TypeVar
 else:
     from typing_extensions import TypeVar
 
-if TYPE_CHECKING:
-    from storage._sync.on_loop import OnLoop
-
-__all__ = ["CALLING", "Caller", "Data", "Held", "In", "Items", "Keys", "Stepped", "kept", "pairs", "synchronous"]
+__all__ = ["Caller", "Data", "EnteredContext", "In", "Items", "Keys", "pairs", "synchronous"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,7 +46,7 @@ Items: TypeAlias = Mapping[str, In] | Iterable[tuple[str, In]]
 """What `put_many` takes: a mapping of keys to data, or pairs of them."""
 
 
-class Held(ABC, Generic[T]):
+class EnteredContext(ABC, Generic[T]):
     """An async context manager that has been entered: *value* is what it gave."""
 
     value: T
@@ -70,6 +63,9 @@ class Held(ABC, Generic[T]):
 class Caller(ABC):
     """One way to call async code and to lend it what is the calling thread's."""
 
+    #: True while the calling thread waits for a call, and so can run what that call asks for.
+    serving: bool = False
+
     @abstractmethod
     def run(self, coroutine: Coroutine[Any, Any, T], /) -> T:
         """Return what *coroutine* returns, or raise what it raises."""
@@ -79,7 +75,7 @@ class Caller(ABC):
         """Yield *items*, which is closed when the iteration ends or is abandoned."""
 
     @abstractmethod
-    def hold(self, manager: AbstractAsyncContextManager[T]) -> Held[T]:
+    def enter(self, manager: AbstractAsyncContextManager[T]) -> EnteredContext[T]:
         """Enter *manager*."""
 
     @abstractmethod
@@ -97,84 +93,16 @@ class Caller(ABC):
         """Lend pairs of a key and what is to be put."""
 
     @abstractmethod
-    def asked(self, callback: Callable[P, T]) -> Callable[P, T | Awaitable[T]]:
+    def result_callback(self, callback: Callable[P, T]) -> Callable[P, T | Awaitable[T]]:
         """Lend a callback whose result the work uses."""
 
     @abstractmethod
-    def told(self, callback: Callable[P, object] | None) -> Callable[P, object] | None:
+    def callback(self, callback: Callable[P, object] | None) -> Callable[P, object] | None:
         """Lend a callback whose result does not matter."""
 
-
-class Stepped(Caller):
-    """Coroutines that never suspend are run in place, and so is all that is lent."""
-
-    def run(self, coroutine: Coroutine[Any, Any, T], /) -> T:
-        return step(coroutine)
-
-    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
-        advance: Any = items.__anext__  # a coroutine, or what steps like one: an async generator's own
-        try:
-            while True:
-                try:
-                    item = step(advance(), items)
-                except StopAsyncIteration:
-                    return
-                yield item
-        finally:
-            if isinstance(items, AsyncGenerator):
-                step(items.aclose(), items)
-
-    def hold(self, manager: AbstractAsyncContextManager[T]) -> Held[T]:
-        return _SteppedHeld(manager)
-
-    def data(self, data: Any) -> Any:
-        return data if type(data) is bytes else synchronous(data)
-
-    def iterable(self, items: Iterable[T]) -> Iterable[T]:
-        return synchronous(items)
-
-    def items(self, items: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
-        return ((key, self.data(data)) for key, data in pairs(items))
-
-    def asked(self, callback: Callable[P, T]) -> Callable[P, T]:
-        return callback
-
-    def told(self, callback: Callable[P, object] | None) -> Callable[P, object] | None:
-        return callback
-
-
-#: On the loop: the call on whose behalf the current task runs.
-CALLING: ContextVar[OnLoop | None] = ContextVar("calling", default=None)
-
-
-def kept(callback: Callable[P, T] | None) -> Callable[P, Awaitable[T]] | None:
-    """
-    Return what an async store may keep of a synchronous *callback*.
-
-    It runs in the thread that makes the call which it is about; in a worker thread when nobody is waiting for one.
-    """
-    if callback is None:
-        return None
-
-    async def answer(*args: P.args, **kwargs: P.kwargs) -> T:
-        caller = CALLING.get()
-        if is_stepping() or caller is None or not caller.serving:
-            return await offload(callback, *args, **kwargs)
-        return await caller.ask(callback, *args, **kwargs)
-
-    vars(answer)["_steppable"] = True  # it is async in form only: where there is no loop it is a plain call
-    return answer
-
-
-class _SteppedHeld(Held[T]):
-    def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:
-        self._manager = manager
-        self.value = step(manager.__aenter__())
-
-    def leave(self) -> None:
-        step(self._manager.__aexit__(None, None, None))
-
-    abandon = leave
+    @abstractmethod
+    async def ask(self, callback: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Within the call: run *callback* in the calling thread, and return or raise what it returns or raises."""
 
 
 def pairs(items: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:

@@ -9,14 +9,15 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
-from storage._concurrency.offload import step
-from storage._sync.caller import Caller, Held, Stepped
+from storage._concurrency.stepping import step
+from storage._sync.caller import Caller, EnteredContext
+from storage._sync.stepped import SteppingCaller
 from storage.types import Out
 
 if TYPE_CHECKING:
     from storage.base import ObjectStore
 
-__all__ = ["Face", "below", "calling"]
+__all__ = ["SyncStore", "async_store_of", "caller_for"]
 
 T = TypeVar("T")
 
@@ -25,11 +26,11 @@ class _Run(Protocol):
     def __call__(self, coroutine: Coroutine[Any, Any, T], /) -> T: ...
 
 
-_STEPPED = Stepped()
+_STEPPED = SteppingCaller()
 _entering = threading.RLock()
 
 
-class Face(Generic[Out]):
+class SyncStore(Generic[Out]):
     """
     An async store, called without ``await``.
 
@@ -42,7 +43,7 @@ class Face(Generic[Out]):
     """
 
     def __init__(self, store: ObjectStore[Any, Out], *, stepped: bool = True) -> None:
-        if isinstance(store, Face):
+        if isinstance(store, SyncStore):
             raise TypeError(f"{store!r} is synchronous already")
         self._store = store
         self._stepped = stepped and store.capabilities.steppable
@@ -51,10 +52,10 @@ class Face(Generic[Out]):
         if self._stepped:
             self._run, self._call = step, _same
         else:
-            from storage._sync import on_loop as bridge_loop
+            from storage._sync import on_loop  # which imports asyncio
 
-            self._run, self._call = bridge_loop.run, bridge_loop.OnLoop
-        self._held: list[Held[object]] = []
+            self._run, self._call = on_loop.run, on_loop.LoopCaller
+        self._entered: list[EnteredContext[object]] = []
 
     @property
     def async_store(self) -> ObjectStore[Any, Out]:
@@ -68,34 +69,34 @@ class Face(Generic[Out]):
 
     def __enter__(self) -> Self:
         with _alone(self._stepped):
-            self._held.append(self._call().hold(self._store))
+            self._entered.append(self._call().enter(self._store))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         with _alone(self._stepped):
-            self._held.pop().leave()
+            self._entered.pop().leave()
 
     def __repr__(self) -> str:
         name, inner = type(self).__name__, repr(self._store)
         return f"storage.sync.{inner}" if name == type(self._store).__name__ else f"storage.sync.{name}({inner})"
 
 
-def below(store: Face[Out]) -> ObjectStore[Any, Out]:
+def async_store_of(store: SyncStore[Out]) -> ObjectStore[Any, Out]:
     """Return the async store of a synchronous one."""
-    if not isinstance(store, Face):
+    if not isinstance(store, SyncStore):
         raise TypeError(f"{store!r} is not a store of storage.sync: wrap it, storage.sync.ObjectStore(store)")
     return store.async_store
 
 
-def calling(*stores: Face[Any]) -> Caller:
+def caller_for(*stores: SyncStore[Any]) -> Caller:
     """Return the way to call a function on these stores: stepped if all of them are."""
     if all(store._stepped for store in stores):
         return _STEPPED
-    from storage._sync.on_loop import OnLoop
+    from storage._sync.on_loop import LoopCaller
 
-    return OnLoop()
+    return LoopCaller()
 
 
 def _same() -> Caller:

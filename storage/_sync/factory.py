@@ -1,4 +1,4 @@
-"""`StoreFactory` and `open_store` of `storage.sync`: neither is awaited, so that neither can be generated."""
+"""`SyncStoreFactory`: what `storage.sync.StoreFactory` does; it is not awaited, so that it cannot be generated."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-import storage
+from storage._sync.facade import SyncStore
 
 if TYPE_CHECKING:
     from storage.config.registry import Registry
-    from storage.sync import ObjectStore
 
-__all__ = ["StoreFactory", "open_store"]
+__all__ = ["SyncStoreFactory"]
+
+Store = TypeVar("Store", bound=SyncStore[Any])
 
 
-class StoreFactory:
+class SyncStoreFactory(Generic[Store]):
     """
     Builds the stores of a configuration: a YAML or JSON file, or a mapping of the same form.
 
@@ -34,6 +35,9 @@ class StoreFactory:
         ConfigError: it is no configuration; the text names the file, the store and what would be right.
     """
 
+    #: The class of the stores, which `storage.sync` sets.
+    _store_class: type[Store]
+
     def __init__(
         self,
         source: str | os.PathLike[str] | Mapping[str, Any],
@@ -42,10 +46,11 @@ class StoreFactory:
         registry: Registry | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self._factory = storage.StoreFactory(
-            source, objects=objects, registry=registry or storage.registry, environ=environ
-        )
-        self._faces: dict[int, ObjectStore[Any, Any]] = {}  # by the async store's identity; the factory keeps it alive
+        from storage.config.factory import StoreFactory  # takes long to import
+        from storage.config.registry import registry as default
+
+        self._factory = StoreFactory(source, objects=objects, registry=registry or default, environ=environ)
+        self._stores: dict[int, Store] = {}  # by the async store's identity; the factory keeps it alive
         self._opened = ExitStack()
 
     @property
@@ -53,7 +58,7 @@ class StoreFactory:
         """The names of all stores, in the order of the configuration."""
         return self._factory.names
 
-    def build(self, name: str | None = None) -> ObjectStore[Any, Any]:
+    def build(self, name: str | None = None) -> Store:
         """
         Return a store, not opened yet: ``with factory.build() as store:``. Each time it is the same one.
 
@@ -63,12 +68,10 @@ class StoreFactory:
         Raises:
             ConfigError: it cannot be built; the text names the file, the store and what would be right.
         """
-        from storage.sync import ObjectStore  # which imports this module
-
         store = self._factory.build(name)
-        return self._faces.setdefault(id(store), ObjectStore(store))
+        return self._stores.setdefault(id(store), self._store_class(store))
 
-    def open(self, name: str | None = None) -> ObjectStore[Any, Any]:
+    def open(self, name: str | None = None) -> Store:
         """
         Return a store, opened; it stays open until the factory is closed.
 
@@ -78,12 +81,14 @@ class StoreFactory:
         Raises:
             ConfigError: it cannot be built; the text names the file, the store and what would be right.
         """
-        return self._opened.enter_context(self.build(name))
+        store = self.build(name)
+        self._opened.enter_context(store)
+        return store
 
     def close(self) -> None:
         """Close all stores that were built, whoever has opened them, the last one first. They may be opened again."""
         with ExitStack() as closing:
-            for store in self._faces.values():
+            for store in self._stores.values():
                 closing.callback(store.close)
             closing.callback(self._opened.close)
 
@@ -97,21 +102,3 @@ class StoreFactory:
 
     def __repr__(self) -> str:
         return f"storage.sync.{self._factory!r}"
-
-
-def open_store(url: str, **options: object) -> ObjectStore[Any, Any]:
-    """
-    Return the store that a URL names; it is not opened yet.
-
-    ``with open_store("sqlite:objects.sqlite") as store:`` opens it; `storage.open_store` says what URLs there are.
-
-    Args:
-        url: the URL; no part of it but the scheme and the parameters' names is in the text of an error.
-        options: arguments for the constructor, of which a URL cannot say all.
-
-    Raises:
-        ConfigError: there is no such scheme or parameter, or a value is not of the parameter's type.
-    """
-    from storage.sync import ObjectStore  # which imports this module
-
-    return ObjectStore(storage.open_store(url, **options))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-from storage._sync.caller import Caller, Held
+from storage._sync.caller import Caller, EnteredContext
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -25,10 +25,10 @@ def open_file(
     call: Callable[[], Caller], manager: AbstractAsyncContextManager[ObjectReader], byte_range: ByteRange | None
 ) -> ObjectFile:
     """Enter what `ObjectStore.open` gave, and return it as a file that leaves it when it is closed."""
-    held = call().hold(manager)
-    size = held.value.info.size
+    entered = call().enter(manager)
+    size = entered.value.info.size
     start, stop = (0, size) if byte_range is None else byte_range.within(size)
-    return ObjectFile(_Object(call, held, stop - start))
+    return ObjectFile(_Object(call, entered, stop - start))
 
 
 class ObjectFile(io.BufferedReader):
@@ -56,10 +56,10 @@ class _Object(io.RawIOBase):
 
     mode = "rb"  # what a file says of itself: gzip, tarfile and others look at it
 
-    def __init__(self, call: Callable[[], Caller], held: Held[ObjectReader], length: int) -> None:
+    def __init__(self, call: Callable[[], Caller], entered: EnteredContext[ObjectReader], length: int) -> None:
         self._call = call
-        self._held = held
-        self.reader: ObjectReader = held.value
+        self._entered = entered
+        self.reader: ObjectReader = entered.value
         self.name: str = self.reader.info.key
         self.length = length
         self.abandoned: bool = False  # closed by the garbage collector, in whatever thread that runs
@@ -100,9 +100,9 @@ class _Object(io.RawIOBase):
         if not self.closed:
             super().close()
             if self.abandoned:
-                self._held.abandon()
+                self._entered.abandon()
             else:
-                self._held.leave()
+                self._entered.leave()
 
     def _read(self, size: int) -> bytes:
         piece = self._call().run(self._read_there(size))

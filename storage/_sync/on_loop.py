@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import time
 from collections.abc import (
     AsyncIterable,
@@ -24,11 +23,13 @@ from contextlib import AbstractAsyncContextManager
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
-from storage._concurrency import background_loop as portal
-from storage._core.data import as_bytes
-from storage._sync.caller import CALLING, Caller, Held, pairs, synchronous
+from storage._concurrency.background_loop import Work
+from storage._sync.callbacks import CALLING
+from storage._sync.caller import Caller, EnteredContext, pairs, synchronous
+from storage._sync.hosting import HostedContext
+from storage._sync.lending import JoinedPieces, LentIterable
 
-__all__ = ["BATCH", "SLAB", "OnLoop", "run"]
+__all__ = ["BATCH", "LoopCaller", "run"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,24 +39,21 @@ T = TypeVar("T")
 BATCH = 256
 PATIENCE = 0.005
 
-#: Bytes that a thread gathers from its own iterable before it answers the loop: a hop for each line of a file is slow.
-SLAB = 1 << 18
-
 #: Collections that run none of the caller's code when they are iterated, in whatever thread.
 _PLAIN = (list, tuple, dict, set, frozenset)
 _BUFFERS = (bytes, bytearray, memoryview, str)
 
 
-class OnLoop(Caller):
+class LoopCaller(Caller):
     """Coroutines run on the background loop; meanwhile the calling thread serves what they ask of it."""
 
     def __init__(self) -> None:
         self._requests: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self.serving: bool = False
+        self.serving = False
         self._interrupted = False
 
     def run(self, coroutine: Coroutine[Any, Any, T], /) -> T:
-        work = portal.Work(coroutine, self._ended)
+        work = Work(coroutine, self._ended)
         self.serving = True
         try:
             told = CALLING.set(self)
@@ -80,27 +78,27 @@ class OnLoop(Caller):
         if not isinstance(end, StopAsyncIteration):
             raise end
 
-    def hold(self, manager: AbstractAsyncContextManager[T]) -> Held[T]:
-        return _Hosted(manager, self)
+    def enter(self, manager: AbstractAsyncContextManager[T]) -> EnteredContext[T]:
+        return HostedContext(manager, self)
 
     def data(self, data: Any) -> Any:
         if isinstance(data, (*_BUFFERS, *_PLAIN)) or not isinstance(synchronous(data), Iterable):
             return data  # what is no data at all goes the same way, and the store says so
-        return _Lent(_Slabs(data), self)
+        return LentIterable(JoinedPieces(data), self)
 
     def iterable(self, items: Iterable[T]) -> Iterable[T] | AsyncIterable[T]:
-        return items if isinstance(items, _PLAIN) else _Lent(synchronous(items), self)
+        return items if isinstance(items, _PLAIN) else LentIterable(synchronous(items), self)
 
     def items(
         self, items: Mapping[str, Any] | Iterable[tuple[str, Any]]
     ) -> Iterable[tuple[str, Any]] | AsyncIterable[tuple[str, Any]]:
         lent = ((key, self.data(data)) for key, data in pairs(items))
-        return list(lent) if isinstance(items, _PLAIN) else _Lent(lent, self)
+        return list(lent) if isinstance(items, _PLAIN) else LentIterable(lent, self)
 
-    def asked(self, callback: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+    def result_callback(self, callback: Callable[P, T]) -> Callable[P, Awaitable[T]]:
         return functools.partial(self.ask, callback)
 
-    def told(self, callback: Callable[P, object] | None) -> Callable[P, object] | None:
+    def callback(self, callback: Callable[P, object] | None) -> Callable[P, object] | None:
         if callback is None:
             return None
 
@@ -109,8 +107,7 @@ class OnLoop(Caller):
 
         return tell
 
-    async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """On the loop: have the calling thread answer *question*, and return or raise what it returns or raises."""
+    async def ask(self, callback: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if not self.serving:
             raise RuntimeError("what a caller lends to a synchronous call is gone when that call has returned")
         loop = asyncio.get_running_loop()
@@ -121,7 +118,7 @@ class OnLoop(Caller):
                 answer.set_result(found)
 
         def serve() -> None:
-            found = _refused if self._interrupted else _outcome(question, *args, **kwargs)
+            found = _refused if self._interrupted else _outcome(callback, *args, **kwargs)
             loop.call_soon_threadsafe(give, found)
 
         self._requests.put(serve)
@@ -134,67 +131,7 @@ class OnLoop(Caller):
 
 def run(coroutine: Coroutine[Any, Any, T], /) -> T:
     """Return what *coroutine* returns, or raise what it raises; it has nothing of this thread's lent to it."""
-    return OnLoop().run(coroutine)
-
-
-class _Hosted(Held[T]):
-    """Entered and left in one task of the loop, as cancel scopes and task groups want it."""
-
-    def __init__(self, manager: AbstractAsyncContextManager[T], caller: Caller) -> None:
-        self._manager = manager
-        self._caller = caller
-        self._process = os.getpid()
-        self.value = caller.run(self._enter())
-
-    def leave(self) -> None:
-        if self._process == os.getpid():  # the host stayed behind in the parent, which leaves for itself
-            self._caller.run(self._leave())
-
-    def abandon(self) -> None:
-        if self._process == os.getpid():
-            portal.post(self._leave())
-
-    async def _enter(self) -> T:
-        loop = asyncio.get_running_loop()
-        self._word = loop.create_future()
-        entered: asyncio.Future[T] = loop.create_future()
-        self._host = portal.keep(self._live(entered))
-        try:
-            await asyncio.wait((self._host, entered), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            self._host.cancel()
-            await asyncio.wait([self._host])
-            raise
-        if not entered.done():
-            await self._host  # raises what entering raised
-        return entered.result()
-
-    async def _live(self, entered: asyncio.Future[T]) -> None:
-        async with self._manager as value:
-            entered.set_result(value)
-            await self._word
-
-    async def _leave(self) -> None:
-        if not self._word.done():
-            self._word.set_result(None)
-        await self._host
-
-
-class _Lent(AsyncIterable[T]):
-    """The caller's iterable, whose every step is taken in the caller's thread."""
-
-    def __init__(self, items: Iterable[T], caller: OnLoop) -> None:
-        self._items = items
-        self._caller = caller
-
-    async def __aiter__(self) -> AsyncIterator[T]:
-        ask = self._caller.ask
-        iterator = await ask(iter, self._items)
-        while (item := await ask(next, iterator, _END)) is not _END:
-            yield item
-
-
-_END: Any = object()
+    return LoopCaller().run(coroutine)
 
 
 async def _batch(items: AsyncIterator[T]) -> tuple[list[T], Exception | None]:
@@ -209,27 +146,10 @@ async def _batch(items: AsyncIterator[T]) -> tuple[list[T], Exception | None]:
     return batch, None
 
 
-class _Slabs(Iterable[bytes]):
-    """The pieces of an iterable, joined to at least `SLAB` bytes; as often as the iterable can be iterated."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = pieces
-
-    def __iter__(self) -> Iterator[bytes]:
-        gathered = bytearray()
-        for piece in self._pieces:
-            gathered += as_bytes(piece)
-            if len(gathered) >= SLAB:
-                yield bytes(gathered)
-                gathered.clear()
-        if gathered:
-            yield bytes(gathered)
-
-
-def _outcome(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
-    """Return a function that does again what *question* does now: return a value or raise an exception."""
+def _outcome(callback: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
+    """Return a function that does again what *callback* does now: return a value or raise an exception."""
     try:
-        value = question(*args, **kwargs)
+        value = callback(*args, **kwargs)
     except Exception as raised:
         error = raised
     else:

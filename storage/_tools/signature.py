@@ -25,9 +25,9 @@ HOMES = {
 
 #: Expressions for the async stores in a parameter of each type that may hold some.
 STORES = {
-    "ObjectStore": "below({})",
-    "Sequence[ObjectStore]": "[below(store) for store in {}]",
-    "Mapping[str, ObjectStore]": "{{name: below(store) for name, store in {}.items()}}",
+    "ObjectStore": "async_store_of({})",
+    "Sequence[ObjectStore]": "[async_store_of(store) for store in {}]",
+    "Mapping[str, ObjectStore]": "{{name: async_store_of(store) for name, store in {}.items()}}",
 }
 
 
@@ -46,16 +46,16 @@ class Parameter:
     def declared(self) -> str:
         return f"{self.star}{self.name}: {self.type}" + ("" if self.default is None else f" = {self.default}")
 
-    def passed(self, *, kept: bool) -> str:
-        """Return the expression that is handed on: the store below, what the caller lends, or what is *kept*."""
+    def passed(self, *, stored: bool) -> str:
+        """Return the expression that is handed on: the store below, what the caller lends, or a *stored* callback."""
         stores = self.written.removesuffix(" | None")
         if "ObjectStore" in stores:
             if stores not in STORES:
                 raise SystemExit(f"{self.name}: {self.written}: the generator cannot take the stores out of this type")
             passed = STORES[stores].format(self.name)
             return passed if stores == self.written else f"None if {self.name} is None else {passed}"
-        if kept:
-            return f"kept({self.name})" if "Awaitable[" in self.written else self.star + self.name
+        if stored:
+            return f"stored_callback({self.name})" if "Awaitable[" in self.written else self.star + self.name
         lend = self.lent()
         return f"caller.{lend}({self.name})" if lend else self.star + self.name
 
@@ -70,9 +70,9 @@ class Parameter:
         if "Callable[" not in self.written:
             return None
         if "Awaitable[" in self.written:
-            return "asked"
+            return "result_callback"
         if re.search(r"\], (None|object)\]", self.written):
-            return "told"
+            return "callback"
         raise SystemExit(f"{self.name}: {self.written}: let it return an Awaitable too, for a thread to answer")
 
 
@@ -96,9 +96,9 @@ class Signature:
         self.declared += [each.declared() for each in keywords + options]
         if arguments.posonlyargs:
             self.declared.insert(len(arguments.posonlyargs) - bound, "/")
-        self.passed = [each.passed(kept=making) for each in plain + rest]
-        self.passed += [f"{each.name}={each.passed(kept=making)}" for each in keywords]
-        self.passed += [each.passed(kept=making) for each in options]
+        self.passed = [each.passed(stored=making) for each in plain + rest]
+        self.passed += [f"{each.name}={each.passed(stored=making)}" for each in keywords]
+        self.passed += [each.passed(stored=making) for each in options]
         self.returns = "None" if node.returns is None else sync_type(module, node.returns)
         self.lends = any(each.lent() for each in self.parameters)
 

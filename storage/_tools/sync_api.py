@@ -33,8 +33,8 @@ APART = {*BASES, "offload"}
 #: The type arguments of a store that takes and gives what the store below does.
 PASSED_ON = "[In, Out]"
 
-#: What is neither async nor a store, and so is written by hand, in `storage._sync.factory`.
-WRITTEN = ("StoreFactory", "open_store")
+#: Functions that return a store, and so are not awaited.
+MAKERS = {"open_store"}
 
 HEADER = '''"""
 The synchronous face: every store, decorator and function of `storage`, without ``await``.
@@ -121,8 +121,8 @@ class Writer:
         module, node = _contract()
         self.public.append(node.name)
         self.lines += [
-            *["", "", "class ObjectStore(Face[Out], Generic[In, Out]):"],
-            *_sync(load("storage._sync.facade").docstring(_class("storage._sync.facade", "Face").node)),
+            *["", "", "class ObjectStore(SyncStore[Out], Generic[In, Out]):"],
+            *_sync(load("storage._sync.facade").docstring(_class("storage._sync.facade", "SyncStore").node)),
         ]
         for before, method in zip(node.body, node.body[1:], strict=False):
             if isinstance(method, ast.AsyncFunctionDef | ast.FunctionDef) and method.name[0] != "_":
@@ -169,21 +169,40 @@ class Writer:
         stores = [each.name for each in signature.parameters if each.written == "ObjectStore"]
         self.lines.append("")
         self._define(0, node.name, signature.declared, signature.returns)
-        self.lines += [*_sync(module.docstring(node)), f"    caller = calling({', '.join(stores)})"]
+        self.lines += [*_sync(module.docstring(node)), f"    caller = caller_for({', '.join(stores)})"]
         self._body(1, signature, f"storage.{node.name}", "caller.run(", "caller.iterate(")
+
+    def factory(self) -> None:
+        """Write `StoreFactory`, whose methods are written by hand."""
+        module, node = _class("storage._sync.factory", "SyncStoreFactory")
+        self.public.append("StoreFactory")
+        self.lines += ["", "", 'class StoreFactory(SyncStoreFactory["ObjectStore[Any, Any]"]):']
+        self.lines += [*_sync(module.docstring(node)), "", "    _store_class = ObjectStore"]
+
+    def maker(self, definition: Definition) -> None:
+        """Write a function that returns a store."""
+        module, node = definition
+        assert not isinstance(node, Class)
+        self.public.append(node.name)
+        signature = self._signature(module, node, bound=False)
+        self.lines.append("")
+        self._define(0, node.name, signature.declared, signature.returns)
+        self.lines += _sync(module.docstring(node))
+        self._call(1, "return ObjectStore(", f"storage.{node.name}", signature.passed)
 
     def text(self) -> str:
         """Return the whole file."""
-        public = sorted([*self.public, "Data", "ObjectFile", *WRITTEN])
+        public = sorted([*self.public, "Data", "ObjectFile"])
         body = "\n".join(self.lines)
-        kept = ", kept" if "kept(" in body else ""
+        callbacks = "from storage._sync.callbacks import stored_callback\n" if "stored_callback(" in body else ""
         exported = "\n".join(f'    "{name}",' for name in public)
         return (
             HEADER
             + "from typing import TYPE_CHECKING, Any, Generic\n\nimport storage\n"
-            + f"from storage._sync.caller import Data, In, Items, Keys{kept}\n"
-            + "from storage._sync.facade import Face, below, calling\n"
-            + f"from storage._sync.factory import {', '.join(WRITTEN)}\n"
+            + callbacks
+            + "from storage._sync.caller import Data, In, Items, Keys\n"
+            + "from storage._sync.facade import SyncStore, async_store_of, caller_for\n"
+            + "from storage._sync.factory import SyncStoreFactory\n"
             + "from storage._sync.object_file import ObjectFile, open_file\n"
             + "from storage.types import Out\n\nif TYPE_CHECKING:\n"
             + "\n".join(self._imports())
@@ -297,9 +316,12 @@ def generate() -> str:
     for definition in found.values():
         if any(each.node.name == "ObjectStore" for each in chain(definition)):
             writer.store(definition)
-    for definition in found.values():
+    writer.factory()
+    for name, definition in found.items():
         if _is_async(definition.node):
             writer.function(definition)
+        elif name in MAKERS:
+            writer.maker(definition)
     return writer.text()
 
 

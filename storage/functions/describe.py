@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from storage._sync.facade import Face
+from storage._sync.facade import SyncStore
 from storage.base import ObjectStore
 
 __all__ = ["describe"]
 
 
-def describe(store: ObjectStore[Any, Any] | Face[Any]) -> str:
+def describe(store: ObjectStore[Any, Any] | SyncStore[Any]) -> str:
     """
     Return a stack as a tree, a store a line: how it was made, and which capabilities it has not, itself and below it.
 
     A store of `storage.sync` is described as the async one that it calls. No secret is shown, as in no ``repr``.
     """
-    return "\n".join(_lines(store.async_store if isinstance(store, Face) else store))
+    return "\n".join(_lines(store.async_store if isinstance(store, SyncStore) else store))
 
 
 def _lines(store: ObjectStore[Any, Any]) -> Iterator[str]:

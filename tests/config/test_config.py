@@ -267,7 +267,7 @@ def test_factory_without_await(tmp_path: Path) -> None:
     for store in (left, right):
         with pytest.raises(StoreClosedError):
             store.get("k")
-    assert [] == left._held  # nothing waits on the loop for what the factory opened to be left
+    assert [] == left._entered  # nothing waits on the loop for what the factory opened to be left
     with left:
         assert b"1" == left.get("k")
     assert "storage.sync.StoreFactory('the configuration')" == repr(factory)

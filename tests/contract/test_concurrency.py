@@ -15,7 +15,8 @@ import anyio
 import pytest
 
 from storage import Data, DictStore, StoreDecorator
-from storage._concurrency.offload import WORKERS, is_stepping, offload, step
+from storage._concurrency.offload import WORKERS, offload
+from storage._concurrency.stepping import is_stepping, step
 from storage._concurrency.tasks import for_each
 
 # -- offload ---------------------------------------------------------------------------------------------------------

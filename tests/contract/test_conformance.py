@@ -17,7 +17,7 @@ from sync_view import View
 
 import storage.sync
 from storage import Capabilities, FilesystemStore, ObjectStore
-from storage._concurrency.offload import step
+from storage._concurrency.stepping import step
 from storage.testing import StoreConformance
 from storage.testing.suite.harness import unfit
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from storage import DictStore, StoreUnavailableError
-from storage._concurrency.offload import step
+from storage._concurrency.stepping import step
 from storage._core.merging import merged
 
 

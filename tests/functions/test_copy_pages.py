@@ -26,7 +26,7 @@ from storage import (
     StoreFullError,
     copy_store,
 )
-from storage._concurrency.offload import step
+from storage._concurrency.stepping import step
 from storage._core.data import CHUNK, SMALL
 from storage.functions.copy_store import PAGE
 

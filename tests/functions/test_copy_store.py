@@ -23,7 +23,7 @@ from storage import (
     StoreFullError,
     copy_store,
 )
-from storage._concurrency.offload import step
+from storage._concurrency.stepping import step
 
 
 class GaugedStore(DictStore):

@@ -23,7 +23,7 @@ from storage import (
     get_or,
     update,
 )
-from storage._concurrency.offload import step
+from storage._concurrency.stepping import step
 
 # -- get_or, clear_store ------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ from storage import (
     StoreDecorator,
     StoreUnavailableError,
 )
-from storage._concurrency.offload import step
+from storage._concurrency.stepping import step
 from storage.testing import FaultyStore, History, HistoryError, RecordedCall, RecordedListing, RecordingStore
 
 #: How many times as many histories are recorded.

@@ -18,7 +18,7 @@ import pytest
 import storage
 import storage.sync
 from storage._sync.object_file import BUFFER
-from storage._sync.on_loop import OnLoop
+from storage._sync.on_loop import LoopCaller
 from storage.reader import ObjectReader
 
 
@@ -299,7 +299,7 @@ def test_file_may_be_abandoned_in_the_loops_own_thread(cycle: bool) -> None:
         files.clear()
         gc.collect()
 
-    OnLoop().run(drop())
+    LoopCaller().run(drop())
 
     assert closed(store)
 

@@ -14,7 +14,6 @@ from paths import ROOT
 
 import storage
 import storage.sync
-from storage._sync import factory as face
 from storage._tools import sync_api as generator
 from storage._tools.signature import Signature
 from storage._tools.source import Function, Module, find
@@ -60,11 +59,8 @@ def test_every_store_and_function_is_there() -> None:
     stores = {name for name, value in values.items() if _is_store(value)}
     functions = {name for name, value in values.items() if inspect.iscoroutinefunction(value)}
 
-    apart = {"Data", "ObjectFile", "ObjectStore", *generator.WRITTEN}
+    apart = {"Data", "ObjectFile", "ObjectStore", "StoreFactory", *generator.MAKERS}
     assert (stores | functions) - generator.APART == set(storage.sync.__all__) - apart
-    assert {name: getattr(face, name) for name in generator.WRITTEN} == {
-        name: getattr(storage.sync, name) for name in generator.WRITTEN
-    }
 
 
 def _is_store(value: object) -> bool:
@@ -125,14 +121,14 @@ def test_signatures_lose_what_is_async() -> None:
         "**more: str",
     ] == signature.declared
     assert [
-        "below(store)",
-        "[below(store) for store in others]",
+        "async_store_of(store)",
+        "[async_store_of(store) for store in others]",
         "caller.data(data)",
         "caller.iterable(keys)",
         "*rest",
         "word=word",
-        "decide=caller.asked(decide)",
-        "tell=caller.told(tell)",
+        "decide=caller.result_callback(decide)",
+        "tell=caller.callback(tell)",
         "**more",
     ] == signature.passed
     assert "Iterator[str]" == signature.returns
@@ -228,11 +224,11 @@ def test_constructor_takes_the_stores_out_and_keeps_callbacks() -> None:
     )
 
     assert [
-        "below(base)",
-        "[below(store) for store in more]",
-        "routes={name: below(store) for name, store in routes.items()}",
-        "default=None if default is None else below(default)",
-        "on_put=kept(on_put)",
+        "async_store_of(base)",
+        "[async_store_of(store) for store in more]",
+        "routes={name: async_store_of(store) for name, store in routes.items()}",
+        "default=None if default is None else async_store_of(default)",
+        "on_put=stored_callback(on_put)",
         "valid=valid",
     ] == signature.passed
 

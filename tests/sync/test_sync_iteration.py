@@ -12,7 +12,7 @@ import pytest
 
 import storage
 import storage.sync
-from storage._sync.on_loop import BATCH, OnLoop
+from storage._sync.on_loop import BATCH, LoopCaller
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -107,7 +107,7 @@ def test_abandoned_iteration_in_a_cycle_is_closed() -> None:
         gc.collect()
         return b""
 
-    OnLoop().run(collect())
+    LoopCaller().run(collect())
 
     assert eventually(lambda: inner.closed)
 

@@ -16,8 +16,9 @@ import pytest
 
 import storage
 import storage.sync
-from storage._sync.caller import kept
-from storage._sync.on_loop import SLAB, OnLoop
+from storage._sync.callbacks import stored_callback
+from storage._sync.lending import PIECE_SIZE
+from storage._sync.on_loop import LoopCaller
 
 
 @pytest.fixture(params=[True, False], ids=["stepped", "loop"])
@@ -99,16 +100,16 @@ def test_open_object_can_be_put(store: storage.sync.ObjectStore) -> None:
 
 def test_lines_do_not_cross_one_by_one() -> None:
     """A hop for each line of a file would cost more than all the rest."""
-    lent: Any = OnLoop().data(io.BytesIO(b"line\n" * 200_000))
+    lent: Any = LoopCaller().data(io.BytesIO(b"line\n" * 200_000))
 
-    assert 1_000_000 // SLAB + 1 == len(list(lent._items))
+    assert 1_000_000 // PIECE_SIZE + 1 == len(list(lent._items))
 
 
 def test_pieces_are_gathered_to_slabs() -> None:
     """Large pieces go as they are, small ones together."""
-    lent: Any = OnLoop().data(iter([b"x" * SLAB, b"a", b"b"]))
+    lent: Any = LoopCaller().data(iter([b"x" * PIECE_SIZE, b"a", b"b"]))
 
-    assert [SLAB, 2] == [len(piece) for piece in lent._items]
+    assert [PIECE_SIZE, 2] == [len(piece) for piece in lent._items]
 
 
 def test_iterable_that_is_no_iterator_can_be_read_again() -> None:
@@ -168,7 +169,7 @@ def test_what_lent_data_raises_passes_unchanged(store: storage.sync.ObjectStore,
     store.put("k", b"old")
 
     with pytest.raises(type(error)) as caught:
-        store.put("k", failing(error, b"x" * SLAB))
+        store.put("k", failing(error, b"x" * PIECE_SIZE))
     assert error is caught.value
     assert b"old" == store.get("k")
 
@@ -290,7 +291,7 @@ def test_callback_that_a_store_keeps_runs_in_the_thread_of_the_call(stepped: boo
         seen.append(threading.get_ident())
         return told.get(key)
 
-    told = storage.sync.ObjectStore(Told(storage.DictStore(), kept(tell)), stepped=stepped)
+    told = storage.sync.ObjectStore(Told(storage.DictStore(), stored_callback(tell)), stepped=stepped)
     told.put("k", b"v")
 
     assert told.exists("k")
@@ -302,7 +303,7 @@ def test_callback_that_a_store_keeps_runs_in_the_thread_of_the_call(stepped: boo
 async def test_kept_callback_is_called_by_async_code_too() -> None:
     """Nobody waits for it in a thread of his own then, so it gets one: it may block."""
     loop_thread = threading.get_ident()
-    answer = kept(lambda: threading.get_ident())
+    answer = stored_callback(lambda: threading.get_ident())
     assert answer is not None
 
     assert loop_thread != await answer()
@@ -310,4 +311,4 @@ async def test_kept_callback_is_called_by_async_code_too() -> None:
 
 def test_no_callback_stays_none() -> None:
     """An option that was not given is not given to the async store either."""
-    assert kept(None) is None
+    assert stored_callback(None) is None

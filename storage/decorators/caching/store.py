@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import anyio
 
-from storage._concurrency.offload import is_stepping
+from storage._concurrency.stepping import is_stepping
 from storage._concurrency.tasks import stream
 from storage._core.bulk import pairs_of
 from storage._core.data import as_bytes, is_stream

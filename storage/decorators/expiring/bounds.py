@@ -11,7 +11,7 @@ from typing import Any, Generic, cast
 
 import anyio
 
-from storage._concurrency.offload import is_stepping
+from storage._concurrency.stepping import is_stepping
 from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import is_stream
 from storage.base import ObjectStore

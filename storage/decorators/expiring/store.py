@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import cast
 
-from storage._concurrency.offload import is_stepping
+from storage._concurrency.stepping import is_stepping
 from storage._core.conditions import WriteConditions
 from storage._core.deadlines import deadline_of, lifetime, with_deadline, without_deadline
 from storage._core.durations import seconds

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequen
 from contextlib import ExitStack, asynccontextmanager, closing
 from typing import Any, TypeVar
 
-from storage._concurrency.offload import is_stepping, offload, offload_copying
+from storage._concurrency.offload import offload, offload_copying
+from storage._concurrency.stepping import is_stepping
 from storage._core.bulk import raise_failures
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import SMALL, as_bytes, chunks, is_stream

@@ -31,7 +31,7 @@ from storage import (
     StoreDecorator,
     StoreUnavailableError,
 )
-from storage._concurrency.offload import step
+from storage._concurrency.stepping import step
 from storage.testing.suite.harness import listed
 
 # -- which store ---------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import pytest
 from file_tools import FILE_STORES, files, listed
 
 from storage import FilesystemStore, KeyConflictError, KeyNotFoundError
-from storage._concurrency.offload import step
+from storage._concurrency.stepping import step
 from storage.stores.files.draft import DRAFT
 
 
@@ -294,7 +294,7 @@ async def test_listing_misses_no_key_that_is_overwritten_meanwhile() -> None:
 def test_file_system_without_locks_has_no_conditions_and_says_so(tmp_path: Path) -> None:
     """Plain puts, deletes and listings work; a condition that could not be kept is refused."""
     code = (
-        "import storage, sys\nfrom storage._concurrency.offload import step\n"
+        "import storage, sys\nfrom storage._concurrency.stepping import step\n"
         "store = storage.FilesystemStore(sys.argv[1])\n"
         "able = store.capabilities\n"
         "print(able.conditional_put, able.conditional_delete, able.multi_process, able.steppable)\n"

@@ -17,7 +17,7 @@ from storage import (
     UnsupportedOperationError,
     ZipStore,
 )
-from storage._concurrency.offload import step
+from storage._concurrency.stepping import step
 from storage.stores.zip.entry import entry_of
 from storage.stores.zip.file import OpenFile
 from storage.stores.zip.format import pack_central, pack_end, pack_local, parse_directory, parse_record

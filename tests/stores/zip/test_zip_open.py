@@ -21,7 +21,7 @@ from storage import (
     StoreUnavailableError,
     ZipStore,
 )
-from storage._concurrency.offload import step
+from storage._concurrency.stepping import step
 from storage._core.conditions import Target
 from storage.stores.zip.changes import put_change
 from storage.stores.zip.file import OpenFile

@@ -1,0 +1,38 @@
+"""`stored_callback`: a synchronous callback that an async store keeps for longer than one call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import ParamSpec, TypeVar
+
+from storage._concurrency.offload import offload
+from storage._concurrency.stepping import is_stepping
+from storage._sync.caller import Caller
+
+__all__ = ["CALLING", "stored_callback"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: On the loop: the call on whose behalf the current task runs.
+CALLING: ContextVar[Caller | None] = ContextVar("calling", default=None)
+
+
+def stored_callback(callback: Callable[P, T] | None) -> Callable[P, Awaitable[T]] | None:
+    """
+    Return what an async store may keep of a synchronous *callback*.
+
+    It runs in the thread that makes the call which it is about; in a worker thread when nobody is waiting for one.
+    """
+    if callback is None:
+        return None
+
+    async def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+        caller = CALLING.get()
+        if is_stepping() or caller is None or not caller.serving:
+            return await offload(callback, *args, **kwargs)
+        return await caller.ask(callback, *args, **kwargs)
+
+    vars(answer)["_steppable"] = True  # it is async in form only: where there is no loop it is a plain call
+    return answer

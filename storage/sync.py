@@ -591,18 +591,18 @@ class DictStore(ObjectStore):
 
 class EncryptingStore(ObjectStore):
     """
-    Objects are encrypted and authenticated with AES-256-GCM in the store below, and bound to their keys there.
+    Objects in the store below are encrypted and authenticated with AES-256-GCM, and bound to their names.
 
-    Whoever can write below can delete an object or put back an older version of it, but not change it, cut it, or give
-    it out as another one: that is a `CorruptObjectError`, and no byte is given that was not verified. Keys, attributes
-    and times are not encrypted; sizes show. `copy` and `rename` decrypt and encrypt anew. Needs
-    ``pip install 'stackstore[crypto]'``.
+    Somebody who can write to the store below can delete an object or restore an older version of it. An object that was
+    changed, truncated or stored under another name raises `CorruptObjectError`; only verified bytes are returned.
+    Object names, attributes and times are not encrypted, and sizes are visible. `copy` and `rename` decrypt and encrypt
+    again. Needs ``pip install 'stackstore[crypto]'``.
 
     Args:
         base: the store below.
-        keys: the keys for encryption, each by an id of up to 32 bytes, which is kept with every object: 32 bytes, as
-            such or as text in hex or base64. All of them decrypt.
-        active: the id of the one that encrypts; can be left out where there is only one.
+        keys: the encryption keys by their ids: 32 bytes each, as bytes or as text in hex or base64. An id has up to 32
+            bytes and is stored with every object. All keys are used to decrypt.
+        active: the id of the key to encrypt with; can be omitted if there is only one key.
     """
 
     def __init__(self, base: ObjectStore, keys: Mapping[str, bytes | str], *, active: str | None = None) -> None:
@@ -615,15 +615,15 @@ class EncryptingStore(ObjectStore):
 
     @staticmethod
     def generate_key() -> str:
-        """Return a new random key, as text for a configuration."""
+        """Return a new random key as text, for a configuration."""
         return storage.EncryptingStore.generate_key()
 
     def reencrypt(self, key: str) -> bool:
         """
-        Encrypt an object anew with the active key, unless it names that already, and say whether that was to be done.
+        Encrypt an object again if its key is not the active one, and return whether that was done.
 
-        The object keeps its attributes. What somebody else puts meanwhile stays; over a store without conditional puts,
-        nobody else may write.
+        The object keeps its attributes. An object that is put meanwhile is kept; over a store without conditional puts,
+        nobody else may write meanwhile.
 
         Raises:
             KeyNotFoundError: there is no such object.
@@ -674,25 +674,26 @@ class ExceptionLoggingStore(ObjectStore[In, Out]):
 
 class ExpiringStore(ObjectStore[In, Out]):
     """
-    Objects live for a time, and those that were not used for longest make way when there are too many.
+    Objects expire after a time, and the least recently used ones are deleted when there are too many.
 
-    From the moment that its time is up an object is gone for every method, whether or not its bytes are removed
-    already. They are when it is next asked for, and by a sweep: `sweep`, which inside ``with`` runs by itself.
+    An object that has expired is gone for every method, even before its bytes are removed. They are removed when the
+    object is next used, and by `sweep`, which runs regularly inside ``with``.
 
-    A put says how long its object lives by ``ttl=``, or through other decorators by the attribute ``expires-in``
-    (seconds as text); else it is the store's *ttl*. Copies and renamed objects keep the deadline. It is an attribute
-    below, ``expires-at``, which callers do not see; objects put there past this store have none and live for ever.
+    A put sets the lifetime of its object by ``ttl=``, or through other decorators by the attribute ``expires-in``
+    (seconds as text); the default is the store's *ttl*. Copies and renamed objects keep the deadline. The store below
+    keeps it as the attribute ``expires-at``, which callers do not see. Objects that were put into that store directly
+    have no deadline and do not expire.
 
     Args:
         base: the store below; for a *ttl* it needs the capability ``attributes``.
-        ttl: seconds or a timedelta that an object lives, counted from the beginning of its put; None for ever.
-        max_count: objects to hold at most. The least recently used go first; to read or put one is to use it.
-        max_bytes: bytes to hold at most, likewise; a larger object is a `StoreFullError`.
-        sweep_interval: seconds or a timedelta between sweeps; None for none. A sweep lists the whole store. Over a
-            store that removes what has expired by itself, as `RedisStore` does, there are none.
+        ttl: lifetime of objects in seconds or as a timedelta, from the start of the put; None for no limit.
+        max_count: maximum number of objects. The least recently used ones are deleted; reading and putting is use.
+        max_bytes: maximum total size in bytes, likewise; putting a larger object is a `StoreFullError`.
+        sweep_interval: seconds or a timedelta between sweeps; None for no sweeps. A sweep lists the whole store. Over a
+            store that removes expired objects by itself, as `RedisStore` does, there are no sweeps.
 
     Raises:
-        ConfigError: the store below cannot do what is needed of it.
+        ConfigError: the store below lacks a capability that is needed.
         ValueError: an option is not more than 0.
     """
 
@@ -717,7 +718,7 @@ class ExpiringStore(ObjectStore[In, Out]):
 
     def expires(self, key: str) -> datetime | None:
         """
-        Return the moment from which the object is gone, or None when it lives for ever.
+        Return when the object expires; None if it never does.
 
         Raises:
             KeyNotFoundError: there is no such object.
@@ -726,13 +727,13 @@ class ExpiringStore(ObjectStore[In, Out]):
 
     def touch(self, key: str, *, ttl: float | timedelta | None = None) -> str:
         """
-        Let the object live as long as if it were put now, and return its new etag.
+        Give the object the deadline that it would have if it were put now, and return its new etag.
 
-        It is read and written again for that, as stores keep attributes together with the bytes.
+        The object is read and written again, because stores keep attributes together with the bytes.
 
         Args:
             key: the object.
-            ttl: as that of `put`.
+            ttl: the lifetime, as in `put`.
 
         Raises:
             KeyNotFoundError: there is no such object.
@@ -741,14 +742,14 @@ class ExpiringStore(ObjectStore[In, Out]):
 
     def sweep(self, prefix: str = "") -> int:
         """
-        Remove all objects whose time is up, a page at a time, and return how many that were.
+        Remove all expired objects, a page at a time, and return their number.
 
         Args:
-            prefix: only those whose keys start with this.
+            prefix: only objects whose keys start with this.
 
         Raises:
-            StorageError: some could not be removed, all were tried; it is the first one's error.
-            UnsupportedOperationError: the store below cannot delete one version of an object and no other.
+            StorageError: some objects could not be removed, after all were tried; this is the first error.
+            UnsupportedOperationError: the store below cannot delete a single version of an object.
         """
         return self._run(self.async_store.sweep(prefix))
 
@@ -763,16 +764,16 @@ class ExpiringStore(ObjectStore[In, Out]):
         ttl: float | timedelta | None = None,
     ) -> str:
         """
-        Store *data* as every store does, for a time.
+        Store *data* like `ObjectStore.put`, with a deadline.
 
         Args:
             key: the name of the object.
             data: its bytes, or an iterable of them.
-            if_absent: create only; an object whose time is up is not there.
+            if_absent: create only; an expired object counts as absent.
             if_match: replace only the version of this etag.
-            attributes: text to keep beside the bytes; ``expires-in`` says how long the object lives.
-            ttl: seconds or a timedelta that the object lives, ``math.inf`` for ever; None leaves it to the attribute
-                ``expires-in``, and without that to the store.
+            attributes: text to keep with the bytes; ``expires-in`` is the lifetime in seconds.
+            ttl: the lifetime in seconds or as a timedelta, ``math.inf`` for no limit; None for that of the attribute
+                ``expires-in``, or else that of the store.
 
         Raises:
             StoreFullError: the object is larger than *max_bytes*.

@@ -1,4 +1,4 @@
-"""`Clock`: the time of day, which no step of the system's clock changes while the process lives."""
+"""`Clock`: the time of day, unaffected by changes of the system's clock while the process runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["CLOCK", "Clock"]
 
 class Clock:
     """
-    The time of day, which no step of the system's clock changes while the process lives.
+    The time of day, unaffected by changes of the system's clock while the process runs.
 
-    It is read once, and from then on counted by a clock that only goes forward, also while the machine sleeps. So a
-    deadline that was written by one process means the same moment to the next, and none needs a table of deadlines.
+    The system's clock is read once. From then on a clock counts that only goes forward, also while the machine sleeps.
+    So a deadline that one process wrote means the same moment to the next, and no process needs a table of deadlines.
     """
 
     def __init__(self) -> None:
@@ -22,11 +22,11 @@ class Clock:
         self._origin = self.monotonic()
 
     def wall(self) -> float:
-        """Return the system's clock, in seconds since 1970; somebody may set it."""
+        """Return the time of the system's clock, which can be set: seconds since 1970."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Return seconds since some moment; nobody can set it."""
+        """Return the time of a clock that cannot be set: seconds since some moment."""
         if sys.platform == "linux":
             return time.clock_gettime(time.CLOCK_BOOTTIME)  # time.monotonic stands still while a laptop is closed
         return time.monotonic()
@@ -36,5 +36,5 @@ class Clock:
         return self._began + timedelta(seconds=self.monotonic() - self._origin)
 
 
-#: One for the process: all its stores agree about the time, whatever happened to the system's clock between them.
+#: The one clock of the process: all its stores agree on the time, even if the system's clock is set in between.
 CLOCK = Clock()

@@ -1,4 +1,4 @@
-"""The attributes that carry an object's lifetime and deadline: what expiring stores and stores below them agree on."""
+"""The attributes for an object's lifetime and deadline, which expiring stores and the stores below them share."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from storage.types import Attributes, ObjectInfo, replace_info
 
 __all__ = ["DEADLINE", "LIFETIME", "deadline_of", "last_deadline", "lifetime", "with_deadline", "without_deadline"]
 
-#: The attribute by which a put says how long its object lives, also through decorators that do not know of it.
+#: The attribute with which a put sets the lifetime of its object, in seconds. It passes through other decorators.
 LIFETIME = "expires-in"
 
-#: The attribute below that holds an object's deadline: a word for each expiring store of a stack, the outermost first.
+#: The attribute of an object's deadlines: one for each expiring store of a stack, the outermost first, with spaces
+#: between them.
 DEADLINE = "expires-at"
 
-#: The word of an object that has no deadline.
+#: Stands for a missing deadline.
 NEVER = "-"
 
-#: Longer than any of these is a slip; and the calendar ends with the year 9999.
+#: The longest lifetime, 1,000 years: a longer one is a mistake, and the calendar ends with the year 9999.
 LONGEST = timedelta(days=365_000)
 
 
 def lifetime(name: str, value: float | timedelta | str | None) -> timedelta | None:
     """
-    Return how long an object lives, None for ever, from what the parameter or attribute *name* says.
+    Return the lifetime that a parameter or an attribute gives; None if it is unlimited.
 
     Args:
-        name: what the caller knows it by.
-        value: seconds or a timedelta, infinity or None for ever; from an attribute the number's text.
+        name: the name of the parameter or attribute, for errors.
+        value: seconds or a timedelta; infinity or None for no limit. An attribute's value is the number as text.
 
     Raises:
-        TypeError: it is no time.
-        ValueError: it is not more than 0, or longer than 1,000 years.
+        TypeError: *value* is not a time.
+        ValueError: *value* is not more than 0, or more than 1,000 years.
     """
     if isinstance(value, str):
         try:
@@ -49,49 +50,49 @@ def lifetime(name: str, value: float | timedelta | str | None) -> timedelta | No
 
 
 def with_deadline(attributes: Attributes | None, deadline: datetime | None) -> Attributes | None:
-    """Return the attributes for below: the caller's, and the deadline if there is one."""
+    """Return the attributes for the store below: the caller's, and the deadline if there is one."""
     if deadline is None and (not attributes or DEADLINE not in attributes):
         return attributes
-    word = NEVER if deadline is None else deadline.isoformat(timespec="microseconds")
-    pushed = dict(attributes or {})
-    pushed[DEADLINE] = f"{pushed[DEADLINE]} {word}" if DEADLINE in pushed else word
-    return pushed
+    text = NEVER if deadline is None else deadline.isoformat(timespec="microseconds")
+    dated = dict(attributes or {})
+    dated[DEADLINE] = f"{dated[DEADLINE]} {text}" if DEADLINE in dated else text
+    return dated
 
 
 def deadline_of(below: Attributes) -> datetime | None:
-    """Return an object's deadline from its attributes below, or None where it has none."""
+    """Return an object's deadline from its attributes in the store below; None if it has none."""
     text = below.get(DEADLINE)
     return None if text is None else _parsed(text.rpartition(" ")[2])
 
 
 def last_deadline(below: Attributes) -> datetime | None:
     """
-    Return when an object is gone for every expiring store of a stack, or None where it lives for ever for one of them.
+    Return the latest of an object's deadlines; None if it has no deadline in one of the expiring stores of a stack.
 
-    A store that can forget objects by itself may do so from then on.
+    A store that removes expired objects by itself may remove the object from then on.
     """
-    deadlines = [_parsed(word) for word in below.get(DEADLINE, NEVER).split(" ")]
+    deadlines = [_parsed(text) for text in below.get(DEADLINE, NEVER).split(" ")]
     return None if None in deadlines else max(each for each in deadlines if each is not None)
 
 
 def without_deadline(below: ObjectInfo) -> ObjectInfo:
-    """Return the description with the attributes as the caller put them."""
+    """Return the description with the attributes that the caller put."""
     text = below.attributes.get(DEADLINE)
     if text is None:
         return below
-    rest, more, word = text.rpartition(" ")
-    if word != NEVER and _parsed(word) is None:
-        return below  # another program's
+    rest, more, last = text.rpartition(" ")
+    if last != NEVER and _parsed(last) is None:
+        return below  # another program wrote this attribute
     outer = {name: value for name, value in below.attributes.items() if name != DEADLINE}
     if more:
         outer[DEADLINE] = rest
     return replace_info(below, attributes=outer)
 
 
-def _parsed(word: str) -> datetime | None:
-    """Return the deadline that a word says, or None where it says none."""
+def _parsed(text: str) -> datetime | None:
+    """Return the deadline of this text; None if it is not a deadline."""
     try:
-        deadline = datetime.fromisoformat(word)
+        deadline = datetime.fromisoformat(text)
     except ValueError:
         return None
     return deadline if deadline.tzinfo is not None else None

@@ -13,9 +13,9 @@ A segment is encrypted with AES-256-GCM (NIST SP 800-38D):
     nonce      the segment's number, from 0, in 11 bytes, big-endian; then a byte 1 for the last segment, 0 for others
     data       the header, then the object's name in UTF-8: authenticated with each segment
 
-This is the STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizár, 2015), under a key of the object's own so that
-no nonce is used twice. Segments that were changed, cut off, exchanged, repeated or added do not decrypt, and neither
-does an object under another one's name.
+This is the STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizár, 2015), with a separate key for each object, so
+that no nonce is used twice. Segments that were changed, cut off, exchanged, repeated or added cannot be decrypted. Nor
+can an object under another object's name.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ MAGIC = b"sealed\x00\x01"
 KEY_ID = 32
 SALT = 32
 
-#: Bytes before the first segment.
+#: Bytes of the header.
 HEADER = len(MAGIC) + KEY_ID + SALT
 
-#: Bytes of a segment, of its tag, and of both: an encrypted segment.
+#: Bytes of a segment, of its tag, and of an encrypted segment, which is both.
 SEGMENT = 64 << 10
 TAG = 16
 ENCRYPTED_SEGMENT = SEGMENT + TAG
 
 
 def decrypted_size(size: int) -> int | None:
-    """Return the decrypted size of an object of *size* encrypted bytes; None where no encrypted object is so large."""
+    """Return the decrypted size of an object of *size* encrypted bytes; None if no encrypted object has this size."""
     body = size - HEADER
     segments = -(-body // ENCRYPTED_SEGMENT)
     last = body - (segments - 1) * ENCRYPTED_SEGMENT

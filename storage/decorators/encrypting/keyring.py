@@ -1,4 +1,4 @@
-"""The keys of an `EncryptingStore`, and what they do to segments (`storage.decorators.encrypting.format`)."""
+"""`Keyring`, the keys of an `EncryptingStore`, and `Seal`, which encrypts and decrypts one object with one of them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _INFO = b"stackstore sealed 1"
 
 class Keyring:
     """
-    Keys by their ids.
+    The keys of a store by their ids.
 
     Args:
-        keys: 32 bytes each, as such or as text in hex or base64.
-        active: the id of the one to encrypt with; may be None for a single one.
-        store: whose keys they are, for errors.
+        keys: 32 bytes each, as bytes or as text in hex or base64.
+        active: the id of the key to encrypt with; may be None if there is only one key.
+        store: the store that errors name.
     """
 
     def __init__(self, keys: Mapping[str, bytes | str], active: str | None, store: object) -> None:
@@ -44,16 +44,16 @@ class Keyring:
         self._store = store
 
     def new_seal(self, name: str) -> Seal:
-        """Return the seal of an object that is to be written under *name*."""
+        """Return a seal to write an object under *name*."""
         header = MAGIC + self.active.encode().ljust(KEY_ID, b"\0") + os.urandom(SALT)
         return Seal(self._keys[self.active], header, name, self._store)
 
     def seal_of(self, header: bytes, name: str) -> Seal:
         """
-        Return the seal of an object that is read under *name*, by its header and what may follow that.
+        Return the seal to read an object under *name*, from its header; more bytes may follow that.
 
         Raises:
-            CorruptObjectError: it is no encrypted object, or its key is not here.
+            CorruptObjectError: it is not an encrypted object, or its key is not in the keyring.
         """
         key_id = self.key_id(header, name)
         if key_id not in self._keys:
@@ -67,7 +67,7 @@ class Keyring:
         Return the id of the key with which an object was encrypted.
 
         Raises:
-            CorruptObjectError: it is no encrypted object.
+            CorruptObjectError: it is not an encrypted object.
         """
         if len(header) < HEADER or not header.startswith(MAGIC):
             raise CorruptObjectError("not an encrypted object", key=name, store=self._store)
@@ -75,7 +75,7 @@ class Keyring:
 
 
 class Seal:
-    """What encrypts and decrypts the segments of one object."""
+    """Encrypts and decrypts the segments of one object."""
 
     def __init__(self, key: bytes, header: bytes, name: str, store: object) -> None:
         self._header = header
@@ -85,14 +85,23 @@ class Seal:
         self._cipher = AESGCM(HKDF(SHA256(), KEY, header[-SALT:], _INFO).derive(key))
 
     def encrypt(self, data: bytes, *, number: int = 0, last: bool = True) -> bytes:
-        """Return *data* as the encrypted segments from *number* on, whole ones but for the *last*; 0 has the header."""
+        """
+        Return the encrypted segments of *data*, the first one being segment *number*; with the header before segment 0.
+
+        Only the object's *last* segment may be shorter than the others.
+        """
         encrypt, bound = self._cipher.encrypt, self._bound
         segments = [encrypt(nonce, part, bound) for nonce, part in _segments(data, SEGMENT, number, last)]
         return b"".join(segments if number else [self._header, *segments])
 
     def decrypt(self, sealed: bytes | memoryview, *, number: int = 0, last: bool = True) -> bytes:
         """
-        Return what encrypted segments hold: those from *number* on, the *last* of the object among them or not.
+        Return the decrypted bytes of segments, of which the first is segment *number*.
+
+        Args:
+            sealed: the encrypted segments.
+            number: the number of the first one, from 0.
+            last: whether the object's last segment is among them.
 
         Raises:
             CorruptObjectError: they are not these segments of this object.
@@ -111,7 +120,7 @@ class Seal:
 
 
 def _segments(data: bytes | memoryview, size: int, number: int, last: bool) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield the nonce and the bytes of each segment of *size*; of no bytes at all, there is one segment."""
+    """Yield the nonce and the bytes of each segment of *size* bytes; no bytes are one empty segment."""
     view = memoryview(data)
     for start in range(0, len(view) or 1, size):
         ends = last and start + size >= len(view)
@@ -119,7 +128,7 @@ def _segments(data: bytes | memoryview, size: int, number: int, last: bool) -> I
 
 
 def _key(key_id: str, key: bytes | str) -> bytes:
-    """Return a key's bytes; no error shows any of them."""
+    """Return the bytes of a key; no error shows any of them."""
     if not isinstance(key_id, str):
         raise TypeError(f"the id of a key must be text: put {key_id!r} in quotes")
     if not 0 < len(key_id.encode()) <= KEY_ID or "\0" in key_id:
@@ -133,7 +142,7 @@ def _key(key_id: str, key: bytes | str) -> bytes:
 
 
 def _decoded(text: str) -> bytes:
-    """Return the bytes of hex or base64 (of either alphabet, padded or not); none where it is neither."""
+    """Return the bytes of hex or base64 (either alphabet, padded or not); ``b""`` if it is neither."""
     if re.fullmatch(f"[0-9a-fA-F]{{{2 * KEY}}}", text):
         return bytes.fromhex(text)
     padded = text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4)

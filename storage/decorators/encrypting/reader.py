@@ -1,4 +1,4 @@
-"""`SealedReader`: reads an encrypted object (`storage.decorators.encrypting.format`) and decrypts what is read."""
+"""`SealedReader`: a reader that decrypts (format: `storage.decorators.encrypting.format`)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:  # so that the store can be imported without cryptography
 
 __all__ = ["SealedReader"]
 
-#: Segments that a reader decrypts at once: 1 MiB, in 0.1 ms.
+#: Segments that a reader decrypts in one step at most: 1 MiB, in 0.1 ms.
 BATCH = 16
 
 
 class SealedReader(SeekableReader):
     """
-    A reader that decrypts the segments of which something is read, and gives no byte that was not verified.
+    A reader that decrypts only the segments it needs, and returns only verified bytes.
 
     Args:
         info: the description of the decrypted object.
-        byte_range: the part to give.
-        source: the encrypted object, of which the header was read.
-        seal: what decrypts it.
+        byte_range: the part to read.
+        source: a reader of the encrypted object, after its header.
+        seal: decrypts the object.
     """
 
     def __init__(self, info: ObjectInfo, byte_range: ByteRange | None, source: ObjectReader, seal: Seal) -> None:
@@ -35,11 +35,11 @@ class SealedReader(SeekableReader):
         self._seal = seal
         self._segments = max(-(-info.size // SEGMENT), 1)
         self._body = info.size + self._segments * (ENCRYPTED_SEGMENT - SEGMENT)
-        self._data = b""  # what was decrypted last
+        self._data = b""  # the bytes that were decrypted last
         self._data_at = 0
 
     async def verify_end(self) -> None:
-        """Verify that the object ends where it seems to, if the reader begins there: it will read nothing to see it."""
+        """Verify the end of the object if the reader starts there, because then it reads no segment that proves it."""
         if self._start == self.info.size:
             await self._decrypt(self._segments - 1, self._segments)
 
@@ -61,7 +61,7 @@ class SealedReader(SeekableReader):
         return b"".join(parts)
 
     async def _decrypt(self, first: int, end: int) -> None:
-        """Decrypt the segments from *first* to the one before *end*, or as many as are decrypted at once."""
+        """Decrypt the segments from *first* to the one before *end*, but no more than `BATCH`."""
         start, end = HEADER + first * ENCRYPTED_SEGMENT, min(end, first + BATCH)
         size = min(end * ENCRYPTED_SEGMENT, self._body) - first * ENCRYPTED_SEGMENT
         await self._go_to(start)
@@ -71,7 +71,7 @@ class SealedReader(SeekableReader):
         self._data_at = first * SEGMENT
 
     async def _go_to(self, offset: int) -> None:
-        """Go to an offset of the encrypted object; reading on to it, where the store below cannot seek."""
+        """Go to an offset of the encrypted object, by reading up to it if the store below cannot seek."""
         if offset == self._source_at:
             return
         if self._source.seekable():

@@ -1,4 +1,4 @@
-"""`EncryptingStore`: objects that nobody reads or changes below without its keys."""
+"""`EncryptingStore`: encrypted and authenticated objects in the store below."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ __all__ = ["EncryptingStore"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Bytes above which a worker thread encrypts and decrypts: 1 MiB takes 0.2 to 0.6 ms. The interpreter's lock is not
-#: given up meanwhile, only passed on between segments: the loop goes on, but nothing gets faster.
+#: Bytes above which a worker thread encrypts and decrypts: 1 MiB takes 0.2 to 0.6 ms. The interpreter's lock is
+#: released only between segments: the event loop continues, but nothing gets faster.
 OFFLOAD_ABOVE = 1 << 20
 
 
 class EncryptingStore(StoreDecorator):
     """
-    Objects are encrypted and authenticated with AES-256-GCM in the store below, and bound to their keys there.
+    Objects in the store below are encrypted and authenticated with AES-256-GCM, and bound to their names.
 
-    Whoever can write below can delete an object or put back an older version of it, but not change it, cut it, or give
-    it out as another one: that is a `CorruptObjectError`, and no byte is given that was not verified. Keys, attributes
-    and times are not encrypted; sizes show. `copy` and `rename` decrypt and encrypt anew. Needs
-    ``pip install 'stackstore[crypto]'``.
+    Somebody who can write to the store below can delete an object or restore an older version of it. An object that was
+    changed, truncated or stored under another name raises `CorruptObjectError`; only verified bytes are returned.
+    Object names, attributes and times are not encrypted, and sizes are visible. `copy` and `rename` decrypt and encrypt
+    again. Needs ``pip install 'stackstore[crypto]'``.
 
     Args:
         base: the store below.
-        keys: the keys for encryption, each by an id of up to 32 bytes, which is kept with every object: 32 bytes, as
-            such or as text in hex or base64. All of them decrypt.
-        active: the id of the one that encrypts; can be left out where there is only one.
+        keys: the encryption keys by their ids: 32 bytes each, as bytes or as text in hex or base64. An id has up to 32
+            bytes and is stored with every object. All keys are used to decrypt.
+        active: the id of the key to encrypt with; can be omitted if there is only one key.
     """
 
     _steppable = True
@@ -61,7 +61,7 @@ class EncryptingStore(StoreDecorator):
 
     @staticmethod
     def generate_key() -> str:
-        """Return a new random key, as text for a configuration."""
+        """Return a new random key as text, for a configuration."""
         return base64.b64encode(secrets.token_bytes(32)).decode()
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
@@ -110,15 +110,15 @@ class EncryptingStore(StoreDecorator):
         async for info in self.base.scan(prefix, start_after=start_after):
             yield self._decrypted_info(info)
 
-    # copy and rename are the contract's defaults again, as always where get and put are overridden: what is bound to a
-    # key is moved by reading and writing it.
+    # copy and rename are the defaults of ObjectStore again, as for every class that overrides get and put: an object is
+    # bound to its name, so it is read and written to move it.
 
     async def reencrypt(self, key: str) -> bool:
         """
-        Encrypt an object anew with the active key, unless it names that already, and say whether that was to be done.
+        Encrypt an object again if its key is not the active one, and return whether that was done.
 
-        The object keeps its attributes. What somebody else puts meanwhile stays; over a store without conditional puts,
-        nobody else may write.
+        The object keeps its attributes. An object that is put meanwhile is kept; over a store without conditional puts,
+        nobody else may write meanwhile.
 
         Raises:
             KeyNotFoundError: there is no such object.
@@ -147,7 +147,7 @@ class EncryptingStore(StoreDecorator):
         return await _run_or_offload(len(sealed), seal.decrypt, memoryview(sealed)[HEADER:])
 
     async def _encrypted(self, key: str, data: Data) -> AsyncIterator[bytes]:
-        """Yield a stream's encrypted object, a piece behind: a piece must know whether it is the last one."""
+        """Yield the encrypted object of a stream, one piece late: it must be known whether a piece is the last one."""
         seal, held, number = self._keyring.new_seal(key), b"", 0
         async with aclosing(chunks(data)) as pieces:
             async for piece in pieces:

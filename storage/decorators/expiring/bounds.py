@@ -1,4 +1,4 @@
-"""Keeping a store within bounds: what is over them is deleted before the put that brought it returns."""
+"""`Bounds`: limits on the number and size of a store's objects, enforced before a put returns."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ __all__ = ["Bounds"]
 
 _log = logging.getLogger("storage")
 
-#: When an object was written whose store does not know: before all others.
+#: The time of objects whose store does not know when they were written: before all others.
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Bounds(Usage, Generic[In]):
     """
-    The most recently used objects of a store, as many as its bounds allow; without bounds it only passes calls on.
+    Keeps only the most recently used objects of a store, as many as the bounds allow.
 
-    Puts, copies and renames go through it; reads and deletes are reported to it by the methods of `Usage`.
+    Puts, copies and renames go through it; reads and deletes are reported to it by the methods of `Usage`. Without
+    bounds it only forwards calls.
 
     Args:
-        base: the store that has the objects.
-        max_count: objects to hold at most; None for any number.
-        max_bytes: bytes to hold at most; None for any number.
-        owner: the store that errors come from.
+        base: the store of the objects.
+        max_count: maximum number of objects; None for no bound.
+        max_bytes: maximum total size in bytes; None for no bound.
+        owner: the store that errors name.
 
     Raises:
         ValueError: a bound is less than 1.
@@ -56,10 +57,10 @@ class Bounds(Usage, Generic[In]):
 
     async def put(self, key: str, data: In, send: Callable[[In], Awaitable[str]]) -> str:
         """
-        Return the etag that ``send(data)`` gives, after making room for the object.
+        Put an object by ``send(data)``, make room for it, and return the etag that ``send`` returned.
 
         Raises:
-            StoreFullError: it is larger than the bound; a stream is broken off where it is, and so nothing is put.
+            StoreFullError: the object is larger than the bound; a stream is aborted there, so that nothing is put.
         """
         if not self.bounded:
             return await send(data)
@@ -73,13 +74,13 @@ class Bounds(Usage, Generic[In]):
         self, key: str, copy: Callable[[], Awaitable[str]], *, size: int, moved_from: str | None = None
     ) -> str:
         """
-        Return the etag that ``copy()`` gives, which makes an object below from another one, and make room for it.
+        Copy or rename an object by ``copy()``, make room for the new one, and return the etag that ``copy`` returned.
 
         Args:
-            key: the new object.
-            copy: copies or renames.
-            size: bytes of the other object.
-            moved_from: its key, if it is no longer there then.
+            key: the key of the new object.
+            copy: copies or renames in the store below.
+            size: bytes of the source.
+            moved_from: the key of the source if it is renamed.
         """
         if not self.bounded:
             return await copy()
@@ -93,7 +94,7 @@ class Bounds(Usage, Generic[In]):
         return etag
 
     async def _count(self) -> None:
-        """Before the first put, take into account what the store holds."""
+        """Count the objects that the store already has, before the first put."""
         if self.counted:
             return
         async with nullcontext() if is_stepping() else self._counting:
@@ -105,7 +106,7 @@ class Bounds(Usage, Generic[In]):
                 self.add_existing(entry for _, entry in sorted(found, key=itemgetter(0)))
 
     async def _send_measured(self, write: Write, key: str, data: In, send: Callable[[In], Awaitable[str]]) -> str:
-        """Send what is to be put, such that the write knows its size in the end."""
+        """Put *data*, and record its size in *write*."""
         if self.max_bytes is None:
             return await send(data)
         size = size_of(data)
@@ -126,7 +127,7 @@ class Bounds(Usage, Generic[In]):
             raise StoreFullError(f"the object is larger than max_bytes={self.max_bytes}", key=key, store=self._owner)
 
     async def _size(self, key: str, *, otherwise: int) -> int:
-        """Return the size of an object that was made below; the one it was made from may have changed before."""
+        """Return the size of a copied object; the source may have changed since its size was read."""
         if self.max_bytes is None:
             return otherwise
         try:
@@ -135,7 +136,7 @@ class Bounds(Usage, Generic[In]):
             return otherwise
 
     async def _trim(self) -> None:
-        """Delete what is over the bounds; what cannot be deleted now is tried again with the next put."""
+        """Delete the objects over the bounds; those that cannot be deleted are tried again with the next put."""
         surplus = self.pop_surplus()
         if not surplus:
             return
@@ -145,7 +146,9 @@ class Bounds(Usage, Generic[In]):
             try:
                 await self._evict(entry)
                 del left[entry.key]
-            except PreconditionFailedError:  # it is another version by now, and counted if it was put through here
+            except (
+                PreconditionFailedError
+            ):  # the key has another version now, which is counted if it was put through this store
                 left[entry.key] = entry._replace(etag=None)
 
         try:
@@ -156,7 +159,7 @@ class Bounds(Usage, Generic[In]):
             self.restore(left.values())
 
     async def _evict(self, entry: Entry) -> None:
-        """Delete this version, so far as the store below can tell versions apart."""
+        """Delete this version; without conditional deletes, whatever version is there."""
         etag = entry.etag
         if self._conditional and etag is None:
             try:

@@ -1,4 +1,4 @@
-"""`Expiry`: which objects of a store have expired, and how these are removed."""
+"""`Expiry`: which objects of a store have expired, and their removal."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Expiry:
     Every `ObjectInfo` here is that of the store below: its attributes include the deadline.
 
     Args:
-        base: the store that has the objects.
+        base: the store of the objects.
         capabilities: those of *base*.
-        ttl: how long an object lives if its put does not say so; None for ever.
+        ttl: the default lifetime; None for no limit.
         usage: counts the objects; removals are reported to it.
-        owner: the store that errors come from.
+        owner: the store that errors name.
 
     Attributes:
         supported: whether *base* can keep deadlines, which are attributes.
@@ -54,8 +54,8 @@ class Expiry:
         owner: object,
     ) -> None:
         self.supported: bool = capabilities.attributes
-        # Only with etags that no two versions share is it safe to delete one that has expired: where equal bytes have
-        # equal etags, an object may have been put anew.
+        # An expired object is deleted by its etag. That is safe only if no two versions share one: where equal bytes
+        # have equal etags, the object may have been put again.
         self.removes: bool = self.supported and capabilities.conditional_delete and capabilities.etags
         self.clock = CLOCK
         self._base = base
@@ -64,7 +64,7 @@ class Expiry:
         self._owner = owner
 
     def lifetime(self, key: str, attributes: Attributes | None, ttl: float | timedelta | None) -> timedelta | None:
-        """Return how long an object lives that is put now with these arguments; None for ever."""
+        """Return the lifetime of an object that is put with these arguments; None for no limit."""
         if ttl is not None:
             life = lifetime("ttl", ttl)
         elif attributes and LIFETIME in attributes:

@@ -1,4 +1,4 @@
-"""`ExpiringStore`: objects for a time, and no more of them than there is room for."""
+"""`ExpiringStore`: objects with a limited lifetime, and limits on their number and size."""
 
 from __future__ import annotations
 
@@ -38,25 +38,26 @@ _log = logging.getLogger("storage")
 
 class ExpiringStore(StoreDecorator[In, Out]):
     """
-    Objects live for a time, and those that were not used for longest make way when there are too many.
+    Objects expire after a time, and the least recently used ones are deleted when there are too many.
 
-    From the moment that its time is up an object is gone for every method, whether or not its bytes are removed
-    already. They are when it is next asked for, and by a sweep: `sweep`, which inside ``async with`` runs by itself.
+    An object that has expired is gone for every method, even before its bytes are removed. They are removed when the
+    object is next used, and by `sweep`, which runs regularly inside ``async with``.
 
-    A put says how long its object lives by ``ttl=``, or through other decorators by the attribute ``expires-in``
-    (seconds as text); else it is the store's *ttl*. Copies and renamed objects keep the deadline. It is an attribute
-    below, ``expires-at``, which callers do not see; objects put there past this store have none and live for ever.
+    A put sets the lifetime of its object by ``ttl=``, or through other decorators by the attribute ``expires-in``
+    (seconds as text); the default is the store's *ttl*. Copies and renamed objects keep the deadline. The store below
+    keeps it as the attribute ``expires-at``, which callers do not see. Objects that were put into that store directly
+    have no deadline and do not expire.
 
     Args:
         base: the store below; for a *ttl* it needs the capability ``attributes``.
-        ttl: seconds or a timedelta that an object lives, counted from the beginning of its put; None for ever.
-        max_count: objects to hold at most. The least recently used go first; to read or put one is to use it.
-        max_bytes: bytes to hold at most, likewise; a larger object is a `StoreFullError`.
-        sweep_interval: seconds or a timedelta between sweeps; None for none. A sweep lists the whole store. Over a
-            store that removes what has expired by itself, as `RedisStore` does, there are none.
+        ttl: lifetime of objects in seconds or as a timedelta, from the start of the put; None for no limit.
+        max_count: maximum number of objects. The least recently used ones are deleted; reading and putting is use.
+        max_bytes: maximum total size in bytes, likewise; putting a larger object is a `StoreFullError`.
+        sweep_interval: seconds or a timedelta between sweeps; None for no sweeps. A sweep lists the whole store. Over a
+            store that removes expired objects by itself, as `RedisStore` does, there are no sweeps.
 
     Raises:
-        ConfigError: the store below cannot do what is needed of it.
+        ConfigError: the store below lacks a capability that is needed.
         ValueError: an option is not more than 0.
     """
 
@@ -80,10 +81,10 @@ class ExpiringStore(StoreDecorator[In, Out]):
         self.sweep_interval = sweep_interval
         self._ttl = lifetime("ttl", ttl)
         self._has_values = not takes_bytes(base)
-        self._base_capabilities = base.capabilities  # asked once: a store on files asks its file system
+        self._base_capabilities = base.capabilities  # read once: a store on files queries its file system for them
         self._check()
         self._expiry = Expiry(base, self._base_capabilities, self._ttl, self._bounds, self)
-        # One request where requests cost; a store that needs no wire has shorter ways to the bytes than `open`.
+        # Over a network one request is faster, `open`; elsewhere a `head` and a `get` are faster than `open`.
         self._looks_first = self._base_capabilities.steppable or self._has_values
         self._sweeper: Sweeper | None = None
         interval = None if sweep_interval is None else seconds("sweep_interval", sweep_interval)
@@ -108,11 +109,11 @@ class ExpiringStore(StoreDecorator[In, Out]):
             return
         raise ConfigError(text)
 
-    # -- of its own ----------------------------------------------------------------------------------------------
+    # -- expiry --------------------------------------------------------------------------------------------------
 
     async def expires(self, key: str) -> datetime | None:
         """
-        Return the moment from which the object is gone, or None when it lives for ever.
+        Return when the object expires; None if it never does.
 
         Raises:
             KeyNotFoundError: there is no such object.
@@ -121,13 +122,13 @@ class ExpiringStore(StoreDecorator[In, Out]):
 
     async def touch(self, key: str, *, ttl: float | timedelta | None = None) -> str:
         """
-        Let the object live as long as if it were put now, and return its new etag.
+        Give the object the deadline that it would have if it were put now, and return its new etag.
 
-        It is read and written again for that, as stores keep attributes together with the bytes.
+        The object is read and written again, because stores keep attributes together with the bytes.
 
         Args:
             key: the object.
-            ttl: as that of `put`.
+            ttl: the lifetime, as in `put`.
 
         Raises:
             KeyNotFoundError: there is no such object.
@@ -140,7 +141,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
                 async with self._reading(key, None) as reader:
                     data, info = cast("In", reader), reader.info
                     return await self.put(key, data, if_match=info.etag, attributes=info.attributes, ttl=ttl)
-            except PreconditionFailedError:  # somebody else wrote it meanwhile
+            except PreconditionFailedError:  # it was written by another call meanwhile
                 continue
         raise StoreUnavailableError(
             "the object changed during each attempt to touch it; try again", key=key, store=self
@@ -148,14 +149,14 @@ class ExpiringStore(StoreDecorator[In, Out]):
 
     async def sweep(self, prefix: str = "") -> int:
         """
-        Remove all objects whose time is up, a page at a time, and return how many that were.
+        Remove all expired objects, a page at a time, and return their number.
 
         Args:
-            prefix: only those whose keys start with this.
+            prefix: only objects whose keys start with this.
 
         Raises:
-            StorageError: some could not be removed, all were tried; it is the first one's error.
-            UnsupportedOperationError: the store below cannot delete one version of an object and no other.
+            StorageError: some objects could not be removed, after all were tried; this is the first error.
+            UnsupportedOperationError: the store below cannot delete a single version of an object.
         """
         return await self._expiry.sweep(prefix)
 
@@ -166,7 +167,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
             data = await self.base.get(key, byte_range=byte_range)
             self._bounds.mark_used(key)
             return data
-        if self._looks_first:  # and what has taken the object's place since is younger, and lives as well
+        if self._looks_first:  # an object that replaces this one in between is younger, and not expired either
             self._bounds.mark_used(key, await self._expiry.head(key))
             return await self.base.get(key, byte_range=byte_range)
         async with self._reading(key, byte_range) as reader:
@@ -212,16 +213,16 @@ class ExpiringStore(StoreDecorator[In, Out]):
         ttl: float | timedelta | None = None,
     ) -> str:
         """
-        Store *data* as every store does, for a time.
+        Store *data* like `ObjectStore.put`, with a deadline.
 
         Args:
             key: the name of the object.
             data: its bytes, or an iterable or async iterable of them.
-            if_absent: create only; an object whose time is up is not there.
+            if_absent: create only; an expired object counts as absent.
             if_match: replace only the version of this etag.
-            attributes: text to keep beside the bytes; ``expires-in`` says how long the object lives.
-            ttl: seconds or a timedelta that the object lives, ``math.inf`` for ever; None leaves it to the attribute
-                ``expires-in``, and without that to the store.
+            attributes: text to keep with the bytes; ``expires-in`` is the lifetime in seconds.
+            ttl: the lifetime in seconds or as a timedelta, ``math.inf`` for no limit; None for that of the attribute
+                ``expires-in``, or else that of the store.
 
         Raises:
             StoreFullError: the object is larger than *max_bytes*.
@@ -307,7 +308,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
             try:
                 reader = await opened.enter_async_context(self.base.open(key, byte_range=byte_range))
             except RangeNotSatisfiableError:
-                await self._expiry.head(key)  # what has expired has no end that the range could lie behind
+                await self._expiry.head(key)  # an expired object is missing, whatever its size
                 raise
             below = reader.info
             if not self._expiry.is_expired(below):

@@ -1,4 +1,4 @@
-"""Work in the background that is done again and again, and ends when it is told to."""
+"""`Sweeper`: the background task of an `ExpiringStore`, which removes expired objects regularly."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _log = logging.getLogger("storage")
 
 class Sweeper:
     """
-    A task that does *work*, each time *interval* seconds after the last, the first time as long after its start.
+    A task that awaits *work* again and again, with a pause of *interval* seconds before each run.
 
-    A time that fails is logged, and the next one comes.
+    A run that fails is logged, and the next one follows.
 
     Args:
-        owner: who does it, for the log.
-        work: is awaited each time.
-        interval: seconds of rest.
+        owner: the store, for the log.
+        work: called and awaited in each run.
+        interval: seconds before each run.
     """
 
     def __init__(self, owner: object, work: Callable[[], Awaitable[object]], interval: float) -> None:
@@ -33,11 +33,11 @@ class Sweeper:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, on the event loop that runs."""
+        """Start the task on the running event loop."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Cancel the task and wait for its end, however long the caller is cancelled meanwhile."""
+        """Cancel the task and wait until it has ended, even if the caller is cancelled meanwhile."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -1,4 +1,4 @@
-"""What a bounded store holds, in the order of use: bookkeeping without a single await."""
+"""`Usage`: the objects of a bounded store in the order of their use. Nothing here awaits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["Entry", "Usage", "Write"]
 
 class Entry(NamedTuple):
     """
-    An object that counts.
+    An object that is counted.
 
     Attributes:
         key: its key.
-        size: its bytes; of several versions that may be the current one, the largest.
-        etag: the version, or None where writes overlapped and nobody here knows which of them came last.
+        size: its bytes; if several versions may be the current one, those of the largest.
+        etag: the etag of the version; None if writes overlapped, so that the last one is not known.
     """
 
     key: str
@@ -31,19 +31,19 @@ class Entry(NamedTuple):
 
 class Usage:
     """
-    Counts the objects of a store and their bytes, and says which were not used for longest.
+    Counts the objects of a store and their bytes, and knows which are the least recently used ones.
 
-    It may count an object that is gone, and too many bytes, when writes of one key overlap or end in doubt; such
-    an entry is not used and soon the oldest. It never counts too little. Each call takes a time that does not depend on
-    how much is counted, but for those about many entries. Any thread may call.
+    It may count an object that is gone, or too many bytes, if writes of one key overlap or their outcome is unknown;
+    such an entry is not used and soon the oldest. It never counts too little. A call takes constant time, except for
+    calls with many entries. Any thread may call.
 
     Args:
-        max_count: objects to hold at most; None for any number.
-        max_bytes: bytes to hold at most; None for any number.
+        max_count: maximum number of objects; None for no bound.
+        max_bytes: maximum total size in bytes; None for no bound.
 
     Attributes:
         bounded: whether there is a bound; without one nothing is counted.
-        counted: whether what the store held before is counted in.
+        counted: whether the objects that the store already had are counted.
     """
 
     def __init__(self, max_count: int | None, max_bytes: int | None) -> None:
@@ -51,46 +51,46 @@ class Usage:
         self.max_bytes = max_bytes
         self.bounded: bool = max_count is not None or max_bytes is not None
         self.counted: bool = not self.bounded
-        self._entries: OrderedDict[str, Entry] = OrderedDict()  # that of the latest use is the last
-        self._too_large: dict[str, None] = {}  # those that have to go, and for which no other is to make way
+        self._entries: OrderedDict[str, Entry] = OrderedDict()  # the most recently used one is last
+        self._too_large: dict[str, None] = {}  # larger than max_bytes: deleted first, and no other for them
         self._bytes = 0
         self._writes: dict[str, _ConcurrentWrites] = {}
         self._lock = threading.Lock()
 
     def writing(self, key: str) -> Write:
-        """Return a context manager to put an object of this key in."""
+        """Return a context manager for a put of this key."""
         return Write(self, key)
 
     def deleting(self, key: str) -> Write:
-        """Return a context manager to delete the object of this key in, whatever its version."""
+        """Return a context manager for an unconditional delete of this key."""
         return Write(self, key, deletes=True)
 
     def mark_used(self, key: str, info: ObjectInfo | None = None) -> None:
-        """Say that an object is read; one that is not known yet is counted in, if its description is given."""
+        """Record that an object was read. One that is not counted yet is counted now if its *info* is given."""
         if not self.bounded:
             return
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
-            elif info is not None and key not in self._writes:  # of a write that is under way there will be an entry
+            elif info is not None and key not in self._writes:  # a write that is running adds its own entry
                 self._record(Entry(key, info.size, info.etag))
 
     def mark_removed(self, key: str, etag: str) -> None:
-        """Say that this version of an object, and no other, was deleted."""
+        """Record that this version of an object was deleted, and no other version."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and entry.etag == etag:
                 self._pop(key)
 
     def add_existing(self, entries: Iterable[Entry]) -> None:
-        """Count in what the store held before, the latest used last; what is known already is known better."""
+        """Count the objects that the store already had, the latest used last; entries that exist are kept."""
         with self._lock:
             if not self.counted:
                 self._add_oldest(entries)
                 self.counted = True
 
     def pop_surplus(self) -> list[Entry]:
-        """Take out and return what is over the bounds: what was not used for longest, and what no bound allows."""
+        """Remove and return the entries over the bounds: those over max_bytes alone, then the least recently used."""
         taken = []
         with self._lock:
             while self._entries and self._is_over():
@@ -98,12 +98,12 @@ class Usage:
         return taken
 
     def restore(self, entries: Iterable[Entry]) -> None:
-        """Count again what was taken out and could not be deleted, as the next to go."""
+        """Count entries again whose objects could not be deleted, as the oldest ones."""
         with self._lock:
             self._add_oldest(entries)
 
     def reset(self) -> None:
-        """Know nothing of the store any more."""
+        """Remove all entries; the store is counted again before the next put."""
         with self._lock:
             self._entries.clear()
             self._too_large.clear()
@@ -118,7 +118,7 @@ class Usage:
         )
 
     def _record(self, entry: Entry) -> None:
-        """Count an object that is being used, in place of what was known of it."""
+        """Add or replace the entry of an object that is used now."""
         self._pop(entry.key)
         self._entries[entry.key] = entry
         self._bytes += entry.size
@@ -141,20 +141,20 @@ _NONE = Entry("", 0, None)
 
 
 class _ConcurrentWrites:
-    """The writes of one key that are under way, and whether any two of them overlapped."""
+    """The running writes of one key, and whether any two of them overlapped."""
 
     def __init__(self) -> None:
-        self.under_way = 0
+        self.running = 0
         self.overlapped = False
 
 
 class Write:
     """
-    A put or delete of one key, for as long as it is under way.
+    A running put or delete of one key: a context manager that records its outcome.
 
     Attributes:
-        size: bytes that a put brings, as far as they are known.
-        etag: of the new object, once it is there.
+        size: the bytes of the put, as far as they are known.
+        etag: the etag of the new object, once it is written.
     """
 
     def __init__(self, usage: Usage, key: str, *, deletes: bool = False) -> None:
@@ -169,8 +169,8 @@ class Write:
         if usage.bounded:
             with usage._lock:
                 self._concurrent = usage._writes.setdefault(self._key, _ConcurrentWrites())
-                self._concurrent.under_way += 1
-                self._concurrent.overlapped |= self._concurrent.under_way > 1
+                self._concurrent.running += 1
+                self._concurrent.overlapped |= self._concurrent.running > 1
         return self
 
     def __exit__(
@@ -179,15 +179,15 @@ class Write:
         usage = self._usage
         if usage.bounded:
             with usage._lock:
-                self._concurrent.under_way -= 1
-                if not self._concurrent.under_way:
+                self._concurrent.running -= 1
+                if not self._concurrent.running:
                     del usage._writes[self._key]
-                if error is None or self.etag is not None or _in_doubt(error):
+                if error is None or self.etag is not None or _may_have_written(error):
                     certain = not self._concurrent.overlapped and (error is None or self.etag is not None)
                     self._record_in(usage, certain=certain)
 
     def _record_in(self, usage: Usage, *, certain: bool) -> None:
-        """Count what the write did; where it is not certain, what it may have done."""
+        """Record what the write did, or what it may have done if that is not *certain*."""
         if self._deletes:
             if certain:
                 usage._pop(self._key)
@@ -199,8 +199,8 @@ class Write:
             usage._record(Entry(self._key, max(self.size, held.size), None))
 
 
-def _in_doubt(error: BaseException) -> bool:
-    """Return whether a write that ended so may have taken effect: cancelled, without an answer, or in part."""
+def _may_have_written(error: BaseException) -> bool:
+    """Return whether a failed write may have taken effect: it was cancelled, got no response, or failed in part."""
     if isinstance(error, StorageError):
         return error.retryable or isinstance(error, OutcomeUnknownError | MirrorError)
     return not isinstance(error, Exception)

@@ -103,7 +103,7 @@ def test_signatures_lose_what_is_async() -> None:
     """Async iterables go from the types, and arguments are lent or taken out of the stores they are in."""
     signature = signature_of(
         "async def mirror(store: ObjectStore, others: Sequence[ObjectStore], data: Data, /,\n"
-        " keys: Keys, *rest: int, word: Literal['a'] = 'a',\n"
+        " keys: Iterable[str] | AsyncIterable[str], *rest: int, word: Literal['a'] = 'a',\n"
         " decide: Callable[[str], bool | Awaitable[bool]], tell: Callable[[str], None] | None = None, **more: str)"
         " -> AsyncIterator[str]: ..."
     )
@@ -159,7 +159,7 @@ class _Base(ObjectStore):
 class Own(_Base):
     """A store with methods of its own."""
 
-    async def compact(self, *, keep: Keys = ()) -> int:
+    async def compact(self, *, keep: Iterable[str] | AsyncIterable[str] = ()) -> int:
         """Make it smaller, and await nothing."""
 
     def history(self, key: str) -> AsyncIterator[bytes]:

@@ -217,7 +217,7 @@ async def test_mistake_in_a_child_is_seen_as_it_is() -> None:
         (
             lambda: MirroringStore([DictStore(), ExceptionLoggingStore(DictStore(), swallow=True)]),
             ConfigError,
-            "looks like one that was done",
+            "looks successful",
         ),
     ],
 )

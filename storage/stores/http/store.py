@@ -101,7 +101,7 @@ class HttpStore(ObjectStore):
         self._policy = self._timeouts.policy
         self._ca_bundle = ca_bundle
         self._given = session
-        self._opened: _Opened | None = None
+        self._open_parts: _OpenParts | None = None
 
     @classmethod
     def _from_url(cls, url: StoreUrl) -> ObjectStore[Any, Any]:
@@ -121,41 +121,41 @@ class HttpStore(ObjectStore):
             repr(self),
         )
         reads = Reads(session, self._paths, self._policy, repr(self))
-        self._opened = _Opened(session, reads, Writes(session, self._paths, self._policy, reads, repr(self)))
+        self._open_parts = _OpenParts(session, reads, Writes(session, self._paths, self._policy, reads, repr(self)))
 
     async def _close(self) -> None:
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await opened.session.close()
+        parts, self._open_parts = self._open_parts, None
+        if parts is not None:
+            await parts.session.close()
 
-    def _on(self, key: str | None = None) -> _Opened:
+    def _opened(self, key: str | None = None) -> _OpenParts:
         """Return the open half, for a call about *key*."""
-        on = opened(self._opened, self)
+        parts = opened(self._open_parts, self)
         if key is not None:
             self._paths.path_of(key, self)
-        return on
+        return parts
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
-        return await self._on().reads.get(key, byte_range)
+        return await self._opened().reads.get(key, byte_range)
 
     async def exists(self, key: str) -> bool:
-        session, reads, _ = self._on()
+        session, reads, _ = self._opened()
         return await self._policy.retry(lambda: session.limited(lambda: reads.exists(key)))
 
     async def head(self, key: str) -> ObjectInfo:
-        session, reads, _ = self._on()
+        session, reads, _ = self._opened()
         return await self._policy.retry(lambda: session.limited(lambda: reads.describe(key)))
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
-        session, reads, _ = self._on()
+        session, reads, _ = self._opened()
         async with AsyncExitStack() as opened:
             yield await self._policy.retry(lambda: session.limited(lambda: reads.open_reader(key, byte_range, opened)))
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        reads = self._on().reads
+        reads = self._opened().reads
         if self.listing is None:
             raise UnsupportedOperationError(
                 "keys: web servers do not list what they have; listing='autoindex' reads nginx's listing in JSON",
@@ -175,7 +175,7 @@ class HttpStore(ObjectStore):
         if_match: str | None = None,
         attributes: Attributes | None = None,
     ) -> str:
-        writes = self._on(key).writes
+        writes = self._opened(key).writes
         self._need_writable("put", key)
         condition = self._condition(if_absent, if_match, key)
         if check_attributes(attributes):
@@ -183,12 +183,12 @@ class HttpStore(ObjectStore):
         return await writes.put(key, data, condition)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        writes = self._on(key).writes
+        writes = self._opened(key).writes
         self._need_writable("delete", key)
         await writes.delete(key, self._condition(False, if_match, key))
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        self._on(target)
+        self._opened(target)
         self._need_writable("copy", target)
         async with self.open(source) as reader:  # the server says of the copy what it said of its source
             return await self.put(target, reader, if_absent=if_absent)
@@ -257,7 +257,7 @@ class HttpStore(ObjectStore):
         return f"{type(self).__name__}({self.base_url!r})"
 
 
-class _Opened(NamedTuple):
+class _OpenParts(NamedTuple):
     session: Session
     reads: Reads
     writes: Writes

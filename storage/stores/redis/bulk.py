@@ -13,13 +13,13 @@ from storage.stores.redis.session import Command, Session
 from storage.stores.redis.writes import Put
 from storage.types import Data, Items, Keys
 
-__all__ = ["answers_to", "pages_of", "put_many"]
+__all__ = ["pages_of", "put_many", "run_commands"]
 
 #: Objects that go with one request, and the bytes from which on it takes no further one.
-OBJECTS, BYTES = 100, 4 * CHUNK
+MAX_OBJECTS, MAX_BYTES = 100, 4 * CHUNK
 
 
-async def answers_to(session: Session, commands: Mapping[str, Command], *, change: bool) -> dict[str, Any]:
+async def run_commands(session: Session, commands: Mapping[str, Command], *, change: bool) -> dict[str, Any]:
     """
     Return per key the answer to its command, or the error of the last attempt as a value.
 
@@ -32,14 +32,14 @@ async def answers_to(session: Session, commands: Mapping[str, Command], *, chang
 
     async def attempt() -> None:
         left = [key for key in commands if key not in answers or _retryable(answers[key])]
-        for key, answer in zip(left, await session.all([commands[key] for key in left]), strict=True):
+        for key, answer in zip(left, await session.run_pipeline([commands[key] for key in left]), strict=True):
             answers[key] = answer.with_key(key) if isinstance(answer, StorageError) else answer
         for answer in answers.values():
             if _retryable(answer):
                 raise answer
 
     try:
-        await (session.tell(attempt) if change else session.policy.retry(attempt))
+        await (session.modify(attempt) if change else session.policy.retry(attempt))
     except StoreClosedError:
         raise
     except StorageError:
@@ -98,13 +98,15 @@ async def put_many(
         commands = {key: each.command(data) for key, (each, data) in page.items()}
         etags = {key: each.etag for key, (each, _) in page.items()}
         page.clear()
-        for key, answer in (await answers_to(session, commands, change=True)).items():
+        for key, answer in (await run_commands(session, commands, change=True)).items():
             results[key] = answer if isinstance(answer, StorageError) else etags[key]
 
     async for key, data in stream(pairs_of(items)):
         content = None if is_stream(data) else as_bytes(data)
         single = content is None or len(content) > CHUNK
-        if page and (single or key in page or len(page) == OBJECTS or sum(len(d) for _, d in page.values()) > BYTES):
+        if page and (
+            single or key in page or len(page) == MAX_OBJECTS or sum(len(d) for _, d in page.values()) > MAX_BYTES
+        ):
             await send()
         if content is None or single:
             results[key] = await result_of(put(key, data))

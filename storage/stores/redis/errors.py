@@ -10,7 +10,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 
-__all__ = ["error_of", "is_lost"]
+__all__ = ["error_of", "reply_was_lost"]
 
 #: First words of a server's answer that says "not now"; redis-py has no classes for some of them.
 _BUSY = ("BUSY", "CLUSTERDOWN", "FAILOVER", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "READONLY", "TRYAGAIN")
@@ -45,7 +45,7 @@ def error_of(cause: Exception, key: str | None, store: str) -> StorageError:
     return StorageError(f"the server says: {said}", key=key, store=store)
 
 
-def is_lost(error: StorageError) -> bool:
+def reply_was_lost(error: StorageError) -> bool:
     """Return whether what *error* ended was sent and not answered, so that it may have been done."""
     from redis import exceptions as redis
 

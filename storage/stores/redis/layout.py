@@ -10,9 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 from storage._core.keys import is_key
 from storage.types import Attributes, ObjectInfo
 
-__all__ = ["DESCRIPTION", "Space", "described", "noted", "without_secrets"]
+__all__ = ["DESCRIPTION", "KeySpace", "attributes_as_json", "info_of", "without_secrets"]
 
-#: The fields of an object that `described` takes, in this order.
+#: The fields of an object that `info_of` takes, in this order.
 DESCRIPTION = ("etag", "size", "modified", "attributes")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -21,7 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = b"\xff"
 
 
-class Space:
+class KeySpace:
     """
     The names in Redis of all that one store has, which are on one slot of a cluster: they share what is in braces.
 
@@ -52,7 +52,7 @@ class Space:
         """Return the name of what is on its way to be an object."""
         return self.common + b":d:" + token.encode()
 
-    def reading(self, etag: str) -> list[bytes]:
+    def reader_names(self, etag: str) -> list[bytes]:
         """Return the names of the count of a version's readers, and of what is kept for them when it is replaced."""
         return [self.common + b":r:" + etag.encode(), self.common + b":v:" + etag.encode()]
 
@@ -63,12 +63,12 @@ class Space:
         return b"(" + after if after and after >= first else b"[" + first, b"(" + first + _LAST
 
 
-def noted(attributes: Attributes) -> str:
+def attributes_as_json(attributes: Attributes) -> str:
     """Return attributes as they are kept, ``""`` for none."""
     return json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":")) if attributes else ""
 
 
-def described(key: str, fields: Sequence[bytes]) -> ObjectInfo:
+def info_of(key: str, fields: Sequence[bytes]) -> ObjectInfo:
     """Return the description of an object from the fields of `DESCRIPTION`, the last of them empty for none."""
     etag, size, modified, attributes = fields
     return ObjectInfo(

@@ -10,20 +10,20 @@ import anyio
 from storage._core.data import CHUNK
 from storage.errors import KeyNotFoundError, RangeNotSatisfiableError, StorageError
 from storage.reader import ObjectReader, SeekableReader
-from storage.stores.redis.layout import Space, described
+from storage.stores.redis.layout import KeySpace, info_of
 from storage.stores.redis.scripts import READ, RELEASE
 from storage.stores.redis.session import GRACE, Session
 from storage.types import ByteRange, ObjectInfo
 
-__all__ = ["reading"]
+__all__ = ["open_reader"]
 
 #: What stands for "to the end" in a script, whose numbers are exact up to here.
-_FAR = 1 << 53
+_MAX_OFFSET = 1 << 53
 
 
 @asynccontextmanager
-async def reading(
-    session: Session, space: Space, key: str, store: object, byte_range: ByteRange | None
+async def open_reader(
+    session: Session, keyspace: KeySpace, key: str, store: object, byte_range: ByteRange | None
 ) -> AsyncIterator[ObjectReader]:
     """
     Open an object for reading.
@@ -33,26 +33,26 @@ async def reading(
         RangeNotSatisfiableError: the range starts behind the object's end.
     """
     wanted = byte_range or ByteRange(0)
-    stop = -1 if wanted.stop is None else min(wanted.stop, _FAR)
-    last = "" if wanted.last is None else min(wanted.last, _FAR)
-    arguments = ["", min(wanted.start, _FAR), stop, last, CHUNK, space.common]
-    found = await session.ask((READ, [space.object(key)], arguments), key)
+    stop = -1 if wanted.stop is None else min(wanted.stop, _MAX_OFFSET)
+    last = "" if wanted.last is None else min(wanted.last, _MAX_OFFSET)
+    arguments = ["", min(wanted.start, _MAX_OFFSET), stop, last, CHUNK, keyspace.common]
+    found = await session.query((READ, [keyspace.object(key)], arguments), key)
     if not found:
         raise KeyNotFoundError(key, store=store)
     *fields, data = found
-    info = described(key, fields)
+    info = info_of(key, fields)
     if wanted.last is None and wanted.start > info.size:
         raise RangeNotSatisfiableError(
             f"the range starts at {wanted.start}, the object has {info.size} bytes", key=key, store=store
         )
-    reader = _RedisReader(session, space, store, info, byte_range, data)
+    reader = _RedisReader(session, keyspace, store, info, byte_range, data)
     try:
         yield reader
     finally:
         if not reader.complete:
             with anyio.CancelScope(shield=True), anyio.move_on_after(GRACE):
                 try:
-                    await session.once((RELEASE, space.reading(info.etag), []))
+                    await session.run_once((RELEASE, keyspace.reader_names(info.etag), []))
                 except StorageError:
                     pass  # what is kept for readers expires
 
@@ -69,7 +69,7 @@ class _RedisReader(SeekableReader):
     def __init__(
         self,
         session: Session,
-        space: Space,
+        keyspace: KeySpace,
         store: object,
         info: ObjectInfo,
         byte_range: ByteRange | None,
@@ -78,7 +78,7 @@ class _RedisReader(SeekableReader):
         super().__init__(info, byte_range)
         self.complete = len(data) == self._stop - self._start
         self._session = session
-        self._space = space
+        self._keyspace = keyspace
         self._store = store
         self._data = data
         self._offset = self._start  # of the data in the object
@@ -88,7 +88,7 @@ class _RedisReader(SeekableReader):
         while size:
             within = offset - self._offset
             if not 0 <= within < len(self._data):
-                self._data, self._offset = await self._more(offset), offset
+                self._data, self._offset = await self._read_chunk(offset), offset
                 within = 0
             piece = self._data[within : within + size]
             pieces.append(piece)
@@ -96,10 +96,10 @@ class _RedisReader(SeekableReader):
             size -= len(piece)
         return b"".join(pieces)
 
-    async def _more(self, offset: int) -> bytes:
+    async def _read_chunk(self, offset: int) -> bytes:
         info = self.info
-        arguments = [info.etag, offset, self._stop, "", CHUNK, self._space.common]
-        found = await self._session.ask((READ, [self._space.object(info.key)], arguments), info.key)
+        arguments = [info.etag, offset, self._stop, "", CHUNK, self._keyspace.common]
+        found = await self._session.query((READ, [self._keyspace.object(info.key)], arguments), info.key)
         if not found:
             raise StorageError(
                 "the object was replaced, deleted or expired while it was read; open it again",

@@ -15,7 +15,7 @@ import hashlib
 
 from storage._core.data import CHUNK
 
-__all__ = ["DELETE", "DRAW_UP", "LIST", "MOVE", "PUBLISH", "PUT", "READ", "RELEASE", "Script"]
+__all__ = ["ADD_CHUNK", "COPY_OR_RENAME", "DELETE", "LIST", "PUBLISH", "PUT", "READ", "RELEASE", "Script"]
 
 
 class Script:
@@ -44,11 +44,11 @@ LEASE = 300_000
 
 #: In place of ``UNLINK``: a version that is being read is kept aside. Names end with its etag, ``:r:`` counts its
 #: readers and ``:v:`` is where they find it.
-_DISMISS = f"""
+_REMOVE = f"""
 local function space_of(index)
   return string.sub(index, 1, -1 - #':keys')
 end
-local function dismiss(space, name, known)
+local function remove_version(space, name, known)
   local info = known or redis.call('HMGET', name, 'etag', 'size')
   if info[1] and tonumber(info[2]) > {CHUNK} and redis.call('EXISTS', space .. ':r:' .. info[1]) == 1 then
     redis.call('RENAME', name, space .. ':v:' .. info[1])
@@ -69,10 +69,10 @@ local function forget_some(index, start)
 end
 """
 
-_JUDGE = (
+_CHECK_CONDITION = (
     _NOW
     + _INDEX
-    + _DISMISS
+    + _REMOVE
     + """
 -- KEYS: object, index, draft. ARGV: what is said of the put; the bytes, or the number of chunks that the draft has.
 -- It is said in one word, because each costs a client time: etag, then '' or '-' for a creation or '=' and the etag to
@@ -91,7 +91,7 @@ _REPLACE = """
 local space = space_of(KEYS[2])
 local start = space .. ':o:'
 local new = redis.call('ZADD', KEYS[2], 0, string.sub(KEYS[1], #start + 1)) == 1
-dismiss(space, KEYS[1], found)
+remove_version(space, KEYS[1], found)
 """
 
 _FINISH = """
@@ -102,7 +102,7 @@ return {'done'}
 """
 
 PUT = Script(
-    _JUDGE
+    _CHECK_CONDITION
     + _REPLACE
     + """
 if size == '0' then
@@ -115,14 +115,14 @@ end
 )
 
 #: Add a chunk to a draft, which is gone by itself when nobody goes on with it.
-DRAW_UP = Script("""
+ADD_CHUNK = Script("""
 -- KEYS: draft. ARGV: number of the chunk, its bytes, milliseconds that the draft may live without another
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """)
 
 PUBLISH = Script(
-    _JUDGE
+    _CHECK_CONDITION
     + "if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[2]) then return {'lost'} end"
     + _REPLACE
     + """
@@ -133,9 +133,9 @@ redis.call('HSET', KEYS[1], 'etag', etag, 'size', size, 'modified', now())
     + _FINISH
 )
 
-MOVE = Script(
+COPY_OR_RENAME = Script(
     _NOW
-    + _DISMISS
+    + _REMOVE
     + f"""
 -- KEYS: source, target, index. ARGV: name of the source, of the target, etag, '' or 'absent', 'copy' or 'rename'
 local found = redis.call('HGET', KEYS[1], 'etag')
@@ -146,7 +146,7 @@ if ARGV[4] == 'absent' and current then return {{'refused', current}} end
 if KEYS[1] == KEYS[2] then return {{'done', found}} end
 redis.call('ZADD', KEYS[3], 0, ARGV[2])
 local space = space_of(KEYS[3])
-dismiss(space, KEYS[2])
+remove_version(space, KEYS[2])
 if ARGV[5] == 'rename' then
   if redis.call('EXISTS', space .. ':r:' .. found) == 1 then
     redis.call('COPY', KEYS[1], space .. ':v:' .. found)
@@ -163,7 +163,7 @@ return {{'done', ARGV[3]}}
 )
 
 DELETE = Script(
-    _DISMISS
+    _REMOVE
     + """
 -- KEYS: index, objects. ARGV: the etag to match, or '' and then there may be more than one; names
 if ARGV[1] ~= '' then
@@ -172,7 +172,7 @@ if ARGV[1] ~= '' then
 end
 local space = space_of(KEYS[1])
 for number = 2, #KEYS do
-  dismiss(space, KEYS[number])
+  remove_version(space, KEYS[number])
   redis.call('ZREM', KEYS[1], ARGV[number])
 end
 return {'done'}

@@ -13,7 +13,7 @@ from storage._concurrency.tasks import uninterrupted
 from storage._core.opened import OpenState
 from storage.errors import ANSWERS, OutcomeUnknownError, StorageError
 from storage.stores.network import Timeouts
-from storage.stores.redis.errors import error_of, is_lost
+from storage.stores.redis.errors import error_of, reply_was_lost
 from storage.stores.redis.scripts import Script
 
 __all__ = ["Command", "Session"]
@@ -24,7 +24,7 @@ T = TypeVar("T")
 Command: TypeAlias = tuple[Any, ...]
 
 #: Connections to the server at once; a call beyond waits for one that is free.
-CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 
 #: Seconds that a cancelled write has for its end, so that nothing of it lands later. A server answers in far less.
 GRACE = 1.0
@@ -62,7 +62,7 @@ class Session:
             client = redis.Redis(connection_pool=self._pool)
         self._client = client
         # redis-py's own pool that waits sets a timer for every call; those who have a connection are held to their time
-        self._turns = asyncio.Semaphore(CONNECTIONS) if self._pool is not None else nullcontext()
+        self._slots = asyncio.Semaphore(MAX_CONNECTIONS) if self._pool is not None else nullcontext()
         self._options: dict[str, object] = {NEVER_DECODE: []}  # a client may be set to decode what it reads
 
     def check(self) -> None:
@@ -83,11 +83,11 @@ class Session:
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
-    async def ask(self, command: Command, key: str | None = None) -> Any:
+    async def query(self, command: Command, key: str | None = None) -> Any:
         """Return the answer to what changes nothing, however often it takes to ask."""
-        return await self.policy.retry(lambda: self.once(command, key))
+        return await self.policy.retry(lambda: self.run_once(command, key))
 
-    async def tell(self, attempt: Callable[[], Awaitable[T]], key: str | None = None) -> T:
+    async def modify(self, attempt: Callable[[], Awaitable[T]], key: str | None = None) -> T:
         """
         Return what *attempt* to change something returns, made again as often as need be; a cancellation waits for it.
 
@@ -109,12 +109,12 @@ class Session:
                     "an answer was lost, and the object is another version now, or gone", key=key, store=self._store
                 ) from error
             except StorageError as error:
-                lost = error if is_lost(error) else lost
+                lost = error if reply_was_lost(error) else lost
                 raise
 
         return await uninterrupted(self.policy.retry(made), GRACE)
 
-    async def once(self, command: Command, key: str | None = None) -> Any:
+    async def run_once(self, command: Command, key: str | None = None) -> Any:
         """
         Return the answer to a single attempt.
 
@@ -124,35 +124,35 @@ class Session:
         from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
         try:
-            async with self._turns:
+            async with self._slots:
                 self.check()
                 try:
-                    return await self._client.execute_command(*_words(command), **self._options)
+                    return await self._client.execute_command(*_arguments(command), **self._options)
                 except NoScriptError:
-                    return await self._client.execute_command(*_words(command, whole=True), **self._options)
+                    return await self._client.execute_command(*_arguments(command, whole=True), **self._options)
         except (RedisError, RedisClusterException, OSError) as cause:
             raise error_of(cause, key, self._store) from cause
 
-    async def all(self, commands: Sequence[Command]) -> list[Any]:
+    async def run_pipeline(self, commands: Sequence[Command]) -> list[Any]:
         """Return the answer to each command, or its error as a value, after a single attempt at all of them at once."""
         from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
         if len(commands) == 1:
             try:
-                return [await self.once(commands[0])]
+                return [await self.run_once(commands[0])]
             except StorageError as error:
                 return [error]
         try:
-            async with self._turns, self._client.pipeline(transaction=False) as pipeline:
+            async with self._slots, self._client.pipeline(transaction=False) as pipeline:
                 self.check()
                 for command in commands:
-                    pipeline.execute_command(*_words(command), **self._options)
+                    pipeline.execute_command(*_arguments(command), **self._options)
                 answers: list[Any] = await pipeline.execute(raise_on_error=False)
         except (RedisError, RedisClusterException, OSError) as cause:
             answers = [cause] * len(commands)
         for number, answer in enumerate(answers):
             if isinstance(answer, NoScriptError):
-                [answers[number]] = await self.all([commands[number]])
+                [answers[number]] = await self.run_pipeline([commands[number]])
             elif isinstance(answer, Exception):
                 answers[number] = error_of(answer, None, self._store)
                 answers[number].__cause__ = answer
@@ -166,7 +166,7 @@ def _no_retries() -> Any:
     return Retry(NoBackoff(), 0)
 
 
-def _words(command: Command, *, whole: bool = False) -> Command:
+def _arguments(command: Command, *, whole: bool = False) -> Command:
     """Return a command as redis-py takes it; a script by its name, or as a *whole*."""
     if not isinstance(command[0], Script):
         return command

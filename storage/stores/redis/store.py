@@ -12,6 +12,7 @@ from storage._core.bulk import raise_failures, result_of
 from storage._core.conditions import WriteConditions
 from storage._core.data import CHUNK, as_bytes, is_stream
 from storage._core.keys import check_key
+from storage._core.opened import opened
 from storage._core.retry import RETRY_TIMEOUT
 from storage._core.traits import Trait
 from storage.base import ObjectStore
@@ -23,10 +24,10 @@ from storage.errors import (
 )
 from storage.reader import ObjectReader
 from storage.stores.network import CONNECT_TIMEOUT, READ_TIMEOUT, Timeouts
-from storage.stores.redis.bulk import OBJECTS, answers_to, pages_of, put_many
-from storage.stores.redis.layout import DESCRIPTION, Space, described, without_secrets
-from storage.stores.redis.reader import reading
-from storage.stores.redis.scripts import DELETE, LIST, MOVE
+from storage.stores.redis.bulk import MAX_OBJECTS, pages_of, put_many, run_commands
+from storage.stores.redis.layout import DESCRIPTION, KeySpace, info_of, without_secrets
+from storage.stores.redis.reader import open_reader
+from storage.stores.redis.scripts import COPY_OR_RENAME, DELETE, LIST
 from storage.stores.redis.session import Session
 from storage.stores.redis.writes import Put, new_etag
 from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo, check_attributes
@@ -77,9 +78,9 @@ class RedisStore(ObjectStore):
         self.prefix = prefix
         self._address = url
         self._client = client
-        self._space = Space(prefix)
+        self._keyspace = KeySpace(prefix)
         self._timeouts = Timeouts(connect_timeout, read_timeout, retry_timeout)
-        self._opened: Session | None = None
+        self._session: Session | None = None
 
     @classmethod
     def _from_url(cls, url: StoreUrl) -> ObjectStore[Any, Any]:
@@ -88,34 +89,30 @@ class RedisStore(ObjectStore):
     # -- life cycle --------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        self._opened = Session(self._address, self._client, self._timeouts, repr(self))
+        self._session = Session(self._address, self._client, self._timeouts, repr(self))
 
     async def _close(self) -> None:
-        session, self._opened = self._opened, None
+        session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    def _session(self) -> Session:
-        session = self._opened
-        if session is None:
-            raise StoreClosedError("the store is not open: use it inside 'async with store:'", store=self)
-        session.check()
-        return session
+    def _opened(self) -> Session:
+        return opened(self._session, self)
 
     def _name(self, key: str) -> bytes:
-        return self._space.object(check_key(key, self))
+        return self._keyspace.object(check_key(key, self))
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
-        name, session = self._name(key), self._session()
+        name, session = self._name(key), self._opened()
         if byte_range is not None:
             async with self.open(key, byte_range=byte_range) as reader:
                 return await reader.read()
-        size, data = await session.ask(("HMGET", name, "size", "0"), key)
-        return await self._whole(key, size, data)
+        size, data = await session.query(("HMGET", name, "size", "0"), key)
+        return await self._complete(key, size, data)
 
-    async def _whole(self, key: str, size: bytes | None, first: bytes | None) -> bytes:
+    async def _complete(self, key: str, size: bytes | None, first: bytes | None) -> bytes:
         """Return an object of which the size and the first chunk are known, if there is one."""
         if size is None:
             raise KeyNotFoundError(key, store=self)
@@ -125,19 +122,19 @@ class RedisStore(ObjectStore):
             return await reader.read()
 
     async def exists(self, key: str) -> bool:
-        found: int = await self._session().ask(("EXISTS", self._name(key)), key)
+        found: int = await self._opened().query(("EXISTS", self._name(key)), key)
         return bool(found)
 
     async def head(self, key: str) -> ObjectInfo:
-        fields = await self._session().ask(("HMGET", self._name(key), *DESCRIPTION), key)
+        fields = await self._opened().query(("HMGET", self._name(key), *DESCRIPTION), key)
         if fields[0] is None:
             raise KeyNotFoundError(key, store=self)
-        return described(key, fields)
+        return info_of(key, fields)
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         check_key(key, self)
-        async with reading(self._session(), self._space, key, self, byte_range) as reader:
+        async with open_reader(self._opened(), self._keyspace, key, self, byte_range) as reader:
             yield reader
 
     async def expires(self, key: str) -> datetime | None:
@@ -147,7 +144,7 @@ class RedisStore(ObjectStore):
         Raises:
             KeyNotFoundError: there is no such object.
         """
-        left: int = await self._session().ask(("PTTL", self._name(key)), key)
+        left: int = await self._opened().query(("PTTL", self._name(key)), key)
         if left == -2:  # what PTTL says of a key that is not there; -1 of one without a time
             raise KeyNotFoundError(key, store=self)
         return None if left < 0 else datetime.now(UTC) + timedelta(milliseconds=left)
@@ -177,28 +174,28 @@ class RedisStore(ObjectStore):
                 `ExpiringStore` above, or the attribute ``expires-in`` (seconds as text), and without those is for ever.
         """
         check_key(key, self)
-        session = self._session()
+        session = self._opened()
         conditions = WriteConditions.of(if_absent, if_match)
         kept = check_attributes(attributes)
-        put = Put(self._space, key, self, conditions=conditions, attributes=kept, ttl=ttl)
+        put = Put(self._keyspace, key, self, conditions=conditions, attributes=kept, ttl=ttl)
         whole = None if is_stream(data) else as_bytes(data)
         if whole is not None and len(whole) <= CHUNK:
-            await put.at_once(session, whole)
+            await put.put_bytes(session, whole)
         else:
-            await put.in_parts(session, data if whole is None else whole)
+            await put.put_stream(session, data if whole is None else whole)
         return put.etag
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        name, session = self._name(key), self._session()
+        name, session = self._name(key), self._opened()
 
         async def attempt() -> None:
-            names, arguments = [self._space.index, name], ["" if if_match is None else if_match, key.encode()]
-            outcome, *current = await session.once((DELETE, names, arguments), key)
+            names, arguments = [self._keyspace.index, name], ["" if if_match is None else if_match, key.encode()]
+            outcome, *current = await session.run_once((DELETE, names, arguments), key)
             if outcome == b"refused":
                 etag = current[0].decode() if current and current[0] else None
                 WriteConditions(if_match=if_match).enforce(key, etag, self)
 
-        await session.tell(attempt, key)
+        await session.modify(attempt, key)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         return await self._move(source, target, if_absent, "copy")
@@ -207,19 +204,19 @@ class RedisStore(ObjectStore):
         return await self._move(source, target, if_absent, "rename")
 
     async def _move(self, source: str, target: str, if_absent: bool, how: Literal["copy", "rename"]) -> str:
-        names = [self._name(source), self._name(target), self._space.index]
-        session = self._session()
+        names = [self._name(source), self._name(target), self._keyspace.index]
+        session = self._opened()
         arguments = [source.encode(), target.encode(), new_etag(), "absent" if if_absent else "", how]
 
         async def attempt() -> str:
-            outcome, *etag = await session.once((MOVE, names, arguments), source)
+            outcome, *etag = await session.run_once((COPY_OR_RENAME, names, arguments), source)
             if outcome == b"missing":
                 raise KeyNotFoundError(source, store=self)
             if outcome == b"refused":
                 raise KeyExistsError(target, store=self)
             return str(etag[0].decode())
 
-        return await session.tell(attempt, source)
+        return await session.modify(attempt, source)
 
     # -- many objects ------------------------------------------------------------------------------------------------
 
@@ -231,27 +228,27 @@ class RedisStore(ObjectStore):
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         async for found in self._pages(prefix, start_after, "describe"):
             for name, *fields in found:
-                yield described(name.decode(), fields)
+                yield info_of(name.decode(), fields)
 
     async def _pages(self, prefix: str, start_after: str, how: Literal["", "describe"]) -> AsyncIterator[list[Any]]:
         """Yield what lives, a page at a time, and have the names of what does not forgotten."""
-        session, page = self._session(), PAGE
-        first, last = self._space.bounds(prefix, start_after)
+        session, page = self._opened(), PAGE
+        first, last = self._keyspace.bounds(prefix, start_after)
         count = page
         while count == page:
-            count, end, living = await session.ask(
-                (LIST, [self._space.index], [self._space.start, first, last, page, how])
+            count, end, living = await session.query(
+                (LIST, [self._keyspace.index], [self._keyspace.start, first, last, page, how])
             )
             yield living
             first = b"(" + end
 
     async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
-        session, results = self._session(), dict[str, bytes | StorageError]()
-        async for page in pages_of(keys, self._name, results, OBJECTS):
+        session, results = self._opened(), dict[str, bytes | StorageError]()
+        async for page in pages_of(keys, self._name, results, MAX_OBJECTS):
             commands = {key: ("HMGET", name, "size", "0") for key, name in page.items()}
-            for key, answer in (await answers_to(session, commands, change=False)).items():
+            for key, answer in (await run_commands(session, commands, change=False)).items():
                 failed = isinstance(answer, StorageError)
-                results[key] = answer if failed else await result_of(self._whole(key, *answer))
+                results[key] = answer if failed else await result_of(self._complete(key, *answer))
         return results
 
     async def put_many(
@@ -261,16 +258,16 @@ class RedisStore(ObjectStore):
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         def prepared(key: str) -> Put:
-            return Put(self._space, check_key(key, self), self)
+            return Put(self._keyspace, check_key(key, self), self)
 
-        return raise_failures(await put_many(self._session(), items, prepared, self.put), self, raise_errors)
+        return raise_failures(await put_many(self._opened(), items, prepared, self.put), self, raise_errors)
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
-        session, results = self._session(), dict[str, None | StorageError]()
+        session, results = self._opened(), dict[str, None | StorageError]()
         async for page in pages_of(keys, self._name, results, PAGE):
-            command = DELETE, [self._space.index, *page.values()], ["", *(key.encode() for key in page)]
+            command = DELETE, [self._keyspace.index, *page.values()], ["", *(key.encode() for key in page)]
             try:
-                await session.tell(lambda command=command: session.once(command))  # type: ignore[misc]
+                await session.modify(lambda command=command: session.run_once(command))  # type: ignore[misc]
             except StoreClosedError:
                 raise
             except StorageError as error:

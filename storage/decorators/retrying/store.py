@@ -61,7 +61,7 @@ class RetryingStore(StoreDecorator[In, Out]):
         max_delay: float | timedelta = MAX_DELAY,
     ) -> None:
         if attempts < 1:
-            raise ValueError(f"attempts is 1 or more, not {attempts}")
+            raise ValueError(f"attempts must be 1 or more, not {attempts}")
         self.attempts = attempts
         self.budget: float | None = None if budget is None else seconds("budget", budget)
         self.base_delay: float = seconds("base_delay", base_delay, allow_zero=True)
@@ -245,7 +245,7 @@ class RetryingStore(StoreDecorator[In, Out]):
                     result = await look(refusal)
                 except _UntoldError:
                     raise OutcomeUnknownError(
-                        f"{attempts.action} may have taken effect or not: look before you make it again",
+                        f"{attempts.action} may or may not have taken effect: check before you repeat it",
                         key=key,
                         store=self,
                     ) from error

@@ -87,7 +87,7 @@ class Checksum:
         """
         if base64.b64encode(self._found.digest()).decode() != self._said:
             raise CorruptObjectError(
-                "the bytes are not those of the checksum that came with them", key=key, store=store
+                "the bytes do not match the checksum that was sent with them", key=key, store=store
             )
 
 

@@ -227,7 +227,7 @@ class ClientBucket:
         except boto.ClientError as cause:
             raise _error_response(cause.response) from cause
         except TypeError as cause:  # aiobotocore 3.10 stumbles over a 304 that has a checksum
-            raise StorageError("the answer makes no sense to the client", key=key, store=self._store) from cause
+            raise StorageError("aiobotocore cannot read the server's answer", key=key, store=self._store) from cause
         except (TimeoutError, boto.ConnectTimeoutError, boto.ReadTimeoutError) as cause:
             raise StoreTimeoutError("the server did not answer in time", key=key, store=self._store) from cause
         except (
@@ -238,7 +238,9 @@ class ClientBucket:
         ) as cause:
             raise PermissionDeniedError(f"no credentials: {cause}", key=key, store=self._store) from cause
         except (boto.BotoCoreError, OSError) as cause:
-            raise StoreUnavailableError(f"no answer: {type(cause).__name__}", key=key, store=self._store) from cause
+            raise StoreUnavailableError(
+                f"no answer from the server: {type(cause).__name__}", key=key, store=self._store
+            ) from cause
 
 
 class _Watched(io.BytesIO):
@@ -283,7 +285,7 @@ class _Mapped:
             raise StoreTimeoutError("the server stopped sending", key=self._key, store=self._store) from cause
         except boto.FlexibleChecksumError as cause:
             raise CorruptObjectError(
-                "the bytes are not those of the checksum that came with them", key=self._key, store=self._store
+                "the bytes do not match the checksum that was sent with them", key=self._key, store=self._store
             ) from cause
         except (boto.BotoCoreError, aiohttp.ClientError, OSError) as cause:
             raise StoreUnavailableError(

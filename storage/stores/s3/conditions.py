@@ -63,7 +63,7 @@ async def delete_version(bucket: RetryingBucket, object_key: str, key: str, if_m
         except StorageError as error:
             if lost and isinstance(error, KeyNotFoundError | PreconditionFailedError):
                 raise OutcomeUnknownError(
-                    "the answer was lost, and the object is gone or another version now", key=key, store=error.store
+                    "the answer was lost, and the object has been replaced or deleted since", key=key, store=error.store
                 ) from error
             lost = lost or (error.retryable and not isinstance(error, RefusedError))
             raise
@@ -162,6 +162,8 @@ class ConditionalWrite:
         replaced = self._if_match is not None and etag != self._if_match
         if lost is not None and (replaced or isinstance(error, UploadGoneError)):
             raise OutcomeUnknownError(
-                "the answer was lost, and the object is another version or gone now", key=self._key, store=error.store
+                "the answer was lost, and the object has been replaced or deleted since",
+                key=self._key,
+                store=error.store,
             ) from lost
         raise error from lost

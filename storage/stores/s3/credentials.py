@@ -27,10 +27,10 @@ def finding_credentials(store: str) -> Iterator[None]:
     except boto.ProfileNotFound as cause:
         raise ConfigError(str(cause), store=store) from cause
     except (TimeoutError, boto.ConnectTimeoutError, boto.ReadTimeoutError) as cause:
-        raise StoreTimeoutError("who gives credentials did not answer in time", store=store) from cause
+        raise StoreTimeoutError("the credentials provider did not answer in time", store=store) from cause
     except (boto.ConnectionError, boto.HTTPClientError) as cause:
         raise StoreUnavailableError(
-            f"no answer from who gives credentials: {type(cause).__name__}", store=store
+            f"no answer from the credentials provider: {type(cause).__name__}", store=store
         ) from cause
     except boto.ClientError as cause:
         status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

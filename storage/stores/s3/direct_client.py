@@ -147,7 +147,7 @@ class DirectBucket(ClientBucket):
             return response.headers["ETag"].strip('"')
         except KeyError as cause:
             raise StoreUnavailableError(
-                "the server's answer is no answer to a put", key=key, store=self._store
+                "the server's answer to the put has no etag", key=key, store=self._store
             ) from cause
 
     def path(self, key: str | None) -> str:
@@ -157,7 +157,9 @@ class DirectBucket(ClientBucket):
     async def presign(self, method: Literal["GET", "PUT"], key: str, expires: int, content_type: str | None) -> str:
         credentials = await self.credentials()
         if credentials is None:
-            raise PermissionDeniedError("only who has credentials can sign a URL", key=key, store=self._store)
+            raise PermissionDeniedError(
+                "a presigned URL needs credentials, and anonymous=True has none", key=key, store=self._store
+            )
         headers = {"host": self._host} | ({} if content_type is None else {"content-type": content_type})
         path = self.path(key)
         query = presigned_query(
@@ -265,7 +267,9 @@ class DirectBucket(ClientBucket):
         except (TimeoutError, aiohttp.ServerTimeoutError) as cause:
             raise StoreTimeoutError("the server did not answer in time", key=key, store=self._store) from cause
         except (aiohttp.ClientError, OSError) as cause:
-            raise StoreUnavailableError(f"no answer: {type(cause).__name__}", key=key, store=self._store) from cause
+            raise StoreUnavailableError(
+                f"no answer from the server: {type(cause).__name__}", key=key, store=self._store
+            ) from cause
         if response.status < 300:
             return response
         raise await self._error_response(response, key)
@@ -281,8 +285,10 @@ class DirectBucket(ClientBucket):
     def _error(self, response: ErrorResponse, key: str | None) -> Exception:
         region = response.headers.get("x-amz-bucket-region", self._region)
         if 300 <= response.status < 400 or region != self._region:
-            where = f"region {region!r}: give it as region=" if region != self._region else "another place"
-            return ConfigError(f"the bucket is in {where}", key=key, store=self._store)
+            where = f"in region {region!r}: give region={region!r}"
+            if region == self._region:
+                where = "at another address: check endpoint_url and region"
+            return ConfigError(f"the bucket is {where}", key=key, store=self._store)
         return error_of(response, key, self._store)
 
 

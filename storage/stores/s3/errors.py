@@ -138,7 +138,7 @@ def error_of(response: ErrorResponse, key: str | None, store: object) -> Storage
         kind = StoreUnavailableError if response.status >= 500 else StorageError
     said = response.message or response.code or f"HTTP status {response.status}"
     if response.code in _ELSEWHERE and (region := response.headers.get("x-amz-bucket-region")):
-        said = f"the bucket is in region {region!r}: give it as region="
+        said = f"the bucket is in region {region!r}: give region={region!r}"
     error: StorageError
     if kind in (KeyNotFoundError, PreconditionFailedError):
         if key is None:

@@ -51,9 +51,9 @@ async def decompressed(data: bytes, size: int, key: str) -> bytes:
     try:
         found = await offload(_gunzip, data, size) if size >= _QUICK else _gunzip(data, size)
     except (zlib.error, EOFError) as cause:
-        raise CorruptObjectError("not the gzip data that it is said to be", key=key) from cause
+        raise CorruptObjectError("the object is marked as gzip, but its data is not", key=key) from cause
     if len(found) != size:
-        raise CorruptObjectError("gzip data of another size than it is said to have", key=key)
+        raise CorruptObjectError("the data in the gzip object has another size than the object says", key=key)
     return found
 
 

@@ -30,7 +30,7 @@ async def describe_packed(bucket: RetryingBucket, object_key: str, key: str) -> 
         try:
             _, beginning = await bucket.once.get_bytes(object_key, wanted)
         except PreconditionFailedError as cause:
-            raise StoreUnavailableError("the object was replaced while it was described", key=key) from cause
+            raise StoreUnavailableError("the object was replaced while its description was read", key=key) from cause
         return describe(headers, key, size_inside(beginning, key))
 
     return await bucket.retry(attempt)
@@ -82,7 +82,7 @@ class UnpackingReader(ObjectReader):
                 wanted -= len(piece)
                 self._target = self._position
         except zlib.error as cause:
-            raise CorruptObjectError("not the gzip data that it is said to be", key=self.info.key) from cause
+            raise CorruptObjectError("the object is marked as gzip, but its data is not", key=self.info.key) from cause
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def seekable(self) -> bool:
@@ -103,10 +103,14 @@ class UnpackingReader(ObjectReader):
         """Return up to *wanted* bytes, one or more, of which there are so many."""
         piece = await self._unpack(wanted)
         if not piece:
-            raise CorruptObjectError("gzip data of another size than it is said to have", key=self.info.key)
+            raise CorruptObjectError(
+                "the data in the gzip object has another size than the object says", key=self.info.key
+            )
         self._position += len(piece)
         if self._position == self.info.size and await self._unpack(1):
-            raise CorruptObjectError("gzip data of another size than it is said to have", key=self.info.key)
+            raise CorruptObjectError(
+                "the data in the gzip object has another size than the object says", key=self.info.key
+            )
         return piece
 
     async def _unpack(self, most: int) -> bytes:
@@ -114,7 +118,7 @@ class UnpackingReader(ObjectReader):
         while not self._member.eof:
             data = self._input or await self._packed.read(_READ)
             if not data:
-                raise CorruptObjectError("not the gzip data that it is said to be", key=self.info.key)
+                raise CorruptObjectError("the object is marked as gzip, but its data is not", key=self.info.key)
             unpack = self._member.decompress
             piece = unpack(data, most) if most <= _QUICK else await offload(unpack, data, most)
             self._input = self._member.unconsumed_tail

@@ -64,7 +64,7 @@ def size_inside(data: bytes, key: str) -> int:
         CorruptObjectError: it does not begin so.
     """
     if len(data) < HEADER or not data.startswith(_BEGINNING):
-        raise CorruptObjectError("not the gzip data that it is said to be", key=key)
+        raise CorruptObjectError("the object is marked as gzip, but its data is not", key=key)
     size: int = struct.unpack_from("<Q", data, len(_BEGINNING))[0]
     return size
 

@@ -39,7 +39,7 @@ async def list_keys(open_bucket: _OpenBucket, root: str, prefix: str, start_afte
 async def list_children(open_bucket: _OpenBucket, root: str, prefix: str, delimiter: str) -> AsyncIterator[str]:
     """Yield keys and common prefixes one level below *prefix*, without *root* before them."""
     if not delimiter:
-        raise ValueError("a delimiter is not empty")
+        raise ValueError("the delimiter is empty")
     bucket, cut = await open_bucket(), len(root)
     after, more = "", _begins_keys(prefix + delimiter)
     while more:

@@ -71,4 +71,4 @@ class PageParser:
 
 
 #: What is said of an answer that is none.
-_NONE = "the server's answer is no listing"
+_NONE = "the server's answer is not a listing"

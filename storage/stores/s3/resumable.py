@@ -28,9 +28,9 @@ class _Begun(NamedTuple):
         try:
             begun = cls(**json.loads(token))
         except (TypeError, ValueError) as cause:
-            raise ValueError("that is no token of begin_upload") from cause
+            raise ValueError("the token is not one that begin_upload returned") from cause
         if not all(isinstance(part, str) for part in begun):
-            raise ValueError("that is no token of begin_upload")
+            raise ValueError("the token is not one that begin_upload returned")
         return begun
 
 

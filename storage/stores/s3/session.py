@@ -130,7 +130,7 @@ class Session:
         credentials = client._request_signer._credentials  # nothing public gives those that a client refreshes
         if credentials is None and not account.anonymous:
             raise PermissionDeniedError(
-                "no credentials: give s3_access_key and s3_secret_key, let the environment have some, or say "
+                "no credentials: give s3_access_key and s3_secret_key, set them in the environment, or pass "
                 "anonymous=True",
                 store=self._store,
             )

@@ -99,7 +99,7 @@ def presigned_query(
         ValueError: *expires* is not between a second and a week.
     """
     if not 1 <= expires <= LONGEST_EXPIRY:
-        raise ValueError(f"a presigned URL is valid for 1 to {LONGEST_EXPIRY} seconds, not {expires}")
+        raise ValueError(f"expiry must be 1 to {LONGEST_EXPIRY} seconds, not {expires}")
     stamp = _stamp(int(now))
     signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
     parameters = {

@@ -105,11 +105,11 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
         retry_timeout: float | timedelta = RETRY_TIMEOUT,
     ) -> None:
         if conditions not in ("auto", "trust", "off"):
-            raise ValueError(f"conditions is 'auto', 'trust' or 'off', not {conditions!r}")
+            raise ValueError(f"conditions must be 'auto', 'trust' or 'off', not {conditions!r}")
         if (s3_access_key is None) != (s3_secret_key is None):
             raise ConfigError("s3_access_key and s3_secret_key belong together: give both, or neither")
         if anonymous and s3_access_key is not None:
-            raise ConfigError("anonymous=True signs nothing: leave out s3_access_key and s3_secret_key")
+            raise ConfigError("anonymous=True does not sign requests: leave out s3_access_key and s3_secret_key")
         self.bucket_name = bucket_name
         self.endpoint_url = endpoint_url
         self.prefix = prefix
@@ -150,9 +150,7 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
     def _from_url(cls, url: StoreUrl) -> ObjectStore:
         """``s3://bucket/prefix?endpoint_url=...``; the credentials may stand before the bucket: ``s3://key:secret@bucket``."""
         if url.port is not None or not url.host:
-            raise ConfigError(
-                "s3 URL: it is s3://bucket/prefix; where the server is says ?endpoint_url=http://host:port"
-            )
+            raise ConfigError("s3 URL: write s3://bucket/prefix, and the server as ?endpoint_url=http://host:port")
         given: dict[str, object] = {"bucket_name": url.host}
         if url.path.strip("/"):
             given["prefix"] = url.path.removeprefix("/")
@@ -168,9 +166,13 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
     def _object_key(self, key: str) -> str:
         object_key = self.prefix + check_key(key, self)
         if "\0" in object_key:
-            raise InvalidKeyError("a key in a bucket has no NUL, which no listing could tell", key=key, store=self)
+            raise InvalidKeyError(
+                "a key in a bucket must not contain NUL: a listing cannot return it", key=key, store=self
+            )
         if len(object_key) * 4 > LONGEST_KEY and len(object_key.encode()) > LONGEST_KEY:
-            raise InvalidKeyError(f"a key in a bucket has at most {LONGEST_KEY} bytes in UTF-8", key=key, store=self)
+            raise InvalidKeyError(
+                f"a key in a bucket must have at most {LONGEST_KEY} bytes in UTF-8", key=key, store=self
+            )
         return object_key
 
     # -- one object --------------------------------------------------------------------------------------------------
@@ -354,8 +356,8 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
         if self._keeps_conditions is None:
             WriteConditions.of(if_absent, if_match)  # both together are refused without asking the server
         if not await self.probe():
-            why = "conditions='off'" if self.conditions == "off" else "this server ignores or refuses them"
-            raise UnsupportedOperationError(f"writes on a condition: {why}", key=key, store=self)
+            why = "conditions='off'" if self.conditions == "off" else "this server ignores or refuses conditions"
+            raise UnsupportedOperationError(f"conditional writes are not supported: {why}", key=key, store=self)
         WriteConditions.of(if_absent, if_match)
         if if_match is not None and _ETAG.fullmatch(if_match) is None:
             raise PreconditionFailedError(key, store=self)  # servers take some of these for a wildcard, or a list

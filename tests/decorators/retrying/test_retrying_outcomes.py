@@ -278,7 +278,7 @@ async def test_outcome_is_unknown_where_nothing_bears_a_mark(method: str) -> Non
         "rename": lambda store: store.rename("a", "b"),
     }
 
-    with pytest.raises(OutcomeUnknownError, match=f"{method} may have taken effect or not"):
+    with pytest.raises(OutcomeUnknownError, match=f"{method} may or may not have taken effect"):
         await calls[method](RetryingStore(flaky))
 
     assert 1 == flaky.count(method)

@@ -157,7 +157,7 @@ source_profile = main
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     async with chained(server, retry_timeout=0.5) as store:
         for call in (store.get("k"), anext(store.keys())):
-            with pytest.raises(StoreUnavailableError, match="who gives credentials"):
+            with pytest.raises(StoreUnavailableError, match="the credentials provider"):
                 await call
 
     monkeypatch.setenv("AWS_PROFILE", "nobody")

@@ -76,7 +76,7 @@ def test_error_in_an_answer_that_says_it_is_none() -> None:
 )
 def test_what_is_no_listing_is_worth_another_try(answer: bytes) -> None:
     """A proxy's page, an answer that was cut short."""
-    with pytest.raises(StoreUnavailableError, match="no listing"):
+    with pytest.raises(StoreUnavailableError, match="not a listing"):
         parsed(answer)
 
 

@@ -575,9 +575,9 @@ class ConcurrencyLimitStore(ObjectStore[In, Out]):
 
 class DictStore(ObjectStore):
     """
-    Objects in a dict: for tests, as a cache, and as the plainest example of a whole store.
+    Objects in a dict: for tests, as a cache, and as the simplest example of a complete store.
 
-    It may be used from several threads through its synchronous face. Nothing in it is ever awaited.
+    Several threads may use it through its synchronous API. Nothing in it ever suspends.
     """
 
     def __init__(self) -> None:
@@ -839,11 +839,11 @@ class FallbackStore(ObjectStore[In, Out]):
 
 class FilesystemStore(ObjectStore):
     """
-    Objects are plain files, and keys their paths below *root*.
+    Objects are plain files, and keys are their paths below *root*.
 
-    A directory that other programs made is readable as it is; symlinks in it are neither followed nor listed. A key is
-    a plain relative path: ``..``, ``.``, empty segments, NUL and over-long names are refused with `InvalidKeyError`.
-    Where ``a`` is an object, ``a/b`` cannot be one: `KeyConflictError`.
+    It reads directories of other programs as they are; symlinks in them are neither followed nor listed. A key is a
+    plain relative path: ``..``, ``.``, empty segments, NUL and names that are too long raise `InvalidKeyError`. While
+    ``a`` is an object, ``a/b`` cannot be one: `KeyConflictError`.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:
@@ -905,17 +905,17 @@ class HashPrefixStore(ObjectStore[In, Out]):
 
 class HashdirStore(ObjectStore):
     """
-    An object is the file ``aa/bb/cc/rest`` of its key's sha-256 in hex, which holds exactly the object's bytes.
+    An object is the file ``aa/bb/cc/rest``, named by the SHA-256 of its key in hex, with exactly the object's bytes.
 
-    Any key can be kept, and no directory grows large. The key's text is beside the file, in ``rest.key``. What it says
-    follows from its name, so that it is written once, before the object first appears and under the same lock, and is
-    right for every later version; unlike an extended attribute it takes keys of any length, and outlasts tools that
-    copy bytes only. A hash does not keep order: `keys` reads all of these files and sorts.
+    Any key is valid, and no directory grows large. The text of the key is in ``rest.key`` next to the file. The name
+    determines it, so it is written once, before the object first appears and under the same lock, and stays right for
+    every later version. Unlike an extended attribute it can have any length, and tools that copy only bytes copy it
+    too. Hashes have no order: `keys` reads all of these files and sorts.
 
     Args:
-        root: the directory; made with the first put when it is missing.
+        root: the directory; the first put creates it when it is missing.
         width: hex digits in the name of a directory.
-        depth: directories one below the other.
+        depth: levels of directories.
         durability: as for every `FileStore`.
     """
 
@@ -1420,11 +1420,11 @@ class RoutingStore(ObjectStore[In, Out]):
 
 class SafeFilesystemStore(ObjectStore):
     """
-    Objects are plain files below *root*, under names that are safe everywhere and give the keys back.
+    Objects are plain files below *root*, with names that are valid everywhere and can be decoded to the keys.
 
-    Slashes stay directories and ``reports/2024-q1.csv`` stays readable; what file systems treat differently, upper case
-    included, is escaped (`storage.stores.files.safe_names`). Other files in the directory are skipped. Only keys whose
-    escaped path is longer than the operating system's 4,096 bytes are refused, with `InvalidKeyError`.
+    Slashes stay directories and ``reports/2024-q1.csv`` stays readable. Characters that file systems treat differently,
+    upper case included, are escaped (`storage.stores.files.safe_names`). Other files in the directory are skipped. Only
+    keys whose escaped path is longer than the operating system's 4,096 bytes raise `InvalidKeyError`.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:

@@ -1,1 +1,1 @@
-"""The stores, one module each."""
+"""The stores, one module or package each."""

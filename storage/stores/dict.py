@@ -1,4 +1,4 @@
-"""`DictStore`: objects in this process's memory, and the reference for what every method means."""
+"""`DictStore`: objects in this process's memory, and the reference implementation of every method."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class _Object(NamedTuple):
 
 class DictStore(ObjectStore):
     """
-    Objects in a dict: for tests, as a cache, and as the plainest example of a whole store.
+    Objects in a dict: for tests, as a cache, and as the simplest example of a complete store.
 
-    It may be used from several threads through its synchronous face. Nothing in it is ever awaited.
+    Several threads may use it through its synchronous API. Nothing in it ever suspends.
     """
 
     _steppable = True
@@ -41,7 +41,7 @@ class DictStore(ObjectStore):
     def __init__(self) -> None:
         self._objects: dict[str, _Object] = {}
         self._versions = itertools.count(1)
-        self._writing = threading.Lock()  # a condition and what it guards are one step, for threads too
+        self._writing = threading.Lock()  # a condition and its write are one step, also for threads
         self._listing = Listing(self._objects)
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
@@ -98,8 +98,8 @@ class DictStore(ObjectStore):
         found = self._find(key)
         yield BytesReader(self._describe(key, found), found.data, byte_range)
 
-    # One after the other: a task for each key takes twenty times as long as what it would do. Only streams are taken at
-    # the same time, for one may wait for what another one needs.
+    # One after the other: a task for each key takes twenty times as long as its work. Only streams are read
+    # concurrently, because one may wait for another.
 
     async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         return await results_of(keys, self.get, limit=1)

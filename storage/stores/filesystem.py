@@ -1,4 +1,4 @@
-"""`FilesystemStore`: a directory of plain files, for other programs too."""
+"""`FilesystemStore`: a directory of plain files, which other programs can use too."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["FilesystemStore"]
 
 class FilesystemStore(FileStore):
     """
-    Objects are plain files, and keys their paths below *root*.
+    Objects are plain files, and keys are their paths below *root*.
 
-    A directory that other programs made is readable as it is; symlinks in it are neither followed nor listed. A key is
-    a plain relative path: ``..``, ``.``, empty segments, NUL and over-long names are refused with `InvalidKeyError`.
-    Where ``a`` is an object, ``a/b`` cannot be one: `KeyConflictError`.
+    It reads directories of other programs as they are; symlinks in them are neither followed nor listed. A key is a
+    plain relative path: ``..``, ``.``, empty segments, NUL and names that are too long raise `InvalidKeyError`. While
+    ``a`` is an object, ``a/b`` cannot be one: `KeyConflictError`.
     """
 
     def _path(self, key: str) -> str:
@@ -35,11 +35,11 @@ class FilesystemStore(FileStore):
         try:
             path = self._path(directory) if slash else ""
         except InvalidKeyError:
-            return iter(())  # no key begins so
+            return iter(())  # no key has this prefix
         return Walk(self._root, _decode, path, directory + slash, prefix, start_after, delimiter)
 
 
 def _decode(name: str, is_directory: bool) -> str | None:
-    if name.startswith(DRAFT) or not is_key(name):  # not UTF-8: names come with lone surrogates for such bytes
+    if name.startswith(DRAFT) or not is_key(name):  # not UTF-8: such bytes are lone surrogates in names
         return None
     return f"{name}/" if is_directory else name

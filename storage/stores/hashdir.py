@@ -1,4 +1,4 @@
-"""`HashdirStore`: any key, spread evenly over directories by its hash."""
+"""`HashdirStore`: files for any keys, spread evenly over directories by the hash of the key."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from storage.types import Capabilities
 
 __all__ = ["HashdirStore"]
 
-#: The name of the file beside an object's that holds its key.
+#: The extension of the file, next to an object's file, that contains its key.
 KEY = ".key"
 
 
 class HashdirStore(FileStore):
     """
-    An object is the file ``aa/bb/cc/rest`` of its key's sha-256 in hex, which holds exactly the object's bytes.
+    An object is the file ``aa/bb/cc/rest``, named by the SHA-256 of its key in hex, with exactly the object's bytes.
 
-    Any key can be kept, and no directory grows large. The key's text is beside the file, in ``rest.key``. What it says
-    follows from its name, so that it is written once, before the object first appears and under the same lock, and is
-    right for every later version; unlike an extended attribute it takes keys of any length, and outlasts tools that
-    copy bytes only. A hash does not keep order: `keys` reads all of these files and sorts.
+    Any key is valid, and no directory grows large. The text of the key is in ``rest.key`` next to the file. The name
+    determines it, so it is written once, before the object first appears and under the same lock, and stays right for
+    every later version. Unlike an extended attribute it can have any length, and tools that copy only bytes copy it
+    too. Hashes have no order: `keys` reads all of these files and sorts.
 
     Args:
-        root: the directory; made with the first put when it is missing.
+        root: the directory; the first put creates it when it is missing.
         width: hex digits in the name of a directory.
-        depth: directories one below the other.
+        depth: levels of directories.
         durability: as for every `FileStore`.
     """
 
@@ -62,14 +62,14 @@ class HashdirStore(FileStore):
                 size = os.stat(name + KEY, dir_fd=directory, follow_symlinks=False).st_size
             except FileNotFoundError:
                 size = 0
-            if size != len(key.encode()):  # it is missing, or cut short by a loss of power
+            if size != len(key.encode()):  # it is missing, or truncated by a loss of power
                 self._write_key(directory, name, key)
 
         return before_publish
 
     def _write_key(self, directory: int, name: str, key: str) -> None:
-        """Write the key's file, whole or not at all, and to the disk before the object's name where that counts."""
-        draft = f"{DRAFT}{name}"  # the directory's lock is held: nobody else writes this one
+        """Write the key's file, whole or not at all; with ``"fsync"`` it is on the disk before the object's name."""
+        draft = f"{DRAFT}{name}"  # the directory's lock is held: there is no other writer
         file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666, dir_fd=directory)
         try:
             text = memoryview(key.encode())
@@ -93,7 +93,7 @@ class HashdirStore(FileStore):
         yield from sorted(key for key in self._found() if key.startswith(prefix) and key > start_after)
 
     def _found(self) -> Iterator[str]:
-        """Yield all keys, in the order of nothing."""
+        """Yield all keys, in no order."""
         pending = [""]
         while pending:
             path = pending.pop()
@@ -111,7 +111,7 @@ class HashdirStore(FileStore):
             yield from (key for key in found if key is not None)
 
     def _read_key(self, directory: int, name: str, path: str) -> str | None:
-        """Return the key in a key's file, or None where it is gone meanwhile or another program's."""
+        """Return the key in a key's file; None when the file is gone or is another program's."""
         try:
             file = os.open(name, READ | os.O_NOFOLLOW, dir_fd=directory)
         except FileNotFoundError:
@@ -128,7 +128,7 @@ class HashdirStore(FileStore):
         return key if key and self._path(key) == path.removesuffix(KEY) else None
 
     def _is_leftover(self, name: str, names: Container[str]) -> bool:
-        orphan = name.endswith(KEY) and name.removesuffix(KEY) not in names  # killed before the object followed
+        orphan = name.endswith(KEY) and name.removesuffix(KEY) not in names  # the writer was killed in between
         return orphan or super()._is_leftover(name, names)
 
     def _remove_leftover(self, directory: int, name: str) -> None:
@@ -146,7 +146,7 @@ class HashdirStore(FileStore):
 
 
 def _unlink(directory: int, name: str) -> None:
-    """Remove a file that may be gone."""
+    """Remove a file, if it is there."""
     try:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:

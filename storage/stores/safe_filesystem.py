@@ -1,4 +1,4 @@
-"""`SafeFilesystemStore`: any key, as files whose names every operating system takes."""
+"""`SafeFilesystemStore`: files for any keys, with names that are valid on every operating system."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["SafeFilesystemStore"]
 
 class SafeFilesystemStore(FileStore):
     """
-    Objects are plain files below *root*, under names that are safe everywhere and give the keys back.
+    Objects are plain files below *root*, with names that are valid everywhere and can be decoded to the keys.
 
-    Slashes stay directories and ``reports/2024-q1.csv`` stays readable; what file systems treat differently, upper case
-    included, is escaped (`storage.stores.files.safe_names`). Other files in the directory are skipped. Only keys whose
-    escaped path is longer than the operating system's 4,096 bytes are refused, with `InvalidKeyError`.
+    Slashes stay directories and ``reports/2024-q1.csv`` stays readable. Characters that file systems treat differently,
+    upper case included, are escaped (`storage.stores.files.safe_names`). Other files in the directory are skipped. Only
+    keys whose escaped path is longer than the operating system's 4,096 bytes raise `InvalidKeyError`.
     """
 
     def _path(self, key: str) -> str:
@@ -39,7 +39,7 @@ class SafeFilesystemStore(FileStore):
 
 
 def _texts(keys: Iterator[bytes]) -> Iterator[str]:
-    """Yield what is text; a file whose decoded name is not UTF-8 is another program's."""
+    """Yield the keys that are UTF-8 as text; a file with another decoded name is another program's."""
     for key in keys:
         try:
             yield key.decode()

@@ -1,4 +1,4 @@
-"""Which decorator belongs over which: stacks that cannot be right are refused when built, wasteful ones warned of."""
+"""The order of decorators: a stack that cannot work is an error when it is built, a wasteful one is a warning."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class StackWarning(UserWarning):
 
 class _Rule(NamedTuple):
     """
-    A trait that does not belong over another one.
+    A trait that must not be above another one.
 
     Attributes:
-        above: the trait of the decorator that is being built.
+        above: the trait of the decorator that is built.
         below: the trait of a store anywhere below it.
         why: what goes wrong.
-        refused: whether that is an error, not only a warning.
+        refused: whether this is an error, not only a warning.
     """
 
     above: Trait
@@ -71,14 +71,14 @@ _RULES = [
 
 
 def stack(store: ObjectStore[Any, Any]) -> Iterator[ObjectStore[Any, Any]]:
-    """Yield *store* and every store below it, from the top down; one that two branches share comes twice."""
+    """Yield *store* and every store below it, from the top down; a store that two branches share comes twice."""
     yield store
     for part in store._parts().values():
         yield from stack(part)
 
 
 def _holders(store: ObjectStore[Any, Any]) -> Iterator[ObjectStore[Any, Any]]:
-    """Yield like `stack`, but not the stores of mere copies: what is done to those is not done to the objects."""
+    """Yield like `stack`, but without stores that hold only copies: their traits do not affect the objects."""
     yield store
     for name, part in store._parts().items():
         if name not in store._copies_in:
@@ -87,11 +87,11 @@ def _holders(store: ObjectStore[Any, Any]) -> Iterator[ObjectStore[Any, Any]]:
 
 def check_order(decorator: ObjectStore[Any, Any], base: ObjectStore[Any, Any]) -> None:
     """
-    Look at a *decorator* that is being built over *base*.
+    Check the order of a *decorator* that is built over *base*, and warn of a wasteful one.
 
     Raises:
-        ConfigError: the two cannot work in this order; the message says which is right.
-        TypeError: *base* is no store.
+        ConfigError: the two cannot work in this order; the message gives the right one.
+        TypeError: *base* is not a store.
     """
     if not isinstance(base, ObjectStore):
         raise TypeError(f"{type(decorator).__name__} must be built over a store, not over {type(base).__name__}")

@@ -1,4 +1,4 @@
-"""What the stores on plain files share: `FileStore`, and a module for each thing that it is made of."""
+"""The common base of the stores on plain files, `FileStore`, and its parts, one module each."""
 
 import sys
 

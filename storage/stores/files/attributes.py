@@ -14,12 +14,12 @@ __all__ = ["has_attributes", "read_attributes", "write_attributes"]
 #: The extended attribute that holds an object's attributes, as JSON.
 XATTR = "user.storage.attributes"
 
-#: Python has no call for extended attributes on macOS.
+#: Python has no functions for extended attributes on macOS.
 HAS_XATTR = hasattr(os, "setxattr")
 
 
 def has_attributes(path: str) -> bool:
-    """Return whether the file system of *path* keeps extended attributes."""
+    """Return whether the file system of *path* stores extended attributes."""
     if not HAS_XATTR:
         return False
     try:
@@ -30,7 +30,7 @@ def has_attributes(path: str) -> bool:
 
 
 def read_attributes(descriptor: int) -> dict[str, str]:
-    """Return the attributes of an open file; none where it, or its file system, has none."""
+    """Return the attributes of an open file; an empty dict when the file or its file system has none."""
     if not HAS_XATTR:
         return {}
     try:
@@ -47,10 +47,10 @@ def read_attributes(descriptor: int) -> dict[str, str]:
 
 def write_attributes(descriptor: int, attributes: dict[str, str], key: str, store: object) -> None:
     """
-    Give the open file of *key* its attributes.
+    Store the attributes of *key* with its open file.
 
     Raises:
-        UnsupportedOperationError: the system or the file system keeps none, or not as many bytes.
+        UnsupportedOperationError: the system or the file system stores none, or not so many bytes.
     """
     if not HAS_XATTR:
         raise UnsupportedOperationError(

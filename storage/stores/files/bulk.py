@@ -1,4 +1,4 @@
-"""Bulk calls of the stores on files: many files in one hop to a worker thread, an outcome for each of them."""
+"""Bulk calls of the stores on files: many files in one hop to a worker thread, with a result for each file."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ __all__ = ["for_each_key"]
 
 T = TypeVar("T")
 
-#: Files in one hop. The hop costs less than one of them then, and who cancels the call waits for no more than these.
+#: Files per hop. A hop then costs less than reading one file, and a cancelled call waits for no more than these files.
 FILES_PER_HOP = 32
 
 
 async def for_each_key(keys: Keys, work: Callable[[str], T]) -> dict[str, T | StorageError]:
-    """Return per key, in the order of the keys, what the blocking *work* gives for it, or its `StorageError`."""
+    """Return, in the order of *keys*, what the blocking *work* returns for each key, or its `StorageError`."""
     results: dict[str, T | StorageError] = {}
 
-    def outcome(key: str) -> T | StorageError:
+    def result(key: str) -> T | StorageError:
         try:
             return work(key)
         except StorageError as error:
             return error
 
-    def outcomes(handful: list[str]) -> list[T | StorageError]:
-        return [outcome(key) for key in handful]
+    def batch_results(batch: list[str]) -> list[T | StorageError]:
+        return [result(key) for key in batch]
 
-    async def hop(handful: list[str]) -> None:
-        new = [key for key in dict.fromkeys(handful) if key not in results]
-        results.update(dict.fromkeys(new, cast(T, None)))  # a place in the caller's order, taken at once
-        results.update(zip(new, await offload(outcomes, new), strict=True))
+    async def hop(batch: list[str]) -> None:
+        new = [key for key in dict.fromkeys(batch) if key not in results]
+        results.update(dict.fromkeys(new, cast(T, None)))  # reserves their places in the caller's order
+        results.update(zip(new, await offload(batch_results, new), strict=True))
 
     await for_each(pages(stream(keys), FILES_PER_HOP), hop, limit=WORKERS)
     return results

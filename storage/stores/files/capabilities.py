@@ -1,4 +1,4 @@
-"""What the file system of a directory cannot give."""
+"""The capabilities that a store on files lacks because of its file system."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 from storage.stores.files.attributes import has_attributes
 from storage.stores.files.locks import NO_LOCKS
 
-__all__ = ["lacking"]
+__all__ = ["missing_capabilities"]
 
 
-def lacking(path: str) -> list[str]:
-    """Return the capabilities that the file system of a directory, or of where it will be, cannot give."""
+def missing_capabilities(path: str) -> list[str]:
+    """Return the capabilities that the file system of a directory, which need not exist yet, does not support."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
     missing = []
@@ -20,10 +20,10 @@ def lacking(path: str) -> list[str]:
         missing.append("attributes")
     try:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:  # a file, or not to be read: every method says so
+    except OSError:  # a file, or not readable: every method raises an error for it
         return missing
     try:
-        # A writer's lock: network file systems that refuse it give a reader's. Waiting is not needed to know.
+        # Exclusive, because network file systems that refuse it may grant a shared lock. No need to wait for it.
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(directory, fcntl.LOCK_UN)
     except OSError as cause:

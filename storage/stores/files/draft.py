@@ -1,8 +1,8 @@
 """
-How a file of a store comes to be: written as a draft beside its place, then put there in one step under a lock.
+`Draft`: a temporary file that is written next to its target, then renamed to it in one step under a lock.
 
-A **draft** is a file of a reserved name in the directory of its target. It holds a lock on itself while it is
-written, so that those of killed writers can be told from those of busy ones (`leftovers.reclaim`).
+A **draft** is a file with a reserved name in the directory of its target. Its writer holds a lock on it, so that the
+drafts of killed writers can be told from those of running ones (`leftovers.reclaim`).
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from storage.stores.files.root import Root
 
 __all__ = ["ATTEMPTS", "DRAFT", "Draft", "move", "target_directory"]
 
-#: How the names of drafts begin; no key has a segment that begins so.
+#: The prefix of the names of drafts; no segment of a key may begin with it.
 DRAFT = ".~storage-"
 
-#: How often a directory that is deleted under the writer is made again before the write fails.
+#: How often a directory that is deleted during a write is made again before the write fails.
 ATTEMPTS = 100
 
 
 def target_directory(root: Root, path: str, *, sync: bool, store: object) -> int:
     """
-    Open the directory of a key's file, making what is missing of it, and return the descriptor.
+    Open the directory of a key's file, create it where it is missing, and return the descriptor.
 
     Raises:
-        KeyConflictError: a part of the path is an object, or a link of another program.
+        KeyConflictError: a directory in the path is an object's file or another program's symlink.
     """
     try:
         return root.make_directory(path, sync=sync)
@@ -44,11 +44,11 @@ def target_directory(root: Root, path: str, *, sync: bool, store: object) -> int
 
 def move(source: int, old: str, target: int, new: str, *, store: object) -> None:
     """
-    Rename a file from one open directory to its place in another; an empty directory there, which a crash can leave,
-    makes way.
+    Rename a file from one open directory to another; an empty directory of the new name, which a crash can leave, is
+    removed.
 
     Raises:
-        KeyConflictError: it is not empty.
+        KeyConflictError: the new name is a directory that is not empty.
     """
 
     def rename() -> None:
@@ -66,12 +66,12 @@ def move(source: int, old: str, target: int, new: str, *, store: object) -> None
 
 class Draft:
     """
-    A file that is being written and not yet seen by anyone.
+    A file that is being written and is not visible yet.
 
     Args:
         root: the store's directory.
         path: the target, relative to it.
-        sync: whether the file and its names are to be on the disk when `publish` returns.
+        sync: whether `publish` waits until the file and its name are on the disk.
         store: for error messages.
     """
 
@@ -85,7 +85,7 @@ class Draft:
         self._draft = ""
 
     def begin(self) -> None:
-        """Make the empty file, and its directories where they are missing."""
+        """Create the empty file, and its directories where they are missing."""
         for attempt in range(ATTEMPTS):
             try:
                 self._directory = target_directory(self._root, self._parent, sync=self._sync, store=self._store)
@@ -96,8 +96,8 @@ class Draft:
                 lock(self._file)
                 if os.fstat(self._file).st_nlink:
                     return
-                self.close()  # reclaimed between its making and its lock
-            except FileNotFoundError:  # the directory was left empty by a delete, and so removed
+                self.close()  # reclaimed after it was created and before it was locked
+            except FileNotFoundError:  # a delete left the directory empty and removed it
                 self.close()
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -113,7 +113,7 @@ class Draft:
             written = os.write(self._file, data)
 
     def copy_from(self, source: int, size: int) -> None:
-        """Append *size* bytes of the open file *source*, in the kernel where it can."""
+        """Append *size* bytes of the open file *source*; the kernel copies them where it can."""
         offset = 0
         while offset < size:
             try:
@@ -135,7 +135,7 @@ class Draft:
         before_publish: Callable[[int, str], None] | None = None,
     ) -> str:
         """
-        Put the file in its place and return its etag.
+        Rename the file to its target and return its etag.
 
         *before_publish* is called with the directory and the file's name just before, under the directory's lock.
         """
@@ -158,12 +158,12 @@ class Draft:
         return etag
 
     def close(self) -> None:
-        """Give the file up unless it is published, and with it the directories made for it. May be repeated."""
+        """Remove the file, and the directories made for it, unless it is published. May be called again."""
         if self._draft:
             try:
                 os.unlink(self._draft, dir_fd=self._directory)
             except OSError:
-                pass  # gone with its directory, or left to be reclaimed
+                pass  # gone with its directory, or reclaimed later
             self._draft = ""
             self._root.prune(self._parent)
         for descriptor in (self._file, self._directory):

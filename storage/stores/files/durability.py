@@ -1,4 +1,4 @@
-"""`Durability`: what a put or a delete that has returned outlasts."""
+"""`Durability`: which failures a put or a delete that has returned survives."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Durability = Literal["atomic", "fsync"]
 
 def check_durability(durability: Durability) -> Durability:
     """
-    Return *durability* when it is one.
+    Return *durability* if it is valid.
 
     Raises:
-        ValueError: it is another value.
+        ValueError: it is not.
     """
     if durability not in get_args(Durability):
         raise ValueError(f"durability must be 'atomic' or 'fsync', not {durability!r}")

@@ -1,4 +1,4 @@
-"""Etags of files: the time of the write, which no other write has, the size and the inode."""
+"""Etags of files, made of the modification time, which is unique to each write, the size and the inode."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import time
 
 __all__ = ["current_etag", "etag_of_file", "new_mtime"]
 
-_last_stamp = 0
-_stamping = threading.Lock()
+_last_mtime = 0
+_mtime_lock = threading.Lock()
 
 
 def new_mtime() -> int:
     """
-    Return now, in ns, as no other write will have it: the file's mtime, and so a part of its etag.
+    Return the current time in ns, made unique, for the mtime of a file and so for its etag.
 
-    Kernels set mtimes by a clock that ticks every few ms, in which a file can be replaced by another of the same size
-    many times. The last digits are drawn, so that two processes do not share one either.
+    Kernels set mtimes from a clock that ticks every few ms. Within one tick a file can be replaced many times by others
+    of the same size. The last digits are random, so that the times of two processes differ too.
     """
-    global _last_stamp
-    with _stamping:
-        _last_stamp = max(time.time_ns() // 1000 * 1000 + random.randrange(1000), _last_stamp + 1)
-        return _last_stamp
+    global _last_mtime
+    with _mtime_lock:
+        _last_mtime = max(time.time_ns() // 1000 * 1000 + random.randrange(1000), _last_mtime + 1)
+        return _last_mtime
 
 
 def etag_of_file(status: os.stat_result) -> str:
-    """Return the etag of a file: when it was written, its size and its inode."""
+    """Return the etag of a file: its mtime, size and inode."""
     return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
 
 
 def current_etag(directory: int, name: str) -> str | None:
-    """Return the etag of a file in an open directory, None where there is none."""
+    """Return the etag of a file in an open directory; None when there is no such file."""
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""`FileStore`: what the stores on plain files share; they differ in the file that a key is kept in, and in listing."""
+"""`FileStore`: the base of the stores on plain files, which differ in the path of a key's file and in listing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from storage.errors import KeyNotFoundError, StorageError
 from storage.reader import ObjectReader
 from storage.stores.files.attributes import read_attributes
 from storage.stores.files.bulk import for_each_key
-from storage.stores.files.capabilities import lacking
+from storage.stores.files.capabilities import missing_capabilities
 from storage.stores.files.draft import ATTEMPTS, DRAFT, Draft, move, target_directory
 from storage.stores.files.durability import Durability, check_durability
 from storage.stores.files.errors import from_os_error
@@ -37,21 +37,22 @@ __all__ = ["FileStore"]
 
 T = TypeVar("T")
 
-#: Keys that a listing fetches in one hop to a worker thread.
+#: Keys that a listing fetches per hop to a worker thread.
 PAGE = 1000
 
-#: What open(2) says where there is no plain file to read: nothing, a file for a directory, a symlink, a socket.
+#: Errors of open(2) where there is no regular file: no such name, a file for a directory, a symlink, a socket.
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 
 class FileStore(ObjectStore):
     """
-    A directory of files, one for each object, which holds the object's bytes and nothing else.
+    A directory with one file for each object, which contains exactly the object's bytes.
 
     Args:
-        root: the directory; made with the first put when it is missing. It may be a symlink, what is in it may not.
-        durability: ``"atomic"``: readers and crashes of processes never see half an object; ``"fsync"``: moreover a put
-            or delete that has returned outlasts a loss of power.
+        root: the directory; the first put creates it when it is missing. It may be a symlink; symlinks in it are not
+            followed.
+        durability: ``"atomic"``: no reader, and no crash of a process, sees half an object; ``"fsync"``: in addition, a
+            put or delete that has returned survives a loss of power.
     """
 
     _steppable = True
@@ -64,7 +65,7 @@ class FileStore(ObjectStore):
         self._page_cache = PageCacheReads(self._root)
         self._reads_in_a_row = 0
 
-    # -- where a key is kept, said by each store -----------------------------------------------------------------
+    # -- for subclasses: where the file of a key is --------------------------------------------------------------
 
     @abstractmethod
     def _path(self, key: str) -> str:
@@ -77,14 +78,14 @@ class FileStore(ObjectStore):
 
     @abstractmethod
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
-        """Return an iterator over the keys in order, or over the children of the prefix; it blocks."""
+        """Return an iterator, which blocks, over the keys in order, or over the children of the prefix."""
 
     def _before_publish(self, key: str) -> Callable[[int, str], None] | None:
-        """Return what is to be done in the directory, under its lock, before the key's file comes to be there."""
+        """Return a function to call with the locked directory and the file's name, before the key's file appears."""
         return None
 
     def _after_delete(self, directory: int, name: str) -> None:
-        """Undo that, in the directory and under its lock, after the file is gone."""
+        """Undo that after a file is deleted; its directory is locked."""
 
     # -- the contract --------------------------------------------------------------------------------------------
 
@@ -204,7 +205,7 @@ class FileStore(ObjectStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._supported(Capabilities.all_but(*lacking(self._root.path)))
+        return self._supported(Capabilities.all_but(*missing_capabilities(self._root.path)))
 
     async def _open(self) -> None:
         await offload(remove_leftovers, self._root, self._is_leftover, self._remove_leftover)
@@ -212,14 +213,14 @@ class FileStore(ObjectStore):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.root!r})"
 
-    # -- what blocks ---------------------------------------------------------------------------------------------
+    # -- blocking work -------------------------------------------------------------------------------------------
 
     async def _do(self, key: str, work: Callable[..., T], *args: Any) -> T:
-        """Do a key's blocking work, in one hop."""
+        """Run the blocking *work* for a key in a worker thread, in one hop."""
         return await offload(self._blocking, key, work, *args)
 
     def _blocking(self, key: str, work: Callable[..., T], *args: Any) -> T:
-        """Do a key's blocking work here: the one place where the system's errors become ours."""
+        """Run the blocking *work* for a key here, and map errors of the operating system to `StorageError`s."""
         try:
             return work(*args)
         except StorageError as error:
@@ -244,7 +245,7 @@ class FileStore(ObjectStore):
         raise KeyNotFoundError(key, store=self)
 
     def _read_cached(self, key: str, byte_range: ByteRange | None) -> bytes | Deferred:
-        """Return an object's bytes if that takes no waiting, or else how to get them; this does not block."""
+        """Return an object's bytes if they can be read without waiting, or else why not; this does not block."""
         if not self._page_cache.available:
             return Deferred.WAIT
         try:
@@ -264,7 +265,7 @@ class FileStore(ObjectStore):
         return data
 
     def _small(self, key: str) -> tuple[bytes, Attributes] | None:
-        """Return the bytes and attributes of a small file, None for a larger one."""
+        """Return the bytes and attributes of a small file; None for a larger one."""
         try:
             descriptor, status = self._opened(key)
             try:
@@ -274,7 +275,7 @@ class FileStore(ObjectStore):
             finally:
                 os.close(descriptor)
         except OSError:
-            return None  # whoever opens it is told what is the matter
+            return None  # opening the object raises the error
 
     def _head(self, key: str) -> ObjectInfo:
         descriptor, status = self._opened(key)
@@ -314,7 +315,7 @@ class FileStore(ObjectStore):
                     os.unlink(name, dir_fd=directory)
                     self._after_delete(directory, name)
             if self._sync:
-                os.fsync(directory)  # also for what another has just deleted: that may not be on the disk yet
+                os.fsync(directory)  # also for what another writer has just deleted: that may not be on the disk yet
             if current is None:
                 return
         finally:
@@ -325,13 +326,13 @@ class FileStore(ObjectStore):
         for _ in range(ATTEMPTS - 1):
             try:
                 return self._rename_once(source, target, if_absent)
-            except FileNotFoundError:  # a delete left the target's directory empty, and so removed it
+            except FileNotFoundError:  # a delete left the target's directory empty and removed it
                 continue
         return self._rename_once(source, target, if_absent)
 
     def _rename_once(self, source: str, target: str, if_absent: bool) -> str:
         paths = [self._path(key).rpartition("/") for key in (source, target)]
-        os.close(self._blocking(source, self._opened, source)[0])  # a missing source makes no directories
+        os.close(self._blocking(source, self._opened, source)[0])  # a missing source creates no directories
         with ExitStack() as held:
             directories = []
             for parent, _, _ in paths:
@@ -357,15 +358,15 @@ class FileStore(ObjectStore):
         return etag
 
     def _is_leftover(self, name: str, names: Container[str]) -> bool:
-        """Return whether a file, one of *names* in its directory, may be what a killed writer left."""
+        """Return whether a file, one of *names* in its directory, may be a killed writer's leftover."""
         return name.startswith(DRAFT)
 
     def _remove_leftover(self, directory: int, name: str) -> None:
-        """Remove it, under the directory's lock, if that is what it is."""
+        """Remove the file if it is a leftover; the lock of the directory is held."""
         reclaim(directory, name)
 
     async def _pages(self, found: Iterator[T]) -> AsyncIterator[list[T]]:
-        """Yield what a blocking iterator gives in lists, each fetched in one hop."""
+        """Yield the items of a blocking iterator in lists, each fetched in one hop."""
 
         def fetch() -> list[T]:
             try:

@@ -1,4 +1,4 @@
-"""What killed writers left in a store's directory, and how it goes when the store is entered."""
+"""Removal of the files that killed writers left in a store's directory, when the store is entered."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def remove_leftovers(
     root: Root, is_leftover: Callable[[str, Container[str]], bool], remove: Callable[[int, str], None]
 ) -> None:
     """
-    Remove what killed writers left; what may not be read or changed now is left for another time.
+    Remove the leftovers of killed writers; skip directories that cannot be read or changed now.
 
     Args:
         root: the store's directory.
-        is_leftover: gets a file's name and all names in its directory, and returns whether it may be a leftover.
-        remove: gets the directory, whose lock is held, and a name; removes the file if it is a leftover indeed.
+        is_leftover: takes a file's name and all names in its directory; returns whether it may be a leftover.
+        remove: takes the directory, whose lock is held, and a name; removes the file if it really is a leftover.
     """
     pending = [""]
     while pending:
@@ -44,7 +44,7 @@ def remove_leftovers(
 
 
 def reclaim(directory: int, name: str) -> None:
-    """Remove a draft that no writer holds."""
+    """Remove a draft unless a writer holds its lock."""
     try:
         draft = os.open(name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=directory)
     except OSError:
@@ -53,6 +53,6 @@ def reclaim(directory: int, name: str) -> None:
         fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(name, dir_fd=directory)
     except OSError:
-        pass  # held, or gone meanwhile
+        pass  # a writer holds it, or it is already gone
     finally:
         os.close(draft)

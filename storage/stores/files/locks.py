@@ -1,11 +1,11 @@
 """
 Locks on directories and drafts, by ``flock``.
 
-Every change of a directory's names by a store, a put or a delete, is made under a lock on the **directory**. That makes
-a condition and the write it guards one step, among tasks, threads and processes, without a lock file or a table of
-locks. It costs two system calls, and delays nobody much: the kernel takes the directory's own lock for a rename anyway.
-Streaming a draft's bytes takes no lock on the directory. Listing takes a shared one while it reads the names: some file
-systems (tmpfs) move a name that is replaced, and a reader of many names misses it.
+A store holds a lock on the **directory** whenever it changes names in it, in a put or a delete. That makes a condition
+and its write one atomic step among tasks, threads and processes, without a lock file or a table of locks. It costs two
+system calls and delays other writers little: the kernel locks the directory for a rename anyway. Writing the bytes of a
+draft takes no lock on the directory. A listing takes a shared lock while it reads the names: some file systems (tmpfs)
+move a name that is replaced, and a reader of many names would miss it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from storage.errors import UnsupportedOperationError
 
 __all__ = ["NO_LOCKS", "all_locked", "lock", "locked"]
 
-#: What flock(2) says where there are no locks; network file systems may want a file open for writing (EBADF).
+#: Errors of flock(2) where there are no locks; network file systems may need a file open for writing (EBADF).
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 
 
 def lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Wait for the lock of an open file or directory, and say whether the file system has any."""
+    """Wait for the lock of an open file or directory; return False where the file system has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     except OSError as cause:
@@ -38,10 +38,10 @@ def lock(descriptor: int, *, shared: bool = False) -> bool:
 @contextmanager
 def locked(directory: int, store: object = None, *, needed: bool = False, shared: bool = False) -> Iterator[None]:
     """
-    Hold the lock of an open directory, a *shared* one to read its names while no file is put in another's place.
+    Hold the lock of an open directory; a *shared* one to read its names while none of them is replaced.
 
     Raises:
-        UnsupportedOperationError: the file system has no locks, and the lock is *needed* for a condition.
+        UnsupportedOperationError: the file system has no locks, and one is *needed* for a condition.
     """
     held = lock(directory, shared=shared)
     if needed and not held:
@@ -49,16 +49,16 @@ def locked(directory: int, store: object = None, *, needed: bool = False, shared
     try:
         yield
     finally:
-        if held:  # said aloud: a child forked meanwhile shares the descriptor, and closing ours would leave it locked
+        if held:  # explicit: a child forked meanwhile shares the descriptor, so closing ours would not release the lock
             fcntl.flock(directory, fcntl.LOCK_UN)
 
 
 @contextmanager
 def all_locked(directories: Iterable[int], store: object, *, needed: bool) -> Iterator[None]:
     """
-    Hold the locks of several open directories, of one that is named twice only once.
+    Hold the locks of several open directories; a directory that is given twice is locked once.
 
-    They are taken in one order, or two renames that cross each other would wait for each other.
+    They are locked in a fixed order. Otherwise two renames in opposite directions would wait for each other.
     """
     inodes = {
         (status.st_dev, status.st_ino): directory for directory in directories for status in [os.fstat(directory)]

@@ -1,10 +1,10 @@
 """
-Reading small files on the event loop's own thread, as long as that waits for nothing.
+`PageCacheReads`: small files read on the event loop's own thread, from the kernel's memory, without waiting.
 
-What the kernel has in memory, the names on the way to a file and the file's bytes, is read in a fraction of the time
-that the hop to a worker thread and back takes. Linux can be asked for that and no more: ``RESOLVE_CACHED`` of openat2
-(since 5.12) and ``RWF_NOWAIT`` of preadv2 (since 4.14) give up where they would have to wait for a disk. Then the read
-takes the hop, and so it does wherever the two are missing: on macOS, and for files on tmpfs, overlayfs or a network.
+When the directory entries of a path and the bytes of its file are in memory, reading them takes a fraction of the time
+of a hop to a worker thread and back. Linux can read only what is in memory: ``RESOLVE_CACHED`` of openat2 (since 5.12)
+and ``RWF_NOWAIT`` of preadv2 (since 4.14) fail when they would have to wait for a disk. Then a worker thread reads the
+file. It also does where the two flags are missing: on macOS, and for files on tmpfs, overlayfs or a network.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from storage.types import ByteRange
 
 __all__ = ["MAX_READS_IN_A_ROW", "Deferred", "PageCacheReads"]
 
-#: Bytes read this way at most, which take some 10 us. For more, the hop is small beside the copying.
+#: The most bytes read this way, which takes some 10 us. For more bytes, copying costs much more than the hop.
 LIMIT = 64 << 10
 
-#: Bytes that are copied at most by one of the few threads for that: a read of more would keep the others waiting.
+#: The most bytes copied by one of the few threads for copying: a larger read would delay the others.
 COPY_LIMIT = 8 << 20
 
-#: Reads in a row, before the other tasks of the event loop have their turn: 0.5 ms of 4 KiB each, 1 ms of the largest.
+#: Reads in a row before other tasks of the event loop run: 0.5 ms for reads of 4 KiB, 1 ms for the largest.
 MAX_READS_IN_A_ROW = 64
 
-#: With ``relatime``, a read is noted in the file's inode when the last note is older (mount(8)).
+#: With ``relatime``, a read updates the file's access time when that is older than this, in ns (mount(8)).
 _DAY = 24 * 3600 * 10**9
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
-#: What says that one of the two calls is not to be had: by the kernel, by a sandbox, by the file's file system.
+#: Errors of the two calls where the kernel, a sandbox or the file system does not support them.
 _UNABLE = (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP)
 
 
 class Deferred(Enum):
-    """Why a read is for another thread."""
+    """Why a read is left to another thread."""
 
     WAIT = "it may wait for a disk"
     COPY = "it copies much"
@@ -50,29 +50,29 @@ class PageCacheReads:
     Reads of small files below a root that never wait for a disk.
 
     Attributes:
-        available: whether they work here; None until `learn` has been shown a file.
+        available: whether such reads work here; None until `learn` has tried a file.
     """
 
     def __init__(self, root: Root) -> None:
         self._root = root
-        self._noted = True
+        self._updates_atime = True
         self.available: bool | None = None if HAS_CACHED and _NOWAIT else False
 
     def learn(self, path: str) -> None:
-        """Find out, in a thread that may wait, whether files like this one, which was just read, can be read so."""
+        """Find out, in a thread that may wait, whether such reads work for this file, which was just read."""
         try:
             descriptor = self._root.open_cached(path)
             try:
                 mount = os.fstatvfs(descriptor).f_flag
-                self._noted = not mount & (os.ST_NOATIME | os.ST_RDONLY)
+                self._updates_atime = not mount & (os.ST_NOATIME | os.ST_RDONLY)
                 os.preadv(descriptor, [bytearray(1)], 0, _NOWAIT)
             finally:
                 os.close(descriptor)
-        except OSError as cause:  # else it is gone from the kernel's memory, or gone at all, and the next one will tell
+        except OSError as cause:  # other errors: it is no longer in memory or deleted, and the next file decides
             if cause.errno in _UNABLE:
                 self.available = False
         else:
-            self.available = not self._noted or bool(mount & os.ST_RELATIME)
+            self.available = not self._updates_atime or bool(mount & os.ST_RELATIME)
 
     def read(self, path: str, key: str, byte_range: ByteRange | None) -> bytes | Deferred:
         """
@@ -80,13 +80,13 @@ class PageCacheReads:
 
         Raises:
             FileNotFoundError: there is no such file.
-            RangeNotSatisfiableError: the range starts behind the file's end.
+            RangeNotSatisfiableError: the range starts after the file's end.
         """
         try:
             descriptor = self._root.open_cached(path)
         except FileNotFoundError:
             raise
-        except OSError:  # cold; or an error, which is found again and told by who may wait
+        except OSError:  # not in memory; or an error, which the thread that may wait finds again and raises
             return Deferred.WAIT
         try:
             status = os.fstat(descriptor)
@@ -96,26 +96,26 @@ class PageCacheReads:
             size = stop - start
             if not size:
                 return b""
-            if size > COPY_LIMIT or (self._noted and _is_noted(status)):
+            if size > COPY_LIMIT or (self._updates_atime and _read_updates_atime(status)):
                 return Deferred.WAIT
             data = bytearray(size if size <= LIMIT else 1)
             if os.preadv(descriptor, [data], start, _NOWAIT) < len(data):
                 return Deferred.WAIT
             return bytes(data) if size <= LIMIT else Deferred.COPY
         except OSError as cause:
-            if cause.errno in _UNABLE:  # another file system below the same root: no attempt for each of its files
+            if cause.errno in _UNABLE:  # another file system below the same root: do not try each of its files
                 self.available = False
             return Deferred.WAIT
         finally:
             os.close(descriptor)
 
 
-def _is_noted(status: os.stat_result) -> bool:
+def _read_updates_atime(status: os.stat_result) -> bool:
     """
-    Return whether reading the file notes that in its inode, as ``relatime`` has it.
+    Return whether reading the file updates its access time (atime), by the rules of ``relatime``.
 
-    That is a write, for which the file system's journal may make the reader wait. It is made once after the file has
-    changed and then once a day, so that such reads are left to a worker thread, and the note is made as ever.
+    That is a write, and the reader may have to wait for the file system's journal. It happens once after the file has
+    changed and then once a day. A worker thread makes these reads, so the access time is updated as usual.
     """
     read = status.st_atime_ns
     return read <= status.st_mtime_ns or read <= status.st_ctime_ns or time.time_ns() - read >= _DAY

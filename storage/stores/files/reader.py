@@ -1,4 +1,4 @@
-"""Reading an open file: all at once, in pieces, and what is known of it."""
+"""Reading an open file: its description, its bytes, and `FileReader` for reading it in pieces."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["FileReader", "describe", "pread"]
 
 
 def describe(key: str, descriptor: int, status: os.stat_result) -> ObjectInfo:
-    """Return what is known of an open file, as the object *key*."""
+    """Return the `ObjectInfo` of the object *key*, which is an open file."""
     modified: datetime | None
     try:
         modified = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
-    except (ValueError, OverflowError):  # another program set a year that Python has not
+    except (ValueError, OverflowError):  # another program set a year that datetime does not support
         modified = None
     return ObjectInfo(key, status.st_size, etag_of_file(status), modified, read_attributes(descriptor))
 
 
 def pread(descriptor: int, size: int, offset: int) -> bytes:
-    """Return *size* bytes from *offset* on, fewer only where the file ends: one system call may give less."""
+    """Return *size* bytes from *offset* on, fewer only at the file's end: one system call may return fewer."""
     data = os.pread(descriptor, size, offset)
     if len(data) == size or not data:
         return data
@@ -40,7 +40,7 @@ def pread(descriptor: int, size: int, offset: int) -> bytes:
 
 
 class FileReader(SeekableReader):
-    """A reader over an open file; a store never writes into one, so its version stays."""
+    """A reader of an open file; stores never write into an existing file, so the version cannot change."""
 
     def __init__(self, store: ObjectStore, info: ObjectInfo, descriptor: int, byte_range: ByteRange | None) -> None:
         super().__init__(info, byte_range)
@@ -56,5 +56,5 @@ class FileReader(SeekableReader):
             raise from_os_error(cause, self.info.key, self._store) from cause
 
     def close(self) -> None:
-        """Read no more: the descriptor's number may soon be another file's."""
+        """Refuse further reads: the number of the descriptor may soon belong to another file."""
         self._descriptor = -1

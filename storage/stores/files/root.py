@@ -1,10 +1,10 @@
 """
-`Root`: a store's directory, below which files are opened without following a symlink, so that no key leads out of it.
+`Root`: a store's directory, which opens files below it without following symlinks, so that no key leads out of it.
 
-Checking a path first and opening it afterwards can be raced by whoever plants a link in between. Here the kernel does
-both in one call where it can: ``openat2`` on Linux (since 5.6), ``O_NOFOLLOW_ANY`` on macOS; elsewhere each directory
-on the way is opened by itself. Measured for a file three directories down, with ``fstat``, ``read`` and ``close``:
-plain ``os.open`` 4.1 us, ``openat2`` 4.9 us, directory by directory 8.1 us.
+If a path were checked first and opened afterwards, another program could create a symlink in between. Here the kernel
+does both in one call where it can: ``openat2`` on Linux (since 5.6), ``O_NOFOLLOW_ANY`` on macOS. Elsewhere each
+directory of the path is opened separately. Measured for a file three directories down, with ``fstat``, ``read`` and
+``close``: plain ``os.open`` 4.1 us, ``openat2`` 4.9 us, directory by directory 8.1 us.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from storage.stores.files.locks import locked
 
 __all__ = ["HAS_CACHED", "READ", "Root", "names_in"]
 
-#: Flags to read a file by. A pipe would wait for its writer; O_NONBLOCK means nothing to a file.
+#: Flags to read a file. Without O_NONBLOCK, opening a pipe would wait for a writer; for files it has no effect.
 READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -48,13 +48,13 @@ if sys.platform == "linux":
     _syscall.restype = ctypes.c_long
     _syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t]
 
-#: Whether this system may have what `Root.open_cached` needs; that the kernel is too old, only the call tells.
+#: Whether this system may have what `Root.open_cached` needs; only the call shows that a kernel is too old.
 HAS_CACHED = _syscall is not None
 
 
 class Root:
     """
-    A store's directory. No symlink below it is followed.
+    A store's directory; no symlink below it is followed.
 
     Args:
         path: the directory, free of links itself (`os.path.realpath`). It need not exist.
@@ -74,7 +74,7 @@ class Root:
         """
         whole = f"{self.path}/{path}" if path else self.path
         if "/" not in path:
-            return os.open(whole, flags | _NOFOLLOW)  # nothing on the way to check
+            return os.open(whole, flags | _NOFOLLOW)  # no directory on the way to check
         if _syscall is None:
             if sys.platform == "darwin":
                 return os.open(whole, flags | _O_NOFOLLOW_ANY)
@@ -82,19 +82,18 @@ class Root:
         try:
             return _openat2(whole, flags, _NO_SYMLINKS)
         except OSError as cause:
-            # An old kernel, a sandbox that refuses the call, a signal or a rename on the way: the long way says what
-            # is so.
+            # An old kernel, a sandbox that refuses the call, a signal or a concurrent rename: open each directory.
             if cause.errno not in (errno.ENOSYS, errno.EPERM, errno.EINTR, errno.EAGAIN):
                 raise
         return _walk(self.path, path, flags)
 
     def open_cached(self, path: str) -> int:
         """
-        Open the file *path* like `open`, but only if all names on the way are in the kernel's memory.
+        Open the file *path* like `open`, but only if all directory entries on the way are in the kernel's memory.
 
         Raises:
-            BlockingIOError: they are not, and finding them may take a disk's time.
-            OSError: as `open`; or the system cannot open so (``ENOSYS``, ``EINVAL``, ``EPERM``).
+            BlockingIOError: they are not, and looking them up may have to wait for a disk.
+            OSError: as `open`; or the system does not support this (``ENOSYS``, ``EINVAL``, ``EPERM``).
         """
         return _openat2(f"{self.path}/{path}", READ, _NO_SYMLINKS | _CACHED)
 
@@ -109,9 +108,9 @@ class Root:
 
     def make_directory(self, path: str, *, sync: bool) -> int:
         """
-        Open the directory *path* for reading, making what is missing of it and of the root, and return the descriptor.
+        Open the directory *path* for reading, create it and the root where missing, and return the descriptor.
 
-        With *sync* each new name is written to the disk before this returns.
+        With *sync*, each new name is on the disk when this returns.
 
         Raises:
             OSError: ``ENOTDIR`` or ``ELOOP`` where a part of the path is a file or a symlink.
@@ -133,7 +132,7 @@ class Root:
                     try:
                         os.mkdir(directory, dir_fd=here)
                     except FileExistsError:
-                        pass  # another writer was quicker
+                        pass  # another writer created it first
                     if sync:
                         os.fsync(here)
                     below = os.open(directory, _DIRECTORY | _NOFOLLOW, dir_fd=here)
@@ -145,7 +144,7 @@ class Root:
         return here
 
     def prune(self, path: str) -> None:
-        """Remove a directory that is left empty, and those above it; a writer that it is taken from makes it again."""
+        """Remove the directory *path* and those above it if they are empty; a writer that needs one remakes it."""
         while path:
             path, _, name = path.rpartition("/")
             try:
@@ -161,7 +160,7 @@ class Root:
 
     @contextmanager
     def existing_directory(self, path: str) -> Iterator[int | None]:
-        """Give a descriptor of the directory *path*; None where it is gone, or too deep for any key."""
+        """Yield a descriptor of the directory *path*; None when it is gone, or its path is too long for any key."""
         try:
             directory = self.open_directory(path)
         except OSError as cause:
@@ -175,13 +174,13 @@ class Root:
             os.close(directory)
 
     def entries(self, path: str) -> list[tuple[str, bool]]:
-        """Return `names_in` the directory *path*, of which no descriptor stays open; nothing where there is none."""
+        """Return `names_in` the directory *path*, and close it; an empty list when there is none."""
         with self.existing_directory(path) as directory:
             return [] if directory is None else names_in(directory)
 
 
 def names_in(directory: int) -> list[tuple[str, bool]]:
-    """Return (name, is it a directory) of what is in an open directory, but for symlinks, sockets and the like."""
+    """Return (name, whether it is a directory) of the files and directories in an open directory."""
     with locked(directory, shared=True), os.scandir(directory) as found:
         return [
             (entry.name, is_directory)
@@ -199,7 +198,7 @@ def _openat2(whole: str, flags: int, resolve: int) -> int:
     return descriptor
 
 
-@lru_cache(maxsize=16)  # a store opens with few sets of flags; making the struct anew costs 0.4 us
+@lru_cache(maxsize=16)  # a store opens with few sets of flags; building the struct each time costs 0.4 us
 def _how(flags: int, resolve: int) -> tuple[Any, int]:
     """Return a pointer to openat2's options, and their size."""
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)

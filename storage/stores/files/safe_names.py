@@ -1,17 +1,18 @@
 """
-Any key as a path whose names every operating system takes: the encoding of `SafeFilesystemStore`.
+The encoding of `SafeFilesystemStore`: any key as a path whose names are valid on every operating system.
 
-A key is cut at its slashes, and each segment is a name:
+A key is split at its slashes, and each segment becomes a name:
 
-- ``a-z``, ``0-9``, ``-``, ``_`` and ``.`` stand for themselves; ``A-Z`` are ``^a`` to ``^z``, because names that
-  differ in case only are one name on some systems; every other byte of the UTF-8 text is ``%`` and two
-  hex digits, and so are a dot at a name's beginning or end and the first letter of what Windows reserves (``con``);
-- a directory's name ends in ``+``, so that the keys ``a`` and ``a/b`` can both be;
-- a segment of 80 bytes and more is continued, every 80 bytes, in a directory whose name ends in ``~``; encoded these
-  have at most 240 characters, of the 255 that a name may have;
+- ``a-z``, ``0-9``, ``-``, ``_`` and ``.`` stay as they are; ``A-Z`` become ``^a`` to ``^z``, because some systems take
+  names that differ only in case for the same name; every other byte of the UTF-8 text becomes ``%`` and two
+  hex digits, and so do a dot at the beginning or end of a name and the first letter of a name that Windows reserves
+  (``con``);
+- a directory's name ends in ``+``, so that the keys ``a`` and ``a/b`` can both exist;
+- a segment of 80 bytes and more is split: every 80 bytes become a directory whose name ends in ``~``; encoded they have
+  at most 240 characters, of the 255 that a name may have;
 - an empty segment is ``%``.
 
-The names sort differently from the keys, which does not matter: a directory is read whole, decoded and then sorted.
+The names sort differently from the keys. That does not matter: a directory is read whole, decoded, then sorted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import string
 
 __all__ = ["decode_name", "encode_directory", "encode_path"]
 
-#: Bytes of a segment in one name: escaped they are 240 characters.
+#: Bytes of a segment in one name; escaped they have at most 240 characters.
 SPAN = 80
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.")
@@ -29,7 +30,7 @@ _ENCODED = [chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in range(25
 for _letter in string.ascii_uppercase:
     _ENCODED[ord(_letter)] = f"^{_letter.lower()}"
 
-#: Names that Windows keeps for devices, with any extension ("Naming Files, Paths, and Namespaces").
+#: Names that Windows reserves for devices, with any extension ("Naming Files, Paths, and Namespaces").
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$|clock\$)(?:\.|\Z)")
 
 _ESCAPE = re.compile(rb"\^([a-z])|%([0-9a-f]{2})")
@@ -43,12 +44,12 @@ def encode_path(key: str) -> str:
 
 
 def encode_directory(directory: str) -> list[str]:
-    """Return the names of the directories for the part of a key before a slash."""
+    """Return the names of the directories for the part of a key before its last slash."""
     return [name for segment in directory.split("/") for name in _spans(segment.encode(), "+")]
 
 
 def _spans(segment: bytes, mark: str) -> list[str]:
-    """Return the names for one segment: as many continued ones as it needs, then one that ends in *mark*."""
+    """Return the names for one segment: full ones that end in ``~``, then one that ends in *mark*."""
     full = len(segment) // SPAN
     names = [_name(segment[i * SPAN : (i + 1) * SPAN]) + "~" for i in range(full)]
     return [*names, _name(segment[full * SPAN :]) + mark]
@@ -66,7 +67,7 @@ def _name(part: bytes) -> str:
 
 
 def decode_name(name: str, is_directory: bool) -> bytes | None:
-    """Return what a name adds to the key, in UTF-8, or None for one that this encoding does not give."""
+    """Return the part of the key that a name stands for, in UTF-8; None for a name that `encode_path` never returns."""
     mark = name[-1] if is_directory else ""
     if is_directory and mark not in "+~":
         return None

@@ -1,4 +1,4 @@
-"""Listing a tree of files in the order of the keys that their paths stand for."""
+"""`Walk`: the keys of the files in a tree, in the order of the keys."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ __all__ = ["Walk"]
 
 class Walk(Generic[AnyStr]):
     """
-    An iterator over the keys below *path*, as *decode* reads them from the names, in order.
+    An iterator over the keys below *path* in order; *decode* makes the keys of the names of files and directories.
 
-    A directory is read whole when its turn comes, sorted, and closed; nothing is held between two keys but the names
-    still to come in it and in those above. A directory counts as its text with the slash at the end, which puts ``a/b``
-    between ``a.b`` and ``a0``.
+    A directory is read whole when it is reached, sorted, and closed. Between two keys only the remaining names of it
+    and of the directories above it are held. A directory sorts by its text with the slash at the end, which puts
+    ``a/b`` between ``a.b`` and ``a0``.
 
     Args:
         root: the store's directory.
-        decode: gives what a name (and whether it is a directory's) adds to the key; None for what is not the store's.
+        decode: takes a name and whether it is a directory's; returns the part of the key that it stands for, or None
+            when the name is not the store's.
         path: the directory to begin with, relative to the root.
         text: the part of the key that *path* stands for.
         prefix: only keys that start with it.
-        start_after: only keys that sort behind it.
-        delimiter: for the children of the prefix: a directory's text in which this comes behind the prefix is given
-            itself, if there is a key below it, instead of these keys.
+        start_after: only keys that sort after it.
+        delimiter: to list the children of the prefix: a directory whose text has the delimiter after the prefix is
+            returned itself, if there is a key below it, instead of the keys below it.
     """
 
     def __init__(
@@ -67,11 +68,11 @@ class Walk(Generic[AnyStr]):
                 continue
             whole: AnyStr = text + piece
             if is_directory:
-                leads = _begins(whole, self._prefix) or _begins(self._prefix, whole)
-                leads = leads and (whole > self._start_after or _begins(self._start_after, whole))
+                matches = _begins(whole, self._prefix) or _begins(self._prefix, whole)
+                matches = matches and (whole > self._start_after or _begins(self._start_after, whole))
             else:
-                leads = _begins(whole, self._prefix) and whole > self._start_after
-            if leads:
+                matches = _begins(whole, self._prefix) and whole > self._start_after
+            if matches:
                 yield whole, f"{path}/{name}" if path else name, is_directory
 
 

@@ -1,4 +1,4 @@
-"""What is special about stores on plain files: others in the directory, nothing outside the root, etags, attributes."""
+"""Stores on plain files: other programs' files, nothing outside the root, etags, attributes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_directory_of_other_programs_is_readable_as_it_is(tmp_path: Path) 
 
 
 async def test_root_may_be_a_link_and_is_made_when_missing(tmp_path: Path) -> None:
-    """Only what is inside the root may not be a link."""
+    """Only symlinks inside the root are not followed."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     await FilesystemStore(tmp_path / "link").put("k", b"v")
@@ -67,7 +67,7 @@ async def test_reading_makes_nothing(store_class: type[FilesystemStore], tmp_pat
 
 @pytest.mark.parametrize("key", ["link/secret", "deep/link/secret", "file-link"])
 async def test_links_lead_nowhere(key: str, tmp_path: Path) -> None:
-    """A link inside the root is followed by no method, whether it stands on the way or at the end."""
+    """No method follows a symlink inside the root, neither in the middle nor at the end of a path."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_bytes(b"secret")
@@ -94,7 +94,7 @@ async def test_links_lead_nowhere(key: str, tmp_path: Path) -> None:
 
 
 async def test_link_planted_while_the_store_works_leads_nowhere(tmp_path: Path) -> None:
-    """There is no moment between a check and its use in which a directory can be swapped for a link."""
+    """No directory can be replaced by a symlink between a check and its use."""
     outside, root = tmp_path / "outside", tmp_path / "root"
     outside.mkdir()
     (outside / "k").write_bytes(b"secret")
@@ -143,7 +143,7 @@ async def test_prefix_does_not_climb(prefix: str, tmp_path: Path) -> None:
 
 
 async def test_names_too_long_for_the_system_are_refused_by_every_method(tmp_path: Path) -> None:
-    """256 bytes in a name, 4,096 in a path: an error of ours up front, not one of the system's half way."""
+    """256 bytes in a name, 4,096 in a path: our error before the operation, not the system's during it."""
     store = FilesystemStore(tmp_path)
     for key in ("x" * 256, "é" * 128, "d/" * 2100 + "k"):
         for call in (store.get(key), store.put(key, b""), store.delete(key), store.exists(key), store.head(key)):
@@ -155,7 +155,7 @@ async def test_names_too_long_for_the_system_are_refused_by_every_method(tmp_pat
 
 
 async def test_reserved_names_are_neither_taken_nor_listed(tmp_path: Path) -> None:
-    """What begins like a draft is the store's own."""
+    """Names with the prefix of drafts are reserved for the store."""
     store = FilesystemStore(tmp_path)
     (tmp_path / f"{DRAFT}x").write_bytes(b"")
 
@@ -169,7 +169,7 @@ async def test_reserved_names_are_neither_taken_nor_listed(tmp_path: Path) -> No
 
 
 async def test_etags_differ_within_one_tick_of_the_clock(tmp_path: Path) -> None:
-    """Equal sizes in quick succession: no two versions share an etag, though inodes are used again."""
+    """Equal sizes in quick succession: no two versions share an etag, although inodes are reused."""
     store = FilesystemStore(tmp_path)
     etags = [await store.put("k", b"%04d" % i) for i in range(2000)]
 
@@ -206,7 +206,7 @@ async def test_attributes_that_another_program_wrote_are_corrupt(packed: bytes, 
 
 
 async def test_time_that_python_has_not_is_unknown() -> None:
-    """Some file systems take any 64-bit time; such a file has no `modified`, and fails no listing."""
+    """Some file systems take any 64-bit time; such a file has no `modified`, and listings still work."""
     status = os.stat_result((0o100644, 1, 1, 1, 0, 0, 3, 0, 0, 0), {"st_mtime_ns": 10**22})
     reader = os.open(os.devnull, os.O_RDONLY)
     try:

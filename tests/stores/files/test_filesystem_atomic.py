@@ -19,7 +19,7 @@ OVERWRITES = 4
 
 
 async def version(number: int) -> AsyncIterator[bytes]:
-    """Yield version 0 or 1 in pieces, of which no two are alike."""
+    """Yield version 0 or 1 in pieces that are all different."""
     filling = bytes([65 + number]) * (MIB - 8)
     for place in range(SIZES[number]):
         yield b"%08d" % place + filling
@@ -39,7 +39,7 @@ def digest_of_file(path: Path) -> str:
 
 
 async def test_readers_of_200_mb_see_whole_versions_during_overwrites(tmp_path: Path) -> None:
-    """Through the store and past it, a reader that polls sees the whole old contents or the whole new ones."""
+    """A reader that polls, through the store or directly, sees the whole old contents or the whole new ones."""
     store = FilesystemStore(tmp_path)
     digests = [await digest_of(version(0)), await digest_of(version(1))]
     await store.put("big", version(0))

@@ -1,4 +1,4 @@
-"""Directories of the stores on plain files: drafts, crashes, what stands in the way, what may not be read."""
+"""Directories of the stores on plain files: drafts, crashes, conflicts, missing permissions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from storage.stores.files.draft import DRAFT
 async def test_draft_of_a_killed_writer_is_never_seen_and_goes_on_entering(
     store_class: type[FilesystemStore], tmp_path: Path
 ) -> None:
-    """The draft of a busy writer stays: it holds a lock on it."""
+    """The draft of a running writer, which holds a lock on it, stays."""
     code = (
         "import asyncio, storage, sys\n"
         "async def slow():\n"
@@ -64,7 +64,7 @@ async def test_directories_come_and_go_with_their_objects(tmp_path: Path) -> Non
 
 
 async def test_puts_and_deletes_that_empty_each_others_directory(tmp_path: Path) -> None:
-    """A directory that a delete removes under a put is made again: no put fails."""
+    """A directory that a delete removes during a put is made again: no put fails."""
     store = FilesystemStore(tmp_path)
 
     async def churn(name: str) -> None:
@@ -78,7 +78,7 @@ async def test_puts_and_deletes_that_empty_each_others_directory(tmp_path: Path)
 
 
 async def test_directory_and_object_of_one_name_are_a_conflict(tmp_path: Path) -> None:
-    """One path cannot be both; the error says which is in the way, and nothing changes."""
+    """One path cannot be both; the error says which exists, and nothing changes."""
     store = FilesystemStore(tmp_path)
     await store.put("a/b", b"1")
     await store.put("k", b"2")
@@ -94,7 +94,7 @@ async def test_directory_and_object_of_one_name_are_a_conflict(tmp_path: Path) -
 
 
 async def test_empty_directory_in_the_way_is_replaced(tmp_path: Path) -> None:
-    """A crash can leave an empty directory; it is no object and stops none."""
+    """A crash can leave an empty directory; it is no object and prevents none."""
     (tmp_path / "k").mkdir()
     await FilesystemStore(tmp_path).put("k", b"v")
 
@@ -102,7 +102,7 @@ async def test_empty_directory_in_the_way_is_replaced(tmp_path: Path) -> None:
 
 
 async def test_full_disk_leaves_the_old_object_and_no_draft(tmp_path: Path) -> None:
-    """A real ENOSPC-like failure, by the limit on a file's size; afterwards the store goes on working."""
+    """A real ENOSPC-like failure, by the limit on a file's size; afterwards the store still works."""
     code = (
         "import asyncio, resource, signal, storage, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -128,7 +128,7 @@ async def test_full_disk_leaves_the_old_object_and_no_draft(tmp_path: Path) -> N
 
 
 async def test_forbidden_directory_is_permission_denied(tmp_path: Path) -> None:
-    """The system's refusal keeps its cause and names the key; it is nothing that a retry would mend."""
+    """The error keeps its cause and names the key; it is not retryable."""
     code = (
         "import asyncio, os, storage, sys\n"
         "store = storage.FilesystemStore(sys.argv[1])\n"
@@ -156,7 +156,7 @@ async def test_forbidden_directory_is_permission_denied(tmp_path: Path) -> None:
 
 
 async def test_renames_and_deletes_that_empty_each_others_directory(tmp_path: Path) -> None:
-    """A directory that is removed between its making and the rename is made again."""
+    """A directory that is removed after it was made and before the rename is made again."""
     store = FilesystemStore(tmp_path)
 
     async def churn(name: str) -> None:
@@ -173,7 +173,7 @@ async def test_renames_and_deletes_that_empty_each_others_directory(tmp_path: Pa
 
 @pytest.mark.parametrize("store_class", FILE_STORES)
 async def test_failed_put_leaves_no_directories(store_class: type[FilesystemStore], tmp_path: Path) -> None:
-    """Empty directories would stand in the way of an object of their name."""
+    """An empty directory would prevent an object of its name."""
     store = store_class(tmp_path)
 
     def broken() -> Iterator[bytes]:
@@ -187,7 +187,7 @@ async def test_failed_put_leaves_no_directories(store_class: type[FilesystemStor
 
 
 async def test_rename_onto_an_empty_directory_or_below_a_link(tmp_path: Path) -> None:
-    """A rename judges what is in its way as a put does, and its errors name the target."""
+    """A rename has the same conflicts as a put, and its errors name the target."""
     store = FilesystemStore(tmp_path)
     await store.put("k", b"v")
     (tmp_path / "empty").mkdir()
@@ -219,7 +219,7 @@ async def test_reader_that_was_left_reads_no_other_file(tmp_path: Path) -> None:
 async def test_tree_deeper_than_any_key_is_listed_and_entered(
     store_class: type[FilesystemStore], tmp_path: Path
 ) -> None:
-    """Neither Python's limit on recursion nor the system's on paths stops a listing; what no key reaches is no key."""
+    """Neither Python's recursion limit nor that of paths stops a listing; files too deep for keys are skipped."""
     (tmp_path / "root").mkdir()
     store = store_class(tmp_path / "root")
     await store.put("k", b"v")
@@ -236,7 +236,7 @@ async def test_tree_deeper_than_any_key_is_listed_and_entered(
 
 
 async def test_directory_that_may_not_be_read_fails_the_listing_but_not_the_entering(tmp_path: Path) -> None:
-    """Keys that are there are never left out in silence; the leftovers of killed writers may wait."""
+    """A listing never omits keys silently; the leftovers of killed writers can be removed later."""
     code = (
         "import asyncio, os, storage, sys\n"
         "async def main():\n"
@@ -266,7 +266,7 @@ async def test_directory_that_may_not_be_read_fails_the_listing_but_not_the_ente
 
 @pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="no tmpfs, which moves a name when its file is replaced")
 async def test_listing_misses_no_key_that_is_overwritten_meanwhile() -> None:
-    """More names than one system call gives, on a file system where their order changes under the reader."""
+    """More names than one system call returns, on a file system where their order changes during the reading."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as root:
         store = FilesystemStore(root)
         keys = [f"{i:04}" for i in range(3000)]
@@ -292,7 +292,7 @@ async def test_listing_misses_no_key_that_is_overwritten_meanwhile() -> None:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_file_system_without_locks_has_no_conditions_and_says_so(tmp_path: Path) -> None:
-    """Plain puts, deletes and listings work; a condition that could not be kept is refused."""
+    """Plain puts, deletes and listings work; a condition that could not be guaranteed is an error."""
     code = (
         "import storage, sys\nfrom storage._concurrency.stepping import step\n"
         "store = storage.FilesystemStore(sys.argv[1])\n"
@@ -321,7 +321,7 @@ def test_file_system_without_locks_has_no_conditions_and_says_so(tmp_path: Path)
 
 
 def test_capabilities_of_a_root_that_is_no_directory(tmp_path: Path) -> None:
-    """Asking a store what it can do never fails: that its root is a file, each method says."""
+    """`capabilities` never raises; each method reports that the root is a file."""
     (tmp_path / "file").write_bytes(b"")
 
     assert FilesystemStore(tmp_path / "file").capabilities.streaming

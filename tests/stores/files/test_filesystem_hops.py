@@ -1,4 +1,4 @@
-"""How often the stores on files take the hop to a worker thread: reads of what is in memory never, all else once."""
+"""Hops of the stores on files to worker threads: none for reads from the page cache, one for everything else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FILE_STORES = [FilesystemStore, SafeFilesystemStore, HashdirStore]
 
 @pytest.fixture
 def hops(monkeypatch: pytest.MonkeyPatch) -> list[Job[Any]]:
-    """Give the list of all jobs that were put to worker threads; it grows."""
+    """Return the list of all jobs given to worker threads, which grows."""
     jobs: list[Job[Any]] = []
     put = Workers.put
 
@@ -47,7 +47,7 @@ def hops(monkeypatch: pytest.MonkeyPatch) -> list[Job[Any]]:
 
 @pytest.fixture
 async def warm(tmp_path: Path) -> FilesystemStore:
-    """Give a store with ``k``, 4 KiB that were read already, where such a file can be read without a hop."""
+    """Return a store with ``k``, 4 KiB that were read before, where such a file can be read without a hop."""
     store = FilesystemStore(tmp_path)
     await store.put("k", bytes(range(256)) * 16)
     await warmed(store)
@@ -55,7 +55,7 @@ async def warm(tmp_path: Path) -> FilesystemStore:
 
 
 async def warmed(store: FileStore, key: str = "k") -> None:
-    """Read an object until it need not be noted any more that it was read, which clocks may take some ms to show."""
+    """Read an object until a read no longer updates its access time, which may take some ms of the kernel's clock."""
     path = Path(store._root.path, store._path(key))
     status, mount = path.stat(), os.statvfs(path).f_flag
     if sys.platform != "linux" or not mount & (os.ST_RELATIME | os.ST_NOATIME):
@@ -73,7 +73,7 @@ async def warmed(store: FileStore, key: str = "k") -> None:
 
 
 def forget(path: Path) -> None:
-    """Throw a file's bytes out of the system's memory."""
+    """Remove a file's bytes from the page cache."""
     with path.open("rb+") as file:
         os.fsync(file)
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -86,7 +86,7 @@ def forget(path: Path) -> None:
 async def test_small_object_in_memory_is_read_without_a_hop(
     store_class: type[FileStore], tmp_path: Path, hops: list[Job[Any]]
 ) -> None:
-    """The bytes, a part of them, nothing at all: what is there already needs no thread."""
+    """The whole object, a part of it, an empty one: what is in memory needs no thread."""
     store = store_class(tmp_path)
     data = bytes(range(256)) * 16
     for key, value in {"k": data, "empty": b"", "limit": bytes(LIMIT)}.items():
@@ -108,7 +108,7 @@ async def test_small_object_in_memory_is_read_without_a_hop(
 async def test_missing_object_whose_name_is_known_to_be_missing_takes_no_hop(
     warm: FilesystemStore, hops: list[Job[Any]]
 ) -> None:
-    """A cache that misses is asked as often as one that hits."""
+    """A cache has misses as well as hits."""
     await warm.exists("missing")
     hops.clear()
 
@@ -134,7 +134,7 @@ async def test_object_that_is_not_in_memory_is_read_in_one_hop(
 async def test_object_of_which_a_part_is_in_memory_is_read_whole(
     warm: FilesystemStore, tmp_path: Path, hops: list[Job[Any]]
 ) -> None:
-    """What the system answers without waiting may be less than there is."""
+    """The system may return fewer bytes without waiting than the object has."""
     data = os.urandom(LIMIT)
     await warm.put("half", data)
     await warmed(warm, "half")
@@ -149,7 +149,7 @@ async def test_object_of_which_a_part_is_in_memory_is_read_whole(
 
 
 async def test_large_object_is_read_in_one_hop(warm: FilesystemStore, hops: list[Job[Any]]) -> None:
-    """Copying it would hold up the loop for longer than the hop takes."""
+    """Copying it would block the loop for longer than the hop takes."""
     for size in (LIMIT + 1, 9 << 20):
         await warm.put("large", bytes(size))
         await warmed(warm, "large")
@@ -162,7 +162,7 @@ async def test_large_object_is_read_in_one_hop(warm: FilesystemStore, hops: list
 async def test_changed_object_is_read_in_one_hop_and_the_read_is_noted(
     warm: FilesystemStore, tmp_path: Path, hops: list[Job[Any]]
 ) -> None:
-    """Where the file system notes that a file was read since it changed, that is a write: none for the event loop."""
+    """The first read after a change updates the access time: a write, which the event loop must not make."""
     if os.statvfs(tmp_path).f_flag & os.ST_NOATIME:
         pytest.skip("reads are not noted here")
     os.utime(tmp_path / "k", ns=(0, (tmp_path / "k").stat().st_mtime_ns))
@@ -174,7 +174,7 @@ async def test_changed_object_is_read_in_one_hop_and_the_read_is_noted(
 
 
 async def test_reads_in_a_row_leave_others_their_turn(warm: FilesystemStore, hops: list[Job[Any]]) -> None:
-    """A task that reads on and on, with nothing to wait for, is not alone in the world."""
+    """A task that reads all the time and never waits lets other tasks run."""
     turns = 0
 
     async def count() -> None:
@@ -195,7 +195,7 @@ async def test_reads_in_a_row_leave_others_their_turn(warm: FilesystemStore, hop
 
 @pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="no tmpfs, which cannot be asked for what is in memory")
 async def test_file_system_that_cannot_tell_what_is_in_memory_is_asked_once(hops: list[Job[Any]]) -> None:
-    """All is in memory there, but who knows: each read takes its hop."""
+    """Such a file system keeps all in memory but does not say so: each read takes one hop."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as root:
         store = FilesystemStore(root)
         await store.put("k", b"v")
@@ -209,7 +209,7 @@ async def test_file_system_that_cannot_tell_what_is_in_memory_is_asked_once(hops
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("fault", ["openat2:error=ENOSYS", "openat2:error=EAGAIN", "preadv2:error=EOPNOTSUPP"])
 def test_system_without_the_calls_reads_in_one_hop_each(fault: str, tmp_path: Path) -> None:
-    """An old kernel, a sandbox, a disk that is always cold: slower, and nothing else."""
+    """An old kernel, a sandbox, a disk that is never cached: slower, but correct."""
     code = (
         "import asyncio, sys\n"
         "from storage import FilesystemStore, KeyNotFoundError\n"
@@ -278,7 +278,7 @@ OPERATIONS: dict[str, Operation] = {
 async def test_operation_takes_one_hop(
     operation: str, store_class: type[FileStore], tmp_path: Path, hops: list[Job[Any]]
 ) -> None:
-    """However many calls of the system it is made of."""
+    """However many system calls it makes."""
     store = store_class(tmp_path)
     for key in ("a/k", "a/l", "b"):
         await store.put(key, b"data")
@@ -306,10 +306,10 @@ async def test_listing_takes_one_hop_for_each_page(
 
 
 @pytest.mark.parametrize("store_class", FILE_STORES)
-async def test_bulk_calls_take_one_hop_for_a_handful(
+async def test_bulk_calls_take_one_hop_for_a_batch(
     store_class: type[FileStore], tmp_path: Path, hops: list[Job[Any]]
 ) -> None:
-    """Each object has its outcome all the same, in the order in which they were asked for."""
+    """Each object still has its own result, in the order of the keys."""
     store = store_class(tmp_path)
     objects = {f"k{number:03}": b"%d" % number for number in range(2 * FILES_PER_HOP)}
     await store.put_many(objects)

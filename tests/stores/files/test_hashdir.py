@@ -1,4 +1,4 @@
-"""What is special about `HashdirStore`: keys beside objects, and what is left of either."""
+"""`HashdirStore`: the files of keys next to those of objects, and leftovers of either."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_hashdir_writes_a_key_anew_that_was_cut_short(tmp_path: Path) -> N
 
 
 async def test_hashdir_keeps_exactly_the_bytes_under_the_hash(tmp_path: Path) -> None:
-    """The layout that other programs find: aa/bb/cc/rest of the sha-256, and the key beside it."""
+    """The layout that other programs find: aa/bb/cc/rest of the sha-256, and the key next to it."""
     await HashdirStore(tmp_path).put("ключ/with any name", b"bytes")
     await HashdirStore(tmp_path, width=3, depth=1).put("k", b"2")
     digest = hashlib.sha256("ключ/with any name".encode()).hexdigest()
@@ -53,7 +53,7 @@ async def test_hashdir_ignores_and_reclaims_a_key_without_its_object(tmp_path: P
 
 
 async def test_hashdir_object_whose_key_was_lost_can_be_deleted_and_renamed(tmp_path: Path) -> None:
-    """What should be gone already is no error."""
+    """A missing key file is no error."""
     store = HashdirStore(tmp_path)
     for key in ("a", "b"):
         await store.put(key, b"v")
@@ -66,7 +66,7 @@ async def test_hashdir_object_whose_key_was_lost_can_be_deleted_and_renamed(tmp_
 
 
 async def test_hashdir_listing_leaves_the_loop_free_and_maps_errors(tmp_path: Path) -> None:
-    """The walk over all directories is made in a worker thread, and what the system says there is ours."""
+    """A worker thread walks the directories, and the system's errors there become ours."""
     loop_thread = threading.get_ident()
     walkers = set()
 
@@ -85,7 +85,7 @@ async def test_hashdir_listing_leaves_the_loop_free_and_maps_errors(tmp_path: Pa
 
 
 async def test_hashdir_delete_leaves_nothing(tmp_path: Path) -> None:
-    """Object, key and directories go together."""
+    """The object, its key and its directories are removed together."""
     store = HashdirStore(tmp_path)
     await store.put("k", b"v")
     await store.delete("k")
@@ -95,6 +95,6 @@ async def test_hashdir_delete_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("width", "depth"), [(0, 1), (2, -1), (8, 8)])
 def test_hashdir_refuses_a_layout_that_leaves_no_name(width: int, depth: int, tmp_path: Path) -> None:
-    """64 digits are all there are."""
+    """A hash has only 64 digits."""
     with pytest.raises(ValueError, match="width"):
         HashdirStore(tmp_path, width=width, depth=depth)

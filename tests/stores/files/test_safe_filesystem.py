@@ -1,4 +1,4 @@
-"""What is special about `SafeFilesystemStore`: names that every file system keeps."""
+"""`SafeFilesystemStore`: names that are valid on every file system."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_name_that_the_encoding_does_not_give_is_foreign(name: str) -> None:
 
 
 async def test_safe_store_skips_foreign_files_and_keeps_the_order_of_long_names(tmp_path: Path) -> None:
-    """Names continued in directories stand where the key stands, between its shorter and its nested neighbours."""
+    """Long names that are split over directories sort where the key sorts, between shorter and nested keys."""
     store = SafeFilesystemStore(tmp_path)
     stem = "n" * 79
     ends = ["", "a", "a/b", "aa", "é", "😀", "/x", "\uffff"]

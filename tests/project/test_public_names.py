@@ -1,0 +1,141 @@
+"""
+No public name is lost: each is where it was before the package was rearranged, and takes what it took.
+
+``public_names.json`` was written by ``python tests/project/test_public_names.py`` in the last commit before that. To
+take a name away, or to change a signature, edit that file by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from importlib import import_module
+from pathlib import Path
+from pkgutil import walk_packages
+from typing import Any
+
+import pytest
+
+BEFORE = Path(__file__).with_name("public_names.json")
+KNOWN: dict[str, Any] = json.loads(BEFORE.read_text(encoding="utf-8")) if BEFORE.exists() else {"paths": []}
+PACKAGES = ("storage", "storage.sync", "storage.testing")
+
+#: Types in signatures that users do not name, and their names now.
+RENAMED_TYPES = {"Face": "SyncStore"}
+
+#: Paths that worked and were never documented, and what to import now.
+MOVED = {
+    "storage.config.face.StoreFactory": "storage.sync.StoreFactory",
+    "storage.copying.Progress": "storage.Progress",
+    "storage.decorators.base.StoreDecorator": "storage.StoreDecorator",
+    "storage.decorators.caching_cache.CacheStats": "storage.CacheStats",
+    "storage.decorators.data_transform.Coder": "storage.Coder",
+    "storage.decorators.data_transform.DataTransform": "storage.DataTransform",
+    "storage.decorators.interceptor.Interceptor": "storage.Interceptor",
+    "storage.decorators.key_transform.KeyTransform": "storage.KeyTransform",
+    "storage.decorators.mirroring_verify.Difference": "storage.Difference",
+    "storage.decorators.order.StackWarning": "storage.StackWarning",
+    "storage.decorators.value_transform.ValueTransform": "storage.ValueTransform",
+    "storage.store_registry.Registry": "storage.Registry",
+    "storage.syncing.Change": "storage.Change",
+    "storage.testing.counting.CountingStore": "storage.testing.CountingStore",
+    "storage.testing.faulty.FaultyStore": "storage.testing.FaultyStore",
+    "storage.testing.recording.RecordingStore": "storage.testing.RecordingStore",
+    "storage.testing.slow.SlowStore": "storage.testing.SlowStore",
+}
+
+#: Paths of classes that were no one's but the package's own, and had no public name.
+INTERNAL = {
+    "storage.config.nested_kinds.Store",
+    "storage.decorators.routing_table.UnprefixedStore",
+    "storage.stores.files.FileStore",
+    "storage.stores.zip_changes.Change",
+}
+
+
+def signature(value: object) -> str:
+    """Return what a public name takes, in the same words on every Python: without what the Python itself puts in."""
+    if not (inspect.isclass(value) or inspect.isfunction(value)):
+        return "value"
+    if inspect.isclass(value) and not _makes_itself(value):
+        return "class"
+    taken = inspect.signature(value)
+    parameters = [each.replace(annotation=_text(each.annotation)) for each in taken.parameters.values()]
+    written = str(taken.replace(parameters=parameters, return_annotation=taken.empty))
+    returned = "" if inspect.isclass(value) else f" -> {_text(taken.return_annotation)}"
+    return re.sub(r"<[^=]* at 0x[0-9a-f]+>", "...", written.replace("'", "")) + returned
+
+
+def _makes_itself(cls: type) -> bool:
+    """Return whether a constructor of ours takes the arguments, and not Python's own."""
+    ours = [vars(each) for each in cls.__mro__ if each.__module__.partition(".")[0] == "storage"]
+    return any(maker in each for each in ours for maker in ("__init__", "__new__")) and not getattr(
+        cls, "_is_protocol", False
+    )
+
+
+def _text(annotation: Any) -> Any:
+    """Return an annotation as it is written; that of a named tuple is wrapped."""
+    return getattr(annotation, "__forward_arg__", annotation)
+
+
+def _find(path: str) -> object:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def public_names() -> dict[str, Any]:
+    """Return what ``public_names.json`` says: of each package the names and what they take, and paths of classes."""
+    found: dict[str, Any] = {}
+    for package in map(import_module, PACKAGES):
+        found[package.__name__] = {name: signature(getattr(package, name)) for name in sorted(package.__all__)}
+    paths = set()
+    for info in walk_packages(import_module("storage").__path__, "storage."):
+        if "._" not in info.name:
+            module = import_module(info.name)
+            for name in getattr(module, "__all__", ()):
+                public = name in found["storage"] or name.endswith("Store")
+                if public and inspect.isclass(getattr(module, name)):
+                    paths.add(f"{info.name}.{name}")
+    return {**found, "paths": sorted(paths)}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_name_takes_what_it_took(package: str) -> None:
+    """A name may be added; none goes, and none changes what it takes."""
+    module = import_module(package)
+    before: dict[str, str] = KNOWN[package]
+    for old, new in RENAMED_TYPES.items():
+        before = {name: re.sub(rf"\b{old}\b", new, taken) for name, taken in before.items()}
+
+    assert [] == [name for name in before if name not in module.__all__]
+    assert before == {name: signature(getattr(module, name)) for name in before}
+
+
+@pytest.mark.parametrize("path", sorted(set(KNOWN["paths"]) - INTERNAL))
+def test_every_path_of_a_public_class_works(path: str) -> None:
+    """Those of `MOVED` by their public path; all others as they are."""
+    cls = _find(MOVED.get(path, path))
+
+    assert inspect.isclass(cls)
+    assert path.rpartition(".")[2] == cls.__name__
+
+
+def test_paths_that_need_no_exception_are_none() -> None:
+    """What has moved has moved, and was there before."""
+    assert set() == {*MOVED, *INTERNAL} - set(KNOWN["paths"])
+    assert set(MOVED) == {path for path in MOVED if not _works(path)}
+
+
+def _works(path: str) -> bool:
+    try:
+        _find(path)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    comment = "made by tests/project/test_public_names.py before the package was rearranged; it says more"
+    BEFORE.write_text(json.dumps({"comment": comment, **public_names()}, indent=1) + "\n", encoding="utf-8")

@@ -275,7 +275,7 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
 
 
 class Base64Store(ObjectStore):
-    """Objects are base64 (RFC 4648, section 4, padded, without line ends) in the store below."""
+    """Objects are base64 text (RFC 4648, section 4, padded, without line ends) in the store below."""
 
     def __init__(self, base: ObjectStore) -> None:
         super().__init__(storage.Base64Store(async_store_of(base)))
@@ -439,10 +439,10 @@ class BucketStore(ObjectStore):
 
 class BufferStore(ObjectStore["BinaryFile | Data", "io.BytesIO"]):
     """
-    `put` takes a binary file, `get` gives an ``io.BytesIO`` at its start.
+    `put` takes a binary file, and `get` returns an ``io.BytesIO`` at its start.
 
-    A file is read from where it stands to its end, in worker threads and in bounded memory, and left open. What other
-    stores take will do as well. `open` reads an object in pieces.
+    A file is read from its current position to its end, in worker threads and in bounded memory, and is not closed.
+    `put` also takes the bytes and streams that other stores take. `open` reads an object in pieces.
     """
 
     def __init__(self, base: ObjectStore) -> None:
@@ -531,15 +531,15 @@ class CachingStore(ObjectStore):
 
 class ChecksumStore(ObjectStore):
     """
-    Objects end in a checksum of their bytes in the store below, and are verified each time they are read.
+    Objects in the store below end with a checksum of their bytes, which is verified on each read.
 
-    It finds damage by disks and programs; against people who can write below, use `EncryptingStore`. A reader of the
-    whole object verifies it before it gives the last bytes. What `open` reads of a range is not verified, `get` of a
-    range reads and verifies the whole.
+    It detects damage by disks and programs; against people who can write to the store below, use `EncryptingStore`. A
+    reader of the whole object verifies it before it returns the last bytes. A range that is read with `open` is not
+    verified; `get` of a range reads and verifies the whole object.
 
     Args:
         base: the store below.
-        algorithm: the name of a hash that `hashlib` knows; the checksum's length is that of its digest.
+        algorithm: the name of a hash of `hashlib`; the checksum is as long as its digest.
     """
 
     def __init__(self, base: ObjectStore, *, algorithm: str = "sha256") -> None:
@@ -553,15 +553,15 @@ class ChecksumStore(ObjectStore):
 
 class ConcurrencyLimitStore(ObjectStore[In, Out]):
     """
-    At most *limit* calls are in the store below at once; the others wait, and go in the order in which they came.
+    At most *limit* calls run concurrently in the store below; the others wait and run in the order in which they came.
 
-    Each object of a bulk call, each step of a listing and each read of an open object is a call of its own, and nothing
-    is held between them. A put lets another call in while it waits for the caller's own stream, which may well be read
-    from the same store.
+    Each object of a bulk call, each step of a listing and each read of an open object counts as one call, and between
+    them none is counted. A put is not counted while it waits for the caller's own stream, which may be read from the
+    same store.
 
     Args:
         base: the store below.
-        limit: how many calls, one or more.
+        limit: the number of calls, at least 1.
     """
 
     def __init__(self, base: ObjectStore[In, Out], limit: int) -> None:
@@ -634,22 +634,22 @@ class EncryptingStore(ObjectStore):
 
 class ExceptionLoggingStore(ObjectStore[In, Out]):
     """
-    What a call raises is logged with its traceback, and raised as it is.
+    The exceptions of calls are logged with their tracebacks, and raised unchanged.
 
-    A key that was missing, or there, or of another version is an answer, not a failure: it is logged only if *answers*
-    says so. A cancellation is neither.
+    A key that is missing, exists already or has another version is an answer, not a failure: it is logged only with
+    *answers*. A cancellation is never logged.
 
-    With *swallow*, who writes and deletes is not told of failures: a put, copy or rename that failed with a
-    `StorageError` returns ``""``, which is the etag of no object, a delete or `clear` None, and a bulk call its results
-    instead of a `BulkError`. Reads raise all the same, because there is nothing honest to return; so do answers,
-    whatever has a condition, and what is no `StorageError`.
+    With *swallow*, failed writes and deletes do not raise a `StorageError`: a put, copy or rename returns ``""``, which
+    is no object's etag, a delete or `clear` returns None, and a bulk call returns its results instead of raising a
+    `BulkError`. Reads still raise, because there is nothing correct to return. So do answers, calls with a condition,
+    and all exceptions that are not a `StorageError`.
 
     Args:
         base: the store below.
-        logger: where to log, or its name.
-        level: of what is logged.
-        answers: whether answers are logged as well.
-        swallow: whether failed writes and deletes are logged only.
+        logger: the logger, or its name.
+        level: the level of the log records.
+        answers: whether answers are logged, too.
+        swallow: whether failed writes and deletes are only logged.
     """
 
     def __init__(
@@ -787,18 +787,18 @@ class ExpiringStore(ObjectStore[In, Out]):
 
 class ExtensionFilterStore(ObjectStore[In, Out]):
     """
-    Every method refuses keys that do not end in one of *extensions* with `InvalidKeyError`. Listings skip them, and log
-    each at INFO to the logger ``storage``.
+    Every method refuses keys that do not end in one of *extensions* with `InvalidKeyError`. Listings skip such keys,
+    and log each at level INFO to the logger ``storage``.
 
-    Something comes before the extension in a name: ``"a/.tif"`` has none.
+    A name must have something before its extension: ``"a/.tif"`` has no extension.
 
     Args:
         base: the store below.
         extensions: such as ``{".tif", ".roi.zip"}``, each with its dot.
-        ignore_case: whether ``.TIF`` is ``.tif``.
+        ignore_case: whether ``.TIF`` is accepted as ``.tif``.
 
     Raises:
-        ValueError: *extensions* is empty, or one has no dot before it, nothing behind that, or a slash.
+        ValueError: *extensions* is empty, or one does not begin with a dot, is only a dot, or contains a slash.
     """
 
     def __init__(self, base: ObjectStore[In, Out], extensions: Iterable[str], *, ignore_case: bool = False) -> None:
@@ -859,13 +859,14 @@ class GzipStore(ObjectStore):
     """
     Objects are gzip files (RFC 1952) in the store below, which any other program can read.
 
-    With zlib-ng installed (``pip install 'stackstore[fast]'``) it takes about half the time; what it writes is about
-    as small, and of the same format.
+    With zlib-ng installed (``pip install 'stackstore[fast]'``) it takes about half the time; the files have the same
+    format and about the same size.
 
     Args:
         base: the store below.
-        level: 0 (none) to 9 (smallest, slowest).
-        max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
+        level: 0 (no compression) to 9 (smallest, slowest).
+        max_size: maximum of bytes that `get` decompresses, against decompression bombs; `open` reads in bounded memory
+            and does not use it.
     """
 
     def __init__(self, base: ObjectStore, *, level: int = 6, max_size: int = 1 << 30) -> None:
@@ -879,19 +880,20 @@ class GzipStore(ObjectStore):
 
 class HashPrefixStore(ObjectStore[In, Out]):
     """
-    Every key has the start of its own sha-256, in hex, before it in the store below: ``"a.csv"`` is
+    In the store below, every key begins with the first hex digits of its own SHA-256: ``"a.csv"`` is
     ``"32f29f33/a.csv"`` there.
 
-    Back ends that share the work out by the starts of keys get an even share each, and directories stay small. Objects
-    below whose keys do not begin with their hash are neither seen nor touched. A listing collects all keys and sorts.
+    This spreads the load evenly in back ends that divide it by the first characters of keys, and keeps directories
+    small. Objects in the store below whose keys do not begin with their hash are not visible and not changed. A listing
+    collects all keys and sorts them.
 
     Args:
         base: the store below.
-        hash_length: digits of the hash, 1 to 64.
-        separator: between the hash and the key.
+        hash_length: hex digits of the hash, 1 to 64.
+        separator: the text between the hash and the key.
 
     Raises:
-        ValueError: *hash_length* is none of these.
+        ValueError: *hash_length* is not in this range.
     """
 
     def __init__(self, base: ObjectStore[In, Out], *, hash_length: int = 8, separator: str = "/") -> None:
@@ -1000,17 +1002,18 @@ class HttpStore(ObjectStore):
 
 class JsonStore(ObjectStore["JsonLike", "Json"]):
     """
-    `put` takes what JSON has (dicts with text for keys, lists, text, numbers, booleans, None), and `get` gives it.
+    `put` takes JSON values (dicts with text keys, lists, text, numbers, booleans, None), and `get` returns them.
 
-    The store below keeps UTF-8 text (RFC 8259), without spaces unless it is indented. Numbers that are not finite are
-    refused with a ``ValueError``, like what is nested too deeply; what JSON has no form for with a ``TypeError``. Text
-    below that is no JSON is a `CorruptObjectError`.
+    The store below keeps UTF-8 text (RFC 8259), without spaces unless it is indented. A number that is not finite, or a
+    value that is nested too deeply, is a ``ValueError``; a value that JSON cannot represent is a ``TypeError``. Text in
+    the store below that is not JSON is a `CorruptObjectError`.
 
-    With orjson installed (``pip install 'stackstore[json]'``) it is faster; what it takes and gives stays the same.
+    With orjson installed (``pip install 'stackstore[json]'``) it is faster; the values it takes and returns are the
+    same.
 
     Args:
         base: the store below.
-        indent: spaces to indent by, for people to read; None for one line.
+        indent: spaces of indentation, for people to read; None for one line.
         sort_keys: whether the keys of dicts are sorted, so that equal values give equal bytes.
     """
 
@@ -1025,12 +1028,12 @@ class JsonStore(ObjectStore["JsonLike", "Json"]):
 
 class KeyValidatingStore(ObjectStore[In, Out]):
     """
-    Every method refuses keys that *validator* does not take with `InvalidKeyError`, and does not list them.
+    Every method refuses keys that *validator* does not accept with `InvalidKeyError`; listings skip them.
 
     Args:
         base: the store below.
-        validator: a pure function from a key to whether it is taken. It may raise a ``ValueError`` instead, whose
-            message the caller gets then; whatever else it raises passes unchanged.
+        validator: a pure function that takes a key and returns whether it is accepted. It may raise a ``ValueError``
+            instead, whose message is used for the error; other exceptions are raised unchanged.
 
     Raises:
         TypeError: *validator* cannot be called.
@@ -1047,18 +1050,19 @@ class KeyValidatingStore(ObjectStore[In, Out]):
 
 class LoggingStore(ObjectStore[In, Out]):
     """
-    Every operation is a line in the log when it has come to its end: what was done, with which key, how much, how long.
+    Every operation is logged in one line when it has ended: its name, the key, how much data and how long.
 
-    A key stands there as Python writes it, so that none forges a line. Neither data nor attributes are logged.
+    Keys are logged as Python literals, so that a key cannot forge a line. Data and attributes are not logged.
 
-    What failed is logged as a warning; as an error when what was raised is no `StorageError`, but a mistake in a
-    program. A key that was missing, or there, or of another version is an answer, and logged like a success.
+    A failure is logged as a warning; an exception that is not a `StorageError` is a mistake in a program, and is logged
+    as an error. A key that is missing, exists already or has another version is an answer, and is logged like a
+    success.
 
     Args:
         base: the store below.
-        logger: where to log, or its name.
-        level: of what succeeded.
-        store_name: what the lines call the store; they begin with the action if it is not given.
+        logger: the logger, or its name.
+        level: the level for operations that succeed.
+        store_name: the name of the store in the lines; without it they begin with the name of the operation.
     """
 
     def __init__(
@@ -1195,11 +1199,11 @@ class NotifyingStore(ObjectStore[In, Out]):
 
 class PrefixStore(ObjectStore[In, Out]):
     """
-    Every key has *prefix* before it in the store below, and objects there without it are neither seen nor touched.
+    Every key begins with *prefix* in the store below; objects there without it are not visible and not changed.
 
     Args:
         base: the store below.
-        prefix: put before every key as it is; end it in ``"/"`` for a directory.
+        prefix: put before every key unchanged; let it end with ``"/"`` for a directory.
     """
 
     def __init__(self, base: ObjectStore[In, Out], prefix: str) -> None:
@@ -1317,14 +1321,14 @@ class RedisStore(ObjectStore):
 
 class RegexValidatingStore(ObjectStore[In, Out]):
     """
-    Every method refuses keys that *pattern* does not match as a whole with `InvalidKeyError`, and does not list them.
+    Every method refuses keys that *pattern* does not match as a whole with `InvalidKeyError`; listings skip them.
 
     Args:
         base: the store below.
         pattern: a regular expression of Python's `re`, as text or compiled.
 
     Raises:
-        ConfigError: *pattern* is no regular expression.
+        ConfigError: *pattern* is not a regular expression.
     """
 
     def __init__(self, base: ObjectStore[In, Out], pattern: str | re.Pattern[str]) -> None:
@@ -1461,26 +1465,26 @@ class SqliteStore(ObjectStore):
 
 class TelemetryStore(ObjectStore[In, Out]):
     """
-    Every operation is a span, called ``storage.get`` and so on, and is counted in metrics.
+    Every operation has a span, named ``storage.get`` and so on, and is counted in metrics.
 
-    An open object is one span with all that is read of it, a listing one with all its steps, and a bulk call one. The
-    span is the current one only while the store below is at work, so that the spans of its own requests are within it,
-    but not those of what the caller does between two items.
+    An open object with all its reads is one span, and so is a listing with all its steps, and a bulk call. The span is
+    the current one only while the store below works. So the spans of its requests are children of it, but not the spans
+    of the caller between two items.
 
-    Metrics are ``storage.operation.duration`` (a histogram in seconds, of the time that the store below was at it),
-    ``storage.io`` (bytes, by ``network.io.direction``) and ``storage.operation.errors`` (by ``error.type``). They bear
-    the names of the operation and the store, never a key.
+    The metrics are ``storage.operation.duration`` (a histogram in seconds, of the time in the store below),
+    ``storage.io`` (bytes, by ``network.io.direction``) and ``storage.operation.errors`` (by ``error.type``). Their
+    attributes are the names of the operation and of the store, never a key.
 
-    Without providers, here or set for the program, all of it does nothing. Needs ``pip install
+    Without providers, given here or set for the program, it does nothing. Needs ``pip install
     'stackstore[telemetry]'``.
 
     Args:
         base: the store below.
-        tracer_provider: where spans go; None for the program's.
-        meter_provider: where metrics go, likewise.
-        store_name: what spans and metrics call the store.
-        record_keys: whether spans tell keys, and the texts of errors, which may do so. There can be many of them, and
-            they may be nobody else's business.
+        tracer_provider: the provider for spans; None for the program's.
+        meter_provider: the provider for metrics; None for the program's.
+        store_name: the name of the store in spans and metrics.
+        record_keys: whether spans contain keys, and the messages of errors, which may contain keys. There can be many
+            keys, and they may be private.
     """
 
     def __init__(
@@ -1509,16 +1513,16 @@ class TelemetryStore(ObjectStore[In, Out]):
 
 class TextEncodingStore(ObjectStore["str", "str"]):
     """
-    `put` takes text and `get` gives text; the store below keeps it encoded.
+    `put` takes text and `get` returns text; the store below keeps it encoded.
 
-    Text that the encoding does not have is refused with a `UnicodeEncodeError`, a ``ValueError``; bytes below that are
-    not in it are a `CorruptObjectError`.
+    Text that cannot be encoded is a `UnicodeEncodeError`, which is a ``ValueError``; bytes in the store below that
+    cannot be decoded are a `CorruptObjectError`.
 
     Args:
         base: the store below.
-        encoding: the name of an encoding of Python.
-        errors: what to do about what does not encode or decode, a name that ``str.encode`` takes: ``"strict"`` raises,
-            others change the text.
+        encoding: the name of a text encoding of Python.
+        errors: the error handler for text that cannot be encoded or decoded, a name that ``str.encode`` takes:
+            ``"strict"`` raises, others change the text.
     """
 
     def __init__(self, base: ObjectStore, encoding: str = "utf-8", *, errors: str = "strict") -> None:
@@ -1532,17 +1536,18 @@ class TextEncodingStore(ObjectStore["str", "str"]):
 
 class ThrottlingStore(ObjectStore[In, Out]):
     """
-    Calls and bytes go through at no more than a rate; what is too much waits, in the order in which it came.
+    Limits the rate of calls and of bytes; calls over the limit wait, in the order in which they came.
 
-    Each object of a bulk call is a call of its own; a listing is one, and an open object is one, whatever is read of
-    it. Bytes are those that are put and those that are read. What was read is known when it is there: the next call
-    waits for it.
+    Each object of a bulk call counts as one call; a listing is one call, and so is an open object with all its reads.
+    The bytes are those that are put and those that are read. The size of a read is known only after it, so the next
+    call waits for it.
 
     Args:
         base: the store below.
-        rate: calls per second; None for any number.
-        burst: how many calls may come at once after some time without any.
-        bytes_per_second: bytes put and read, of which those of one second may come at once; None for any number.
+        rate: calls per second; None for no limit.
+        burst: calls that may come without waiting after a pause.
+        bytes_per_second: bytes put and read per second, where those of one second may come without waiting; None for no
+            limit.
     """
 
     def __init__(
@@ -1616,17 +1621,17 @@ class TieredStore(ObjectStore):
 
 class TimeoutStore(ObjectStore[In, Out]):
     """
-    A call that takes too long is cancelled, and `StoreTimeoutError` raised.
+    A call that takes too long is cancelled, and raises `StoreTimeoutError`.
 
-    Each object of a bulk call, each step of a listing and each read of an open object is a call of its own. The time
-    in which the caller's own stream gives its next piece does not count, and with each piece the time begins anew.
+    Each object of a bulk call, each step of a listing and each read of an open object counts as one call. The time in
+    which the caller's own stream produces its next piece does not count, and the time starts again with each piece.
 
-    A write that timed out may have taken effect, as any that was cancelled. Of the local stores it is raised when that
-    is settled: what is there then is there to stay.
+    A write that timed out may have taken effect, like any write that is cancelled. On local stores the error is raised
+    only after the write has ended, so that it changes nothing afterwards.
 
     Args:
         base: the store below.
-        timeout: seconds that each call has.
+        timeout: seconds, or a timedelta, for each call.
     """
 
     def __init__(self, base: ObjectStore[In, Out], timeout: float | timedelta) -> None:
@@ -1640,12 +1645,12 @@ class TimeoutStore(ObjectStore[In, Out]):
 
 class UrlEncodingStore(ObjectStore[In, Out]):
     """
-    Keys are percent-encoded in the store below, segment by segment, so that the hierarchy stays:
+    Keys are percent-encoded in the store below, segment by segment, so that the hierarchy is kept:
     ``"reports/50 % off"`` is ``"reports/50%20%25%20off"`` there.
 
-    Only ``A-Z a-z 0-9 - . _ ~`` and the slashes between segments are left as they are, and segments that are ``.`` or
-    ``..`` are encoded too. Every key comes back as it was. Objects below whose keys are not encoded in this very way
-    are neither seen nor touched. A listing collects all keys below its prefix and sorts.
+    Only ``A-Z a-z 0-9 - . _ ~`` and the slashes between segments are not encoded; segments that are ``.`` or ``..`` are
+    encoded, too. Every key is returned unchanged. Objects in the store below whose keys are not encoded in exactly this
+    way are not visible and not changed. A listing collects all keys below its prefix and sorts them.
 
     Args:
         base: the store below.
@@ -1663,16 +1668,16 @@ class UrlEncodingStore(ObjectStore[In, Out]):
 class UrlValidatingStore(ObjectStore[In, Out]):
     """
     Keys are absolute URLs, with a scheme and a host: ``"https://example.org/a?b=c"``. Every method refuses others with
-    `InvalidKeyError`, and does not list them.
+    `InvalidKeyError`; listings skip them.
 
-    A URL is taken or refused as it is, never normalised: two spellings of one address are two keys.
+    URLs are not normalised: two spellings of one address are two keys.
 
     Args:
-        base: the store below; one that can hold keys with ``//``, which directories cannot.
-        schemes: those that are taken, in lower case; in a key the case does not matter.
+        base: the store below. It must accept keys with ``//``, which directories do not.
+        schemes: the schemes that are accepted, in lower case; in keys the case does not matter.
 
     Raises:
-        ValueError: *schemes* is empty, or one of them is no scheme.
+        ValueError: *schemes* is empty, or one of them is not a scheme.
     """
 
     def __init__(self, base: ObjectStore[In, Out], *, schemes: Iterable[str] = ("http", "https")) -> None:
@@ -1763,7 +1768,8 @@ class ZstdStore(ObjectStore):
     Args:
         base: the store below.
         level: 1 (fastest) to 22 (smallest, slowest; over 19 it takes much memory).
-        max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
+        max_size: maximum of bytes that `get` decompresses, against decompression bombs; `open` reads in bounded memory
+            and does not use it.
     """
 
     def __init__(self, base: ObjectStore, *, level: int = 3, max_size: int = 1 << 30) -> None:

@@ -1,4 +1,4 @@
-"""`Base64Store`: objects as text, for back ends and transports that take no bytes."""
+"""`Base64Store`: objects stored as text, for back ends and transports that only take text."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from storage.errors import CorruptObjectError
 
 __all__ = ["Base64Store"]
 
-#: Bytes that are encoded or decoded on the event loop at most, and in one go in a worker thread: 0.2 and 0.5 ms. There
-#: it takes as long, as the interpreter's lock is passed on only between two goes; but the loop goes on.
+#: Maximum of bytes that are encoded or decoded on the event loop, or in one step in a worker thread: 0.2 and 0.5 ms.
+#: A thread is not faster, because it holds the interpreter's lock during a step, but the event loop continues.
 PIECE = 192 << 10
 
-#: What a piece is encoded.
+#: Bytes of an encoded piece.
 _ENCODED = PIECE // 3 * 4
 
 
 class Base64Store(DataTransform):
-    """Objects are base64 (RFC 4648, section 4, padded, without line ends) in the store below."""
+    """Objects are base64 text (RFC 4648, section 4, padded, without line ends) in the store below."""
 
     _traits = frozenset({Trait.TRANSFORMS, Trait.EXPANDS})
     offload_above: int | None = PIECE
@@ -40,7 +40,7 @@ class Base64Store(DataTransform):
 
 
 def _pieces(data: bytes, size: int) -> Sequence[bytes | memoryview]:
-    """Return *data* in pieces of *size* bytes; no bytes are one."""
+    """Return *data* in pieces of *size* bytes; no bytes are one empty piece."""
     if len(data) <= size:
         return (data,)
     view = memoryview(data)
@@ -48,9 +48,9 @@ def _pieces(data: bytes, size: int) -> Sequence[bytes | memoryview]:
 
 
 def _decoded(data: bytes, *, ends: bool) -> bytes:
-    """Decode whole groups of 4 digits; where the object *ends* with them, the last may be padded."""
+    """Decode whole groups of 4 digits; only if the object *ends* with them, the last one may be padded."""
     try:
-        if len(data) % 4 or data.endswith(b"===" if ends else b"="):  # Python takes more padding than there may be
+        if len(data) % 4 or data.endswith(b"===" if ends else b"="):  # Python accepts too much padding
             raise binascii.Error("the last group must have 2 to 4 digits, padded with = to 4")
         pieces = [binascii.a2b_base64(piece, strict_mode=True) for piece in _pieces(data, _ENCODED)]
         if len(pieces) > 1 and any(len(piece) != PIECE for piece in pieces[:-1]):
@@ -61,7 +61,7 @@ def _decoded(data: bytes, *, ends: bool) -> bytes:
 
 
 class _GroupCoder:
-    """Hands *code* whole groups of *size* bytes, 3 on the way in and 4 on the way out, and *last* the object's end."""
+    """Calls *code* with whole groups of *size* bytes (3 to encode, 4 to decode), and *last* with the object's end."""
 
     def __init__(self, size: int, code: Callable[[bytes], bytes], last: Callable[[bytes], bytes]) -> None:
         self._size = size
@@ -70,7 +70,7 @@ class _GroupCoder:
         self._rest = b""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield what the whole groups so far give, but for the last, which may be the object's last and padded."""
+        """Yield the result for the whole groups so far, except the last, which may be the object's end and padded."""
         piece = self._rest + piece
         whole = max(len(piece) - 1, 0) // self._size * self._size
         self._rest = piece[whole:]
@@ -78,5 +78,5 @@ class _GroupCoder:
             yield self._code(piece[:whole])
 
     def finish(self) -> bytes:
-        """Return what the last group gives."""
+        """Return the result for the last group."""
         return self._last(self._rest)

@@ -1,4 +1,4 @@
-"""`BufferStore`: objects that go in and come out as files."""
+"""`BufferStore`: objects that are put and read as binary files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["BinaryFile", "BufferStore"]
 
 @runtime_checkable
 class BinaryFile(Protocol):
-    """What can be read: an open file, a socket's file, an ``io.BytesIO``, a response of ``urllib``."""
+    """A readable binary file: an open file, a socket's file, an ``io.BytesIO``, a response of ``urllib``."""
 
     def read(self, size: int, /) -> bytes:
         """Return up to *size* bytes, ``b""`` at the end."""
@@ -25,16 +25,16 @@ class BinaryFile(Protocol):
 
 class BufferStore(ValueTransform[BinaryFile | Data, io.BytesIO]):
     """
-    `put` takes a binary file, `get` gives an ``io.BytesIO`` at its start.
+    `put` takes a binary file, and `get` returns an ``io.BytesIO`` at its start.
 
-    A file is read from where it stands to its end, in worker threads and in bounded memory, and left open. What other
-    stores take will do as well. `open` reads an object in pieces.
+    A file is read from its current position to its end, in worker threads and in bounded memory, and is not closed.
+    `put` also takes the bytes and streams that other stores take. `open` reads an object in pieces.
     """
 
     def encode(self, value: BinaryFile | Data) -> Data:
-        if isinstance(value, BUFFERS):  # to ask for the protocol takes ten times as long as the put below
+        if isinstance(value, BUFFERS):  # checking the protocol takes ten times as long as the put below
             return value
-        if isinstance(value, io.BytesIO):  # in memory already: no thread, and its size is known
+        if isinstance(value, io.BytesIO):  # already in memory: needs no thread, and its size is known
             return value.read()
         if isinstance(value, BinaryFile) and not isinstance(value, AsyncIterable):
             return _read(value)
@@ -45,6 +45,6 @@ class BufferStore(ValueTransform[BinaryFile | Data, io.BytesIO]):
 
 
 async def _read(file: BinaryFile) -> AsyncIterator[bytes]:
-    """Yield what a file has; all that is no bytes is for the store below to refuse, text and None included."""
+    """Yield the content of a file. The store below refuses pieces that are not bytes, such as text and None."""
     while (piece := await offload(file.read, CHUNK)) != b"":
         yield piece

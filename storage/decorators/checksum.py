@@ -1,4 +1,4 @@
-"""`ChecksumStore`: objects that were damaged below are found out."""
+"""`ChecksumStore`: detects objects that were damaged in the store below."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Hash: TypeAlias = "hashlib._Hash"
 
 class ChecksumStore(DataTransform):
     """
-    Objects end in a checksum of their bytes in the store below, and are verified each time they are read.
+    Objects in the store below end with a checksum of their bytes, which is verified on each read.
 
-    It finds damage by disks and programs; against people who can write below, use `EncryptingStore`. A reader of the
-    whole object verifies it before it gives the last bytes. What `open` reads of a range is not verified, `get` of a
-    range reads and verifies the whole.
+    It detects damage by disks and programs; against people who can write to the store below, use `EncryptingStore`. A
+    reader of the whole object verifies it before it returns the last bytes. A range that is read with `open` is not
+    verified; `get` of a range reads and verifies the whole object.
 
     Args:
         base: the store below.
-        algorithm: the name of a hash that `hashlib` knows; the checksum's length is that of its digest.
+        algorithm: the name of a hash of `hashlib`; the checksum is as long as its digest.
     """
 
-    # SHA-256 takes 0.3 ms for 512 KiB, without the interpreter's lock; a thread's hop takes 0.05 ms.
+    # SHA-256 takes 0.3 ms for 512 KiB, without the interpreter's lock; a hop to a thread takes 0.05 ms.
     offload_above: int | None = (1 << 19) - 1
 
     def __init__(self, base: ObjectStore, *, algorithm: str = "sha256") -> None:
@@ -42,7 +42,7 @@ class ChecksumStore(DataTransform):
             raise ValueError(f"unknown checksum algorithm {algorithm!r}; use one of {known}")
 
     def encode(self, data: bytes) -> bytes:
-        # join, unlike +, lets other threads run while it copies more than 1 MiB
+        # unlike +, join lets other threads run while it copies more than 1 MiB
         return b"".join((data, self._hash(data, usedforsecurity=False).digest()))
 
     def decode(self, data: bytes) -> bytes:
@@ -61,7 +61,7 @@ class ChecksumStore(DataTransform):
 
 
 def _hash(algorithm: str) -> Callable[..., Hash]:
-    """Return what makes a new hash; `hashlib` has a function for most, which takes half the time of its `new`."""
+    """Return a constructor of hashes; most have a function in `hashlib`, which takes half the time of `hashlib.new`."""
     if algorithm in hashlib.algorithms_guaranteed:
         found: Callable[..., Hash] = getattr(hashlib, algorithm)
         return found
@@ -69,7 +69,7 @@ def _hash(algorithm: str) -> Callable[..., Hash]:
 
 
 def _length(algorithm: str) -> int:
-    """Return the bytes of a checksum, 0 where there is no such hash or its length is not fixed."""
+    """Return the bytes of a checksum; 0 if there is no such hash, or its length is not fixed."""
     try:
         return _hash(algorithm)(usedforsecurity=False).digest_size
     except ValueError:
@@ -82,7 +82,7 @@ def _check(hashed: Hash, expected: bytes) -> None:
 
 
 class _ChecksumEncoder:
-    """Passes the pieces on and adds their checksum behind them."""
+    """Forwards the pieces and adds their checksum after them."""
 
     def __init__(self, hashed: Hash) -> None:
         self._hash = hashed
@@ -98,7 +98,7 @@ class _ChecksumEncoder:
 
 
 class _ChecksumDecoder:
-    """Passes on all but the last *length* bytes, which have to be the checksum of the rest."""
+    """Forwards all but the last *length* bytes, which must be the checksum of the others."""
 
     def __init__(self, hashed: Hash, length: int) -> None:
         self._hash = hashed
@@ -106,7 +106,7 @@ class _ChecksumDecoder:
         self._held = b""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield what is certainly no part of the checksum."""
+        """Yield the bytes that cannot be part of the checksum."""
         piece = self._held + piece
         self._held = piece[-self._length :]
         if content := piece[: -self._length]:
@@ -114,6 +114,6 @@ class _ChecksumDecoder:
             yield content
 
     def finish(self) -> bytes:
-        """Return nothing, once the checksum was found right."""
+        """Verify the checksum, and return no bytes."""
         _check(self._hash, self._held)
         return b""

@@ -1,4 +1,4 @@
-"""`ConcurrencyLimitStore`: not too many calls at once."""
+"""`ConcurrencyLimitStore`: a limit on concurrent calls."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ T = TypeVar("T")
 
 class ConcurrencyLimitStore(Interceptor[In, Out]):
     """
-    At most *limit* calls are in the store below at once; the others wait, and go in the order in which they came.
+    At most *limit* calls run concurrently in the store below; the others wait and run in the order in which they came.
 
-    Each object of a bulk call, each step of a listing and each read of an open object is a call of its own, and nothing
-    is held between them. A put lets another call in while it waits for the caller's own stream, which may well be read
-    from the same store.
+    Each object of a bulk call, each step of a listing and each read of an open object counts as one call, and between
+    them none is counted. A put is not counted while it waits for the caller's own stream, which may be read from the
+    same store.
 
     Args:
         base: the store below.
-        limit: how many calls, one or more.
+        limit: the number of calls, at least 1.
     """
 
     _traits = frozenset({Trait.LIMITS})
@@ -64,7 +64,7 @@ class ConcurrencyLimitStore(Interceptor[In, Out]):
                 semaphore.release()
 
     def _semaphore_of_loop(self) -> anyio.Semaphore:
-        """Return the running loop's places: a program may run one loop after another."""
+        """Return the semaphore of the running event loop: a program may run one loop after another."""
         loop = asyncio.get_running_loop()
         if self._semaphore is None or self._semaphore[0] is not loop:
             self._semaphore = loop, anyio.Semaphore(self.limit, fast_acquire=True)

@@ -1,4 +1,4 @@
-"""`ExceptionLoggingStore`: what goes wrong is in the log, whoever catches it."""
+"""`ExceptionLoggingStore`: logs the exceptions of calls, and can suppress those of writes."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ T = TypeVar("T")
 
 class ExceptionLoggingStore(Interceptor[In, Out]):
     """
-    What a call raises is logged with its traceback, and raised as it is.
+    The exceptions of calls are logged with their tracebacks, and raised unchanged.
 
-    A key that was missing, or there, or of another version is an answer, not a failure: it is logged only if *answers*
-    says so. A cancellation is neither.
+    A key that is missing, exists already or has another version is an answer, not a failure: it is logged only with
+    *answers*. A cancellation is never logged.
 
-    With *swallow*, who writes and deletes is not told of failures: a put, copy or rename that failed with a
-    `StorageError` returns ``""``, which is the etag of no object, a delete or `clear` None, and a bulk call its results
-    instead of a `BulkError`. Reads raise all the same, because there is nothing honest to return; so do answers,
-    whatever has a condition, and what is no `StorageError`.
+    With *swallow*, failed writes and deletes do not raise a `StorageError`: a put, copy or rename returns ``""``, which
+    is no object's etag, a delete or `clear` returns None, and a bulk call returns its results instead of raising a
+    `BulkError`. Reads still raise, because there is nothing correct to return. So do answers, calls with a condition,
+    and all exceptions that are not a `StorageError`.
 
     Args:
         base: the store below.
-        logger: where to log, or its name.
-        level: of what is logged.
-        answers: whether answers are logged as well.
-        swallow: whether failed writes and deletes are logged only.
+        logger: the logger, or its name.
+        level: the level of the log records.
+        answers: whether answers are logged, too.
+        swallow: whether failed writes and deletes are only logged.
     """
 
     _steppable = True
@@ -122,7 +122,7 @@ class ExceptionLoggingStore(Interceptor[In, Out]):
     async def _bulk(
         self, action: str, call: Callable[[], Awaitable[dict[str, Any]]], keys: list[str], raise_errors: bool
     ) -> dict[str, Any]:
-        """Return the results of a bulk call that changes objects; *keys* are those that it has been given."""
+        """Return the results of a bulk write; *keys* are those that the caller gave, noted as they are used."""
         try:
             results = await self._intercept(action, None, Call(call))
         except StorageError as error:
@@ -133,7 +133,7 @@ class ExceptionLoggingStore(Interceptor[In, Out]):
         return raise_failures(results, self, raise_errors and not self.swallow)
 
     async def _swallowing(self, write: Awaitable[T], instead: T) -> T:
-        """Return what *write* gives, or something else where it failed and failures are swallowed."""
+        """Return the result of *write*, or *instead* if it failed and failures are swallowed."""
         try:
             return await write
         except StorageError as error:

@@ -1,4 +1,4 @@
-"""`ExtensionFilterStore`: only keys with certain extensions."""
+"""`ExtensionFilterStore`: allows only keys with certain extensions."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _log = logging.getLogger("storage")
 
 class ExtensionFilterStore(KeyFilter[In, Out]):
     """
-    Every method refuses keys that do not end in one of *extensions* with `InvalidKeyError`. Listings skip them, and log
-    each at INFO to the logger ``storage``.
+    Every method refuses keys that do not end in one of *extensions* with `InvalidKeyError`. Listings skip such keys,
+    and log each at level INFO to the logger ``storage``.
 
-    Something comes before the extension in a name: ``"a/.tif"`` has none.
+    A name must have something before its extension: ``"a/.tif"`` has no extension.
 
     Args:
         base: the store below.
         extensions: such as ``{".tif", ".roi.zip"}``, each with its dot.
-        ignore_case: whether ``.TIF`` is ``.tif``.
+        ignore_case: whether ``.TIF`` is accepted as ``.tif``.
 
     Raises:
-        ValueError: *extensions* is empty, or one has no dot before it, nothing behind that, or a slash.
+        ValueError: *extensions* is empty, or one does not begin with a dot, is only a dot, or contains a slash.
     """
 
     def __init__(self, base: ObjectStore[In, Out], extensions: Iterable[str], *, ignore_case: bool = False) -> None:

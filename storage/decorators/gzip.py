@@ -1,4 +1,4 @@
-"""`GzipStore`: smaller objects, for some of the processor's time."""
+"""`GzipStore`: objects compressed with gzip."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from storage.errors import CorruptObjectError
 
 __all__ = ["GzipStore"]
 
-#: zlib's word for a gzip header and trailer around the data (zlib manual, deflateInit2: 16 + 15 bits of window).
+#: The window bits that tell zlib to use a gzip header and trailer: 16, plus a window of 15 bits (zlib manual,
+#: deflateInit2).
 GZIP_WBITS = 31
 
-#: Compressed bytes that zlib is handed at once. It copies those that it leaves, after 1 MiB of output and after each
-#: member, so that an object handed over whole would take time by the square of its size.
+#: Compressed bytes per call of zlib. After 1 MiB of output and after each member, zlib copies the bytes that are left.
+#: So the time for a whole object in one call would grow with the square of its size.
 SLICE = 64 << 10
 
-#: Bytes that are compressed on the event loop at most, up to which level: of text they take 0.3 to 0.5 ms with zlib at
-#: the highest level of each, with zlib-ng less; a hop to a thread takes 0.05 ms.
+#: For levels up to a number, the maximum of bytes that are compressed on the event loop: for text this takes 0.3 to
+#: 0.5 ms with zlib at that level, and less with zlib-ng; a hop to a thread takes 0.05 ms.
 _OFFLOAD_ABOVE = {1: 64 << 10, 6: 32 << 10, 9: 16 << 10}
 
 
@@ -31,13 +32,14 @@ class GzipStore(Compressor):
     """
     Objects are gzip files (RFC 1952) in the store below, which any other program can read.
 
-    With zlib-ng installed (``pip install 'stackstore[fast]'``) it takes about half the time; what it writes is about
-    as small, and of the same format.
+    With zlib-ng installed (``pip install 'stackstore[fast]'``) it takes about half the time; the files have the same
+    format and about the same size.
 
     Args:
         base: the store below.
-        level: 0 (none) to 9 (smallest, slowest).
-        max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
+        level: 0 (no compression) to 9 (smallest, slowest).
+        max_size: maximum of bytes that `get` decompresses, against decompression bombs; `open` reads in bounded memory
+            and does not use it.
     """
 
     def __init__(self, base: ObjectStore, *, level: int = 6, max_size: int = 1 << 30) -> None:
@@ -47,7 +49,7 @@ class GzipStore(Compressor):
         self.level = level
         self.offload_above: int | None = next(size for highest, size in _OFFLOAD_ABOVE.items() if level <= highest)
         self._zlib = _fastest()
-        # Level 1 of zlib-ng gives up a quarter in size for its speed; its level 2 is faster and smaller than zlib's 1.
+        # Level 1 of zlib-ng is a quarter larger, for its speed; its level 2 is faster and smaller than zlib's level 1.
         self._level = 2 if level == 1 and self._zlib is not zlib else level
 
     def encode(self, data: bytes) -> bytes:
@@ -62,11 +64,11 @@ class GzipStore(Compressor):
         return _Decoder(self._zlib)
 
     def _declared_size(self, data: bytes) -> int:
-        return int.from_bytes(data[-4:], "little")  # the last member's, modulo 4 GiB (RFC 1952, ISIZE)
+        return int.from_bytes(data[-4:], "little")  # of the last member, modulo 4 GiB (RFC 1952, ISIZE)
 
 
 def _fastest() -> ModuleType:
-    """Return `zlib`, or a module like it."""
+    """Return the module ``zlib_ng`` if it is installed, else `zlib`."""
     try:
         from zlib_ng import zlib_ng
     except ImportError:
@@ -79,7 +81,7 @@ class _Encoder:
         self._member = member
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield what zlib gives for *piece*, if anything yet."""
+        """Yield the compressed bytes that zlib returns for *piece*, if any."""
         if out := self._member.compress(piece):
             yield out
 
@@ -99,7 +101,7 @@ class _Decoder:
         for start in range(0, len(piece), SLICE):
             rest = piece[start : start + SLICE]
             while rest:
-                if self._member.eof:  # a gzip file may have several members, one behind the other
+                if self._member.eof:  # a gzip file may have several members, one after the other
                     self._member = self._zlib.decompressobj(GZIP_WBITS)
                 try:
                     out = self._member.decompress(rest, CHUNK)
@@ -110,7 +112,7 @@ class _Decoder:
                     yield out
 
     def finish(self) -> bytes:
-        """Return what zlib still holds, once the trailer was read and found right."""
+        """Return the bytes that zlib still holds; raise if the trailer was not read."""
         out: bytes = self._member.flush()
         if not self._member.eof:
             raise CorruptObjectError("truncated gzip data")

@@ -1,4 +1,4 @@
-"""`HashPrefixStore`: keys spread evenly, by a hash before each."""
+"""`HashPrefixStore`: keys with a hash before them, which spreads them evenly."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from storage.types import In, Out
 
 __all__ = ["HashPrefixStore"]
 
-#: Hexadecimal digits of a sha-256.
+#: Hex digits of a SHA-256.
 _DIGITS = 64
 
 
 class HashPrefixStore(KeyTransform[In, Out]):
     """
-    Every key has the start of its own sha-256, in hex, before it in the store below: ``"a.csv"`` is
+    In the store below, every key begins with the first hex digits of its own SHA-256: ``"a.csv"`` is
     ``"32f29f33/a.csv"`` there.
 
-    Back ends that share the work out by the starts of keys get an even share each, and directories stay small. Objects
-    below whose keys do not begin with their hash are neither seen nor touched. A listing collects all keys and sorts.
+    This spreads the load evenly in back ends that divide it by the first characters of keys, and keeps directories
+    small. Objects in the store below whose keys do not begin with their hash are not visible and not changed. A listing
+    collects all keys and sorts them.
 
     Args:
         base: the store below.
-        hash_length: digits of the hash, 1 to 64.
-        separator: between the hash and the key.
+        hash_length: hex digits of the hash, 1 to 64.
+        separator: the text between the hash and the key.
 
     Raises:
-        ValueError: *hash_length* is none of these.
+        ValueError: *hash_length* is not in this range.
     """
 
     def __init__(self, base: ObjectStore[In, Out], *, hash_length: int = 8, separator: str = "/") -> None:

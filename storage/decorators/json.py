@@ -1,4 +1,4 @@
-"""`JsonStore`: objects that are JSON documents, in and out as dicts, lists, text and numbers."""
+"""`JsonStore`: objects that are JSON documents, put and read as dicts, lists, text and numbers."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from storage.errors import CorruptObjectError
 __all__ = ["Json", "JsonLike", "JsonStore"]
 
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
-"""What a `JsonStore` gives."""
+"""What a `JsonStore` returns."""
 
 JsonLike: TypeAlias = Mapping[str, "JsonLike"] | list[Any] | tuple["JsonLike", ...] | str | int | float | bool | None
-"""What a `JsonStore` takes: what it gives, other mappings for dicts, and tuples for lists."""
+"""What a `JsonStore` takes: what it returns, other mappings for dicts, and tuples for lists."""
 
-#: Where orjson would round integers: those that may not fit into 64 bits have 19 digits or more in a row.
+#: orjson would round integers that do not fit into 64 bits; those have at least 19 digits in a row.
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _MANY_DIGITS = b"0" * 19
 
 
 class JsonStore(ValueTransform[JsonLike, Json]):
     """
-    `put` takes what JSON has (dicts with text for keys, lists, text, numbers, booleans, None), and `get` gives it.
+    `put` takes JSON values (dicts with text keys, lists, text, numbers, booleans, None), and `get` returns them.
 
-    The store below keeps UTF-8 text (RFC 8259), without spaces unless it is indented. Numbers that are not finite are
-    refused with a ``ValueError``, like what is nested too deeply; what JSON has no form for with a ``TypeError``. Text
-    below that is no JSON is a `CorruptObjectError`.
+    The store below keeps UTF-8 text (RFC 8259), without spaces unless it is indented. A number that is not finite, or a
+    value that is nested too deeply, is a ``ValueError``; a value that JSON cannot represent is a ``TypeError``. Text in
+    the store below that is not JSON is a `CorruptObjectError`.
 
-    With orjson installed (``pip install 'stackstore[json]'``) it is faster; what it takes and gives stays the same.
+    With orjson installed (``pip install 'stackstore[json]'``) it is faster; the values it takes and returns are the
+    same.
 
     Args:
         base: the store below.
-        indent: spaces to indent by, for people to read; None for one line.
+        indent: spaces of indentation, for people to read; None for one line.
         sort_keys: whether the keys of dicts are sorted, so that equal values give equal bytes.
     """
 
@@ -62,9 +63,9 @@ class JsonStore(ValueTransform[JsonLike, Json]):
         if self._orjson is not None:
             try:
                 quick: bytes = self._orjson.dumps(value, option=self._options)
-                if b"null" not in quick:  # a null may be a number that is not finite
+                if b"null" not in quick:  # orjson writes null for a number that is not finite
                     return quick
-            except TypeError:  # larger integers, subclasses, keys that are no text: json may know them
+            except TypeError:  # larger integers, subclasses, keys that are not text: json may support them
                 pass
         try:
             return self._encoder.encode(value).encode()
@@ -92,13 +93,13 @@ def _orjson() -> ModuleType | None:
 
 
 def _strict_options(orjson: ModuleType, sort_keys: bool) -> int:
-    """Return the options with which orjson takes little more than json does: enums and UUIDs."""
+    """Return the options with which orjson takes the same values as json, and also enums and UUIDs."""
     options = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
     return int(options | (orjson.OPT_SORT_KEYS if sort_keys else 0))
 
 
 def _to_json(value: object) -> object:
-    """Return what stands in JSON for what json does not know: for enums and UUIDs as orjson does."""
+    """Return a JSON value for a value that json does not support; enums and UUIDs are written as by orjson."""
     if isinstance(value, Mapping):
         return dict(cast("Mapping[object, object]", value))
     if isinstance(value, Enum):

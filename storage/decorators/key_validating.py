@@ -1,4 +1,4 @@
-"""`KeyValidatingStore`: only keys that a function of yours takes."""
+"""`KeyValidatingStore`: allows only keys that a function accepts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["KeyValidatingStore"]
 
 class KeyValidatingStore(KeyFilter[In, Out]):
     """
-    Every method refuses keys that *validator* does not take with `InvalidKeyError`, and does not list them.
+    Every method refuses keys that *validator* does not accept with `InvalidKeyError`; listings skip them.
 
     Args:
         base: the store below.
-        validator: a pure function from a key to whether it is taken. It may raise a ``ValueError`` instead, whose
-            message the caller gets then; whatever else it raises passes unchanged.
+        validator: a pure function that takes a key and returns whether it is accepted. It may raise a ``ValueError``
+            instead, whose message is used for the error; other exceptions are raised unchanged.
 
     Raises:
         TypeError: *validator* cannot be called.
@@ -32,13 +32,13 @@ class KeyValidatingStore(KeyFilter[In, Out]):
         self.validator = validator
 
     def objection(self, key: str) -> str | None:
-        told = ""
+        message = ""
         try:
             if self.validator(key):
                 return None
         except ValueError as error:
-            told = error.message if isinstance(error, StorageError) else str(error)
-        return told or f"the validator {self._name()} does not accept the key"
+            message = error.message if isinstance(error, StorageError) else str(error)
+        return message or f"the validator {self._name()} does not accept the key"
 
     def _name(self) -> str:
         return str(getattr(self.validator, "__name__", repr(self.validator)))

@@ -1,4 +1,4 @@
-"""`LoggingStore`: a line in the log for every operation."""
+"""`LoggingStore`: one line in the log for every operation."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ __all__ = ["LoggingStore", "level_of"]
 
 class LoggingStore(Observer[In, Out]):
     """
-    Every operation is a line in the log when it has come to its end: what was done, with which key, how much, how long.
+    Every operation is logged in one line when it has ended: its name, the key, how much data and how long.
 
-    A key stands there as Python writes it, so that none forges a line. Neither data nor attributes are logged.
+    Keys are logged as Python literals, so that a key cannot forge a line. Data and attributes are not logged.
 
-    What failed is logged as a warning; as an error when what was raised is no `StorageError`, but a mistake in a
-    program. A key that was missing, or there, or of another version is an answer, and logged like a success.
+    A failure is logged as a warning; an exception that is not a `StorageError` is a mistake in a program, and is logged
+    as an error. A key that is missing, exists already or has another version is an answer, and is logged like a
+    success.
 
     Args:
         base: the store below.
-        logger: where to log, or its name.
-        level: of what succeeded.
-        store_name: what the lines call the store; they begin with the action if it is not given.
+        logger: the logger, or its name.
+        level: the level for operations that succeed.
+        store_name: the name of the store in the lines; without it they begin with the name of the operation.
     """
 
     def __init__(
@@ -60,10 +61,10 @@ class LoggingStore(Observer[In, Out]):
 
 def level_of(level: int | str) -> int:
     """
-    Return a level of logging by its number or its name.
+    Return a logging level from its number or its name.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError: there is no level of this name.
     """
     if isinstance(level, int):
         return level
@@ -74,7 +75,7 @@ def level_of(level: int | str) -> int:
 
 
 def _subject(operation: Operation) -> str:
-    """Return what was done with which object."""
+    """Return the operation and its keys."""
     parts = [operation.action]
     if operation.key is not None:
         parts.append(repr(operation.key))
@@ -84,14 +85,14 @@ def _subject(operation: Operation) -> str:
 
 
 def _facts(operation: Operation) -> Iterator[str]:
-    """Yield how it went, how much it was and how long it took."""
+    """Yield the failure if there was one, the amounts, and the time."""
     if isinstance(operation.error, CancelledError):
         yield "cancelled"
     elif isinstance(operation.error, StorageError):
-        message = repr(operation.error.message)[1:-1]  # it may have the back end's words, line ends and all
+        message = repr(operation.error.message)[1:-1]  # it may contain text from the back end, with line ends
         yield f"{type(operation.error).__name__}: {message}" if message else type(operation.error).__name__
     elif operation.error is not None:
-        yield type(operation.error).__name__  # its text may be anything, data included
+        yield type(operation.error).__name__  # its text may contain anything, data too
     if operation.items is not None:
         yield _counted(operation.items, "item")
     if operation.failures:

@@ -1,4 +1,4 @@
-"""`PrefixStore`: a part of a store that looks like a whole one."""
+"""`PrefixStore`: the part of a store below a prefix, as a store."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["PrefixStore"]
 
 class PrefixStore(KeyTransform[In, Out]):
     """
-    Every key has *prefix* before it in the store below, and objects there without it are neither seen nor touched.
+    Every key begins with *prefix* in the store below; objects there without it are not visible and not changed.
 
     Args:
         base: the store below.
-        prefix: put before every key as it is; end it in ``"/"`` for a directory.
+        prefix: put before every key unchanged; let it end with ``"/"`` for a directory.
     """
 
     _steppable = True

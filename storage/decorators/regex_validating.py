@@ -1,4 +1,4 @@
-"""`RegexValidatingStore`: only keys of one form."""
+"""`RegexValidatingStore`: allows only keys that match a regular expression."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["RegexValidatingStore"]
 
 class RegexValidatingStore(KeyFilter[In, Out]):
     """
-    Every method refuses keys that *pattern* does not match as a whole with `InvalidKeyError`, and does not list them.
+    Every method refuses keys that *pattern* does not match as a whole with `InvalidKeyError`; listings skip them.
 
     Args:
         base: the store below.
         pattern: a regular expression of Python's `re`, as text or compiled.
 
     Raises:
-        ConfigError: *pattern* is no regular expression.
+        ConfigError: *pattern* is not a regular expression.
     """
 
     def __init__(self, base: ObjectStore[In, Out], pattern: str | re.Pattern[str]) -> None:

@@ -1,4 +1,4 @@
-"""`TelemetryStore`: a span and some numbers for every operation, for whatever speaks OpenTelemetry."""
+"""`TelemetryStore`: a span and metrics for every operation, by OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ __all__ = ["TelemetryStore"]
 
 T = TypeVar("T")
 
-#: Upper bounds, in seconds, of the histogram's buckets: those that OpenTelemetry names for databases, and two for local
-#: stores below them.
+#: Upper bounds of the histogram's buckets in seconds: those that OpenTelemetry recommends for databases, and two
+#: smaller ones for local stores.
 BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 
 class TelemetryStore(Observer[In, Out]):
     """
-    Every operation is a span, called ``storage.get`` and so on, and is counted in metrics.
+    Every operation has a span, named ``storage.get`` and so on, and is counted in metrics.
 
-    An open object is one span with all that is read of it, a listing one with all its steps, and a bulk call one. The
-    span is the current one only while the store below is at work, so that the spans of its own requests are within it,
-    but not those of what the caller does between two items.
+    An open object with all its reads is one span, and so is a listing with all its steps, and a bulk call. The span is
+    the current one only while the store below works. So the spans of its requests are children of it, but not the spans
+    of the caller between two items.
 
-    Metrics are ``storage.operation.duration`` (a histogram in seconds, of the time that the store below was at it),
-    ``storage.io`` (bytes, by ``network.io.direction``) and ``storage.operation.errors`` (by ``error.type``). They bear
-    the names of the operation and the store, never a key.
+    The metrics are ``storage.operation.duration`` (a histogram in seconds, of the time in the store below),
+    ``storage.io`` (bytes, by ``network.io.direction``) and ``storage.operation.errors`` (by ``error.type``). Their
+    attributes are the names of the operation and of the store, never a key.
 
-    Without providers, here or set for the program, all of it does nothing. Needs ``pip install
+    Without providers, given here or set for the program, it does nothing. Needs ``pip install
     'stackstore[telemetry]'``.
 
     Args:
         base: the store below.
-        tracer_provider: where spans go; None for the program's.
-        meter_provider: where metrics go, likewise.
-        store_name: what spans and metrics call the store.
-        record_keys: whether spans tell keys, and the texts of errors, which may do so. There can be many of them, and
-            they may be nobody else's business.
+        tracer_provider: the provider for spans; None for the program's.
+        meter_provider: the provider for metrics; None for the program's.
+        store_name: the name of the store in spans and metrics.
+        record_keys: whether spans contain keys, and the messages of errors, which may contain keys. There can be many
+            keys, and they may be private.
     """
 
     _steppable = True
@@ -93,7 +93,7 @@ class TelemetryStore(Observer[In, Out]):
         operation.span = self._tracer.start_span(f"storage.{operation.action}", attributes=attributes)
 
     async def _around_step(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
-        if not operation.span.get_span_context().is_valid:  # without a provider there is no span to be within
+        if not operation.span.get_span_context().is_valid:  # without a provider the span is not recorded
             return await call()
         token = self._attach(operation.span)
         try:
@@ -134,7 +134,7 @@ class TelemetryStore(Observer[In, Out]):
                 self._errors.add(count, {**common, "error.type": name})
 
     def _common_attributes(self, operation: Operation) -> dict[str, str]:
-        """Return the attributes that spans and metrics share."""
+        """Return the attributes of both spans and metrics."""
         common = {"storage.operation": operation.action}
         if self.store_name is not None:
             common["storage.store"] = self.store_name
@@ -142,7 +142,7 @@ class TelemetryStore(Observer[In, Out]):
 
 
 def _errors_of(operation: Operation) -> Iterator[BaseException]:
-    """Yield what an operation, and what single objects of a bulk call, failed with."""
+    """Yield the error of an operation, and those of single objects of a bulk call."""
     if operation.error is not None:
         yield operation.error
     yield from operation.failures

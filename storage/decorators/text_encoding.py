@@ -13,16 +13,16 @@ __all__ = ["TextEncodingStore"]
 
 class TextEncodingStore(ValueTransform[str, str]):
     """
-    `put` takes text and `get` gives text; the store below keeps it encoded.
+    `put` takes text and `get` returns text; the store below keeps it encoded.
 
-    Text that the encoding does not have is refused with a `UnicodeEncodeError`, a ``ValueError``; bytes below that are
-    not in it are a `CorruptObjectError`.
+    Text that cannot be encoded is a `UnicodeEncodeError`, which is a ``ValueError``; bytes in the store below that
+    cannot be decoded are a `CorruptObjectError`.
 
     Args:
         base: the store below.
-        encoding: the name of an encoding of Python.
-        errors: what to do about what does not encode or decode, a name that ``str.encode`` takes: ``"strict"`` raises,
-            others change the text.
+        encoding: the name of a text encoding of Python.
+        errors: the error handler for text that cannot be encoded or decoded, a name that ``str.encode`` takes:
+            ``"strict"`` raises, others change the text.
     """
 
     def __init__(self, base: ObjectStore, encoding: str = "utf-8", *, errors: str = "strict") -> None:
@@ -45,5 +45,5 @@ class TextEncodingStore(ValueTransform[str, str]):
     def decode(self, data: bytes) -> str:
         try:
             return data.decode(self.encoding, self.errors)
-        except (UnicodeError, TypeError) as cause:  # handlers such as "xmlcharrefreplace" know only how to encode
+        except (UnicodeError, TypeError) as cause:  # handlers such as "xmlcharrefreplace" can only encode
             raise CorruptObjectError(f"not {self.encoding} text") from cause

@@ -1,4 +1,4 @@
-"""`ThrottlingStore`: not too many calls, and not too many bytes, per second."""
+"""`ThrottlingStore`: a limit on calls and bytes per second."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ __all__ = ["ThrottlingStore"]
 
 T = TypeVar("T")
 
-#: Seconds that are not worth waiting for: what rounding leaves of a wait.
+#: Shorter waits, in seconds, are skipped: they are rounding errors.
 _INSTANT = 1e-6
 
 
 class ThrottlingStore(Interceptor[In, Out]):
     """
-    Calls and bytes go through at no more than a rate; what is too much waits, in the order in which it came.
+    Limits the rate of calls and of bytes; calls over the limit wait, in the order in which they came.
 
-    Each object of a bulk call is a call of its own; a listing is one, and an open object is one, whatever is read of
-    it. Bytes are those that are put and those that are read. What was read is known when it is there: the next call
-    waits for it.
+    Each object of a bulk call counts as one call; a listing is one call, and so is an open object with all its reads.
+    The bytes are those that are put and those that are read. The size of a read is known only after it, so the next
+    call waits for it.
 
     Args:
         base: the store below.
-        rate: calls per second; None for any number.
-        burst: how many calls may come at once after some time without any.
-        bytes_per_second: bytes put and read, of which those of one second may come at once; None for any number.
+        rate: calls per second; None for no limit.
+        burst: calls that may come without waiting after a pause.
+        bytes_per_second: bytes put and read per second, where those of one second may come without waiting; None for no
+            limit.
     """
 
     _traits = frozenset({Trait.THROTTLES})
@@ -84,9 +85,9 @@ class ThrottlingStore(Interceptor[In, Out]):
 
 class _TokenBucket:
     """
-    Tokens that come at a steady rate and are kept up to some number, for those who wait in line for them.
+    A token bucket: tokens come at a steady rate, and up to *size* of them are kept.
 
-    More can be taken than there are: who does so waits until they have come, and those behind with him.
+    A call may take more tokens than there are. Then it waits until they have come, and so do the calls after it.
     """
 
     def __init__(self, rate: float, size: float) -> None:
@@ -94,15 +95,15 @@ class _TokenBucket:
         self._size = size
         self._tokens = size
         self._counted_at = monotonic()
-        self._queue = anyio.Lock(fast_acquire=True)  # which is first come, first served
+        self._queue = anyio.Lock(fast_acquire=True)  # first come, first served
 
     async def take(self, tokens: float) -> None:
-        """Take some; return when there were so many."""
-        if not self._queue.locked():  # so that nobody was here before
+        """Take tokens, and wait until they have come."""
+        if not self._queue.locked():  # so that no call waits already
             self.take_ahead(tokens)
             if self._tokens >= 0:
                 return
-            self._tokens += tokens  # they are not there yet: they are left, and waited for in line
+            self._tokens += tokens  # not enough tokens: put them back, and wait in the queue
         async with self._queue:
             self.take_ahead(tokens)
             try:
@@ -110,11 +111,11 @@ class _TokenBucket:
                     await sleep(wait)
                     self.take_ahead(0)
             except BaseException:
-                self._tokens += tokens  # cancelled: they are left to the next
+                self._tokens += tokens  # cancelled: put them back for the next call
                 raise
 
     def take_ahead(self, tokens: float) -> None:
-        """Take some without waiting, at the cost of the next one."""
+        """Take tokens without waiting; the next call waits for them."""
         now = monotonic()
         self._tokens = min(self._size, self._tokens + (now - self._counted_at) * self._rate) - tokens
         self._counted_at = now

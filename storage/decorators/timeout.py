@@ -1,4 +1,4 @@
-"""`TimeoutStore`: no call takes for ever."""
+"""`TimeoutStore`: a time limit for every call."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ T = TypeVar("T")
 
 class TimeoutStore(Interceptor[In, Out]):
     """
-    A call that takes too long is cancelled, and `StoreTimeoutError` raised.
+    A call that takes too long is cancelled, and raises `StoreTimeoutError`.
 
-    Each object of a bulk call, each step of a listing and each read of an open object is a call of its own. The time
-    in which the caller's own stream gives its next piece does not count, and with each piece the time begins anew.
+    Each object of a bulk call, each step of a listing and each read of an open object counts as one call. The time in
+    which the caller's own stream produces its next piece does not count, and the time starts again with each piece.
 
-    A write that timed out may have taken effect, as any that was cancelled. Of the local stores it is raised when that
-    is settled: what is there then is there to stay.
+    A write that timed out may have taken effect, like any write that is cancelled. On local stores the error is raised
+    only after the write has ended, so that it changes nothing afterwards.
 
     Args:
         base: the store below.
-        timeout: seconds that each call has.
+        timeout: seconds, or a timedelta, for each call.
     """
 
     def __init__(self, base: ObjectStore[In, Out], timeout: float | timedelta) -> None:

@@ -1,4 +1,4 @@
-"""`UrlEncodingStore`: any key in the letters of a URL's path."""
+"""`UrlEncodingStore`: percent-encoded keys, in the characters of a URL's path."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from storage.types import In, Out
 
 __all__ = ["UrlEncodingStore"]
 
-#: What is encoded: all but the characters that RFC 3986 calls unreserved, and the names with a meaning in a path.
+#: What is encoded: all characters that RFC 3986 does not call unreserved, and the segments ``.`` and ``..``.
 _ENCODED = re.compile(r"[^A-Za-z0-9._~/-]+|(?<![^/])\.\.?(?![^/])")
 
 
 class UrlEncodingStore(KeyTransform[In, Out]):
     """
-    Keys are percent-encoded in the store below, segment by segment, so that the hierarchy stays:
+    Keys are percent-encoded in the store below, segment by segment, so that the hierarchy is kept:
     ``"reports/50 % off"`` is ``"reports/50%20%25%20off"`` there.
 
-    Only ``A-Z a-z 0-9 - . _ ~`` and the slashes between segments are left as they are, and segments that are ``.`` or
-    ``..`` are encoded too. Every key comes back as it was. Objects below whose keys are not encoded in this very way
-    are neither seen nor touched. A listing collects all keys below its prefix and sorts.
+    Only ``A-Z a-z 0-9 - . _ ~`` and the slashes between segments are not encoded; segments that are ``.`` or ``..`` are
+    encoded, too. Every key is returned unchanged. Objects in the store below whose keys are not encoded in exactly this
+    way are not visible and not changed. A listing collects all keys below its prefix and sorts them.
 
     Args:
         base: the store below.
@@ -32,7 +32,7 @@ class UrlEncodingStore(KeyTransform[In, Out]):
 
     def encode_prefix(self, prefix: str) -> str:
         directory, slash, name = prefix.rpartition("/")
-        # a whole segment is "%2E" below, and one that only begins with a dot is "."
+        # a whole segment "." is "%2E" below, but a segment that only begins with a dot keeps it
         return self.encode(directory + slash if name in (".", "..") else prefix)
 
     def decode(self, inner: str) -> str | None:
@@ -44,5 +44,5 @@ class UrlEncodingStore(KeyTransform[In, Out]):
 
 
 def _escaped(match: re.Match[str]) -> str:
-    # a prefix may be any text, also such as no key is: it is the prefix of none below, too
+    # a prefix may be any text, even one that no key can begin with: then no key below begins with it either
     return "".join(f"%{byte:02X}" for byte in match[0].encode(errors="surrogatepass"))

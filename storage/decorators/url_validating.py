@@ -1,4 +1,4 @@
-"""`UrlValidatingStore`: only keys that are URLs."""
+"""`UrlValidatingStore`: allows only keys that are URLs."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from storage.types import In, Out
 
 __all__ = ["UrlValidatingStore"]
 
-#: What no URL holds: white space and control characters. `urlsplit` would drop some of them without a word.
+#: Characters that no URL contains: white space and control characters. `urlsplit` would remove some of them silently.
 _BLANK = re.compile(r"[\s\x00-\x20\x7f-\x9f]")
 
-#: What a scheme may be (RFC 3986).
+#: The form of a scheme (RFC 3986).
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
-#: A host: a name, also an international or an escaped one, or an address; `urlsplit` has taken brackets away.
+#: A host: a name, also an international or an escaped one, or an address without brackets, which `urlsplit` removes.
 _HOST = re.compile(r"[\w.~%:-]+")
 
 
 class UrlValidatingStore(KeyFilter[In, Out]):
     """
     Keys are absolute URLs, with a scheme and a host: ``"https://example.org/a?b=c"``. Every method refuses others with
-    `InvalidKeyError`, and does not list them.
+    `InvalidKeyError`; listings skip them.
 
-    A URL is taken or refused as it is, never normalised: two spellings of one address are two keys.
+    URLs are not normalised: two spellings of one address are two keys.
 
     Args:
-        base: the store below; one that can hold keys with ``//``, which directories cannot.
-        schemes: those that are taken, in lower case; in a key the case does not matter.
+        base: the store below. It must accept keys with ``//``, which directories do not.
+        schemes: the schemes that are accepted, in lower case; in keys the case does not matter.
 
     Raises:
-        ValueError: *schemes* is empty, or one of them is no scheme.
+        ValueError: *schemes* is empty, or one of them is not a scheme.
     """
 
     def __init__(self, base: ObjectStore[In, Out], *, schemes: Iterable[str] = ("http", "https")) -> None:
@@ -56,7 +56,7 @@ class UrlValidatingStore(KeyFilter[In, Out]):
         try:
             url = urlsplit(key)
             _ = url.port
-        except ValueError:  # brackets without an address in them, or a port that is no number of one
+        except ValueError:  # brackets without an address, or a port that is not a port number
             return False
         return url.scheme in self.schemes and _HOST.fullmatch(url.hostname or "") is not None
 

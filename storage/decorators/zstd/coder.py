@@ -1,4 +1,4 @@
-"""Zstandard frames, piece by piece: of Python's own `compression.zstd`, before 3.14 of its backport."""
+"""Encoders and decoders of Zstandard frames, by Python's `compression.zstd`, or before 3.14 by its backport."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ else:
 
 __all__ = ["FrameCompressor", "ZstdDecoder", "ZstdEncoder", "declared_size"]
 
-#: Compressed bytes that a decoder is handed at once: after each frame it copies those that it leaves.
+#: Compressed bytes per call of a decoder: after each frame it copies the bytes that are left.
 SLICE = 64 << 10
 
-#: The largest window of a frame, 128 MiB: all levels stay within it, and so does the `zstd` program without ``--long``.
-#: A frame says itself how much memory it takes to decompress, however small it is.
+#: The largest window of a frame that is decompressed, 128 MiB: no level uses more, and nor does the `zstd` program
+#: without ``--long``. The limit is needed because even a small frame can declare a large window, which takes memory.
 WINDOW: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
 
 
 class FrameCompressor:
     """
-    Makes frames that say how large they are, and have a checksum behind the data as those of the `zstd` program.
+    Compresses objects to frames that declare their size and end with a checksum, like those of the `zstd` program.
 
-    To make a compressor takes five times as long as to compress a few hundred bytes, 8 us. So those for small objects
-    are kept, one for each thread that was at it at once; those for large ones have large tables, and are not.
+    Creating a compressor takes five times as long as compressing a few hundred bytes, 8 us. So compressors of small
+    objects are kept for reuse, one for each concurrent thread. Those of large objects have large tables, and are not
+    kept.
 
     Args:
-        level: how much to compress.
-        small: bytes of a small object at most.
+        level: the compression level.
+        small: maximum size of a small object in bytes.
     """
 
     def __init__(self, level: int, small: int) -> None:
@@ -55,12 +56,12 @@ class FrameCompressor:
 
 
 def _parameters(level: int) -> Mapping[int, int]:
-    """Return what to compress with: as the `zstd` program does, with a checksum behind the data."""
+    """Return the parameters of compression, with a checksum after the data as by the `zstd` program."""
     return {zstd.CompressionParameter.compression_level: level, zstd.CompressionParameter.checksum_flag: 1}
 
 
 def declared_size(data: bytes) -> int:
-    """Return how many bytes the first frame says that it makes; 0 if it does not say."""
+    """Return the decompressed size that the first frame declares; 0 if it declares none."""
     try:
         return zstd.get_frame_info(data).decompressed_size or 0
     except zstd.ZstdError:
@@ -68,13 +69,13 @@ def declared_size(data: bytes) -> int:
 
 
 class ZstdEncoder:
-    """The pieces of one object become one frame."""
+    """Compresses the pieces of one object to one frame."""
 
     def __init__(self, level: int) -> None:
         self._frame = zstd.ZstdCompressor(options=_parameters(level))
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield what zstd gives for *piece*, if anything yet."""
+        """Yield the compressed bytes that zstd returns for *piece*, if any."""
         if out := self._frame.compress(piece):
             yield out
 
@@ -84,7 +85,7 @@ class ZstdEncoder:
 
 
 class ZstdDecoder:
-    """The frames of one object, one behind the other, become its pieces."""
+    """Decompresses an object of one or more frames, one after the other."""
 
     def __init__(self) -> None:
         self._frame = zstd.ZstdDecompressor(options=WINDOW)
@@ -105,7 +106,7 @@ class ZstdDecoder:
                     yield out
 
     def finish(self) -> bytes:
-        """Return nothing, once the last frame is whole and its checksum was found right."""
+        """Check that the last frame is complete, and return no bytes; zstd has verified its checksum."""
         if not self._frame.eof:
             raise CorruptObjectError("truncated zstd data")
         return b""

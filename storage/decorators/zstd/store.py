@@ -1,4 +1,4 @@
-"""`ZstdStore`: smaller objects, for little of the processor's time."""
+"""`ZstdStore`: objects compressed with Zstandard."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from storage.decorators.bases.data_transform import Coder
 
 __all__ = ["ZstdStore"]
 
-#: Bytes that are compressed on the event loop at most, up to which level: of text they take 0.3 to 0.6 ms at the
-#: highest level of each; a hop to a thread takes 0.05 ms.
+#: For levels up to a number, the maximum of bytes that are compressed on the event loop: for text this takes 0.3 to
+#: 0.6 ms at that level; a hop to a thread takes 0.05 ms.
 _OFFLOAD_ABOVE = {3: 128 << 10, 9: 32 << 10, 15: 4 << 10, 22: 2 << 10}
 
 
@@ -22,7 +22,8 @@ class ZstdStore(Compressor):
     Args:
         base: the store below.
         level: 1 (fastest) to 22 (smallest, slowest; over 19 it takes much memory).
-        max_size: bytes that `get` decompresses at most, against bombs; `open` reads in bounded memory without it.
+        max_size: maximum of bytes that `get` decompresses, against decompression bombs; `open` reads in bounded memory
+            and does not use it.
     """
 
     def __init__(self, base: ObjectStore, *, level: int = 3, max_size: int = 1 << 30) -> None:

@@ -49,10 +49,10 @@ class CountingStore(Observer[In, Out]):
         self.bytes_out: int = 0
         self.most_at_once: int = self.running
 
-    def _begun(self, operation: Operation) -> None:
+    def _on_begin(self, operation: Operation) -> None:
         self.calls[operation.action] += 1
 
-    async def _at_work(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
+    async def _around_step(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
         self.running += 1
         self.most_at_once = max(self.most_at_once, self.running)
         try:
@@ -60,7 +60,7 @@ class CountingStore(Observer[In, Out]):
         finally:
             self.running -= 1
 
-    def _ended(self, operation: Operation) -> None:
+    def _on_end(self, operation: Operation) -> None:
         self.bytes_in += operation.sent or 0
         self.bytes_out += operation.received or 0
         if operation.error is not None:

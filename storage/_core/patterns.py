@@ -19,7 +19,7 @@ def compiled(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
     try:
         made = re.compile(pattern)
     except (re.error, TypeError) as cause:
-        raise ConfigError(f"{pattern!r} is no regular expression: {cause}") from cause
+        raise ConfigError(f"{pattern!r} is not a valid regular expression: {cause}") from cause
     if isinstance(made.pattern, bytes):
-        raise ConfigError(f"{made.pattern!r} is of bytes, and keys are text: leave out the b")
+        raise ConfigError(f"{made.pattern!r} is a pattern of bytes, and keys are text: remove the b")
     return made

@@ -47,7 +47,7 @@ class FallbackStore(MultiStore[In, Out]):
         super().__init__(children)
         for number, store in enumerate(self.stores):
             if not store.capabilities.readable:
-                raise ConfigError(f"{self._name(number)} cannot be read; leave it out, or use a MirroringStore")
+                raise ConfigError(f"{self._name(number)} cannot be read; remove it, or use a MirroringStore")
 
     def _not_found_error(self, key: str, errors: Mapping[int, StorageError]) -> StorageError:
         failed = [error for error in errors.values() if not isinstance(error, KeyNotFoundError | InvalidKeyError)]
@@ -94,7 +94,7 @@ class FallbackStore(MultiStore[In, Out]):
         except KeyNotFoundError:
             if not takes_bytes(self) and await self.exists(source):
                 raise UnsupportedOperationError(
-                    "copy from one store of values to another: get it and put it", key=source, store=self
+                    "copy from one store of values to another: use get and put", key=source, store=self
                 ) from None
             return await ObjectStore.copy(self, source, target, if_absent=if_absent)
 
@@ -122,7 +122,7 @@ class FallbackStore(MultiStore[In, Out]):
         number = await self._find_older(key)
         if number is not None:
             raise UnsupportedOperationError(
-                f"{operation} of an object that children[{number}] has, which is not written to", key=key, store=self
+                f"{operation} of an object in children[{number}], which is never written to", key=key, store=self
             )
 
     async def _is_etag_of_older(self, key: str, etag: str) -> bool:

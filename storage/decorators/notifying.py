@@ -84,7 +84,7 @@ class NotifyingStore(StoreDecorator[In, Out]):
         on_error: Literal["raise", "log", "ignore"] = "raise",
     ) -> None:
         if on_error not in ("raise", "log", "ignore"):
-            raise ValueError(f"on_error is 'raise', 'log' or 'ignore', not {on_error!r}")
+            raise ValueError(f"on_error must be 'raise', 'log' or 'ignore', not {on_error!r}")
         super().__init__(base)
         self.on_put = on_put
         self.on_delete = on_delete

@@ -29,8 +29,8 @@ class ReadonlyStore(StoreDecorator[In, Out]):
         super().__init__(base)
         if not base.capabilities.readable:
             raise ConfigError(
-                f"{type(self).__name__} over {type(base).__name__}, which cannot be read: together they could do "
-                "nothing at all; leave one of them out"
+                f"{type(self).__name__} over {type(base).__name__}, which cannot be read: together they can do "
+                "nothing; remove one of them"
             )
 
     async def put(

@@ -53,11 +53,11 @@ class TieredStore(StoreDecorator):
         max_object_size: int = 8 << 20,
     ) -> None:
         if not tiers:
-            raise ValueError("tiers is a list of one store or more, the fastest first")
+            raise ValueError("tiers must be a list of at least one store, the fastest first")
         *copies, store = tiers
         times = list(ttl) if isinstance(ttl, Sequence) else [ttl] * len(copies)
         if len(times) != len(copies):
-            raise ValueError(f"ttl has a time, or None, for each tier but the last: {len(copies)}, not {len(times)}")
+            raise ValueError(f"ttl must have a value for each tier but the last: {len(copies)}, not {len(times)}")
         self._caches: list[CachingStore] = []
         for copy, time in zip(reversed(copies), reversed(times), strict=True):
             kept = copy if time is None else ExpiringStore(copy, time)

@@ -36,8 +36,8 @@ class WriteonlyStore(StoreDecorator[In, Out]):
         super().__init__(base)
         if not base.capabilities.writable:
             raise ConfigError(
-                f"{type(self).__name__} over {type(base).__name__}, which cannot be written to: together they could do "
-                "nothing at all; leave one of them out"
+                f"{type(self).__name__} over {type(base).__name__}, which cannot be written to: together they can do "
+                "nothing; remove one of them"
             )
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:

@@ -183,7 +183,7 @@ def test_validator_can_be_called() -> None:
 @pytest.mark.parametrize("pattern", ["[a-z", "(?P<a", re.compile(b"a"), b"a", None])
 def test_pattern_is_a_regular_expression(pattern: Any) -> None:
     """Found out when the store is built, not with the first key."""
-    with pytest.raises(ConfigError, match=r"regular expression|leave out the b"):
+    with pytest.raises(ConfigError, match=r"regular expression|remove the b"):
         RegexValidatingStore(DictStore(), pattern)
 
 

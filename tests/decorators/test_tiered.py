@@ -168,7 +168,7 @@ def test_it_is_shown_as_it_was_built(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tiers", "options", "why"),
     [
-        ([], {}, "one store or more"),
+        ([], {}, "at least one store"),
         ([DictStore(), DictStore()], {"ttl": [1, 2]}, "1, not 2"),
         ([DictStore(), DictStore()], {"ttl": 0}, "ttl"),
         ([DictStore(), DictStore()], {"write": "back"}, "write"),
@@ -183,7 +183,7 @@ def test_wrong_option_is_a_value_error(tiers: list[DictStore], options: dict[str
 
 def test_tier_that_cannot_hold_copies_is_refused() -> None:
     """Only the last may be read-only."""
-    with pytest.raises(ConfigError, match="read and written"):
+    with pytest.raises(ConfigError, match="readable and writable"):
         TieredStore([ReadonlyStore(DictStore()), DictStore()])
 
     TieredStore([DictStore(), ReadonlyStore(DictStore())])

@@ -76,7 +76,7 @@ def test_capabilities_are_those_of_writing() -> None:
 )
 def test_stack_that_could_do_nothing_is_refused(make: Callable[[], ObjectStore], says: str) -> None:
     """When it is built."""
-    with pytest.raises(ConfigError, match=f"^{says}: together they could do nothing at all; leave one of them out$"):
+    with pytest.raises(ConfigError, match=f"^{says}: together they can do nothing; remove one of them$"):
         make()
 
 

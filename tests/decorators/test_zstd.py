@@ -145,7 +145,7 @@ async def test_bomb_is_not_decompressed_at_once() -> None:
     await base.put("k", zstd.compress(bytes(1 << 27)))
 
     with pytest.raises(
-        CorruptObjectError, match=r"more than max_size=1000 bytes; raise it, or read in pieces with open"
+        CorruptObjectError, match=r"more than max_size=1000 bytes; increase max_size, or read in pieces with open"
     ):
         await ZstdStore(base, max_size=1000).get("k")
     async with ZstdStore(base, max_size=1000).open("k") as reader:

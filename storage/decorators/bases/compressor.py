@@ -40,7 +40,8 @@ class Compressor(DataTransform):
             size += len(piece)
             if size > self.max_size:
                 raise CorruptObjectError(
-                    f"decompresses to more than max_size={self.max_size} bytes; raise it, or read in pieces with open()"
+                    f"decompresses to more than max_size={self.max_size} bytes; "
+                    "increase max_size, or read in pieces with open()"
                 )
         pieces.append(decoder.finish())
         return b"".join(pieces)

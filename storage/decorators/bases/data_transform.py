@@ -155,7 +155,7 @@ class DataTransform(StoreDecorator):
                     if not self._computes_sizes:
                         attributes, _ = _split_size(attributes)
                     measured = replace_info(source.info, size=size, attributes=attributes)
-        raise StoreUnavailableError("the object changed each time it was measured; try again", key=key, store=self)
+        raise StoreUnavailableError("the object changed during each measurement; try again", key=key, store=self)
 
     async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         results = await self.base.get_many(keys)

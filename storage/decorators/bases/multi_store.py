@@ -73,15 +73,15 @@ class MultiStore(StoreDecorator[In, Out]):
     def __init__(self, children: Sequence[ObjectStore[In, Out]]) -> None:
         name = type(self).__name__
         if isinstance(children, ObjectStore):
-            raise TypeError(f"{name} goes over a list of stores: {name}([first, second])")
+            raise TypeError(f"{name} must be built over a list of stores: {name}([first, second])")
         self.stores: tuple[ObjectStore[In, Out], ...] = tuple(children)
         if not self.stores:
-            raise ConfigError(f"{name} needs one child at least")
+            raise ConfigError(f"{name} needs at least one child")
         super().__init__(self.stores[0])
         for store in self.stores[1:]:
             check_order(self, store)
         if len({id(store) for store in self.stores}) < len(self.stores):
-            raise ConfigError(f"{name} has the same store twice among its children; leave it out once")
+            raise ConfigError(f"{name} has the same store twice among its children; remove one of them")
         self._numbers = range(len(self.stores))
         self._failing: set[int] = set()  # stores whose last call failed; it is logged as a warning once
 
@@ -210,7 +210,7 @@ class MultiStore(StoreDecorator[In, Out]):
         """Log that a store failed: as a warning if its last call succeeded, else as a debug message."""
         level = logging.DEBUG if number in self._failing else logging.WARNING
         self._failing.add(number)
-        _log.log(level, "%s failed and is passed over: %s", self._name(number), error)
+        _log.log(level, "%s failed and is skipped: %s", self._name(number), error)
 
     def _name(self, number: int) -> str:
         return f"children[{number}] of {type(self).__name__}, {self.stores[number]!r},"

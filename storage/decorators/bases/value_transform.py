@@ -57,7 +57,7 @@ class ValueTransform(StoreDecorator[In, Out]):
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
         if byte_range is not None:
             raise UnsupportedOperationError(
-                "a byte range of a value is no value: read its bytes with open()", key=key, store=self
+                "a byte range of a value cannot be decoded: read its bytes with open()", key=key, store=self
             )
         return self._decode(key, await self._bytes.get(key))
 

@@ -72,7 +72,7 @@ class GuardedCache:
             return None
         entry = Entry.unpack(key, packed)
         if entry is None:
-            self.record_failure("get", key, CorruptObjectError("not the entry that was put for this key"))
+            self.record_failure("get", key, CorruptObjectError("the entry is damaged, or was not put for this key"))
         else:
             self._bounds.mark_used(key)
         return entry
@@ -151,7 +151,7 @@ class GuardedCache:
         try:
             results = await self.store.delete_many(keys, raise_errors=False)
         except Exception as error:
-            self.record_failure(f"delete {len(keys)} entries, of", keys[0], error)
+            self.record_failure(f"delete {len(keys)} entries, beginning with", keys[0], error)
             undeleted.update(keys)
             return
         for key, result in results.items():

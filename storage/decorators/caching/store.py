@@ -88,9 +88,9 @@ class CachingStore(StoreDecorator):
         _check_stores(main_store, cache_store, revalidate is not None)
         for name, bound in {"max_bytes": max_bytes, "max_count": max_count, "max_object_size": max_object_size}.items():
             if bound is not None and bound < 1:
-                raise ValueError(f"{name} is at least 1, not {bound}")
+                raise ValueError(f"{name} must be at least 1, not {bound}")
         if write not in ("around", "through"):
-            raise ValueError(f"write is 'around' or 'through', not {write!r}")
+            raise ValueError(f"write must be 'around' or 'through', not {write!r}")
         self.main_store = main_store
         self.cache_store = cache_store
         self.max_object_size = max_object_size
@@ -357,18 +357,18 @@ class CachingStore(StoreDecorator):
 def _check_stores(main: ObjectStore, cache: ObjectStore, revalidates: bool) -> None:
     """Raise the error of stores that a `CachingStore` cannot use."""
     if not isinstance(cache, ObjectStore):
-        raise TypeError(f"a cache_store is a store, not {type(cache).__name__}")
+        raise TypeError(f"cache_store must be a store, not {type(cache).__name__}")
     able = cache.capabilities
     if not main.capabilities.readable:
-        raise ConfigError(f"there is nothing to cache of {main!r}, which cannot be read")
+        raise ConfigError(f"main_store must be readable, which {main!r} is not: there is nothing to cache")
     if not (able.readable and able.writable):
-        raise ConfigError(f"a cache_store is read and written, but {cache!r} cannot be both")
+        raise ConfigError(f"cache_store must be readable and writable, which {cache!r} is not")
     if any(Trait.VALUES in store._traits for store in stack(cache)):
-        raise ConfigError(f"a cache_store keeps bytes, but {cache!r} takes and gives other values")
+        raise ConfigError(f"cache_store must store bytes, but {cache!r} stores other values: use the store below it")
     if main is cache:
-        raise ConfigError("main_store and cache_store are the same, so that copies would overwrite the objects")
+        raise ConfigError("main_store and cache_store must be different stores, or copies would overwrite the objects")
     if revalidates and not main.capabilities.cheap_head:
         raise ConfigError(
-            f"revalidate needs a head that does not read the object, unlike that of {main!r}; "
+            f"revalidate needs a main_store whose head does not read the object, as that of {main!r} does; "
             "put an ExpiringStore over the cache_store instead"
         )

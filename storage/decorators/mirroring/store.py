@@ -86,15 +86,15 @@ class MirroringStore(MultiStore):
     ) -> None:
         super().__init__(children)
         if require not in ("all", "quorum", "any"):
-            raise ValueError(f"require is 'all', 'quorum' or 'any', not {require!r}")
+            raise ValueError(f"require must be 'all', 'quorum' or 'any', not {require!r}")
         if max_behind < 1:
-            raise ValueError(f"max_behind is at least 1, not {max_behind}")
+            raise ValueError(f"max_behind must be at least 1, not {max_behind}")
         able = [store.capabilities for store in self.stores]
         for number in self._numbers:
             if not able[number].writable:
-                raise ConfigError(f"{self._name(number)} cannot be written to; leave it out, or use a FallbackStore")
+                raise ConfigError(f"{self._name(number)} cannot be written to; remove it, or use a FallbackStore")
         if not able[0].readable:
-            raise ConfigError(f"{self._name(0)} cannot be read: put one first that can, for it judges conditions")
+            raise ConfigError(f"{self._name(0)} cannot be read: put a readable store first, as it checks conditions")
         self.require: Require = require
         self.repair = repair
         self.max_behind = max_behind
@@ -155,7 +155,7 @@ class MirroringStore(MultiStore):
             return missing[0]
         if failed:
             return failed[0]
-        return StoreUnavailableError("the children that can be read missed the last write", key=key, store=self)
+        return StoreUnavailableError("every child that can be read missed the last write", key=key, store=self)
 
     async def _after_read(self, key: str, errors: Mapping[int, StorageError]) -> None:
         if self.repair and (errors or self._stale):
@@ -187,7 +187,7 @@ class MirroringStore(MultiStore):
         """
         try:
             if number in self._stale.wholly_stale:
-                raise StoreUnavailableError(f"{self._name(number)} has missed too many writes: verify(repair=True)")
+                raise StoreUnavailableError(f"{self._name(number)} missed too many writes: call verify(repair=True)")
             async for item in items:
                 if number not in self._stale.of(key(item)):
                     yield item
@@ -212,7 +212,7 @@ class MirroringStore(MultiStore):
         conditions = WriteConditions.of(if_absent, if_match)
         checked = check_attributes(attributes) or None
         if checked and not self.capabilities.attributes:
-            raise UnsupportedOperationError("not every child keeps attributes", key=key, store=self)
+            raise UnsupportedOperationError("not every child supports attributes", key=key, store=self)
         conditional = bool(conditions)
 
         async def put(number: int, content: Data) -> str:
@@ -268,7 +268,7 @@ class MirroringStore(MultiStore):
 
         async def move(number: int) -> str:
             if number in self._stale.of(source):
-                raise StoreUnavailableError("it missed the last write of the source", key=source)
+                raise StoreUnavailableError("the child missed the last write of the source", key=source)
             native: Callable[..., Awaitable[str]] = getattr(self.stores[number], action)
             call = partial(native, source, target, if_absent=if_absent and number == 0)
             try:

@@ -53,7 +53,7 @@ _UNSUPPORTED = (InvalidKeyError, KeyConflictError, UnsupportedOperationError)
 _REFUSED = (*_UNSUPPORTED, KeyExistsError, KeyNotFoundError, PreconditionFailedError, StoreClosedError)
 
 #: The outcome of a call that has begun and not ended.
-_INTERRUPTED = OutcomeUnknownError("the call was cut off")
+_INTERRUPTED = OutcomeUnknownError("the call was cancelled before its result was known")
 
 _log = logging.getLogger("storage")
 
@@ -122,7 +122,7 @@ class Writes:
                 with anyio.move_on_after(LOCK_TIMEOUT) as waiting:
                     await lock.enter_async_context(self._repairs.locked(key))
                 if waiting.cancelled_caught or (conditional and 0 in self._stale.of(key)):
-                    raise StoreUnavailableError("other writes came between; nothing was put", key=key)
+                    raise StoreUnavailableError("other writes came first; nothing was put, try again", key=key)
                 return await uninterrupted(self._call_all("put", [key], fan_out.finish, conditional), GRACE)
         finally:
             await fan_out.cancel()
@@ -143,7 +143,9 @@ class Writes:
     async def _update_first_child(self, key: str) -> None:
         """Bring the first child up to date, so that it checks a condition against the last version."""
         if 0 in self._stale.of(key) and not await self._repairs.catch_up(key, 0):
-            raise StoreUnavailableError("the first child, which judges conditions, missed the last write", key=key)
+            raise StoreUnavailableError(
+                "children[0], which checks conditions, missed the last write; try again", key=key
+            )
 
     async def _call_all(
         self, action: str, keys: Sequence[str], call: Callable[[int], Awaitable[T]], conditional: bool
@@ -242,7 +244,7 @@ class Writes:
         did = " and ".join(f"children[{number}]" for number in succeeded) or "none"
         why = "; ".join(f"children[{number}]: {_text(error)}" for number, error in sorted(errors.items()))
         return MirrorError(
-            f"a {action} takes {self._needed} of {len(self._numbers)} children, and {did} did it; {why}",
+            f"{action} must succeed on {self._needed} of {len(self._numbers)} children, and succeeded on {did}; {why}",
             key=key,
             store=self._mirror,
             succeeded=succeeded,

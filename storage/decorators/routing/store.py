@@ -80,20 +80,21 @@ class RoutingStore(ObjectStore[In, Out]):
 
     def _check(self, stores: list[ObjectStore[In, Out]]) -> None:
         if not stores:
-            raise ConfigError("a RoutingStore has a route at least, or a default")
+            raise ConfigError("a RoutingStore needs at least one route, or a default")
         if self.default is not None and "" in self.routes:
-            raise ConfigError("the route '' takes every key and leaves none for the default; leave one of them out")
+            raise ConfigError("the route '' matches every key and leaves none for the default; remove one of them")
         cut = [store for prefix, store in self.routes.items() if prefix and self.strip_prefix]
         if any(sum(store is other for other in stores) > 1 for store in cut):
             raise ConfigError(
-                "without their prefixes, keys of two routes to one store would be one object; put PrefixStores over it"
+                "with strip_prefix, keys of two routes to one store could be one object; "
+                "put a PrefixStore over it for each route"
             )
 
     def _route(self, key: str) -> ObjectStore[In, Out]:
         """Return the store of *key*."""
         store = self._routes.find(check_key(key, self))
         if store is None:
-            raise InvalidKeyError(f"no route takes it; there are {self._routes}", key=key, store=self)
+            raise InvalidKeyError(f"no route matches the key; the routes are {self._routes}", key=key, store=self)
         return store
 
     # -- one object ----------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ class RoutingStore(ObjectStore[In, Out]):
             return await one.copy(source, target, if_absent=if_absent)
         if self._has_values:
             raise UnsupportedOperationError(
-                "copy from one store of values to another: get it and put it", key=source, store=self
+                "copy from one store of values to another: use get and put", key=source, store=self
             )
         return await ObjectStore.copy(self, source, target, if_absent=if_absent)
 

@@ -94,7 +94,7 @@ class UnprefixedStore(KeyTransform[In, Out]):
 
     def encode(self, key: str) -> str:
         if key == self.prefix:
-            raise InvalidKeyError("nothing is left of it when the route's prefix is cut off", key=key)
+            raise InvalidKeyError("nothing is left of the key without the route's prefix", key=key)
         return key[len(self.prefix) :]
 
     def encode_prefix(self, prefix: str) -> str:

@@ -336,12 +336,12 @@ values: Any = JsonStore(DictStore())
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: CachingStore(WriteonlyStore(DictStore()), DictStore()), "cannot be read"),
-        (lambda: CachingStore(DictStore(), WriteonlyStore(DictStore())), "read and written"),
-        (lambda: CachingStore(DictStore(), ReadonlyStore(DictStore())), "read and written"),
-        (lambda: CachingStore(same := DictStore(), same), "the same"),
+        (lambda: CachingStore(WriteonlyStore(DictStore()), DictStore()), "main_store must be readable"),
+        (lambda: CachingStore(DictStore(), WriteonlyStore(DictStore())), "cache_store must be readable and writable"),
+        (lambda: CachingStore(DictStore(), ReadonlyStore(DictStore())), "cache_store must be readable and writable"),
+        (lambda: CachingStore(same := DictStore(), same), "must be different stores"),
         (lambda: CachingStore(values, DictStore()), r"JsonStore\(CachingStore\(\.\.\.\)\)"),
-        (lambda: CachingStore(DictStore(), values), "keeps bytes"),
+        (lambda: CachingStore(DictStore(), values), "must store bytes"),
         (lambda: CachingStore(GzipStore(DictStore()), DictStore(), revalidate=0), "ExpiringStore over the cache_store"),
     ],
 )
@@ -354,7 +354,7 @@ def test_cache_that_cannot_work_is_refused(make: Callable[[], ObjectStore], why:
 def test_what_is_no_store_is_a_type_error() -> None:
     """A path, say."""
     wrong: Any = "cache"
-    with pytest.raises(TypeError, match="cache_store is a store, not str"):
+    with pytest.raises(TypeError, match="cache_store must be a store, not str"):
         CachingStore(DictStore(), wrong)
 
 

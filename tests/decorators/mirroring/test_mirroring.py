@@ -83,7 +83,7 @@ async def test_error_says_who_holds_the_new_version_and_who_does_not() -> None:
     assert ((1,), {0: full, 2: down}) == (caught.value.succeeded, caught.value.failed)
     assert ("k", False) == (caught.value.key, caught.value.retryable)
     assert str(caught.value).startswith(
-        "a put takes 3 of 3 children, and children[1] did it; children[0]: StoreFullError, no room left; "
+        "put must succeed on 3 of 3 children, and succeeded on children[1]; children[0]: StoreFullError, no room left; "
         "children[2]: StoreUnavailableError, down, key 'k', in MirroringStore(["
     )
     assert [{}, {"k": b"v"}, {}] == await all_of(*children)
@@ -205,7 +205,7 @@ async def test_mistake_in_a_child_is_seen_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
-        (lambda: MirroringStore([]), ConfigError, "one child at least"),
+        (lambda: MirroringStore([]), ConfigError, "at least one child"),
         (lambda: MirroringStore([store := DictStore(), DictStore(), store]), ConfigError, "the same store twice"),
         (lambda: MirroringStore([DictStore(), ReadonlyStore(DictStore())]), ConfigError, r"children\[1\].*written to"),
         (lambda: MirroringStore([WriteonlyStore(DictStore()), DictStore()]), ConfigError, r"children\[0\].*be read"),

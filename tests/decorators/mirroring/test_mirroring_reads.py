@@ -58,7 +58,7 @@ async def test_failing_child_is_told_of_once_until_it_works_again(caplog: pytest
             await store.get("k")
 
     assert 2 == len(caplog.records)
-    assert "failed and is passed over: made to fail, key 'k'" in caplog.records[0].getMessage()
+    assert "failed and is skipped: made to fail, key 'k'" in caplog.records[0].getMessage()
 
 
 async def test_object_that_a_child_lost_is_served_and_put_back() -> None:

@@ -85,7 +85,7 @@ async def test_key_without_a_route_is_invalid_in_every_method() -> None:
     for call in calls:
         with pytest.raises(InvalidKeyError) as caught:
             await call("d/k")
-        assert ("d/k", "no route takes it; there are 'a/', 'b/', the pattern 'c+'") == (
+        assert ("d/k", "no route matches the key; the routes are 'a/', 'b/', the pattern 'c+'") == (
             caught.value.key,
             caught.value.message,
         )
@@ -263,11 +263,11 @@ async def test_all_stores_are_open_inside_and_closed_again(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda store: RoutingStore(), "a route at least, or a default"),
-        (lambda store: RoutingStore({"": store}, default=DictStore()), "takes every key"),
-        (lambda store: RoutingStore(patterns={"[": store}), "no regular expression"),
-        (lambda store: RoutingStore({"a/": store, "b/": store}, strip_prefix=True), "put PrefixStores over it"),
-        (lambda store: RoutingStore({"a/": store}, default=store, strip_prefix=True), "put PrefixStores over it"),
+        (lambda store: RoutingStore(), "at least one route, or a default"),
+        (lambda store: RoutingStore({"": store}, default=DictStore()), "matches every key"),
+        (lambda store: RoutingStore(patterns={"[": store}), "not a valid regular expression"),
+        (lambda store: RoutingStore({"a/": store, "b/": store}, strip_prefix=True), "put a PrefixStore over it"),
+        (lambda store: RoutingStore({"a/": store}, default=store, strip_prefix=True), "put a PrefixStore over it"),
     ],
 )
 def test_routes_that_make_no_sense_are_refused(make: Callable[[ObjectStore], ObjectStore], says: str) -> None:

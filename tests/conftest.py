@@ -11,10 +11,16 @@ from hypothesis import settings
 from servers.registry import MISSING, NAMES, TOOK_PART
 from servers.s3 import Servers
 from servers.tls import Certificate, make_certificate
+from stack_choice import CHOICES, DEFAULT
 
 #: An example may take its time: a machine that is busy is no fault of the code.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that chooses the stacks of the suite."""
+    parser.addoption("--stacks", choices=CHOICES, default=DEFAULT, help="the stacks that the suite runs on")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from cpu_affinity import share_all, take_turns
 from small_pages import small_pages
+from stack_choice import CHOICES, able
 from stacks import ALONE, STACKS, STORES, AnyStore, Stack
 from sync_view import View
 
 import storage.sync
-from storage import Capabilities, FilesystemStore, ObjectStore
+from storage import FilesystemStore, ObjectStore
 from storage._concurrency.stepping import step
 from storage.testing import StoreConformance
 from storage.testing.suite.harness import unfit
@@ -26,19 +27,10 @@ from storage.testing.suite.harness import unfit
 MEMORY = Path("/dev/shm")
 
 
-def _views(stack: Stack, able: Capabilities) -> list[str]:
-    """Return how the stack is used: one that cannot step is on the loop by itself, and once."""
-    by_itself = "stepped" if able.steppable else "on-loop"
-    return list(dict.fromkeys(by_itself if view == "sync" else view for view in stack.views))
-
-
-ABLE = {name: stack.capabilities for name, stack in STACKS.items()}
-COMBINATIONS = [(name, view) for name, stack in STACKS.items() for view in _views(stack, ABLE[name])]
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test on the stacks that are able to do what it is about; a skipped one would cost as much as another."""
-    chosen = [(name, view) for name, view in COMBINATIONS if unfit(metafunc.function, ABLE[name]) is None]
+    combinations = CHOICES[metafunc.config.getoption("--stacks")]()
+    chosen = [(name, view) for name, view in combinations if unfit(metafunc.function, able(name)) is None]
     metafunc.parametrize("store", chosen, ids=map("-".join, chosen), indirect=True)
 
 

@@ -10,10 +10,7 @@ import base64
 import gzip
 import hashlib
 import re
-import sqlite3
-import zipfile
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -21,6 +18,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from examples import BackwardsStore, EndingStore, MinimalStore, SaltedStore
+from raw_reads import ARCHIVE, DATABASE, Raw, in_dict, in_file, in_hashed_file, in_minimal, in_sqlite, in_zip
 from value_views import buffers, documents, in_document, texts
 from zstd import zstd
 
@@ -76,9 +74,6 @@ AnyStore: TypeAlias = ObjectStore[Any, Any]
 #: What adapts a store for the suite, or finds one below it.
 Wrap: TypeAlias = Callable[[AnyStore], ObjectStore]
 
-#: Reads an object past the store: from the innermost store and the directory that the stack was made in.
-Raw: TypeAlias = Callable[[ObjectStore, Path, str], bytes | None]
-
 #: How the suite may use a stack: awaited; through its synchronous face; through that on the loop, though it could step.
 VIEWS = ("awaited", "sync", "on-loop")
 
@@ -104,6 +99,7 @@ class Stack:
         writable: the store to write to, from the stack, of one that cannot be written to itself.
         wrap: adapts the stack for the suite, which knows bytes only and plain keys.
         views: those of `VIEWS` in which the suite runs.
+        chain: the names of its decorators, the outermost first, and of its store.
         page: keys that the stores list at once when the suite runs, None for as many as they do otherwise: with small
             pages few objects are more than one, and each takes its time on a disk.
     """
@@ -116,6 +112,7 @@ class Stack:
     writable: Callable[[AnyStore], AnyStore] = itself
     wrap: Wrap = itself
     views: tuple[str, ...] = VIEWS
+    chain: tuple[str, ...] = ()
     page: int | None = None
 
     @property
@@ -200,51 +197,10 @@ def over(store: str, *names: str) -> Stack:
         writable=writable,
         wrap=chain[0].wrap or itself,
         views=("awaited", "sync"),
+        chain=(*names, store),
         page=None if store in ("dict", "minimal") else PAGE,
     )
 
-
-def in_dict(store: ObjectStore, root: Path, key: str) -> bytes | None:
-    assert isinstance(store, DictStore)
-    found = store._objects.get(key)
-    return None if found is None else found.data
-
-
-def in_minimal(store: ObjectStore, root: Path, key: str) -> bytes | None:
-    assert isinstance(store, MinimalStore)
-    return store.objects.get(key)
-
-
-def in_file(store: ObjectStore, root: Path, key: str) -> bytes | None:
-    path = root / key
-    return path.read_bytes() if path.is_file() else None
-
-
-def in_hashed_file(store: ObjectStore, root: Path, key: str) -> bytes | None:
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    path = root / digest[:2] / digest[2:4] / digest[4:6] / digest[6:]
-    return path.read_bytes() if path.is_file() else None
-
-
-def in_sqlite(store: ObjectStore, root: Path, key: str) -> bytes | None:
-    """Read with what docs/sqlite.md says of the tables, over a connection of its own."""
-    with closing(sqlite3.connect(f"file:{root / DATABASE}?mode=ro", uri=True)) as connection:
-        row = connection.execute("SELECT version, data FROM objects WHERE key = ?", [key.encode()]).fetchone()
-        if row is None or row[0] is None:
-            return None if row is None else bytes(row[1])
-        pieces = connection.execute("SELECT data FROM chunks WHERE version = ? ORDER BY number", [row[0]])
-        return b"".join(piece for (piece,) in pieces)
-
-
-def in_zip(store: ObjectStore, root: Path, key: str) -> bytes | None:
-    assert isinstance(store, ZipStore)
-    store._opened().flush()
-    with zipfile.ZipFile(root / ARCHIVE) as archive:
-        return archive.read(key) if key in archive.NameToInfo else None
-
-
-DATABASE = "objects.db"
-ARCHIVE = "objects.zip"
 
 SITE = "https://example.org/"
 

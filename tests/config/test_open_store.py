@@ -186,7 +186,7 @@ WRONG = {
     "file:%ff": "not UTF-8",
     "file:a?root%ff=b": "not UTF-8",
     "file:a?durability=never": "expected 'atomic' or 'fsync', not a value in the URL",
-    "zip:a?level=99": "zip URL: ZipStore: level is 0 to 9, not 99",
+    "zip:a?level=99": "zip URL: ZipStore: level must be 0 to 9, not 99",
     "over:?prefix=a": "OverStore is built on another store, which a URL cannot name: use StoreFactory",
     "over:?base=memory&prefix=a": "OverStore is built on another store, which a URL cannot name",
     "remote://host:port/": "remote URL: the part between '//' and the path must be user:password@host:port",

@@ -69,12 +69,12 @@ def mapped_errors(key: str, store: object) -> Iterator[None]:
         yield
     except aiohttp.ClientSSLError as cause:
         raise StorageError(
-            f"no encrypted connection can be made: {type(cause).__name__}; ca_bundle= names certificates to trust",
+            f"the TLS connection failed: {type(cause).__name__}; ca_bundle= sets the certificates to trust",
             key=key,
             store=store,
         ) from cause
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as cause:
-        raise StorageError("the server redirects to what is no URL", key=key, store=store) from cause
+        raise StorageError("the server redirects to an invalid URL", key=key, store=store) from cause
     except TimeoutError as cause:
         raise StoreTimeoutError("the server did not answer in time", key=key, store=store) from cause
     except (aiohttp.ClientError, OSError) as cause:

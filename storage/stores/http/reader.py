@@ -91,7 +91,7 @@ class HttpReader(ObjectReader):
     async def seek(self, offset: int, /) -> None:
         if not self.resumable:
             raise UnsupportedOperationError(
-                "the server says nothing by which versions are told apart for sure",
+                "seek: no header of the server identifies the version for sure",
                 key=self.info.key,
                 store=self._store,
             )
@@ -121,7 +121,9 @@ class HttpReader(ObjectReader):
     async def _read_body(self, response: Response, size: int) -> bytes:
         piece = await response.read(size)
         if not piece:
-            raise StoreUnavailableError("the object was cut short", key=self.info.key, store=self._store)
+            raise StoreUnavailableError(
+                "the response ended before the end of the object", key=self.info.key, store=self._store
+            )
         self._at += len(piece)
         return piece
 
@@ -130,8 +132,8 @@ class HttpReader(ObjectReader):
         key = self.info.key
         if self._condition is None:
             raise StoreUnavailableError(
-                "the object was cut short, and the server says nothing by which the rest would surely be of the same "
-                "version: read it again",
+                "the response ended before the end of the object, and no header identifies the version for sure: "
+                "read it again",
                 key=key,
                 store=self._store,
             )
@@ -146,7 +148,7 @@ class HttpReader(ObjectReader):
             if found is None or (found.info.etag, found.info.size) != (self.info.etag, self.info.size):
                 raise self._replaced_error()
             if begin > self._position:
-                raise StorageError("the server sends another part than was asked for", key=key, store=self._store)
+                raise StorageError("the server sent another part than was requested", key=key, store=self._store)
         except StorageError:
             response.close()
             raise
@@ -157,5 +159,5 @@ class HttpReader(ObjectReader):
         """Return the error of an object that is not there any more as it was begun, and go on no more."""
         self.replaced, self._condition = True, None
         return StorageError(
-            "the object was replaced while it was read; open it again", key=self.info.key, store=self._store
+            "the object was replaced while it was read: open it again", key=self.info.key, store=self._store
         )

@@ -104,7 +104,7 @@ class Reads:
             return BytesReader(_info(response, key, data), data, byte_range)
         start, stop = (0, found.info.size) if byte_range is None else byte_range.within(found.info.size, key)
         if begin > start:
-            raise StorageError("the server sends another part than was asked for", key=key, store=self._store)
+            raise StorageError("the server sent another part than was requested", key=key, store=self._store)
 
         async def more(headers: Mapping[str, str]) -> Response:
             return await self._session.send("GET", self._path(key), key, headers)

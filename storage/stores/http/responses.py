@@ -86,7 +86,7 @@ def offset_and_size(status: int, headers: Mapping[str, str], key: str, store: ob
         return 0, int(length) if length.isdecimal() else None
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
     if found is None or not int(found[1]) <= int(found[2]) < int(found[3]):
-        raise StorageError("the server sends a part and does not say which one of how many bytes", key=key, store=store)
+        raise StorageError("the server sent a part of the object without a valid Content-Range", key=key, store=store)
     return int(found[1]), int(found[3])
 
 

@@ -263,23 +263,23 @@ class Session:
             target = url.join(URL(location, encoded=True)).with_user(None).with_fragment(None)
             target.origin()
         except ValueError:
-            raise StorageError("the server redirects to what is no URL", key=key, store=self._store) from None
+            raise StorageError("the server redirects to an invalid URL", key=key, store=self._store) from None
         return target
 
     def _check_redirect(self, method: str, url: URL, target: URL, key: str, same_origin: bool) -> None:
         """Refuse a redirect that is not wanted, or would carry away what is secret; only its host is named."""
         why = None
         if method not in ("GET", "HEAD"):
-            why = "writes follow no redirects"
+            why = "writes do not follow redirects"
         elif not self._redirects:
-            why = "redirects=True follows it"
+            why = "set redirects=True to follow it"
         elif target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme != "https"):
-            why = "that is less safe than where it comes from"
+            why = "its protocol is less secure, or not HTTP"
         elif not same_origin and self._given is not None and (self._given.headers or self._given.auth):
-            why = "the session's own headers would go there"
+            why = "the headers of the session would be sent there"
         if why is not None:
             raise UnsupportedOperationError(
-                f"the server redirects to {target.host or 'another place'}: {why}", key=key, store=self._store
+                f"the server redirects to {target.host or 'no host'}: {why}", key=key, store=self._store
             )
 
 

@@ -79,15 +79,15 @@ class HttpStore(ObjectStore):
         session: Any = None,
     ) -> None:
         if conditions not in ("trust", "off"):
-            raise ValueError(f"conditions is 'trust' or 'off', not {conditions!r}")
+            raise ValueError(f"conditions must be 'trust' or 'off', not {conditions!r}")
         if listing not in ("autoindex", None):
-            raise ValueError(f"listing is 'autoindex' or None, not {listing!r}")
+            raise ValueError(f"listing must be 'autoindex' or None, not {listing!r}")
         if ca_bundle is not None and session is not None:
-            raise ConfigError("a session trusts what it trusts: leave out ca_bundle")
+            raise ConfigError("a session has its own certificates: leave out ca_bundle")
         address = BaseUrl.parse(base_url)
         if address.username is not None or address.password is not None:
             if username is not None or password is not None:
-                raise ConfigError("the base_url has a username or password already: give them once")
+                raise ConfigError("base_url already has a username or password: give them only once")
             username, password = address.username, address.password
         self.base_url: str = address.url
         self.redirects = redirects
@@ -158,7 +158,7 @@ class HttpStore(ObjectStore):
         reads = self._opened().reads
         if self.listing is None:
             raise UnsupportedOperationError(
-                "keys: web servers do not list what they have; listing='autoindex' reads nginx's listing in JSON",
+                "keys: a web server lists no objects; set listing='autoindex' to read nginx's listings in JSON",
                 store=self,
             )
         async for key in walk(reads.names_in, prefix, start_after):
@@ -179,7 +179,7 @@ class HttpStore(ObjectStore):
         self._need_writable("put", key)
         condition = self._condition(if_absent, if_match, key)
         if check_attributes(attributes):
-            raise UnsupportedOperationError("put with attributes: they are the server's to say", key=key, store=self)
+            raise UnsupportedOperationError("put with attributes: the server decides them", key=key, store=self)
         return await writes.put(key, data, condition)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
@@ -217,7 +217,7 @@ class HttpStore(ObjectStore):
     def _need_writable(self, operation: str, key: str | None = None) -> None:
         if not self.writable:
             raise UnsupportedOperationError(
-                f"{operation}: writable=True is for servers that take PUT and DELETE", key=key, store=self
+                f"{operation}: set writable=True for a server that accepts PUT and DELETE", key=key, store=self
             )
 
     def _condition(self, if_absent: bool, if_match: str | None, key: str) -> dict[str, str]:
@@ -226,7 +226,7 @@ class HttpStore(ObjectStore):
             return {}
         if self.conditions != "trust":
             raise UnsupportedOperationError(
-                "writes on a condition: conditions='trust' is for servers that are known to keep them",
+                "conditional writes: set conditions='trust' for a server that is known to check the conditions",
                 key=key,
                 store=self,
             )
@@ -286,7 +286,9 @@ def _headers_of(
         headers["authorization"] = f"Basic {basic}"
     for name, value in headers.items():
         if _TOKEN.fullmatch(name) is None or re.search(r"[\0\r\n]", value):
-            raise ConfigError(f"the header {name!r} cannot be sent: its name is no word, or its value has line ends")
+            raise ConfigError(
+                f"the header {name!r} cannot be sent: its name has forbidden characters, or its value a line break"
+            )
         if name in _RESERVED_HEADERS:
-            raise ConfigError(f"the header {name!r} is the store's own to set")
+            raise ConfigError(f"the header {name!r} is set by the store itself: leave it out")
     return headers

@@ -61,7 +61,7 @@ class BaseUrl(NamedTuple):
         parts = _URL.fullmatch(base_url)
         path = (parts[6] or "").rstrip("/") if parts else ""
         if parts is None or re.search(r"[\\\s\x00-\x1f\x7f]", path) or _climbs(path):
-            raise ConfigError("base_url is http:// or https://, a host and a path: no query, no '#', no '..'")
+            raise ConfigError("base_url must be http:// or https://, a host and a path, without a query, '#' or '..'")
         user, password = (None if each is None else unquote(each) for each in (parts[2], parts[3]))
         origin = f"{parts[1].lower()}://{parts[4].lower()}{parts[5] or ''}"
         return cls(origin, quote(path, safe=_PATH), user or None, password)
@@ -98,15 +98,15 @@ class KeyPaths(NamedTuple):
         check_path(check_key(key, store), store)
         path = f"{self.path}/{quote(key, safe='/-_.~')}"
         if len(path) > MAX_URL_BYTES:
-            raise InvalidKeyError(f"its URL has more than {MAX_URL_BYTES} bytes", key=key, store=store)
+            raise InvalidKeyError(f"the URL of the key has more than {MAX_URL_BYTES} bytes", key=key, store=store)
         if self.writable and len(key) * 4 > MAX_NAME_BYTES:
             names = [len(name.encode()) for name in key.split("/")]
             if max(names) > MAX_NAME_BYTES or sum(names) + len(names) > MAX_PATH_BYTES:
                 raise InvalidKeyError(
-                    f"too long for a file: a name has {MAX_NAME_BYTES} bytes, a path {MAX_PATH_BYTES}",
+                    f"the key is too long for a file: a name can have {MAX_NAME_BYTES} bytes, a path {MAX_PATH_BYTES}",
                     key=key,
                     store=store,
                 )
         if self.listed and (key.startswith(".") or "/." in key):
-            raise InvalidKeyError("the listing leaves out names that begin with '.'", key=key, store=store)
+            raise InvalidKeyError("names that begin with '.' are missing in the server's listing", key=key, store=store)
         return path

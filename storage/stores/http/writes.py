@@ -99,7 +99,7 @@ class Writes:
             raise await self._put_error(response, key, condition)
         if isinstance(data, Upload) and not data.ended:
             raise StorageError(
-                "the server says that it has the object before all of it was sent", key=key, store=self._store
+                "the server confirmed the put before all of the object was sent", key=key, store=self._store
             )
         said = response.headers.get("etag", "").strip()
         if said:
@@ -134,7 +134,9 @@ class Writes:
 
     def _unknown_outcome(self, key: str) -> OutcomeUnknownError:
         return OutcomeUnknownError(
-            "the response was lost: the write took effect, or its condition did not hold", key=key, store=self._store
+            "the response was lost: either the write took effect or its condition did not hold",
+            key=key,
+            store=self._store,
         )
 
     async def _put_error(self, response: Response, key: str, condition: Mapping[str, str]) -> StorageError:
@@ -143,14 +145,14 @@ class Writes:
             names = key.split("/")
             for count in range(1, len(names)):
                 if await self._reads.exists("/".join(names[:count])):
-                    return KeyConflictError("a part of the key is an object itself", key=key, store=self._store)
+                    return KeyConflictError("a parent path of the key is itself an object", key=key, store=self._store)
         if response.status == 412 and "if-none-match" in condition:
             return KeyExistsError(key, store=self._store)
         if response.status in (404, 410) and "if-match" in condition:
             return PreconditionFailedError(key, store=self._store)
         if response.status in (404, 409):
             return KeyConflictError(
-                "there is a directory of this name, or none that the object could be in", key=key, store=self._store
+                "the key is a directory on the server, or its parent directory is missing", key=key, store=self._store
             )
         return error_of(response.status, response.headers, key, self._store)
 

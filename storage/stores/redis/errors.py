@@ -41,8 +41,8 @@ def error_of(cause: Exception, key: str | None, store: str) -> StorageError:
     if isinstance(cause, redis.TimeoutError | TimeoutError):
         return StoreTimeoutError("the server did not answer in time", key=key, store=store)
     if isinstance(cause, redis.ConnectionError | redis.ClusterError | redis.RedisClusterException | OSError):
-        return StoreUnavailableError(f"no answer: {said}", key=key, store=store)
-    return StorageError(f"the server says: {said}", key=key, store=store)
+        return StoreUnavailableError(f"the connection failed: {said}", key=key, store=store)
+    return StorageError(f"the server replied with an error: {said}", key=key, store=store)
 
 
 def reply_was_lost(error: StorageError) -> bool:

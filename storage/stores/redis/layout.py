@@ -39,7 +39,9 @@ class KeySpace:
 
     def __init__(self, prefix: str) -> None:
         if prefix and (not is_key(prefix) or set("{}") & set(prefix)):
-            raise ValueError(f"a prefix is text without braces, which mark a cluster's slots in Redis, not {prefix!r}")
+            raise ValueError(
+                f"prefix must be text without braces, which mark the hash slots of a cluster, not {prefix!r}"
+            )
         self.common: bytes = f"{{storage:{prefix}}}".encode()
         self.start: bytes = self.common + b":o:"
         self.index: bytes = self.common + b":keys"
@@ -93,5 +95,7 @@ def without_secrets(url: str) -> str:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("a Redis server's URL has the form redis://host:port/database, rediss://... or unix:///path")
+        raise ValueError(
+            "the URL of a Redis server must have the form redis://host:port/database, rediss://... or unix:///path"
+        )
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

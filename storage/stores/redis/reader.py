@@ -102,7 +102,7 @@ class _RedisReader(SeekableReader):
         found = await self._session.query((READ, [self._keyspace.object(info.key)], arguments), info.key)
         if not found:
             raise StorageError(
-                "the object was replaced, deleted or expired while it was read; open it again",
+                "the object was replaced, deleted or expired while it was read: open it again",
                 key=info.key,
                 store=self._store,
             )

@@ -106,7 +106,7 @@ class Session:
                 if lost is None:
                     raise
                 raise OutcomeUnknownError(
-                    "an answer was lost, and the object is another version now, or gone", key=key, store=self._store
+                    "a reply was lost, and the object has been changed or deleted since", key=key, store=self._store
                 ) from error
             except StorageError as error:
                 lost = error if reply_was_lost(error) else lost

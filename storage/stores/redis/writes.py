@@ -111,7 +111,7 @@ class Put:
 
             if await session.modify(publish, self.key):
                 raise StoreUnavailableError(
-                    "the server lost what had been sent to it; put the object again", key=self.key, store=self._store
+                    "the server lost the uploaded data: put the object again", key=self.key, store=self._store
                 )
 
     @asynccontextmanager

@@ -27,8 +27,7 @@ def store_chunks(db: sqlite3.Connection, store: str, version: int, first: int, p
         db.execute("INSERT INTO versions (id, expires) VALUES (?, ?)", (version, expires))
     elif not extend_lease(db, version):
         raise StoreUnavailableError(
-            f"the upload stood still for over {LEASE} s, as if its process were gone, and its data was reclaimed: "
-            "put it again",
+            f"the upload made no progress for over {LEASE} s, so its data was deleted: put it again",
             store=store,
         )
     rows = ((version, number, piece) for number, piece in enumerate(pieces, first))

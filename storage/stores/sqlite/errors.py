@@ -22,13 +22,13 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 
 _KINDS: dict[int, tuple[type[StorageError], str]] = {
-    sqlite3.SQLITE_BUSY: (StoreUnavailableError, "another connection holds the database's lock"),
-    sqlite3.SQLITE_LOCKED: (StoreUnavailableError, "another connection holds the table's lock"),
+    sqlite3.SQLITE_BUSY: (StoreUnavailableError, "another connection has locked the database"),
+    sqlite3.SQLITE_LOCKED: (StoreUnavailableError, "another connection has locked a table"),
     sqlite3.SQLITE_FULL: (StoreFullError, "the disk is full"),
-    sqlite3.SQLITE_READONLY: (PermissionDeniedError, "the database may be read only"),
-    sqlite3.SQLITE_PERM: (PermissionDeniedError, "the database's file refuses this user"),
-    sqlite3.SQLITE_AUTH: (PermissionDeniedError, "the database's file refuses this user"),
-    sqlite3.SQLITE_CANTOPEN: (PermissionDeniedError, "the database's file or directory refuses this user"),
+    sqlite3.SQLITE_READONLY: (PermissionDeniedError, "the database is read-only"),
+    sqlite3.SQLITE_PERM: (PermissionDeniedError, "no permission to use the database's file"),
+    sqlite3.SQLITE_AUTH: (PermissionDeniedError, "no permission to use the database's file"),
+    sqlite3.SQLITE_CANTOPEN: (PermissionDeniedError, "no permission to open the database's file or its directory"),
     sqlite3.SQLITE_CORRUPT: (CorruptObjectError, "the database is damaged"),
     sqlite3.SQLITE_NOTADB: (CorruptObjectError, "the file is not an SQLite database"),
 }
@@ -41,9 +41,9 @@ def error_of(error: BaseException, path: str, busy_timeout: float, store: str) -
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # Python's own errors have none
     kind, text = _KINDS.get(code, (StorageError, "SQLite failed"))
     if kind is StoreUnavailableError:
-        text += f", also after waiting {busy_timeout:g} s (busy_timeout)"
+        text += f", even after waiting {busy_timeout:g} s (busy_timeout)"
     if code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
-        kind, text = StorageError, "the directory of the database does not exist: make it first"
+        kind, text = StorageError, "the directory of the database does not exist: create it first"
     mapped = kind(f"{text} ({error})", store=store)
     mapped.__cause__ = error
     return mapped

@@ -44,7 +44,7 @@ class ChunkReader(SeekableReader):
         if current:
             raise CorruptObjectError(f"chunk {number} is damaged", key=self.info.key, store=self._store)
         raise StoreUnavailableError(
-            "the object was replaced or deleted while it was being read, and its data is gone: read it again",
+            "the object was replaced or deleted while it was read, and its data is gone: read it again",
             key=self.info.key,
             store=self._store,
         )

@@ -101,7 +101,9 @@ def prepare(db: sqlite3.Connection, path: str, busy_timeout: float) -> None:
     _retry_while_busy(db, "PRAGMA journal_mode = WAL", busy_timeout)
     mode = db.execute("PRAGMA journal_mode").fetchone()[0]
     if mode not in ("wal", "memory"):
-        raise StorageError(f"{path} is on a file system without a write-ahead log ({mode}): use a local disk")
+        raise StorageError(
+            f"{path} is on a file system without support for a write-ahead log ({mode}): use a local disk"
+        )
     db.executescript(_PRAGMAS)
     if ready:
         return
@@ -130,10 +132,12 @@ def _is_ours(db: sqlite3.Connection, path: str) -> bool:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if application == _APPLICATION:
         if version != _VERSION:
-            raise StorageError(f"{path} has tables of version {version}, this release knows {_VERSION}: upgrade it")
+            raise StorageError(
+                f"{path} has tables of version {version}, this release supports version {_VERSION}: upgrade stackstore"
+            )
         return True
     if application or tables:
-        raise CorruptObjectError(f"{path} is a database of another program: give the store a file of its own")
+        raise CorruptObjectError(f"{path} is a database of another program: use another file for the store")
     return False
 
 

@@ -194,7 +194,7 @@ class SqliteStore(ObjectStore):
 
     async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         if not delimiter:
-            raise ValueError("a delimiter is not empty")
+            raise ValueError("the delimiter is empty")
         mark = delimiter.encode("utf-8", "surrogatepass")
         lower, upper = statements.key_bounds(prefix)
         begin = len(prefix.encode("utf-8", "surrogatepass"))

@@ -101,11 +101,13 @@ class Archive:
         end = find_end(self._file.read, size)
         if end is None:
             raise CorruptObjectError(
-                f"{self._path} is not a zip archive, or the end of it is missing; it is left as it is"
+                f"{self._path} is not a zip archive, or its end is missing; the file was not changed"
             )
         entries = parse_directory(self._file.read(end.size, end.start), end.start)
         if (len(entries) - end.length) % 0x10000:  # without zip64 there is no room for more of the number
-            raise CorruptObjectError(f"the directory of {self._path} has {len(entries)} entries, and says {end.length}")
+            raise CorruptObjectError(
+                f"the directory of {self._path} has {len(entries)} entries, but its end record says {end.length}"
+            )
         for entry in entries:
             key = key_of(entry)
             if key is None:
@@ -363,4 +365,6 @@ class Archive:
 
     def _check_not_replaced(self) -> None:
         if not os.fstat(self._file.descriptor).st_nlink:
-            raise StoreUnavailableError(f"{self._path} was deleted or replaced under the open store: open it anew")
+            raise StoreUnavailableError(
+                f"{self._path} was deleted or replaced while the store was open: open the store again"
+            )

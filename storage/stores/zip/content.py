@@ -96,7 +96,7 @@ class Content:
         """Return 1 to *limit* bytes; there are as many left, the headers say."""
         piece = self._compressed.take(limit) if self._decoder is None else self._decoded(self._decoder, limit)
         if not piece:
-            raise CorruptObjectError("the entry's data end early")
+            raise CorruptObjectError("the entry's data end too early")
         self._position += len(piece)
         if self._crc is not None:
             self._crc = zlib.crc32(piece, self._crc)
@@ -107,9 +107,9 @@ class Content:
     def _check_complete(self) -> None:
         """Hold what was read against the checksum, and see that the data end here, too."""
         if self._crc not in (None, self._entry.crc):
-            raise CorruptObjectError("the entry's data do not fit its checksum")
+            raise CorruptObjectError("the entry's data do not match its checksum")
         if self._decoder is not None and (self._decoded(self._decoder, 1) or not self._decoder.eof):
-            raise CorruptObjectError("the entry's data go on behind their end")
+            raise CorruptObjectError("the entry's data do not end where its header says")
 
     def _decoded(self, decoder: Decoder, limit: int) -> bytes:
         """Return the decoder's next bytes, ``b""`` where there are none."""

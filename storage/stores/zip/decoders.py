@@ -50,10 +50,10 @@ def decoder_of(entry: Entry) -> Decoder | None:
         CorruptObjectError: it is stored as it is, and yet in another size.
     """
     if entry.flags & ENCRYPTED:
-        raise UnsupportedOperationError("the entry is encrypted; ZipStore reads plain entries")
+        raise UnsupportedOperationError("the entry is encrypted; ZipStore reads only unencrypted entries")
     if entry.method == STORED:
         if entry.compressed_size != entry.size:
-            raise CorruptObjectError("the entry is stored as it is, and yet in another size")
+            raise CorruptObjectError("the entry is stored uncompressed, but its two sizes differ")
         return None
     if entry.method == DEFLATED:
         return _Inflater()
@@ -62,7 +62,8 @@ def decoder_of(entry: Entry) -> Decoder | None:
     if entry.method == _LZMA:
         return _LzmaDecoder(None if entry.flags & _ENDS_IN_MARKER else entry.size)
     raise UnsupportedOperationError(
-        f"the entry's compression is {entry.method}; ZipStore reads 0 (stored), 8 (deflate), 12 (bzip2), 14 (LZMA)"
+        f"the entry's compression method is {entry.method}; ZipStore reads 0 (stored), 8 (deflate), 12 (bzip2), "
+        "14 (LZMA)"
     )
 
 
@@ -116,7 +117,7 @@ class _LzmaDecoder:
         if self._decoder is None:
             # In a zip: two bytes of version, two that say 5, five of properties. In a file: these five and the size.
             if len(data) < 9 or data[2:4] != b"\5\0":
-                raise lzma.LZMAError("no properties of LZMA")
+                raise lzma.LZMAError("no LZMA properties")
             self._decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_LZMA_MEMORY)
             data = data[4:9] + self._size + data[9:]
         return self._decoder.decompress(data, max_length)

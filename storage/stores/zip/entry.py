@@ -142,7 +142,7 @@ class Entry(NamedTuple):
         except (ValueError, RecursionError) as cause:
             raise CorruptObjectError("the entry's attributes are not JSON") from cause
         if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-            raise CorruptObjectError("the entry's attributes are not names and texts")
+            raise CorruptObjectError("the entry's attributes are not a mapping of strings")
         return found
 
 
@@ -170,10 +170,12 @@ def check_zip_key(key: str, store: object = None) -> str:
     """
     if _REFUSED.search(check_key(key, store)):
         raise InvalidKeyError(
-            "an entry's name has no '..', no leading '/' or '\\', no trailing '/' and no NUL", key=key, store=store
+            "the name of a zip entry cannot have a '..', a leading '/' or '\\', a trailing '/' or a NUL",
+            key=key,
+            store=store,
         )
     if len(key) * 4 > _FIELD_LIMIT < len(key.encode()):  # a character has up to 4 bytes
-        raise InvalidKeyError(f"an entry's name has at most {_FIELD_LIMIT} bytes", key=key, store=store)
+        raise InvalidKeyError(f"the name of a zip entry can have at most {_FIELD_LIMIT} bytes", key=key, store=store)
     return key
 
 
@@ -227,7 +229,7 @@ def entry_of(
     text = json.dumps(dict(attributes), ensure_ascii=False).encode() if attributes else b""
     if len(text) > _FIELD_LIMIT - _OTHER_FIELDS:
         raise UnsupportedOperationError(
-            f"attributes have {len(text)} bytes as JSON; a zip entry has room for {_FIELD_LIMIT - _OTHER_FIELDS}",
+            f"the attributes have {len(text)} bytes as JSON; a zip entry has room for {_FIELD_LIMIT - _OTHER_FIELDS}",
             key=key,
         )
     seconds = modified // 10**9

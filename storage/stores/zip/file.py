@@ -97,7 +97,7 @@ def open_locked(path: str) -> OpenFile:
         try:
             file.lock()
         except BlockingIOError as cause:
-            message = f"{path} is open in another ZipStore, here or in another process: an archive has one at a time"
+            message = f"{path} is already open in another ZipStore, in this or another process: close it there first"
             raise StoreUnavailableError(message) from cause
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.descriptor), os.stat(path)):

@@ -75,7 +75,7 @@ def _from_32_bits(numbers: tuple[int, ...], extra: bytes) -> tuple[list[int], by
     large = dict(found).get(_ZIP64, b"")
     wanted = numbers.count(LIMIT32)
     if len(large) < 8 * wanted:
-        raise CorruptObjectError("a header lacks the zip64 field that it refers to")
+        raise CorruptObjectError("a header lacks the zip64 field that its sizes need")
     widened = iter(struct.unpack_from(f"<{wanted}Q", large))
     others = b"".join(extra_field(number, content) for number, content in found if number != _ZIP64)
     return [next(widened) if number == LIMIT32 else number for number in numbers], others
@@ -143,7 +143,7 @@ def data_offset(entry: Entry, fixed: bytes) -> int:
     """
     size = local_header_size(fixed)
     if size is None:
-        raise CorruptObjectError("there is no local header where the archive's directory says")
+        raise CorruptObjectError("there is no local header at the offset in the archive's directory")
     return entry.offset + size
 
 
@@ -157,7 +157,7 @@ def parse_directory(directory: bytes, limit: int) -> list[Entry]:
     entries, at = [], 0
     while at < len(directory):
         if len(directory) - at < _CENTRAL.size:
-            raise CorruptObjectError("the archive's directory is cut short")
+            raise CorruptObjectError("the archive's directory is incomplete")
         (
             signature, made_by, needed, flags, method, clock, date, crc, compressed_size, size,
             name_size, extra_size, comment_size, _, internal, external, offset,
@@ -169,7 +169,7 @@ def parse_directory(directory: bytes, limit: int) -> list[Entry]:
             raise CorruptObjectError("the archive's directory is damaged")
         (size, compressed_size, offset), extra = _from_32_bits((size, compressed_size, offset), directory[middle:end])
         if offset + LOCAL.size + compressed_size > limit:
-            raise CorruptObjectError("the archive's directory names an entry that is not in the file")
+            raise CorruptObjectError("the archive's directory has an entry whose data is not in the file")
         entries.append(
             Entry(
                 made_by,

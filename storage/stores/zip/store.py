@@ -61,9 +61,9 @@ class ZipStore(ObjectStore):
         durability: Durability = "fsync",
     ) -> None:
         if compression not in ("deflate", "stored"):
-            raise ValueError(f"compression is 'deflate' or 'stored', not {compression!r}")
+            raise ValueError(f"compression must be 'deflate' or 'stored', not {compression!r}")
         if level not in range(10):
-            raise ValueError(f"level is 0 to 9, not {level!r}")
+            raise ValueError(f"level must be 0 to 9, not {level!r}")
         self.path: str = os.fspath(path)
         self.durability: Durability = check_durability(durability)
         self._level = level if compression == "deflate" else None

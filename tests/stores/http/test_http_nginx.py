@@ -46,7 +46,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) ->
 async def test_certificate_must_be_trusted(nginx: Nginx, certificate: Certificate) -> None:
     """One that nobody has vouched for is refused; without `await` it is the same."""
     async with HttpStore(nginx.tls_url, retry_timeout=0) as store:
-        with pytest.raises(StorageError, match="CertificateError; ca_bundle= names"):
+        with pytest.raises(StorageError, match="CertificateError; ca_bundle= sets"):
             await store.get("table.csv")
 
     with storage.sync.HttpStore(nginx.tls_url, ca_bundle=str(certificate.authority)) as trusting:

@@ -77,7 +77,7 @@ async def test_busy_database_is_unavailable_in_the_end(path: Path) -> None:
     ("make", "error", "text"),
     [
         (lambda path: path.write_bytes(b"This is no database." * 100), CorruptObjectError, "not an SQLite database"),
-        (lambda path: sql(path, "CREATE TABLE users (name)"), CorruptObjectError, "a file of its own"),
+        (lambda path: sql(path, "CREATE TABLE users (name)"), CorruptObjectError, "use another file for the store"),
         (lambda path: sql(path, "PRAGMA user_version = 99"), StorageError, "upgrade"),
         (lambda path: (path.unlink(), path.parent.rmdir()), StorageError, "directory"),
     ],

@@ -1,4 +1,4 @@
-"""What is special about checksums: where they stand, and that no damage passes them."""
+"""Checksums: where they are stored, and that they detect all damage."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_checksum_stands_behind_the_data() -> None:
 
 @pytest.mark.parametrize("below", DAMAGES.values(), ids=list(DAMAGES))
 async def test_damage_is_found_however_it_is_read(below: bytes) -> None:
-    """Whole or a part of it, alone or among others, in one piece or in many."""
+    """Whole or in part, alone or in a bulk call, in one piece or in many."""
     base = DictStore()
     store = ChecksumStore(base)
     await base.put("k", below)
@@ -66,7 +66,7 @@ async def test_damage_is_found_however_it_is_read(below: bytes) -> None:
 
 
 async def test_reader_keeps_the_last_bytes_until_they_are_verified() -> None:
-    """Pieces are given as they come, but nobody has the whole of a damaged object."""
+    """Pieces are returned as they come, but never all of a damaged object."""
     base = DictStore()
     store = ChecksumStore(base)
     await store.put("k", bytes(3 * CHUNK))
@@ -79,7 +79,7 @@ async def test_reader_keeps_the_last_bytes_until_they_are_verified() -> None:
 
 
 async def test_head_does_not_read_the_object() -> None:
-    """The size is what is below, less the checksum: nothing is measured or kept for it."""
+    """The size is that of the object below without the checksum; it is not measured or stored."""
 
     class Unread(StoreDecorator):
         async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
@@ -100,7 +100,7 @@ async def test_head_does_not_read_the_object() -> None:
 
 @pytest.mark.parametrize("below", [b"", b"x" * 31])
 async def test_head_of_what_is_too_short_is_an_error(below: bytes) -> None:
-    """There is no size less than none."""
+    """A size cannot be negative."""
     base = DictStore()
     await base.put("k", below)
 
@@ -109,7 +109,7 @@ async def test_head_of_what_is_too_short_is_an_error(below: bytes) -> None:
 
 
 async def test_codec_above_keeps_its_sizes_through_a_checksum() -> None:
-    """What another codec wrote beside the object is not taken for the checksum's."""
+    """The size attribute of another codec is not used as the checksum store's."""
     store = GzipStore(ChecksumStore(DictStore()))
     await store.put("k", b"a" * 1000, attributes={"decoded-sizes": "5"})
     await store.put("stream", iter([b"a" * 1000]))
@@ -132,13 +132,13 @@ async def test_any_hash_will_do(algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["crc32", "shake_128", "", "sha-1024"])
 def test_unknown_hash_is_refused_with_those_there_are(algorithm: str) -> None:
-    """A hash without a length of its own is none either."""
+    """A hash without a fixed length is refused, too."""
     with pytest.raises(ValueError, match=r"unknown checksum algorithm .*; use one of blake2b, .*sha256, "):
         ChecksumStore(DictStore(), algorithm=algorithm)
 
 
 async def test_other_hash_of_the_same_length_is_damage() -> None:
-    """An object is verified with the hash that the store is told, and no other."""
+    """An object is verified only with the hash that the store was given."""
     base = DictStore()
     await ChecksumStore(base).put("k", b"v")
 
@@ -147,7 +147,7 @@ async def test_other_hash_of_the_same_length_is_damage() -> None:
 
 
 async def test_copy_takes_the_checksum_along() -> None:
-    """A copy is made below, and still verified."""
+    """A copy is made in the store below, and is still verified."""
     base = DictStore()
     store = ChecksumStore(base)
     await store.put("k", b"v")
@@ -159,7 +159,7 @@ async def test_copy_takes_the_checksum_along() -> None:
 
 
 async def test_range_of_an_open_object_is_read_as_it_is() -> None:
-    """To verify a part, all would have to be read: the pages say so."""
+    """To verify a part, the whole object would have to be read: the docs say so."""
     base = DictStore()
     store = ChecksumStore(base)
     await base.put("k", b"0123456788" + DIGEST)
@@ -169,7 +169,7 @@ async def test_range_of_an_open_object_is_read_as_it_is() -> None:
 
 
 def test_sync_face_verifies(tmp_path: object) -> None:
-    """Through `storage.sync` a damaged file is found, too."""
+    """A damaged file is detected through `storage.sync`, too."""
     with storage.sync.ChecksumStore(storage.sync.FilesystemStore(str(tmp_path))) as store:
         store.put("k", iter([b"0123", b"456789"]))
         assert b"0123456789" == store.get("k")

@@ -1,4 +1,4 @@
-"""What is special about the codecs: where pieces meet, what is damaged, and what was not written by them."""
+"""The codecs: boundaries of pieces, damaged objects, and objects of other programs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from storage.decorators.base64 import PIECE
 
 @pytest.fixture(params=["zlib", "zlib_ng"])
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have stores that are made use zlib-ng, or do without as if it were not installed."""
+    """Let stores use zlib-ng, or behave as if it were not installed."""
     if request.param == "zlib":
         monkeypatch.setitem(sys.modules, "zlib_ng", None)
     return str(request.param)
 
 
 def text(size: int) -> bytes:
-    """Return what people have written."""
+    """Return text as people write it."""
     return (Path(argparse.__file__).read_bytes() * 3)[:size]
 
 
@@ -39,7 +39,7 @@ async def opened(store: ObjectStore, key: str) -> bytes:
 
 
 async def test_base64_streams_bytes_that_look_like_padding() -> None:
-    """An equals sign where two pieces meet is a byte like any other on the way in."""
+    """An equals sign at the boundary of two pieces is encoded like any other byte."""
     content = b"=" * (3 << 20)
 
     def pieces() -> Iterator[bytes]:
@@ -57,7 +57,7 @@ async def test_base64_streams_bytes_that_look_like_padding() -> None:
     [b"Y", b"YWJ", b"YWJj\n", b"YWJj YWJj", b"YWJj=", b"YWJj====", b"YQ==YWJj", b"YQ==" * 2, b"=YWJ", b"YW-_", b"===="],
 )
 async def test_base64_takes_no_more_than_it_gives(below: bytes) -> None:
-    """Too little, too much or inner padding, line ends and other alphabets are damage, read whole or in pieces."""
+    """Missing, extra or inner padding, line ends and other alphabets are damage, read whole or in pieces."""
     base = DictStore()
     await base.put("k", below)
     store = Base64Store(base)
@@ -70,7 +70,7 @@ async def test_base64_takes_no_more_than_it_gives(below: bytes) -> None:
 
 @pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 3 * PIECE + 2])
 async def test_base64_of_many_pieces_is_that_of_the_whole(size: int) -> None:
-    """Objects that are encoded in pieces show no seams."""
+    """Encoding in pieces gives the same bytes as encoding the whole."""
     content = random.Random(size).randbytes(size)
     base = DictStore()
     store = Base64Store(base)
@@ -81,7 +81,7 @@ async def test_base64_of_many_pieces_is_that_of_the_whole(size: int) -> None:
 
 
 async def test_base64_is_padded_nowhere_but_at_its_end() -> None:
-    """Also not where a piece happens to end."""
+    """Padding at the end of a piece is damage, too."""
     base = DictStore()
     await base.put("k", base64.b64encode(bytes(PIECE - 1)) + base64.b64encode(b"more"))
     store = Base64Store(base)
@@ -93,7 +93,7 @@ async def test_base64_is_padded_nowhere_but_at_its_end() -> None:
 
 @pytest.mark.parametrize("level", range(10))
 async def test_gzip_files_are_the_same_to_everybody(library: str, level: int) -> None:
-    """Which library is installed shows neither in the format nor, by more than 5 %, in the size."""
+    """The format does not depend on the installed library, and the size differs by at most 5 %."""
     content = text(300_000)
     base = DictStore()
     store = GzipStore(base, level=level)
@@ -112,7 +112,7 @@ async def test_gzip_files_are_the_same_to_everybody(library: str, level: int) ->
     "damage", [lambda data: data[:-1], lambda data: data[:-8] + bytes(8), lambda data: b"x" + data]
 )
 async def test_damaged_gzip_is_found_by_either_library(library: str, damage: Callable[[bytes], bytes]) -> None:
-    """An end that is missing, a checksum that is wrong, a beginning that is none."""
+    """A missing end, a wrong checksum, and a start that is not gzip."""
     base = DictStore()
     await base.put("k", damage(gzip.compress(text(10_000))))
     store = GzipStore(base)
@@ -123,7 +123,7 @@ async def test_damaged_gzip_is_found_by_either_library(library: str, damage: Cal
 
 
 async def test_bomb_is_not_decompressed_by_either_library(library: str) -> None:
-    """No more than `max_size` is made of it, and it is read in pieces all the same."""
+    """`get` stops at `max_size`; the object can still be read in pieces."""
     base = DictStore()
     await base.put("k", gzip.compress(bytes(20 << 20)))
     store = GzipStore(base, max_size=1 << 20)
@@ -134,7 +134,7 @@ async def test_bomb_is_not_decompressed_by_either_library(library: str) -> None:
 
 
 class Watched:
-    """Takes note of the threads in which a codec works."""
+    """Records the threads in which a codec works."""
 
     def __init__(self, store: DataTransform) -> None:
         self.threads: list[bool] = []
@@ -151,7 +151,7 @@ class Watched:
 async def test_long_work_leaves_the_loop(
     make: Callable[[ObjectStore], DataTransform], content: bytes, on_the_loop: list[bool]
 ) -> None:
-    """Also that of an object which is small below and large here."""
+    """Also for an object that is small compressed and large decompressed."""
     store = make(DictStore())
     watched = Watched(store)
     await store.put("k", content)
@@ -161,7 +161,7 @@ async def test_long_work_leaves_the_loop(
 
 
 async def test_gzip_file_of_many_members_takes_no_squared_time(library: str) -> None:
-    """Eight MiB of empty members are read in under a second; copied anew after each one they would take 40."""
+    """8 MiB of empty members are read in under a second; copied again after each member, they would take 40."""
     member = gzip.compress(b"", mtime=0)
     base = DictStore()
     await base.put("k", member * ((8 << 20) // len(member)))
@@ -173,7 +173,7 @@ async def test_gzip_file_of_many_members_takes_no_squared_time(library: str) -> 
 
 @pytest.mark.parametrize("own", ["", " ", "x", " x", "x ", "5", "- 7"])
 async def test_callers_attribute_of_the_codecs_name_is_kept(own: str) -> None:
-    """What the codecs keep beside an object hides nothing that the caller put there."""
+    """The codecs' attributes hide none of the caller's."""
     store = GzipStore(Base64Store(DictStore()))
     await store.put("k", b"abc", attributes={"decoded-sizes": own})
     info = await store.head("k")

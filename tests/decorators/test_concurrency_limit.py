@@ -1,4 +1,4 @@
-"""What `ConcurrencyLimitStore` lets in at once, in which order, and when it lets go."""
+"""`ConcurrencyLimitStore`: how many calls run concurrently, and in which order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from storage._concurrency.tasks import CONCURRENCY
 
 
 async def _most_inside(waiting: ScriptedStore, store: ObjectStore) -> int:
-    """Return how many of ten calls are let in together."""
+    """Return how many of ten calls run concurrently."""
     waiting.gate.close()
     waiting.most, begun = 0, len(waiting.calls)
     async with asyncio.TaskGroup() as group:
@@ -37,7 +37,7 @@ async def _most_inside(waiting: ScriptedStore, store: ObjectStore) -> int:
 
 
 async def test_no_more_than_the_limit_are_inside() -> None:
-    """Fifty callers come at once, three are let in at a time."""
+    """Of fifty concurrent callers, three run at a time."""
     waiting = ScriptedStore(DictStore(), "exists")
     store = ConcurrencyLimitStore(waiting, 3)
 
@@ -52,7 +52,7 @@ async def test_no_more_than_the_limit_are_inside() -> None:
 
 
 async def test_who_came_first_goes_first() -> None:
-    """Nobody is overtaken, be it by a call of another kind."""
+    """No call overtakes another one, of whatever kind."""
     base = DictStore()
     await base.put("first", b"")
     waiting = ScriptedStore(base, "get")
@@ -71,7 +71,7 @@ async def test_who_came_first_goes_first() -> None:
 
 
 async def test_cancelled_waiters_leave_nothing_behind() -> None:
-    """Neither their place in the line nor one in the store."""
+    """Neither a place in the queue nor a permit."""
     waiting = ScriptedStore(DictStore(), "exists")
     store = ConcurrencyLimitStore(waiting, 2)
     tasks = [asyncio.create_task(store.exists(f"k{number}")) for number in range(20)]
@@ -88,7 +88,7 @@ async def test_cancelled_waiters_leave_nothing_behind() -> None:
 
 
 async def test_waiter_cancelled_when_its_turn_has_come() -> None:
-    """The place that was given to it goes to the next."""
+    """Its permit is given to the next one."""
     waiting = ScriptedStore(DictStore(), "get")
     store = ConcurrencyLimitStore(waiting, 1)
     inside = asyncio.create_task(store.get("a"))
@@ -106,7 +106,7 @@ async def test_waiter_cancelled_when_its_turn_has_come() -> None:
 
 
 async def test_nothing_is_held_over_an_open_object_and_a_listing() -> None:
-    """A reader that takes its time keeps nobody waiting, not even with one place in all."""
+    """A slow reader blocks nobody, even with a limit of 1."""
     base = DictStore()
     await base.put_many({"a": b"onetwo", "b": b""})
     store = ConcurrencyLimitStore(base, 1)
@@ -123,7 +123,7 @@ async def test_nothing_is_held_over_an_open_object_and_a_listing() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2])
 async def test_store_can_be_read_into_itself(limit: int) -> None:
-    """A put whose stream is read through the same store lets the reads in, so that neither waits for the other."""
+    """A put whose stream is read from the same store allows the reads, so there is no deadlock."""
     large = bytes(5 << 20)
     base = DictStore()
     await base.put_many({f"a/{number}": large for number in range(3)})
@@ -139,7 +139,7 @@ async def test_store_can_be_read_into_itself(limit: int) -> None:
 
 
 async def test_put_takes_its_turn_again_after_each_piece() -> None:
-    """While the caller's stream is waited for others go in, and the put is in the store only when they are not."""
+    """While the put waits for the caller's stream, other calls run, and it continues only after them."""
     waiting = ScriptedStore(DictStore(), "get")
     store = ConcurrencyLimitStore(waiting, 1)
     come = asyncio.Event()
@@ -165,7 +165,7 @@ async def test_put_takes_its_turn_again_after_each_piece() -> None:
 
 
 async def test_stream_that_fails_or_is_cancelled_frees_no_place_twice() -> None:
-    """What a put gave back while it waited is not given back again when it ends there."""
+    """A permit that the put released while it waited is not released again if the put ends there."""
     waiting = ScriptedStore(DictStore(), "exists")
     store = ConcurrencyLimitStore(waiting, 1)
     asked = asyncio.Event()
@@ -191,7 +191,7 @@ async def test_stream_that_fails_or_is_cancelled_frees_no_place_twice() -> None:
 
 
 async def test_bulk_calls_are_limited_item_by_item() -> None:
-    """Their own concurrency has to fit."""
+    """Their own concurrency is limited, too."""
     waiting = ScriptedStore(DictStore())
     store = ConcurrencyLimitStore(waiting, 2)
 
@@ -202,7 +202,7 @@ async def test_bulk_calls_are_limited_item_by_item() -> None:
 
 
 def test_store_serves_one_event_loop_after_another() -> None:
-    """Also when the first was closed in the midst of its work, which will never end."""
+    """Even if the first one was closed while calls were running, which never end."""
     waiting = ScriptedStore(DictStore(), "get")
     store = ConcurrencyLimitStore(waiting, 1)
     first = asyncio.new_event_loop()
@@ -216,14 +216,14 @@ def test_store_serves_one_event_loop_after_another() -> None:
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_limit_is_at_least_one(limit: int) -> None:
-    """With none nothing would ever happen."""
+    """With a limit of 0 no call could run."""
     with pytest.raises(ValueError, match="limit must be at least 1"):
         ConcurrencyLimitStore(DictStore(), limit)
 
 
 @pytest.mark.parametrize("make", [RetryingStore, NotifyingStore])
 def test_wrong_order_is_warned_of(make: Callable[[ObjectStore], ObjectStore]) -> None:
-    """Whoever waits in the store keeps a place there."""
+    """A call that waits in the store below keeps its permit."""
     with pytest.warns(StackWarning, match=rf"put them the other way round: {make.__name__}\(ConcurrencyLimitStore"):
         ConcurrencyLimitStore(make(DictStore()), 1)
 
@@ -231,7 +231,7 @@ def test_wrong_order_is_warned_of(make: Callable[[ObjectStore], ObjectStore]) ->
 
 
 def test_synchronous_face_limits_threads() -> None:
-    """They all come to the one loop, and wait there."""
+    """Their calls all run on the one background loop, and wait there."""
     store = storage.sync.ConcurrencyLimitStore(storage.sync.DictStore(), 1)
 
     store.put_many([("a", b"1"), ("b", iter([b"2"]))])

@@ -1,4 +1,4 @@
-"""What holds for every decorator there is: it forwards the contract, hides nothing, and the suite runs on it."""
+"""Every decorator forwards the contract and hides nothing, and the suite runs on it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def parameters(owner: Any, name: str) -> list[inspect.Parameter]:
 
 
 def test_all_decorators_are_looked_at() -> None:
-    """What the other tests here go through is what there is."""
+    """The tests here run on all decorators that exist."""
     assert {StoreDecorator, KeyTransform, storage.GzipStore, storage.RoutingStore} < set(KINDS)
     assert not {ObjectStore, DictStore} & set(KINDS)
 
@@ -47,7 +47,7 @@ def test_decorator_forwards_every_method() -> None:
 
 @every_decorator
 def test_every_decorator_has_every_method(kind: Kind) -> None:
-    """Each method is defined or forwarded, or a default over one that the decorator changes; none is just missing."""
+    """Each method is defined, forwarded, or a default over one that the decorator changes."""
     own = {name for base in kind.__mro__[: kind.__mro__.index(ObjectStore)] for name in vars(base)}
     defaults = {name for name in DERIVED_FROM if getattr(kind, name) is getattr(ObjectStore, name)}
 
@@ -62,7 +62,7 @@ def _changed(kind: Kind) -> set[str]:
 
 @every_decorator
 def test_nothing_that_a_decorator_changes_is_bypassed(kind: Kind) -> None:
-    """A method that is forwarded stands for none that is not: what `put` checks no copy gets past."""
+    """No forwarded method is derived from one that is changed: a copy does not bypass the checks of `put`."""
     changed = _changed(kind)
 
     assert {} == {
@@ -74,7 +74,7 @@ def test_nothing_that_a_decorator_changes_is_bypassed(kind: Kind) -> None:
 
 @every_store
 def test_signatures_are_those_of_the_contract(kind: Kind) -> None:
-    """A parameter renamed or left out would fail only for the caller who names it; another one may be left out."""
+    """Renamed or missing parameters would fail only for callers who name them; added ones must be optional."""
     for name in PUBLIC - {"capabilities"}:
         contract, found = parameters(ObjectStore, name), parameters(kind, name)
         more = found[len(contract) :]
@@ -86,7 +86,7 @@ def test_signatures_are_those_of_the_contract(kind: Kind) -> None:
 
 
 def test_life_cycle_is_the_bases() -> None:
-    """A store or decorator overrides how it opens and closes, never the counting around it."""
+    """A store or decorator overrides how it opens and closes, never the counting of enters."""
     counted = {"__aenter__", "__aexit__", "aclose"}
 
     assert [] == [kind for kind in STORES if counted & set(vars(kind))]
@@ -107,5 +107,5 @@ def test_suite_runs_on_every_decorator() -> None:
 
 
 def test_suite_runs_on_deep_stacks() -> None:
-    """Ten and more are of three decorators or more."""
+    """At least ten stacks have three or more decorators."""
     assert 10 <= len([chain for chain in DEEP if len(chain.split()) > 3])

@@ -1,4 +1,4 @@
-"""What `ExceptionLoggingStore` logs, and what it swallows when it is told to."""
+"""`ExceptionLoggingStore`: what it logs, and what it swallows if asked to."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ACTIONS = [
 
 
 def _failing(base: ObjectStore) -> ScriptedStore:
-    """Return a store that fails in everything."""
+    """Return a store that fails in every method."""
     return ScriptedStore(base, **dict.fromkeys(ACTIONS, ["before"] * 9))
 
 
@@ -72,7 +72,7 @@ CONDITIONAL: dict[str, Callable[[ObjectStore], Awaitable[Any]]] = {
 
 @pytest.mark.parametrize("name", [*READS, *WRITES])
 async def test_what_is_raised_is_logged_with_its_traceback(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """And raised as it is."""
+    """It is also raised unchanged."""
     call, line = {**READS, **{key: (call, line) for key, (call, line, _) in WRITES.items()}}[name]
 
     with pytest.raises(StoreUnavailableError) as caught:
@@ -85,7 +85,7 @@ async def test_what_is_raised_is_logged_with_its_traceback(name: str, caplog: py
 
 
 async def test_failed_reads_and_steps_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Also those in the midst of an object or a listing."""
+    """Also in the middle of an object or a listing."""
     base = DictStore()
     await base.put_many({"a": b"", "b": b""})
     store = ExceptionLoggingStore(ScriptedStore(base, read=["before"], next=["before"]))
@@ -102,7 +102,7 @@ async def test_failed_reads_and_steps_are_logged(caplog: pytest.LogCaptureFixtur
 
 
 async def test_each_failed_item_of_a_bulk_call_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """By its key."""
+    """With its key."""
     base = DictStore()
     await base.put("a", b"")
     flaky = ScriptedStore(base, get=["before", ""], put=["", "before"], delete=["before"])
@@ -119,7 +119,7 @@ async def test_each_failed_item_of_a_bulk_call_is_logged(caplog: pytest.LogCaptu
 
 
 async def test_answers_are_logged_only_when_asked_for(caplog: pytest.LogCaptureFixture) -> None:
-    """A key that is missing is what a cache expects of every other get."""
+    """A cache expects a missing key in every second get."""
 
     async def ask(store: ObjectStore) -> list[str]:
         await store.put("there", b"")
@@ -139,7 +139,7 @@ async def test_answers_are_logged_only_when_asked_for(caplog: pytest.LogCaptureF
 
 
 async def test_logger_and_level_are_the_callers(caplog: pytest.LogCaptureFixture) -> None:
-    """By name, so that a configuration can say them."""
+    """By name, so that a configuration can give them."""
     with pytest.raises(StoreUnavailableError):
         await ExceptionLoggingStore(_failing(DictStore()), logger="archive", level="critical").get("a\n")
 
@@ -165,7 +165,7 @@ async def test_cancellation_is_neither_logged_nor_swallowed(caplog: pytest.LogCa
 
 @pytest.mark.parametrize("name", WRITES)
 async def test_failed_write_is_swallowed(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Logged all the same; the etag that is returned is that of no object."""
+    """It is still logged; the returned etag is that of no object."""
     call, line, instead = WRITES[name]
 
     result = await call(ExceptionLoggingStore(_failing(DictStore()), swallow=True))
@@ -176,14 +176,14 @@ async def test_failed_write_is_swallowed(name: str, caplog: pytest.LogCaptureFix
 
 @pytest.mark.parametrize("name", READS)
 async def test_failed_read_is_never_swallowed(name: str) -> None:
-    """There is nothing honest to return: no object and an empty listing would be lies."""
+    """There is no correct result to return: a missing object or an empty listing would be wrong."""
     with pytest.raises(StoreUnavailableError):
         await READS[name][0](ExceptionLoggingStore(_failing(DictStore()), swallow=True))
 
 
 @pytest.mark.parametrize("name", CONDITIONAL)
 async def test_what_has_a_condition_is_never_swallowed(name: str) -> None:
-    """Who asks to be the one creator must not believe that he is."""
+    """A caller who must be the only creator must not believe that it is."""
     base = DictStore()
     with pytest.raises(StoreUnavailableError):
         await CONDITIONAL[name](ExceptionLoggingStore(_failing(base), swallow=True))
@@ -211,7 +211,7 @@ async def test_answers_and_mistakes_are_never_swallowed() -> None:
 
 
 async def test_bulk_writes_return_their_results_instead() -> None:
-    """As with ``raise_errors=False``; also when a call fails as a whole, for as many items as it had."""
+    """As with ``raise_errors=False``. If a call fails as a whole, for all items that it had taken."""
     flaky = ScriptedStore(DictStore(), put=["", "before"], delete=["before"])
     store = ExceptionLoggingStore(flaky, swallow=True)
 
@@ -234,7 +234,7 @@ async def test_bulk_writes_return_their_results_instead() -> None:
 
 
 def test_retries_over_what_swallows_are_refused() -> None:
-    """They would never learn that something failed; over one that only logs they may be."""
+    """They would never see a failure; over a store that only logs they are allowed."""
     with pytest.raises(ConfigError, match=r"ExceptionLoggingStore\(RetryingStore"):
         RetryingStore(ExceptionLoggingStore(DictStore(), swallow=True))
 

@@ -1,4 +1,4 @@
-"""What is special about JSON: what has a form in it, and that both libraries agree on that."""
+"""`JsonStore`: the values it takes, and that both libraries agree on them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from storage import (
 
 @pytest.fixture(params=["json", "orjson"])
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have stores that are made use orjson, or do without as if it were not installed."""
+    """Let stores use orjson, or behave as if it were not installed."""
     if request.param == "json":
         monkeypatch.setitem(sys.modules, "orjson", None)
     return str(request.param)
@@ -67,7 +67,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("name", VALUES)
 async def test_values_come_back(name: str, parser: str) -> None:
-    """Whichever library is there, and any JSON parser reads what is below."""
+    """With either library; any JSON parser can read the bytes below."""
     value, expected = VALUES[name]
     base = DictStore()
     store = JsonStore(base)
@@ -80,7 +80,7 @@ async def test_values_come_back(name: str, parser: str) -> None:
 
 
 async def test_documents_are_dense_text(parser: str) -> None:
-    """UTF-8, no spaces, nothing escaped that need not be; equal values give equal bytes when keys are sorted."""
+    """UTF-8, no spaces, no needless escapes; with sorted keys, equal values give equal bytes."""
     base = DictStore()
     await JsonStore(base).put("k", {"ü": [1, 2], "a": "\u20ac"})
     await JsonStore(base, sort_keys=True).put("sorted", {"ü": 1, "a": {"d": 2, "c": 3}})
@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[Any, type[Exception]]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_what_json_has_no_form_for_is_refused(name: str, parser: str) -> None:
-    """Nothing is put, and the old object stays; a number that is not finite does not turn into null."""
+    """Nothing is put, and the old object is kept; a number that is not finite does not become null."""
     value, kind = REFUSED[name]
     store = JsonStore(DictStore())
     await store.put("k", "old")
@@ -141,7 +141,7 @@ async def test_what_json_has_no_form_for_is_refused(name: str, parser: str) -> N
     ids=lambda below: repr(below[:12]),
 )
 async def test_what_is_no_json_is_corrupt(below: bytes, parser: str) -> None:
-    """However it is wrong, it is one error, which names the key."""
+    """All kinds of damage raise one error, which names the key."""
     base = DictStore()
     await base.put("k", below)
 
@@ -152,7 +152,7 @@ async def test_what_is_no_json_is_corrupt(below: bytes, parser: str) -> None:
 
 
 async def test_last_of_two_equal_keys_counts(parser: str) -> None:
-    """As json does."""
+    """As in json."""
     base = DictStore()
     await base.put("k", b'{"a": 1, "a": 2}')
 
@@ -190,7 +190,7 @@ trees = st.recursive(
 @settings(deadline=None)  # a busy machine is no slow code
 @given(value=trees)
 async def test_orjson_takes_what_json_takes(value: Any) -> None:
-    """It makes no other value of it, and refuses nothing and takes nothing else."""
+    """It writes the same value, and accepts and refuses the same values."""
     quick, plain = stores()
 
     quickly, plainly = result(quick.encode, value), result(plain.encode, value)
@@ -212,7 +212,7 @@ likely = st.text(st.sampled_from('0123456789.eE+-[]{},:" nulltrue\\ud8'), max_si
 @example(b"1.2345678901234567890123")
 @example(b"123456789012345678.5e-400")
 async def test_orjson_gives_what_json_gives(below: bytes) -> None:
-    """The same value of the same type, or an error of both."""
+    """The same value of the same type, or an error from both."""
     quick, plain = stores()
 
     assert repr(result(plain.decode, below)) == repr(result(quick.decode, below))

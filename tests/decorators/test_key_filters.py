@@ -1,4 +1,4 @@
-"""What is special about decorators that take some keys only: which they take, and what they say of the others."""
+"""Decorators that allow only some keys: which they allow, and their errors for the others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def is_report(key: str) -> bool:
 
 
 def dated(key: str) -> bool:
-    """Another one, which says what is wrong."""
+    """A validator that says what is wrong."""
     if not re.match(r"\d{4}/", key):
         raise ValueError("a key begins with the year")
     return True
@@ -101,7 +101,7 @@ async def _read(store: ObjectStore, key: str) -> bytes:
 async def test_keys_not_taken_are_invalid_in_every_method(
     make: Callable[[ObjectStore], ObjectStore], taken: list[str], refused: list[str], says: str
 ) -> None:
-    """The error says which keys are taken, and carries this one; nothing is written."""
+    """The error says which keys are allowed, and carries the key; nothing is written."""
     base = DictStore()
     store = make(base)
     await store.put(taken[0], b"v")
@@ -132,7 +132,7 @@ async def test_keys_not_taken_are_invalid_in_every_method(
 async def test_keys_not_taken_are_not_listed(
     make: Callable[[ObjectStore], ObjectStore], taken: list[str], refused: list[str], says: str
 ) -> None:
-    """Not by keys, scan or children, and clear leaves them where they are."""
+    """Not by keys, scan or children; clear does not delete them."""
     base = await filled(*taken, *refused)
     store = make(base)
 
@@ -147,7 +147,7 @@ async def test_keys_not_taken_are_not_listed(
 
 
 async def test_what_a_validator_raises_else_passes() -> None:
-    """A mistake in it is not taken for its answer."""
+    """A bug in a validator does not count as its result."""
 
     def broken(key: str) -> bool:
         raise ZeroDivisionError
@@ -161,7 +161,7 @@ async def test_what_a_validator_raises_else_passes() -> None:
 
 
 async def test_validator_that_raises_without_a_word_still_refuses() -> None:
-    """No message is no approval, be it of Python's error or of ours."""
+    """An error without a message refuses the key, be it a built-in one or ours."""
 
     def silent(key: str) -> bool:
         raise ValueError
@@ -182,7 +182,7 @@ def test_validator_can_be_called() -> None:
 
 @pytest.mark.parametrize("pattern", ["[a-z", "(?P<a", re.compile(b"a"), b"a", None])
 def test_pattern_is_a_regular_expression(pattern: Any) -> None:
-    """Found out when the store is built, not with the first key."""
+    """It is checked when the store is built, not with the first key."""
     with pytest.raises(ConfigError, match=r"regular expression|remove the b"):
         RegexValidatingStore(DictStore(), pattern)
 
@@ -203,7 +203,7 @@ def test_pattern_is_a_regular_expression(pattern: Any) -> None:
     ],
 )
 async def test_absolute_urls_are_taken_as_they_are(url: str) -> None:
-    """Nothing in them is changed."""
+    """They are not changed."""
     base = DictStore()
     store = UrlValidatingStore(base)
     await store.put(url, b"v")
@@ -242,13 +242,13 @@ async def test_absolute_urls_are_taken_as_they_are(url: str) -> None:
     ],
 )
 async def test_what_is_no_absolute_url_is_refused(key: str) -> None:
-    """Also what a lenient parser would trim until it is one."""
+    """Also text that a lenient parser would trim to a URL."""
     with pytest.raises(InvalidKeyError):
         await UrlValidatingStore(DictStore()).put(key, b"")
 
 
 async def test_schemes_of_urls_can_be_chosen() -> None:
-    """They replace the two that are taken by default."""
+    """They replace the two default schemes."""
     store = UrlValidatingStore(DictStore(), schemes={"s3", "gs"})
     await store.put("s3://bucket/a", b"")
 
@@ -263,7 +263,7 @@ def test_schemes_are_words(schemes: list[str]) -> None:
 
 
 async def test_case_of_extensions_can_be_ignored() -> None:
-    """On both sides."""
+    """In keys and in extensions."""
     store = ExtensionFilterStore(DictStore(), {".TIF", ".roi.zip"}, ignore_case=True)
     keys = ["A.tif", "B.Tif", "C.ROI.ZIP"]
     await store.put_many(dict.fromkeys(keys, b""))
@@ -278,7 +278,7 @@ def test_extensions_have_a_dot(extensions: Any) -> None:
 
 
 async def test_what_a_listing_skips_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Each at INFO, to the logger of the package, and not what is listed."""
+    """Each skipped key at INFO, to the logger of the package; listed keys are not logged."""
     store = ExtensionFilterStore(await filled("a.tif", "b.png", "c"), {".tif"})
 
     with caplog.at_level(logging.INFO, "storage"):

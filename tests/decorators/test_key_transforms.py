@@ -1,4 +1,4 @@
-"""What is special about decorators that change keys: what they write below, and what is not theirs."""
+"""Decorators that change keys: the keys in the store below, and objects that are not theirs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KEYS = st.text(min_size=1) | st.lists(st.sampled_from([".", "..", "", "a", "%", 
 async def test_clear_store_through_a_prefix_touches_only_its_own(
     make: Callable[[Path], ObjectStore], tmp_path: Path
 ) -> None:
-    """Neighbours, also those whose names begin alike, stay."""
+    """Other objects are kept, even those whose keys begin alike."""
     others = ["a", "a-b/c", "aa/b", "b/a/c", "A/b"]
     async with make(tmp_path) as base:
         await base.put_many(dict.fromkeys([*others, "x/b", "x/c/d", "x/ä"], b"v"))
@@ -58,7 +58,7 @@ async def test_clear_store_through_a_prefix_touches_only_its_own(
 
 @pytest.mark.parametrize(("length", "separator"), [(1, "/"), (8, ""), (16, "--"), (64, "_")])
 async def test_hash_of_any_length_and_separator(length: int, separator: str) -> None:
-    """The key below is the start of the sha-256, the separator and the key."""
+    """The key below is the start of the SHA-256, the separator and the key."""
     base = DictStore()
     store = HashPrefixStore(base, hash_length=length, separator=separator)
     keys = ["b/c", "a", "é"]
@@ -71,7 +71,7 @@ async def test_hash_of_any_length_and_separator(length: int, separator: str) -> 
 
 
 async def test_keys_without_their_hash_are_not_there() -> None:
-    """Neither is what another program put into the same store listed, nor does clear delete it."""
+    """Objects of another program in the same store are neither listed nor cleared."""
     right = hashlib.sha256(b"a").hexdigest()[:8]
     foreign = ["a", "00000000/a", right, f"{right}/", f"{right}-a", f"{right}/b", f"x{right}/a", right.upper() + "/a"]
     base = await filled(f"{right}/a", *foreign)
@@ -94,7 +94,7 @@ def test_hash_has_1_to_64_digits(length: int) -> None:
 
 @given(KEYS.filter(bool))
 def test_any_key_is_encoded_and_comes_back(key: str) -> None:
-    """Below are only letters that need no quoting, the same number of slashes, and no '.' or '..'."""
+    """Encoded keys have only characters that need no quoting, the same number of slashes, and no '.' or '..'."""
     store = UrlEncodingStore(DictStore())
     below = store.encode(key)
 
@@ -106,14 +106,14 @@ def test_any_key_is_encoded_and_comes_back(key: str) -> None:
 
 @given(KEYS, st.integers(0, 30))
 def test_prefix_below_has_every_key_below_it(key: str, length: int) -> None:
-    """Whatever a prefix ends in, half a name of dots for one, no key is missed."""
+    """No key is missed, whatever the prefix ends in, such as half of a name of dots."""
     store = UrlEncodingStore(DictStore())
 
     assert store.encode(key).startswith(store.encode_prefix(key[:length]))
 
 
 async def test_encoded_keys_keep_their_hierarchy_in_files(tmp_path: Path) -> None:
-    """Slashes stay directories; what is not a plain path is one below, but for empty names."""
+    """Slashes separate directories; every key is a plain path below, except for empty names."""
     store = UrlEncodingStore(FilesystemStore(tmp_path))
     await store.put_many({"reports/50 % off": b"1", "../up": b"2", "nul\0": b"3"})
 
@@ -126,7 +126,7 @@ async def test_encoded_keys_keep_their_hierarchy_in_files(tmp_path: Path) -> Non
 
 
 async def test_keys_that_are_not_encoded_are_not_there() -> None:
-    """Only the one right form of a key is that key: others would be two objects of one name."""
+    """Only the canonical encoding of a key counts: others would be two objects of one name."""
     foreign = ["é", "a b", "%61", "%2f", "%", "%zz", "%ff", "..", "a/./b", "a%2Fb", "%2e", "b+c%"]
     base = await filled("%2E%2E/a%20b", *foreign)
     store = UrlEncodingStore(base)
@@ -142,7 +142,7 @@ async def test_keys_that_are_not_encoded_are_not_there() -> None:
     [("", ""), ("a b/c", "a%20b/c"), ("a/.", "a/"), ("..", ""), ("a/..", "a/"), ("../", "%2E%2E/"), (".x", ".x")],
 )
 async def test_listing_below_a_prefix_reads_no_more(prefix: str, below: str) -> None:
-    """The store below is asked for what can be there only, and dots at the end are left open."""
+    """The store below lists only what can match; dots at the end of the prefix are left out."""
     base = WatchedStore(DictStore())
     store = UrlEncodingStore(base)
     keys = ["..", ".", "../x", "./x", ".x", "...", "a/.", "a/..", "a/.b", "a/./c", "a/../d", "a b/c", "a b/cd", "a"]

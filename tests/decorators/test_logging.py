@@ -1,4 +1,4 @@
-"""What `LoggingStore` writes, and what it does not."""
+"""What `LoggingStore` logs, and what it does not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from storage import (
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Give a function that returns the level and the line of each record so far, times written as ``N``."""
+    """Return a function that gives the level and line of each record so far, with times as ``N``."""
     caplog.set_level(logging.DEBUG, "storage")
 
     def read() -> list[str]:
@@ -38,7 +38,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 
 async def test_each_operation_is_one_line(lines: Callable[[], list[str]]) -> None:
-    """Action, key, bytes where they are known, and time."""
+    """Action, key, bytes if known, and time."""
     store = LoggingStore(DictStore())
 
     await store.put("a/1", b"onetwo")
@@ -67,7 +67,7 @@ async def test_each_operation_is_one_line(lines: Callable[[], list[str]]) -> Non
 
 
 async def test_open_objects_and_listings_are_one_line_each(lines: Callable[[], list[str]]) -> None:
-    """When they are left, be it before their end."""
+    """They are logged when they are left, even before their end."""
     base = DictStore()
     await base.put_many({"a/1": b"onetwo", "a/2": b"", "b": b""})
     store = LoggingStore(base)
@@ -95,7 +95,7 @@ async def test_open_objects_and_listings_are_one_line_each(lines: Callable[[], l
 
 
 async def test_bulk_calls_are_one_line_each(lines: Callable[[], list[str]]) -> None:
-    """With how many there were, and how many failed: then it is a warning."""
+    """With the numbers of items and of failures; with failures it is a warning."""
     store = LoggingStore(ScriptedStore(DictStore(), put=["", "", "before"]))
 
     async def items() -> AsyncIterator[tuple[str, Any]]:
@@ -116,7 +116,7 @@ async def test_bulk_calls_are_one_line_each(lines: Callable[[], list[str]]) -> N
 
 
 async def test_failures_stand_out(lines: Callable[[], list[str]]) -> None:
-    """Answers are none; trouble is a warning; what is no storage error is an error, and its text is nobody's."""
+    """Answers are not failures; storage errors are warnings; others are errors, without their text."""
     base = DictStore()
     await base.put("a", b"")
     flaky = ScriptedStore(base, get=["before"], open=["before"], next=["before"], clear=["before"])
@@ -151,7 +151,7 @@ async def test_failures_stand_out(lines: Callable[[], list[str]]) -> None:
 
 
 async def test_failed_read_is_told_when_the_object_is_left(lines: Callable[[], list[str]]) -> None:
-    """What the caller raises himself, in between, is no failure of the store."""
+    """An exception of the caller in between is not a failure of the store."""
     base = DictStore()
     await base.put("a", b"onetwo")
     store = LoggingStore(ScriptedStore(base, read=["", "before"]))
@@ -171,7 +171,7 @@ async def test_failed_read_is_told_when_the_object_is_left(lines: Callable[[], l
 
 
 async def test_no_text_forges_a_line(lines: Callable[[], list[str]]) -> None:
-    """Keys and the back end's own words stay on theirs, be they ever so crooked."""
+    """Keys and texts of the back end stay on one line, whatever they contain."""
     flaky = ScriptedStore(DictStore(), get=["before"])
     flaky.error = lambda: StoreUnavailableError("gone\nERROR all is lost\x1b[31m")
 
@@ -217,7 +217,7 @@ async def test_logger_level_and_name_are_the_callers(caplog: pytest.LogCaptureFi
 
 
 async def test_nothing_is_formatted_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the level off an operation costs next to nothing."""
+    """With the level off, an operation costs almost nothing."""
     monkeypatch.setattr("storage.decorators.logging._subject", None)
     store = LoggingStore(DictStore(), level=logging.DEBUG)
     store.logger.setLevel(logging.INFO)
@@ -230,7 +230,7 @@ async def test_nothing_is_formatted_that_nobody_reads(monkeypatch: pytest.Monkey
 
 
 async def test_time_is_that_of_the_store() -> None:
-    """What the caller does while an object is open or a listing under way is not counted."""
+    """The caller's time during an open object or a listing does not count."""
     base = DictStore()
     await base.put_many({"a": b"", "b": b""})
     store = LoggingStore(base)
@@ -246,7 +246,7 @@ async def test_time_is_that_of_the_store() -> None:
 
 
 async def test_bytes_of_values_are_not_known(lines: Callable[[], list[str]]) -> None:
-    """Over a store of values nobody counts, and values pass as they are."""
+    """Over a store of values bytes are not counted, and values are forwarded unchanged."""
     store = LoggingStore(JsonStore(DictStore()))
 
     await store.put("a", ["one"])

@@ -1,4 +1,4 @@
-"""Which spans and which numbers `TelemetryStore` gives, and when its span is the current one."""
+"""Spans and metrics of `TelemetryStore`, and when its span is the current one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Observed:
-    """A tracer provider and a meter provider that keep what they are given."""
+    """A tracer provider and a meter provider that keep what they get."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -76,7 +76,7 @@ def observed() -> Iterator[Observed]:
 
 
 class CurrentStore(Interceptor):
-    """Takes down the name of the span that is the current one in each call."""
+    """Records the name of the current span in each call."""
 
     _steppable = True
 
@@ -95,7 +95,7 @@ def _current() -> str:
 
 
 async def test_each_operation_is_a_span(observed: Observed) -> None:
-    """Named for it, with its numbers, and without keys."""
+    """It has the operation's name and numbers, and no keys."""
     store = observed.store(DictStore(), store_name="reports")
 
     await store.put("a/1", b"onetwo")
@@ -129,7 +129,7 @@ async def test_each_operation_is_a_span(observed: Observed) -> None:
 
 
 async def test_keys_are_told_when_asked_for(observed: Observed) -> None:
-    """And so are the texts of errors, which have them, too."""
+    """So are messages of errors, which contain keys."""
     shy, frank = observed.store(DictStore()), observed.store(DictStore(), record_keys=True)
 
     for store in (shy, frank):
@@ -144,7 +144,7 @@ async def test_keys_are_told_when_asked_for(observed: Observed) -> None:
 
 
 async def test_errors_are_told_by_their_type(observed: Observed) -> None:
-    """A back end in trouble is a failed span; an answer, such as a missing key, is not."""
+    """A failure of the back end is a failed span; an answer such as a missing key is not."""
     flaky = ScriptedStore(DictStore(), get=["before"], put=["", "before"])
     store = observed.store(flaky)
 
@@ -169,7 +169,7 @@ async def test_errors_are_told_by_their_type(observed: Observed) -> None:
 
 
 async def test_metrics_count_operations_and_bytes(observed: Observed) -> None:
-    """Durations by operation and error, bytes by direction; a key is nowhere."""
+    """Durations by operation and error, bytes by direction; never with a key."""
     store = observed.store(DictStore(), store_name="reports", record_keys=True)
 
     await store.put("a", b"onetwo")
@@ -190,7 +190,7 @@ async def test_metrics_count_operations_and_bytes(observed: Observed) -> None:
 
 
 async def test_span_is_current_while_the_store_below_is_at_work(observed: Observed) -> None:
-    """So that what that does is within it; nothing else is."""
+    """So spans of the store below are its children, and no others."""
     current = CurrentStore()
     store = observed.store(current)
     tracer = observed.tracers.get_tracer("test")
@@ -214,7 +214,7 @@ async def test_span_is_current_while_the_store_below_is_at_work(observed: Observ
 async def test_listings_side_by_side_do_not_mix_their_spans(
     observed: Observed, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nor does one that is begun in one task, continued in another and left to the garbage collector."""
+    """Not even a listing that starts in one task, continues in another and is garbage-collected."""
     current = CurrentStore()
     await current.base.put_many({f"k{number}": b"" for number in range(6)})
     store = observed.store(current)
@@ -245,7 +245,7 @@ async def _read(reader: Any) -> None:
 
 
 async def test_cancelled_operation_ends_its_span(observed: Observed) -> None:
-    """It is no error of the store."""
+    """It is not an error of the store."""
 
     class Stuck(DictStore):
         async def get(self, key: str, *, byte_range: object = None) -> bytes:
@@ -263,7 +263,7 @@ async def test_cancelled_operation_ends_its_span(observed: Observed) -> None:
 
 
 async def test_without_providers_nothing_happens() -> None:
-    """The API alone does nothing, and costs nothing else."""
+    """The API alone does nothing."""
     store = TelemetryStore(DictStore())
     await store.put("a", b"v")
 
@@ -290,7 +290,7 @@ def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_synchronous_face_is_observed(observed: Observed) -> None:
-    """Stepped in the caller's thread, within his own span."""
+    """Stepped in the caller's thread, within the caller's span."""
     store = storage.sync.TelemetryStore(
         storage.sync.DictStore(), tracer_provider=observed.tracers, meter_provider=observed.meters
     )

@@ -1,4 +1,4 @@
-"""How `ThrottlingStore` spaces calls and bytes out."""
+"""How `ThrottlingStore` limits the rate of calls and bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from storage.decorators import throttling
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
-    """Time is made, not waited for."""
+    """A clock that tests control, without real waits."""
     clock = LoopClock()
     monkeypatch.setattr(throttling, "monotonic", clock.monotonic)
     monkeypatch.setattr(throttling, "sleep", clock.sleep)
@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
 
 
 class TimedStore(StoreDecorator):
-    """Takes down when each get came."""
+    """Records the time of each get."""
 
     def __init__(self, clock: LoopClock) -> None:
         super().__init__(DictStore())
@@ -37,7 +37,7 @@ class TimedStore(StoreDecorator):
 
 
 async def test_calls_are_spaced_out_in_their_order(clock: LoopClock) -> None:
-    """Two per second: half a second between any two, and nobody is overtaken."""
+    """Two per second: half a second between any two, and no call overtakes another."""
     timed = TimedStore(clock)
     store = ThrottlingStore(timed, rate=2)
 
@@ -47,7 +47,7 @@ async def test_calls_are_spaced_out_in_their_order(clock: LoopClock) -> None:
 
 
 async def test_burst_is_let_through_at_once(clock: LoopClock) -> None:
-    """What was saved up while nobody came, and no more than that."""
+    """As many calls as were saved up in a pause, and no more."""
     timed = TimedStore(clock)
     store = ThrottlingStore(timed, rate=1, burst=3)
     clock.go_on(100)
@@ -58,7 +58,7 @@ async def test_burst_is_let_through_at_once(clock: LoopClock) -> None:
 
 
 async def test_cancelled_waiter_costs_the_others_nothing(clock: LoopClock) -> None:
-    """Its turn is taken by the next."""
+    """The next call takes its turn."""
     timed = TimedStore(clock)
     store = ThrottlingStore(timed, rate=1)
     tasks = [asyncio.create_task(store.exists(str(number))) for number in range(5)]
@@ -72,7 +72,7 @@ async def test_cancelled_waiter_costs_the_others_nothing(clock: LoopClock) -> No
 
 
 async def test_listing_and_open_object_are_one_call_each(clock: LoopClock) -> None:
-    """One asks a back end for pages, not for each key."""
+    """A listing requests pages from a back end, not each key."""
     base = DictStore()
     await base.put_many({f"k{number}": b"v" * 10 for number in range(10)})
     store = ThrottlingStore(base, rate=1, burst=2)
@@ -85,7 +85,7 @@ async def test_listing_and_open_object_are_one_call_each(clock: LoopClock) -> No
 
 
 async def test_each_item_of_a_bulk_call_is_a_call(clock: LoopClock) -> None:
-    """They cannot be had more cheaply than one by one."""
+    """A bulk call is not cheaper than single calls."""
     await ThrottlingStore(DictStore(), rate=10).put_many({f"k{number}": b"" for number in range(11)})
 
     assert 1001 == pytest.approx(clock.monotonic())
@@ -98,7 +98,7 @@ async def _pieces(count: int) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("data", [b"x" * 1000, [b"x" * 100] * 10, "stream"], ids=["bytes", "list", "stream"])
 async def test_bytes_that_are_put_are_spaced_out(clock: LoopClock, data: Any) -> None:
-    """Those of one second may come at once, the others wait, whatever they come in."""
+    """Those of one second may come at once; the others wait, in whatever form they come."""
     base = DictStore()
 
     await ThrottlingStore(base, bytes_per_second=100).put("a", _pieces(10) if data == "stream" else data)
@@ -108,7 +108,7 @@ async def test_bytes_that_are_put_are_spaced_out(clock: LoopClock, data: Any) ->
 
 
 async def test_bytes_that_are_read_make_the_next_call_wait(clock: LoopClock) -> None:
-    """How many there are is known when they are there."""
+    """Their number is known only after the read."""
     base = DictStore()
     await base.put("a", b"x" * 600)
     store = ThrottlingStore(base, bytes_per_second=100)
@@ -125,7 +125,7 @@ async def test_bytes_that_are_read_make_the_next_call_wait(clock: LoopClock) -> 
 
 
 async def test_both_bounds_hold(clock: LoopClock) -> None:
-    """The tighter one is felt."""
+    """The stricter one decides."""
     store = ThrottlingStore(DictStore(), rate=1, bytes_per_second=1000)
 
     await store.put("a", b"x" * 3000)
@@ -151,13 +151,13 @@ def test_wrong_rates_are_a_value_error(options: dict[str, Any], match: str) -> N
 
 
 def test_throttling_over_retries_is_warned_of() -> None:
-    """What is tried again below passes by."""
+    """Retries in the store below are not throttled."""
     with pytest.warns(StackWarning, match=r"RetryingStore\(ThrottlingStore\(...\)\)"):
         ThrottlingStore(RetryingStore(DictStore()), 1)
 
 
 def test_synchronous_face_is_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the loop, where it waits in earnest."""
+    """On the background loop, with real waits."""
     monkeypatch.undo()
     store = storage.sync.ThrottlingStore(storage.sync.DictStore(), rate=1000, bytes_per_second=1e6)
 

@@ -1,4 +1,4 @@
-"""When `TimeoutStore` cuts a call off, and what it leaves alone."""
+"""When `TimeoutStore` cancels a call, and when it does not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CALLS: dict[str, Callable[[ObjectStore], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("action", CALLS)
 async def test_call_that_takes_too_long_is_cut_off(action: str) -> None:
-    """The error names the key, the operation and the limit, and is worth another try."""
+    """The error names the key, the operation and the limit, and is retryable."""
     base = DictStore()
     await base.put("a", b"v")
     waiting = ScriptedStore(base, action)
@@ -58,7 +58,7 @@ async def test_call_that_takes_too_long_is_cut_off(action: str) -> None:
 
 @pytest.mark.parametrize("step", ["keys", "next"])
 async def test_each_step_of_a_listing_has_its_time(step: str) -> None:
-    """One that hangs is cut off; their sum is not."""
+    """A step that hangs is cancelled; the sum of the steps is not limited."""
     base = DictStore()
     await base.put_many({"a": b"", "b": b""})
 
@@ -73,7 +73,7 @@ async def test_each_step_of_a_listing_has_its_time(step: str) -> None:
 
 
 async def test_each_read_of_an_open_object_has_its_time() -> None:
-    """What lies between two reads does not count."""
+    """The time between two reads does not count."""
     base = DictStore()
     await base.put("a", b"onetwo")
 
@@ -88,7 +88,7 @@ async def test_each_read_of_an_open_object_has_its_time() -> None:
 
 
 async def test_each_item_of_a_bulk_call_has_its_time() -> None:
-    """One that hangs does not take the others with it."""
+    """An item that hangs does not fail the others."""
     base = DictStore()
 
     class Stuck(StoreDecorator):
@@ -104,7 +104,7 @@ async def test_each_item_of_a_bulk_call_has_its_time() -> None:
 
 
 async def test_time_of_the_callers_stream_does_not_count() -> None:
-    """Whoever produces slowly is not timed out by it, and every piece gives the store its time anew."""
+    """A slow stream of the caller does not time out, and with each piece the time starts again."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -118,7 +118,7 @@ async def test_time_of_the_callers_stream_does_not_count() -> None:
 
 
 async def test_store_that_hangs_amid_a_stream_is_cut_off() -> None:
-    """After a piece the clock runs again."""
+    """After a piece the time counts again."""
 
     class Stuck(DictStore):
         async def put(self, key: str, data: Any, **options: Any) -> str:
@@ -136,7 +136,7 @@ async def test_store_that_hangs_amid_a_stream_is_cut_off() -> None:
 
 
 async def test_timeout_of_the_store_below_passes_unchanged() -> None:
-    """A TimeoutError that is raised is not the one that this store would raise."""
+    """A TimeoutError from below is not replaced by this store's."""
     mine = TimeoutError("the socket's own")
 
     class Socket(DictStore):
@@ -149,7 +149,7 @@ async def test_timeout_of_the_store_below_passes_unchanged() -> None:
 
 
 async def test_timeout_of_the_callers_stream_passes_unchanged() -> None:
-    """What the caller's iterable raises is the caller's, be it a timeout of its own making."""
+    """Exceptions of the caller's iterable are raised unchanged, even a timeout."""
     mine = TimeoutError("mine")
 
     def pieces() -> Iterator[bytes]:
@@ -162,7 +162,7 @@ async def test_timeout_of_the_callers_stream_passes_unchanged() -> None:
 
 
 async def test_cancellation_from_outside_is_no_timeout() -> None:
-    """A task's cancellation, a scope's and a shorter limit around the call remain what they are."""
+    """A task's cancellation, a scope's and a shorter limit around the call stay what they are."""
     waiting = ScriptedStore(DictStore(), "get")
     store = TimeoutStore(waiting, LONG)
 
@@ -183,7 +183,7 @@ async def test_cancellation_from_outside_is_no_timeout() -> None:
 
 
 async def test_shorter_limit_below_is_the_one_that_is_told() -> None:
-    """Of two limits the one that was reached speaks."""
+    """Of two limits, the error names the one that was reached."""
     inner = TimeoutStore(ScriptedStore(DictStore(), "get"), SHORT)
 
     with pytest.raises(StoreTimeoutError, match=f"longer than {SHORT} s"):
@@ -191,7 +191,7 @@ async def test_shorter_limit_below_is_the_one_that_is_told() -> None:
 
 
 async def test_local_write_is_settled_when_its_timeout_is_raised() -> None:
-    """A thread that is at it is waited for: what is found then does not change any more."""
+    """A running thread is waited for, so that nothing changes afterwards."""
     objects: dict[str, bytes] = {}
     go_on = threading.Event()
 
@@ -212,7 +212,7 @@ async def test_local_write_is_settled_when_its_timeout_is_raised() -> None:
 
 
 async def test_retries_over_a_timeout_give_each_attempt_its_time() -> None:
-    """And a timeout over retries is one for all of them."""
+    """A timeout over retries is one limit for all attempts."""
     base = DictStore()
     await base.put("a", b"v")
 
@@ -233,7 +233,7 @@ async def test_retries_over_a_timeout_give_each_attempt_its_time() -> None:
 
 
 async def test_values_are_passed_as_they_are() -> None:
-    """Over a store of values nothing is taken for a stream."""
+    """Over a store of values nothing is treated as a stream."""
     store = TimeoutStore(JsonStore(DictStore()), LONG)
 
     await store.put("a", {"month": [1, 2]})
@@ -242,7 +242,7 @@ async def test_values_are_passed_as_they_are() -> None:
 
 
 def test_times_are_seconds_or_a_timedelta() -> None:
-    """And more than none."""
+    """They must be more than 0."""
     assert 90 == TimeoutStore(DictStore(), timedelta(minutes=1, seconds=30)).timeout
     for wrong in (0, -1, float("inf"), float("nan"), timedelta(0)):
         with pytest.raises(ValueError, match="timeout must be more than 0 seconds"):
@@ -253,7 +253,7 @@ def test_times_are_seconds_or_a_timedelta() -> None:
 
 
 def test_synchronous_face_has_timeouts_too() -> None:
-    """It runs on the loop for it, whatever is below."""
+    """It runs on the background loop, whatever the store below is."""
 
     class Stuck(DictStore):
         async def get(self, key: str, *, byte_range: object = None) -> bytes:

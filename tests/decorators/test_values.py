@@ -1,4 +1,4 @@
-"""What is special about the stores of values: what is a value, what is none, and which bytes stand for it."""
+"""The stores of values: which values they take, and the bytes below."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from storage._core.data import CHUNK
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1", "cp1252", "utf-8-sig"])
 async def test_text_is_encoded_below(encoding: str) -> None:
-    """What Python's encoding of that name says, so that other programs read it."""
+    """With Python's encoding of that name, so that other programs can read it."""
     base = DictStore()
     store = TextEncodingStore(base, encoding)
 
@@ -45,7 +45,7 @@ async def test_text_is_encoded_below(encoding: str) -> None:
 
 
 async def test_bytes_that_are_no_text_are_corrupt() -> None:
-    """They are named, alone and among others; `open` still reads them."""
+    """The error names the key, in single and bulk calls; `open` can still read the bytes."""
     base = DictStore()
     store = TextEncodingStore(base)
     await base.put("k", b"\xff")
@@ -59,7 +59,7 @@ async def test_bytes_that_are_no_text_are_corrupt() -> None:
 
 @pytest.mark.parametrize("text", ["\ud800", "snow ☃"])
 async def test_text_that_does_not_encode_is_a_value_error(text: str) -> None:
-    """Python's own, which says where; the old object stays."""
+    """Python's own error, which names the position; the old object is kept."""
     store = TextEncodingStore(DictStore(), "ascii")
     await store.put("k", "old")
 
@@ -71,13 +71,13 @@ async def test_text_that_does_not_encode_is_a_value_error(text: str) -> None:
 
 @pytest.mark.parametrize("value", [b"bytes", bytearray(b"x"), 5, None, ["text"]])
 async def test_what_is_no_text_is_a_type_error(value: Any) -> None:
-    """Nothing is guessed."""
+    """Nothing is converted."""
     with pytest.raises(TypeError, match=f"TextEncodingStore takes text, not {type(value).__name__}"):
         await TextEncodingStore(DictStore()).put("k", value)
 
 
 async def test_errors_may_be_replaced() -> None:
-    """What to do about them is an option; one that only knows how to encode lets nothing through on the way out."""
+    """The error handler is an option; one that can only encode raises when it must decode."""
     base = DictStore()
     await base.put("k", b"a\xffb")
     await TextEncodingStore(base, "ascii", errors="xmlcharrefreplace").put("snow", "☃")
@@ -93,7 +93,7 @@ async def test_errors_may_be_replaced() -> None:
     [("utf-9", "strict", "utf-9"), ("base64", "strict", "base64"), ("utf-8", "ignored", "ignored")],
 )
 def test_unknown_encoding_is_refused(encoding: str, errors: str, message: str) -> None:
-    """When the store is built, and not when the first object comes; what is no encoding of text is none."""
+    """When the store is built, not with the first object; an encoding that is not one of text is refused, too."""
     with pytest.raises(ValueError, match=rf"{message}.*: use a text encoding such as 'utf-8'"):
         TextEncodingStore(DictStore(), encoding, errors=errors)
 
@@ -102,7 +102,7 @@ def test_unknown_encoding_is_refused(encoding: str, errors: str, message: str) -
 
 
 class Reading:
-    """A file that has no more than `read`, and notes where it is read."""
+    """A file that has only `read`, and records where it is read."""
 
     def __init__(self, pieces: list[Any]) -> None:
         self._pieces = iter(pieces)
@@ -116,7 +116,7 @@ class Reading:
 
 
 async def test_file_is_read_from_where_it_is(tmp_path: Path) -> None:
-    """To its end, and it stays open; what comes back is at its start."""
+    """To its end, and it is not closed; the returned file is at its start."""
     (tmp_path / "file").write_bytes(bytes(range(256)) * 10_000)
     store = BufferStore(DictStore())
 
@@ -131,7 +131,7 @@ async def test_file_is_read_from_where_it_is(tmp_path: Path) -> None:
 
 
 async def test_file_is_read_in_pieces_off_the_loop() -> None:
-    """A slow file keeps nobody else waiting, and a large one is never whole in memory."""
+    """A slow file blocks no other task, and a large one is never in memory as a whole."""
     file = Reading([b"x" * CHUNK, bytearray(b"y"), memoryview(b"z" * 5)])
     store = BufferStore(DictStore())
 
@@ -144,7 +144,7 @@ async def test_file_is_read_in_pieces_off_the_loop() -> None:
 
 @pytest.mark.parametrize("piece", ["text", None, 5])
 async def test_file_that_gives_no_bytes_is_a_type_error(piece: Any) -> None:
-    """A file opened as text, or one that does not wait for its bytes: no half an object is put."""
+    """A text file, or a file that does not block for its bytes: nothing is put."""
     store = BufferStore(DictStore())
 
     with pytest.raises(TypeError, match="bytes"):
@@ -154,7 +154,7 @@ async def test_file_that_gives_no_bytes_is_a_type_error(piece: Any) -> None:
 
 
 async def test_text_file_is_a_type_error() -> None:
-    """Nothing is guessed, not even of an empty one."""
+    """Nothing is converted, not even an empty text file."""
     store: Any = BufferStore(DictStore())
 
     for text in ("text", ""):
@@ -163,7 +163,7 @@ async def test_text_file_is_a_type_error() -> None:
 
 
 async def test_other_data_will_do() -> None:
-    """Bytes, iterables and readers of this package, as everywhere; a buffer from where it stands."""
+    """Bytes, iterables and readers of this package, as in all stores; a buffer from its position."""
     store = BufferStore(DictStore())
     buffer = io.BytesIO(b"0123")
     buffer.seek(2)
@@ -180,7 +180,7 @@ async def test_other_data_will_do() -> None:
 
 
 async def test_error_of_a_file_passes_unchanged() -> None:
-    """It is the caller's, and the old object stays."""
+    """It is the caller's error, and the old object is kept."""
 
     class Broken:
         def read(self, size: int) -> bytes:
@@ -196,7 +196,7 @@ async def test_error_of_a_file_passes_unchanged() -> None:
 
 
 async def test_file_of_a_socket_is_a_file() -> None:
-    """Whatever has `read` will do."""
+    """Every object with `read` is a file."""
     here, there = socket.socketpair()
     with here, there, there.makefile("rb") as file:
         here.sendall(b"over the wire")
@@ -211,14 +211,14 @@ async def test_file_of_a_socket_is_a_file() -> None:
 
 
 async def test_range_of_a_value_is_no_value() -> None:
-    """It is refused, and where to find it is said."""
+    """It is refused, and the error says what to use."""
     for store in (TextEncodingStore(DictStore()), JsonStore(DictStore()), BufferStore(DictStore())):
         with pytest.raises(UnsupportedOperationError, match=r"read its bytes with open\(\)"):
             await store.get("k", byte_range=ByteRange(0, 1))
 
 
 async def test_values_go_over_codecs_and_keys() -> None:
-    """Codecs are below, where there are bytes; what changes keys is on either side."""
+    """Codecs must be below, where there are bytes; key decorators can be on either side."""
     store = PrefixStore(JsonStore(GzipStore(PrefixStore(DictStore(), "a/"))), "b/")
     await store.put("k", {"a": [1, 2]})
 
@@ -229,7 +229,7 @@ async def test_values_go_over_codecs_and_keys() -> None:
 
 
 async def test_bulk_put_of_values_fails_item_by_item() -> None:
-    """What the store below refuses is told for each key; what is no value stops the call."""
+    """Refusals of the store below are results per key; a wrong type of value stops the call."""
     store = JsonStore(DictStore())
 
     with pytest.raises(BulkError) as caught:
@@ -240,7 +240,7 @@ async def test_bulk_put_of_values_fails_item_by_item() -> None:
 
 
 def test_sync_face_of_values(tmp_path: Path) -> None:
-    """Stepped and on the loop, values go in and come out as they do when awaited."""
+    """Stepped and on the loop, values are put and returned as in async use."""
     with storage.sync.SqliteStore(tmp_path / "objects.db") as database:
         for base in (storage.sync.FilesystemStore(tmp_path / "files"), database):
             texts, documents = storage.sync.TextEncodingStore(base), storage.sync.JsonStore(base)

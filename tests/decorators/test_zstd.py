@@ -1,4 +1,4 @@
-"""What is special about Zstandard: frames, windows and bombs."""
+"""Zstandard: frames, windows and decompression bombs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def opened(store: ObjectStore, key: str) -> bytes:
 
 
 async def over(below: bytes) -> ZstdStore:
-    """Return a store with one object "k" that is these bytes below."""
+    """Return a store whose base has an object "k" of these bytes."""
     base = DictStore()
     await base.put("k", below)
     return ZstdStore(base)
@@ -38,7 +38,7 @@ async def over(below: bytes) -> ZstdStore:
 
 @pytest.mark.parametrize("level", [1, 3, 22])
 async def test_objects_are_zstd_files(level: int) -> None:
-    """Any other program reads them; those put at once say how large they are."""
+    """Any other program can read them; those that are not streamed declare their size."""
     base = DictStore()
     store = ZstdStore(base, level=level)
 
@@ -52,7 +52,7 @@ async def test_objects_are_zstd_files(level: int) -> None:
 
 
 def test_frames_do_not_depend_on_what_was_compressed_before() -> None:
-    """Compressors are used again, in whatever thread, and keep nothing of the objects before."""
+    """Compressors are reused in any thread, and keep no state of earlier objects."""
     contents = [TEXT[:size] for size in (0, 1, 100, 5000, 0, 20_000, 7)] * 20
     frames = [FrameCompressor(3, small=0).compress(content) for content in contents]
     kept = FrameCompressor(3, small=1 << 20)
@@ -62,7 +62,7 @@ def test_frames_do_not_depend_on_what_was_compressed_before() -> None:
 
 
 async def test_equal_bytes_give_equal_files() -> None:
-    """What is compared below, or stored once below, is equal."""
+    """So stores below can compare or deduplicate them."""
     base = DictStore()
     await ZstdStore(base).put_many({"a": TEXT, "b": TEXT})
 
@@ -80,7 +80,7 @@ async def test_equal_bytes_give_equal_files() -> None:
     ids=["several frames", "skippable frames", "nothing but a skippable frame", "large frames"],
 )
 async def test_file_may_have_many_frames(below: bytes, expected: bytes) -> None:
-    """Whatever `zstd` and its friends write, one behind the other, is one object."""
+    """Several frames of `zstd` and other programs, one after the other, are one object."""
     store = await over(below)
 
     assert expected == await store.get("k")
@@ -94,7 +94,7 @@ async def test_file_may_have_many_frames(below: bytes, expected: bytes) -> None:
     ids=["nothing", "plain bytes", "only the magic number", "a byte too many", "second frame cut"],
 )
 async def test_what_is_no_zstd_file_is_corrupt(below: bytes) -> None:
-    """Read whole, in pieces or measured, it is an error that names the key."""
+    """The error names the key, whether it is read whole, in pieces or only measured."""
     store = await over(below)
 
     for read in (store.get("k"), opened(store, "k"), store.head("k")):
@@ -104,7 +104,7 @@ async def test_what_is_no_zstd_file_is_corrupt(below: bytes) -> None:
 
 
 async def test_file_that_is_cut_anywhere_is_corrupt() -> None:
-    """No part of a frame passes for a whole one."""
+    """No part of a frame counts as a whole one."""
     frame = zstd.compress(TEXT[:1000])
 
     for end in range(len(frame)):
@@ -113,7 +113,7 @@ async def test_file_that_is_cut_anywhere_is_corrupt() -> None:
 
 
 async def test_changed_bit_does_no_harm() -> None:
-    """Wherever it is, it is found: what the store writes has a checksum."""
+    """Any changed bit is detected, because the frames have a checksum."""
     base = DictStore()
     store = ZstdStore(base)
     await store.put("k", TEXT[:500])
@@ -131,7 +131,7 @@ async def test_changed_bit_does_no_harm() -> None:
 @settings(deadline=None)  # a busy machine is no slow code
 @given(below=st.binary(max_size=200), framed=st.booleans())
 async def test_random_bytes_are_corrupt_or_a_file(below: bytes, framed: bool) -> None:
-    """No input makes another error."""
+    """No input raises another error."""
     store = await over(b"\x28\xb5\x2f\xfd" + below if framed else below)
 
     for read in (store.get("k"), opened(store, "k")):
@@ -140,7 +140,7 @@ async def test_random_bytes_are_corrupt_or_a_file(below: bytes, framed: bool) ->
 
 
 async def test_bomb_is_not_decompressed_at_once() -> None:
-    """`get` stops at its bound; `open` reads what may be huge in pieces."""
+    """`get` stops at its bound; `open` reads a huge object in pieces."""
     base = DictStore()
     await base.put("k", zstd.compress(bytes(1 << 27)))
 
@@ -154,7 +154,7 @@ async def test_bomb_is_not_decompressed_at_once() -> None:
 
 
 async def test_frame_that_wants_too_much_memory_is_refused() -> None:
-    """A dozen bytes may ask for a window of 256 MiB."""
+    """A dozen bytes may declare a window of 256 MiB."""
     options: dict[int, int] = {zstd.CompressionParameter.window_log: 28}
     compressor = zstd.ZstdCompressor(options=options)
     store = await over(compressor.compress(b"tiny") + compressor.flush())
@@ -165,7 +165,7 @@ async def test_frame_that_wants_too_much_memory_is_refused() -> None:
 
 @pytest.mark.parametrize("level", [0, 23, -1])
 def test_level_that_there_is_not_is_refused(level: int) -> None:
-    """0 would be the default under another name."""
+    """0 would be the default level under another name."""
     with pytest.raises(ValueError, match=f"level must be 1 to 22, not {level}"):
         ZstdStore(DictStore(), level=level)
 
@@ -195,7 +195,7 @@ def test_sync_face_compresses(tmp_path: Path) -> None:
     ],
 )
 def test_missing_package_is_named_with_its_extra(call: str, packages: list[str], message: str) -> None:
-    """The class can be imported and looked up all the same."""
+    """The class can still be imported and looked up."""
     program = (
         f"import sys\nsys.modules.update(dict.fromkeys({packages}))\nfrom storage import *\n"
         f"try:\n    {call}\nexcept ImportError as error:\n    print(error)"

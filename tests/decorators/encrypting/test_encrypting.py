@@ -1,4 +1,4 @@
-"""What is special about encryption: the format as it is written down, and that nothing forged is ever given."""
+"""Encryption: the documented format, and that no forged byte is ever returned."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def opened(store: ObjectStore, key: str, byte_range: ByteRange | None = No
 
 
 def written_down(data: bytes, name: str, key: bytes, key_id: str, salt: bytes) -> bytes:
-    """Return an encrypted object, made by the letter of docs/decorators.md."""
+    """Return an encrypted object that is made exactly as docs/decorators.md says."""
     header = b"sealed\x00\x01" + key_id.encode().ljust(32, b"\0") + salt
     cipher = AESGCM(HKDF(SHA256(), 32, salt, b"stackstore sealed 1").derive(key))
     parts = [data[at : at + 65536] for at in range(0, len(data), 65536)] or [b""]
@@ -63,7 +63,7 @@ def written_down(data: bytes, name: str, key: bytes, key_id: str, salt: bytes) -
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_objects_are_what_the_format_says(size: int) -> None:
-    """What is written is byte for byte what the written-down format gives with the same salt, at once and streamed."""
+    """The bytes are those of the documented format with the same salt, put whole and streamed."""
     base, data = DictStore(), pattern(size)
     store = EncryptingStore(base, {"2026": SECRET})
 
@@ -77,7 +77,7 @@ async def test_objects_are_what_the_format_says(size: int) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_what_the_format_says_is_read(size: int) -> None:
-    """At once, in pieces, by its size, and with the key that the object names."""
+    """Whole, in pieces, by its size, and with the key that the object names."""
     base, data = DictStore(), pattern(size)
     await base.put("k", written_down(data, "k", OTHER, "of another year", os.urandom(32)))
     store = EncryptingStore(base, {"2026": SECRET, "of another year": OTHER}, active="2026")
@@ -91,7 +91,7 @@ async def test_what_the_format_says_is_read(size: int) -> None:
 
 
 async def test_nothing_repeats_and_nothing_shows() -> None:
-    """Equal objects are different below each time they are written, and neither they nor the key can be seen there."""
+    """Equal objects differ in the store below each time; neither data nor key is visible there."""
     base, data = DictStore(), b"attack at dawn " * 10
     store = EncryptingStore(base, {"a": SECRET})
     below = set()
@@ -160,7 +160,7 @@ async def forged() -> tuple[DictStore, EncryptingStore]:
 
 @pytest.mark.parametrize("name", FORGERIES)
 async def test_forgery_is_found_however_it_is_read(forged: tuple[DictStore, EncryptingStore], name: str) -> None:
-    """Nothing that was changed is ever read as a whole, and the error says which key."""
+    """No changed object can be read as a whole, and the error names the key."""
     base, store = forged
     await base.put("k", FORGERIES[name](await base.get("k")))
 
@@ -174,7 +174,7 @@ async def test_forgery_is_found_however_it_is_read(forged: tuple[DictStore, Encr
 
 @pytest.mark.parametrize("name", FORGERIES)
 async def test_pieces_of_a_forgery_are_genuine(forged: tuple[DictStore, EncryptingStore], name: str) -> None:
-    """A stream ends where the first thing is wrong, and all that it gave before is as it was put."""
+    """A stream ends at the first wrong segment, and all bytes before are those that were put."""
     base, store = forged
     await base.put("k", FORGERIES[name](await base.get("k")))
     given = b""
@@ -193,7 +193,7 @@ async def test_pieces_of_a_forgery_are_genuine(forged: tuple[DictStore, Encrypti
 async def test_end_is_proven_where_nothing_is_left_to_read(
     forged: tuple[DictStore, EncryptingStore], start: int
 ) -> None:
-    """To learn that there is nothing more behind a place is to learn something, too."""
+    """A read at the end of the object also returns information: that it ends there."""
     base, store = forged
     sealed = await base.get("k")
     segments_kept, rest = divmod(start, SEGMENT)
@@ -206,7 +206,7 @@ async def test_end_is_proven_where_nothing_is_left_to_read(
 
 
 async def test_objects_do_not_pass_for_one_another() -> None:
-    """Two objects exchanged below, or one copied there, do not decrypt: each is bound to its name."""
+    """Objects that are exchanged or copied in the store below cannot be decrypted: each is bound to its name."""
     base = DictStore()
     store = EncryptingStore(base, {"a": SECRET})
     await store.put_many({"small/salary": b"1000", "large/salary": b"9000"})
@@ -219,7 +219,7 @@ async def test_objects_do_not_pass_for_one_another() -> None:
 
 
 async def test_segments_of_other_versions_do_not_fit() -> None:
-    """A part of an older version, under the same name and key, is found out."""
+    """A part of an older version under the same name and key is detected."""
     base = DictStore()
     store = EncryptingStore(base, {"a": SECRET})
     await store.put("k", b"1" * 2 * SEGMENT)
@@ -235,7 +235,7 @@ async def test_segments_of_other_versions_do_not_fit() -> None:
 @settings(deadline=None)  # a busy machine is no slow code
 @given(below=st.binary(max_size=300), headed=st.booleans())
 async def test_random_bytes_are_corrupt(below: bytes, headed: bool) -> None:
-    """No input makes another error, in no method that reads."""
+    """No input raises another error, in any method that reads."""
     base = DictStore()
     await base.put("k", b"sealed\x00\x01a" + bytes(31) + below if headed else below)
     store = EncryptingStore(base, {"a": SECRET})
@@ -249,7 +249,7 @@ async def test_random_bytes_are_corrupt(below: bytes, headed: bool) -> None:
 
 
 class Counting(StoreDecorator):
-    """Counts the bytes that its readers give."""
+    """Counts the bytes that its readers return."""
 
     read = 0
 
@@ -286,7 +286,7 @@ class _CountingReader(ReaderDecorator):
     ],
 )
 async def test_range_reads_only_its_segments(byte_range: ByteRange, count: int, tmp_path: Path) -> None:
-    """Of a large object no more is read and decrypted than the segments that a range touches."""
+    """Only the segments of the range are read and decrypted."""
     base = Counting(FilesystemStore(tmp_path))
     store, data = EncryptingStore(base, {"a": SECRET}), pattern(30 * SEGMENT)
     await store.put("k", data)
@@ -298,7 +298,7 @@ async def test_range_reads_only_its_segments(byte_range: ByteRange, count: int, 
 
 
 async def test_damage_elsewhere_does_not_matter_to_a_range(forged: tuple[DictStore, EncryptingStore]) -> None:
-    """What is sound can be read, what is not cannot."""
+    """Undamaged segments can be read, damaged ones cannot."""
     base, store = forged
     await base.put("k", flipped(await base.get("k"), HEADER + SEALED + 5))
 
@@ -309,7 +309,7 @@ async def test_damage_elsewhere_does_not_matter_to_a_range(forged: tuple[DictSto
 
 
 async def test_reader_goes_back_and_forth() -> None:
-    """Where the store below can seek, so can a reader, and it decrypts what it comes to."""
+    """If the store below can seek, a reader can, too, and decrypts what it reads."""
     data = pattern(40 * SEGMENT + 5)
     store = EncryptingStore(DictStore(), {"a": SECRET})
     await store.put("k", data)
@@ -322,7 +322,7 @@ async def test_reader_goes_back_and_forth() -> None:
 
 
 async def test_range_over_a_store_that_cannot_seek() -> None:
-    """There it is read from the front, and given all the same."""
+    """The object is read from its start, with the same result."""
     data = pattern(40 * SEGMENT + 5)
     base = storage.Base64Store(DictStore())
     store = EncryptingStore(base, {"a": SECRET})

@@ -1,4 +1,4 @@
-"""The keys of encryption: their forms, their rotation, and that nobody sees them."""
+"""The keys of encryption: their forms, their rotation, and that they are never visible."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OTHER = bytes(range(100, 132))
     ],
 )
 async def test_key_may_be_text(text: str) -> None:
-    """A configuration has no bytes."""
+    """A configuration cannot contain bytes."""
     base = DictStore()
     await EncryptingStore(base, {"a": text}).put("k", b"v")
 
@@ -50,7 +50,7 @@ async def test_key_may_be_text(text: str) -> None:
 
 
 async def test_urlsafe_base64_is_base64() -> None:
-    """Of either alphabet, padded or not: as ``secrets.token_urlsafe(32)`` makes keys."""
+    """Either alphabet, padded or not: ``secrets.token_urlsafe(32)`` makes such keys."""
     base, key = DictStore(), bytes(range(224, 256))
     await EncryptingStore(base, {"a": base64.urlsafe_b64encode(key).decode().rstrip("=")}).put("k", b"v")
 
@@ -58,7 +58,7 @@ async def test_urlsafe_base64_is_base64() -> None:
 
 
 async def test_generated_keys_work_and_differ() -> None:
-    """They go straight into a configuration."""
+    """They can be used in a configuration directly."""
     first, second = EncryptingStore.generate_key(), EncryptingStore.generate_key()
     base = DictStore()
     await EncryptingStore(base, {"a": first}).put("k", b"v")
@@ -84,7 +84,7 @@ WRONG_KEYS: Mapping[str, Any] = {
 
 @pytest.mark.parametrize("name", WRONG_KEYS)
 def test_wrong_key_is_refused_and_not_shown(name: str) -> None:
-    """The error names the key's id, and has nothing of the key in it, nor have its causes."""
+    """The error names the key's id. Neither it nor its causes contain the key."""
     with pytest.raises(
         ValueError, match=r"the key 'a' is not 32 bytes, as bytes or in hex or base64; create one with generate_key"
     ) as caught:
@@ -95,13 +95,13 @@ def test_wrong_key_is_refused_and_not_shown(name: str) -> None:
 
 @pytest.mark.parametrize("key_id", ["", "x" * 33, "ü" * 17, "a\0"])
 def test_wrong_id_is_refused(key_id: str) -> None:
-    """An id has its place of 32 bytes in each object."""
+    """An id has 32 bytes in each object."""
     with pytest.raises(ValueError, match="the id of a key must be 1 to 32 bytes of text"):
         EncryptingStore(DictStore(), {key_id: SECRET})
 
 
 def test_number_as_an_id_is_refused() -> None:
-    """In YAML 2026 is a number."""
+    """In YAML, 2026 is a number."""
     keys: Any = {2026: SECRET}
 
     with pytest.raises(TypeError, match="the id of a key must be text: put 2026 in quotes"):
@@ -110,13 +110,13 @@ def test_number_as_an_id_is_refused() -> None:
 
 @pytest.mark.parametrize(("keys", "active"), [({}, None), ({"a": SECRET, "b": OTHER}, None), ({"a": SECRET}, "b")])
 def test_it_must_be_clear_which_key_encrypts(keys: dict[str, bytes], active: str | None) -> None:
-    """One is, of several one is named, and it is among them."""
+    """There is one key, or one of several is named."""
     with pytest.raises(ValueError, match="active must be the id of the key to encrypt with"):
         EncryptingStore(DictStore(), keys, active=active)
 
 
 async def test_longest_id_fits() -> None:
-    """All of its 32 bytes."""
+    """It uses all 32 bytes."""
     store = EncryptingStore(DictStore(), {"ü" * 16: SECRET})
     await store.put("k", b"v")
 
@@ -124,7 +124,7 @@ async def test_longest_id_fits() -> None:
 
 
 async def test_no_secret_is_shown() -> None:
-    """Neither by the store nor by its errors, with all their causes."""
+    """Neither by the store nor by its errors with all their causes."""
     base = DictStore()
     store = EncryptingStore(base, {"a": SECRET})
     await store.put("k", b"v")
@@ -141,7 +141,7 @@ async def test_no_secret_is_shown() -> None:
 
 
 async def test_old_keys_still_read() -> None:
-    """What was written with another key is read with that, what is written now with the active one."""
+    """An object is read with the key that it was written with, and written with the active one."""
     base = DictStore()
     await EncryptingStore(base, {"2025": SECRET}).put("old", b"old")
     store = EncryptingStore(base, {"2025": SECRET, "2026": OTHER}, active="2026")
@@ -152,7 +152,7 @@ async def test_old_keys_still_read() -> None:
 
 
 async def test_key_that_is_not_there_is_named() -> None:
-    """The id tells which key to look for."""
+    """The id tells the user which key is missing."""
     base = DictStore()
     await EncryptingStore(base, {"2025": SECRET}).put("k", b"v")
     store = EncryptingStore(base, {"2026": OTHER})
@@ -163,7 +163,7 @@ async def test_key_that_is_not_there_is_named() -> None:
 
 
 async def test_objects_are_reencrypted_once() -> None:
-    """Then the old key can go; attributes stay, and large objects are streamed."""
+    """Then the old key can be removed; attributes are kept, and large objects are streamed."""
     base, data = DictStore(), bytes(range(256)) * 6000 + b"end"
     old = EncryptingStore(base, {"2025": SECRET})
     await old.put("small", b"", attributes={"color": "red"})
@@ -179,7 +179,7 @@ async def test_objects_are_reencrypted_once() -> None:
 
 
 async def test_reencrypting_does_not_undo_a_put() -> None:
-    """What somebody puts while the old version is read stays."""
+    """An object that is put while the old version is read is kept."""
 
     class Overtaken(StoreDecorator):
         async def put(
@@ -206,7 +206,7 @@ async def test_reencrypting_does_not_undo_a_put() -> None:
 
 
 async def test_what_is_missing_is_not_reencrypted() -> None:
-    """There is nothing to do, and that is said."""
+    """A missing object is an error."""
     with pytest.raises(KeyNotFoundError):
         await EncryptingStore(DictStore(), {"a": SECRET}).reencrypt("k")
 
@@ -215,7 +215,7 @@ async def test_what_is_missing_is_not_reencrypted() -> None:
 
 
 async def test_copy_and_rename_encrypt_anew(tmp_path: Path) -> None:
-    """A copy below would not decrypt; what the store copies does, and has a salt of its own."""
+    """A copy in the store below cannot be decrypted; a copy by the store can, and has its own salt."""
     async with SqliteStore(tmp_path / "objects.db") as base:
         store = PrefixStore(EncryptingStore(base, {"a": SECRET}), "a/")
         await store.put("k", b"v", attributes={"color": "red"})
@@ -228,14 +228,14 @@ async def test_copy_and_rename_encrypt_anew(tmp_path: Path) -> None:
 
 
 def test_compression_of_encrypted_bytes_is_refused() -> None:
-    """It belongs above; the message says so."""
+    """Compression must be above; the message says so."""
     with pytest.raises(ConfigError, match=r"GzipStore\(EncryptingStore\(\.\.\.\)\)"):
         EncryptingStore(GzipStore(DictStore()), {"a": SECRET})
     GzipStore(EncryptingStore(DictStore(), {"a": SECRET}))
 
 
 async def test_large_objects_leave_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over 1 MiB a worker thread encrypts and decrypts; small ones are not worth the way there."""
+    """Over 1 MiB a worker thread encrypts and decrypts; for small ones a thread is not worth its hop."""
     from storage.decorators.encrypting import store as encrypting
 
     sent: list[str] = []

@@ -1,4 +1,4 @@
-"""What the tests of `ExpiringStore` share."""
+"""Shared by the tests of `ExpiringStore`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ExpiringStore`: objects for a time. An expired object is gone for every method."""
+"""`ExpiringStore`: an expired object is gone for every method."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LOOKING: dict[str, tuple[Callable[[ExpiringStore], Awaitable[object]], object]] 
 
 @pytest.mark.parametrize("name", ASKING)
 async def test_nothing_is_asked_of_what_has_expired(base: ObjectStore, clock: HandClock, name: str) -> None:
-    """A microsecond before the end the object is there, and at it no method finds any."""
+    """A microsecond before its deadline the object exists; at its deadline no method finds it."""
     store = expiring(base, clock, 60)
     for moment in (59.999999, 0.000001):
         await store.put("a/k", b"value")
@@ -63,7 +63,7 @@ async def test_nothing_is_asked_of_what_has_expired(base: ObjectStore, clock: Ha
 
 @pytest.mark.parametrize("name", LOOKING)
 async def test_nothing_shows_what_has_expired(base: ObjectStore, clock: HandClock, name: str) -> None:
-    """A microsecond before the end the object is there, and at it no method shows any."""
+    """A microsecond before its deadline the object is listed; at its deadline no method lists it."""
     look, nothing = LOOKING[name]
     store = expiring(base, clock, 60)
     await store.put("a/k", b"value")
@@ -75,7 +75,7 @@ async def test_nothing_shows_what_has_expired(base: ObjectStore, clock: HandCloc
 
 
 async def test_get_many_tells_what_has_expired_from_what_has_not(base: ObjectStore, clock: HandClock) -> None:
-    """Each object has its own time."""
+    """Each object has its own deadline."""
     store = expiring(base, clock, 60)
     await store.put("short", b"1", ttl=30)
     await store.put("long", b"2")
@@ -87,7 +87,7 @@ async def test_get_many_tells_what_has_expired_from_what_has_not(base: ObjectSto
 
 
 async def test_listing_under_way_goes_by_the_time_of_each_step(base: ObjectStore, clock: HandClock) -> None:
-    """What expires while it is being listed is not yielded any more, though the base was asked before."""
+    """An object that expires during a listing is no longer yielded, even if the base has listed it."""
     store = expiring(base, clock, 60)
     await store.put_many({f"k{number}": b"v" for number in range(5)})
     keys = store.keys()
@@ -98,7 +98,7 @@ async def test_listing_under_way_goes_by_the_time_of_each_step(base: ObjectStore
 
 
 async def test_reader_opened_in_time_may_finish(base: ObjectStore, clock: HandClock) -> None:
-    """What was promised is given, though the object is gone meanwhile for all others."""
+    """An open reader reads to the end, even if the object has expired for all other calls."""
     store = expiring(base, clock, 60)
     await store.put("k", b"0123456789")
 
@@ -113,7 +113,7 @@ async def test_reader_opened_in_time_may_finish(base: ObjectStore, clock: HandCl
 
 
 async def test_store_that_cannot_keep_deadlines_is_refused() -> None:
-    """For a ttl, be it the store's or an object's; without one it works."""
+    """That is so for the store's ttl and for a put's; without a ttl it works."""
     with pytest.raises(ConfigError, match="does not support: use a store with the capability 'attributes'"):
         ExpiringStore(MinimalStore(), 60)
     store = ExpiringStore(MinimalStore())
@@ -127,7 +127,7 @@ async def test_store_that_cannot_keep_deadlines_is_refused() -> None:
 
 @pytest.mark.parametrize("refuse", [ReadonlyStore, WriteonlyStore])
 def test_store_that_refuses_to_be_read_or_written_is_refused(refuse: type[StoreDecorator]) -> None:
-    """What refuses belongs on top."""
+    """The read-only or write-only store must be on top."""
     with pytest.raises(ConfigError, match="put the store that refuses it on top"):
         ExpiringStore(refuse(DictStore()), 60)
     refuse(ExpiringStore(DictStore(), 60))
@@ -135,20 +135,20 @@ def test_store_that_refuses_to_be_read_or_written_is_refused(refuse: type[StoreD
 
 @pytest.mark.parametrize("options", [{"max_count": 0}, {"max_bytes": -1}, {"sweep_interval": 0}])
 def test_option_that_makes_no_sense_is_a_value_error(options: dict[str, Any]) -> None:
-    """The message names it."""
+    """The message names the option."""
     [name] = options
     with pytest.raises(ValueError, match=name):
         ExpiringStore(DictStore(), 60, **options)
 
 
 def test_repr_shows_the_chain() -> None:
-    """And the time, which matters most."""
+    """It also shows the ttl, which matters most."""
     assert "ExpiringStore(DictStore(), ttl=60)" == repr(ExpiringStore(DictStore(), 60))
     assert "ExpiringStore(DictStore())" == repr(ExpiringStore(DictStore(), max_count=1))
 
 
 async def test_subclass_that_overrides_a_primitive_is_not_bypassed(clock: HandClock) -> None:
-    """Nor does it call itself in circles."""
+    """It does not call itself recursively either."""
 
     class Upper(ExpiringStore):
         async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
@@ -169,7 +169,7 @@ async def test_subclass_that_overrides_a_primitive_is_not_bypassed(clock: HandCl
 
 
 async def test_bulk_calls_and_clear_reach_what_is_there(base: ObjectStore, clock: HandClock) -> None:
-    """Puts of a bulk have a deadline each; clear takes the expired ones along."""
+    """Each put of a bulk call has a deadline; clear also deletes expired objects."""
     store = expiring(base, clock, 60)
     await store.put_many({"a/1": b"1", "a/2": b"2", "b": b"3"})
     assert None is not await store.expires("a/2")
@@ -183,7 +183,7 @@ async def test_bulk_calls_and_clear_reach_what_is_there(base: ObjectStore, clock
 
 
 async def test_handlers_above_are_told_of_no_removal(clock: HandClock) -> None:
-    """What expires goes by itself: nobody above did it."""
+    """Removal of an expired object is not an event, because no caller did it."""
     events: list[str] = []
     store = NotifyingStore(expiring(DictStore(), clock, 60), on_change=lambda event: events.append(event.action))
     await store.put("k", b"v")
@@ -198,7 +198,7 @@ async def test_handlers_above_are_told_of_no_removal(clock: HandClock) -> None:
 
 @pytest.mark.parametrize("stepped", [True, False])
 def test_in_the_synchronous_face(clock: HandClock, stepped: bool) -> None:
-    """Its own methods are there as well, and stepped there is no sweeper: what is asked for is removed all the same."""
+    """Its own methods exist there, too. A stepped store has no sweeper; uses remove expired objects."""
     inner = expiring(DictStore(), clock, 60, sweep_interval=0.001 if stepped else 3600)
     face = storage.sync.ObjectStore(inner, stepped=stepped)
     with face as store:
@@ -211,7 +211,7 @@ def test_in_the_synchronous_face(clock: HandClock, stepped: bool) -> None:
 
 
 def test_methods_of_its_own_in_the_synchronous_face() -> None:
-    """They are typed, and take what the async ones take."""
+    """They have types, and the parameters of the async methods."""
     with storage.sync.ExpiringStore(storage.sync.DictStore(), timedelta(hours=1)) as store:
         store.put("k", b"v")
         first = store.expires("k")
@@ -225,7 +225,7 @@ def test_methods_of_its_own_in_the_synchronous_face() -> None:
 
 
 def test_time_of_one_object_in_the_synchronous_face() -> None:
-    """A put takes it there as it does when it is awaited."""
+    """A put takes a ttl like the async put."""
     store = storage.sync.ExpiringStore(storage.sync.DictStore())
     store.put("long", b"v", ttl=timedelta(hours=2))
     store.put("short", b"v", ttl=60)

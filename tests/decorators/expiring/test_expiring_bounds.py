@@ -1,4 +1,4 @@
-"""`ExpiringStore` with bounds: the most recently used objects, and no more of them than there is room for."""
+"""`ExpiringStore` with bounds: only the most recently used objects are kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from storage.testing.suite.harness import listed
 
 
 async def test_least_recently_used_goes_first(base: ObjectStore) -> None:
-    """To put, to read and to open is to use; to look is not."""
+    """put, get and open count as use; head and exists do not."""
     store = ExpiringStore(base, max_count=4)
     for key in "abcd":
         await store.put(key, b"v")
@@ -48,7 +48,7 @@ async def test_least_recently_used_goes_first(base: ObjectStore) -> None:
 
 
 async def test_bytes_are_bounded_too(base: ObjectStore) -> None:
-    """As many go as it takes, and an overwritten object counts once."""
+    """As many objects are deleted as needed, and an overwritten object counts once."""
     store = ExpiringStore(base, max_bytes=10)
     for key in "abcde":
         await store.put(key, b"12")
@@ -61,7 +61,7 @@ async def test_bytes_are_bounded_too(base: ObjectStore) -> None:
 
 
 async def test_object_may_have_as_many_bytes_as_there_is_room(base: ObjectStore) -> None:
-    """Then it is the only one."""
+    """Then it is the only object."""
     store = ExpiringStore(base, max_bytes=10)
     await store.put("a", b"1")
     await store.put("b", b"0123456789")
@@ -71,7 +71,7 @@ async def test_object_may_have_as_many_bytes_as_there_is_room(base: ObjectStore)
 
 @pytest.mark.parametrize("data", [b"01234567890", memoryview(b"01234567890"), [b"0123456", b"7890"]], ids=type)
 async def test_larger_object_is_refused(base: ObjectStore, data: Data) -> None:
-    """Nothing is put, the old one stays, and so do all the others."""
+    """Nothing is put, and the old object and all others are kept."""
     store = ExpiringStore(base, max_bytes=10)
     await store.put("k", b"old")
     await store.put("other", b"v")
@@ -84,7 +84,7 @@ async def test_larger_object_is_refused(base: ObjectStore, data: Data) -> None:
 
 
 async def test_endless_stream_is_broken_off(base: ObjectStore) -> None:
-    """As soon as it has more than there is room for: nobody waits for its end."""
+    """The put stops as soon as the stream is larger than the bound."""
     given = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -101,7 +101,7 @@ async def test_endless_stream_is_broken_off(base: ObjectStore) -> None:
 
 @pytest.mark.parametrize("size", [1, 3])
 async def test_streams_are_counted_as_well(base: ObjectStore, size: int) -> None:
-    """Their size is known when they end."""
+    """Their size is known at their end."""
     store = ExpiringStore(base, max_bytes=10)
     for key in "abcdef":
         await store.put(key, [b"x"] * size)
@@ -125,7 +125,7 @@ async def test_all_ways_to_make_objects_are_bounded(base: ObjectStore) -> None:
 
 
 async def test_what_is_deleted_makes_room(base: ObjectStore) -> None:
-    """By whatever method: nothing else has to go for what is put instead, though it was used before."""
+    """After any kind of delete, no other object is deleted for the next put."""
     store = ExpiringStore(base, max_count=7, max_bytes=7)
     etags = {key: await store.put(key, b"v") for key in ("oldest", "a", "b", "c", "d/1", "d/2", "e")}
     await store.delete("a")
@@ -139,7 +139,7 @@ async def test_what_is_deleted_makes_room(base: ObjectStore) -> None:
 
 
 async def test_what_has_expired_makes_room_when_it_is_removed(base: ObjectStore) -> None:
-    """Until then it counts, as it takes the room."""
+    """Until then it counts, because it still takes space."""
     clock = HandClock()
     store = expiring(base, clock, max_count=3)
     await store.put("live", b"v")
@@ -160,7 +160,7 @@ async def test_what_has_expired_makes_room_when_it_is_removed(base: ObjectStore)
 
 
 async def test_what_the_store_held_counts_from_the_first_put(base: ObjectStore) -> None:
-    """In the order in which it was written, and behind what was read meanwhile."""
+    """In the order in which it was written, and before the objects that were read meanwhile."""
     for key in ("c", "a", "d", "b"):
         await base.put(key, b"v")
         await asyncio.sleep(0.001)
@@ -173,7 +173,7 @@ async def test_what_the_store_held_counts_from_the_first_put(base: ObjectStore) 
 
 
 async def test_store_that_is_opened_again_counts_again(base: ObjectStore) -> None:
-    """Others may have put there meanwhile."""
+    """Others may have put objects meanwhile."""
     store = ExpiringStore(base, max_count=3)
     async with store:
         await store.put("a", b"v")
@@ -187,7 +187,7 @@ async def test_store_that_is_opened_again_counts_again(base: ObjectStore) -> Non
 
 
 async def test_what_was_too_large_goes_alone(base: ObjectStore) -> None:
-    """An object that the store held before takes none of the others along, and neither does a copy of it."""
+    """No other object is deleted for an object over the bound that the store already had, or for a copy of it."""
     await base.put("a", b"v")
     await base.put("large", b"0123456789")
     await base.put("b", b"v")
@@ -199,7 +199,7 @@ async def test_what_was_too_large_goes_alone(base: ObjectStore) -> None:
 
 
 async def test_many_first_puts_count_once() -> None:
-    """A store with ten million keys is not listed by each of them."""
+    """Concurrent puts do not each list a store with ten million keys."""
     listings = 0
 
     class Counted(StoreDecorator):
@@ -220,7 +220,7 @@ async def test_many_first_puts_count_once() -> None:
 
 
 async def test_minimal_store_can_be_bounded() -> None:
-    """A bound asks for no capability at all, that of values is one in number."""
+    """A bound needs no capability. For a store of values, only the number can be bounded."""
     base = MinimalStore()
     store = ExpiringStore(base, max_count=2, max_bytes=100)
     for key in "abc":

@@ -1,4 +1,4 @@
-"""`ExpiringStore` with bounds under concurrent calls: it never holds more than it may, and counts right."""
+"""`ExpiringStore` with bounds under concurrent calls: it never keeps more than allowed, and counts right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from storage.testing.suite.harness import listed
 
 
 async def test_concurrent_puts_never_leave_more(base: ObjectStore) -> None:
-    """However they run into each other, on few keys and many, in one piece and in several."""
+    """In every order of the puts, on few keys and many, in one piece and in several."""
     store = ExpiringStore(base, max_count=5, max_bytes=200)
     chances = random.Random(5)
 
@@ -44,7 +44,7 @@ async def test_concurrent_puts_never_leave_more(base: ObjectStore) -> None:
 
 
 class Gated(StoreDecorator):
-    """A store whose puts land one after the other, in the order in which they are let through, by their data."""
+    """A store whose puts take effect one after the other, in the order in which a test allows them, by their data."""
 
     def __init__(self, base: ObjectStore) -> None:
         super().__init__(base)
@@ -64,7 +64,7 @@ class Gated(StoreDecorator):
 
 
 async def test_overlapping_puts_of_one_key_never_count_too_little() -> None:
-    """The one that began first lands last, and it is the larger one."""
+    """The first put takes effect last, and it is the larger one."""
     base = DictStore()
     gated = Gated(base)
     store = ExpiringStore(gated, max_bytes=10)
@@ -85,7 +85,7 @@ async def test_overlapping_puts_of_one_key_never_count_too_little() -> None:
 
 
 async def test_put_that_landed_first_and_ends_last_does_not_hide_the_other() -> None:
-    """What is there is the large object, though the put of the small one is the last to return."""
+    """The large object is stored, although the put of the small one returns last."""
     base = DictStore()
     landed, gate = asyncio.Event(), asyncio.Event()
 
@@ -110,7 +110,7 @@ async def test_put_that_landed_first_and_ends_last_does_not_hide_the_other() -> 
 
 
 async def test_put_that_lands_after_a_delete_counts() -> None:
-    """The delete ends while the put is still under way."""
+    """The delete ends while the put is still running."""
     base = DictStore()
     gated = Gated(base)
     store = ExpiringStore(gated, max_count=1)
@@ -128,7 +128,7 @@ async def test_put_that_lands_after_a_delete_counts() -> None:
 
 
 async def test_delete_that_overlaps_a_put_leaves_it_counted() -> None:
-    """The put ends while the delete is still under way, and had landed before or after it."""
+    """The put ends while the delete is still running, and took effect before or after it."""
     base = DictStore()
     begun, gate = asyncio.Event(), asyncio.Event()
 
@@ -155,7 +155,7 @@ async def test_delete_that_overlaps_a_put_leaves_it_counted() -> None:
 
 
 async def test_cancelled_put_that_landed_counts() -> None:
-    """Nobody was told, but it takes room."""
+    """The caller does not know that it took effect, but it takes space."""
     base = DictStore()
     landed = asyncio.Event()
 
@@ -179,7 +179,7 @@ async def test_cancelled_put_that_landed_counts() -> None:
 
 
 async def test_refused_put_makes_nothing_go(base: ObjectStore) -> None:
-    """A creator that comes too late, again and again, empties no store."""
+    """Repeated creates that fail because the key exists delete no other object."""
     store = ExpiringStore(base, max_count=2)
     await store.put("a", b"v")
     await store.put("b", b"v")
@@ -192,7 +192,7 @@ async def test_refused_put_makes_nothing_go(base: ObjectStore) -> None:
 
 
 async def test_victim_that_was_written_by_another_is_spared_as_it_is() -> None:
-    """The version that was not used for long has to go, and it is gone: what another process put is newer."""
+    """Only the least recently used version is deleted; a newer one of another process is kept."""
     base = DictStore()
     store = ExpiringStore(base, max_count=1)
     await store.put("k", b"old")
@@ -206,7 +206,7 @@ async def test_victim_that_was_written_by_another_is_spared_as_it_is() -> None:
 
 
 async def test_victim_that_cannot_be_deleted_goes_later(caplog: pytest.LogCaptureFixture) -> None:
-    """The put has succeeded and says so; the next one makes good for it."""
+    """The put succeeds, and the next put deletes the object."""
     away = True
 
     class Undeletable(StoreDecorator):
@@ -231,7 +231,7 @@ async def test_victim_that_cannot_be_deleted_goes_later(caplog: pytest.LogCaptur
 
 
 async def test_cancelled_while_victims_are_deleted() -> None:
-    """What did not go then goes with the next put."""
+    """Objects that were not deleted are deleted by the next put."""
     base = DictStore()
     begun = asyncio.Event()
 
@@ -256,7 +256,7 @@ async def test_cancelled_while_victims_are_deleted() -> None:
 
 
 def test_threads_keep_within_the_bounds() -> None:
-    """Stepped in eight threads at once, over one store."""
+    """Eight threads step one store concurrently."""
     base = DictStore()
     store = storage.sync.ExpiringStore(storage.sync.ObjectStore(base), 3600, max_count=5, max_bytes=200)
     failures: list[BaseException] = []
@@ -287,7 +287,7 @@ def test_threads_keep_within_the_bounds() -> None:
 
 
 async def test_time_alone_takes_no_memory_for_each_key() -> None:
-    """The deadlines are with the objects, and nowhere else."""
+    """Deadlines are kept with the objects only."""
     store = ExpiringStore(DictStore(), 60)
     for number in range(100):
         await store.put(f"k{number}", b"v")

@@ -1,4 +1,4 @@
-"""Deadlines of `ExpiringStore`: how long an object lives, where its deadline is kept, and by which clock."""
+"""Deadlines of `ExpiringStore`: their length, where they are kept, and the clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from storage.testing.suite.harness import listed
 
 
 async def test_each_object_may_have_a_time_of_its_own(base: ObjectStore, clock: HandClock) -> None:
-    """The put's ttl goes before the attribute, and that before the store's."""
+    """The put's ttl is used before the attribute, and the attribute before the store's ttl."""
     store = expiring(base, clock, 60)
     await store.put("store", b"v")
     await store.put("attribute", b"v", attributes={"expires-in": "30"})
@@ -43,7 +43,7 @@ async def test_each_object_may_have_a_time_of_its_own(base: ObjectStore, clock: 
 
 
 async def test_attribute_says_it_through_other_decorators(clock: HandClock) -> None:
-    """Whoever puts into the top of a stack need not know where in it the expiring store is."""
+    """A caller who puts into the top of a stack need not know where the expiring store is."""
     store = PrefixStore(GzipStore(expiring(DictStore(), clock)), "a/")
     await store.put("k", b"v", attributes={"expires-in": "60", "color": "red"})
     assert {"expires-in": "60", "color": "red"} == (await store.head("k")).attributes
@@ -55,7 +55,7 @@ async def test_attribute_says_it_through_other_decorators(clock: HandClock) -> N
 
 @pytest.mark.parametrize("ttl", [0, -1, math.nan, timedelta(0), timedelta.max, 1e300])
 async def test_time_that_is_none_is_a_value_error(ttl: Any) -> None:
-    """Nothing is put then."""
+    """Nothing is put."""
     store = ExpiringStore(DictStore())
     with pytest.raises(ValueError, match="ttl"):
         ExpiringStore(DictStore(), ttl)
@@ -67,7 +67,7 @@ async def test_time_that_is_none_is_a_value_error(ttl: Any) -> None:
 
 @pytest.mark.parametrize("text", ["soon", "", "-5", "0", "nan", "10 s"])
 async def test_attribute_that_is_no_time_is_a_value_error(text: str) -> None:
-    """A typo must not make an object live for ever."""
+    """A typo must not give an object an unlimited lifetime."""
     store = ExpiringStore(DictStore())
     with pytest.raises(ValueError, match="expires-in"):
         await store.put("k", b"v", attributes={"expires-in": text})
@@ -76,7 +76,7 @@ async def test_attribute_that_is_no_time_is_a_value_error(text: str) -> None:
 
 
 async def test_touched_object_lives_on(base: ObjectStore, clock: HandClock) -> None:
-    """As long as if it were put then, with its bytes and attributes; and a ttl says otherwise."""
+    """As long as if it were put then, or as a given ttl says; bytes and attributes are kept."""
     store = expiring(base, clock, 60)
     await store.put("k", b"value", attributes={"color": "red"})
     clock.go_on(50)
@@ -91,10 +91,10 @@ async def test_touched_object_lives_on(base: ObjectStore, clock: HandClock) -> N
 
 
 async def test_touch_loses_no_concurrent_put(clock: HandClock) -> None:
-    """What is put while the object is being touched stays, and is what has been touched."""
+    """An object that is put during a touch is kept, and is touched."""
 
     class Overtaken(StoreDecorator):
-        """Lets somebody else put before the first put on a condition."""
+        """Another caller puts before the first conditional put."""
 
         overtaken = False
 
@@ -116,7 +116,7 @@ async def test_touch_loses_no_concurrent_put(clock: HandClock) -> None:
 
 
 async def test_copy_and_rename_keep_the_deadline(base: ObjectStore, clock: HandClock) -> None:
-    """An object does not get younger by them."""
+    """They do not extend the lifetime."""
     store = expiring(base, clock, 60)
     await store.put("k", b"v", ttl=10)
     await store.copy("k", "copy")
@@ -130,7 +130,7 @@ async def test_copy_and_rename_keep_the_deadline(base: ObjectStore, clock: HandC
 
 
 async def test_change_of_an_object_with_a_time_of_its_own_does_not_make_it_immortal(clock: HandClock) -> None:
-    """`update` puts the attributes again, and so the time begins anew."""
+    """`update` puts the attributes again, so the lifetime starts again."""
     store = expiring(DictStore(), clock)
     await store.put("k", b"1", attributes={"expires-in": "60"})
     clock.go_on(50)
@@ -144,7 +144,7 @@ async def test_change_of_an_object_with_a_time_of_its_own_does_not_make_it_immor
 
 
 async def test_deadline_is_hidden_and_the_callers_attributes_are_his(base: ObjectStore, clock: HandClock) -> None:
-    """Also one of the name that the store uses itself, whether or not the object has a deadline."""
+    """Even an attribute with the name that the store uses, with and without a deadline."""
     store = expiring(base, clock)
     await store.put("k", b"v", ttl=60, attributes={"color": "red"})
     await store.put("named", b"v", ttl=60, attributes={"expires-at": "2001-01-01T00:00:00+00:00"})
@@ -160,7 +160,7 @@ async def test_deadline_is_hidden_and_the_callers_attributes_are_his(base: Objec
 
 @pytest.mark.parametrize("word", ["", "-", "x", "tomorrow at noon", "5", "2001-01-01", "2001-01-01T00:00:00"])
 async def test_attribute_of_another_program_is_no_deadline(word: str) -> None:
-    """Put past this store, the object lives for ever; and what is not the store's own it shows."""
+    """An object put into the base directly does not expire, and its attributes are visible."""
     base = DictStore()
     await base.put("k", b"v", attributes={"expires-at": word})
     store = ExpiringStore(base, 60)
@@ -183,7 +183,7 @@ async def test_two_expiring_stores_in_one_stack(clock: HandClock) -> None:
 
 
 async def test_values_expire_as_well(clock: HandClock) -> None:
-    """Over a store of values what is taken and given are values, also when one is touched."""
+    """Over a store of values it takes and returns values, in touch, too."""
     store: Any = expiring(JsonStore(DictStore()), clock, 60)  # type: ignore[arg-type]
     await store.put("k", {"a": 1})
     clock.go_on(59)
@@ -203,7 +203,7 @@ async def test_values_expire_as_well(clock: HandClock) -> None:
 
 @pytest.mark.parametrize("step", [-86_400, 86_400])
 async def test_step_of_the_clock_changes_nothing(base: ObjectStore, clock: HandClock, step: float) -> None:
-    """Neither for what was put before it nor after, through this store or another of the process."""
+    """Neither for objects put before it nor after it, in any store of the process."""
     store, other = expiring(base, clock, 60), expiring(base, clock, 60)
     await store.put("before", b"v")
     clock.day += step
@@ -216,7 +216,7 @@ async def test_step_of_the_clock_changes_nothing(base: ObjectStore, clock: HandC
 
 
 async def test_wall_clock_counts_across_restarts(base: ObjectStore, clock: HandClock) -> None:
-    """A process that begins later finds what is left of each object's time, and nothing that has none left."""
+    """A process that starts later finds the rest of each object's lifetime, and no expired objects."""
     store = expiring(base, clock, 60)
     await store.put("long", b"v")
     await store.put("short", b"v", ttl=30)
@@ -228,7 +228,7 @@ async def test_wall_clock_counts_across_restarts(base: ObjectStore, clock: HandC
 
 
 def test_real_clock_goes_by_the_day_at_its_start_and_counts_from_there() -> None:
-    """It shows the time, and what the system's clock is set to later does not matter."""
+    """Setting the system's clock later does not change it."""
 
     class Set(Clock):
         offset = 0.0

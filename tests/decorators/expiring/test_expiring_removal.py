@@ -1,4 +1,4 @@
-"""`ExpiringStore` and objects that have expired: they are removed, and in nobody's way."""
+"""`ExpiringStore` removes expired objects, and they block no call."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from storage.testing.suite.harness import listed
 
 @pytest.mark.parametrize("name", sorted({*ASKING, "exists"} - {"a range behind its end"}))
 async def test_what_is_found_expired_is_removed(base: ObjectStore, clock: HandClock, name: str) -> None:
-    """Whoever asks for it pays for it; nobody has to enter the store for that."""
+    """The call that finds it removes it, even if the store was not entered."""
     store = expiring(base, clock, 60)
     await store.put("a/k", b"value")
     clock.go_on(60)
@@ -46,7 +46,7 @@ async def test_what_is_found_expired_is_removed(base: ObjectStore, clock: HandCl
 
 
 class Raced(StoreDecorator):
-    """Somebody else puts into the store below just before a delete on a condition gets there."""
+    """Another caller puts into the store below just before a conditional delete."""
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         if if_match is not None:
@@ -55,7 +55,7 @@ class Raced(StoreDecorator):
 
 
 async def test_removal_never_takes_what_was_put_meanwhile(base: ObjectStore, clock: HandClock) -> None:
-    """Neither that by a reader nor that by a sweep, nor that which makes way for a put on a condition."""
+    """Neither the removal by a read, nor by a sweep, nor before a conditional put."""
     store = expiring(Raced(base), clock, 60)
     for call in (
         lambda: store.get("k"),
@@ -74,7 +74,7 @@ async def test_removal_never_takes_what_was_put_meanwhile(base: ObjectStore, clo
 
 
 class HashedEtags(StoreDecorator):
-    """Says of itself that equal bytes share an etag."""
+    """A store that declares that equal bytes share an etag."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -82,7 +82,7 @@ class HashedEtags(StoreDecorator):
 
 
 async def test_nothing_is_removed_where_equal_bytes_share_an_etag(clock: HandClock) -> None:
-    """A condition would not protect what was put anew; expired objects are hidden, and all else works."""
+    """A condition would not protect an object that was put again. Expired objects are only hidden."""
     base = DictStore()
     store = expiring(HashedEtags(base), clock, 60)
     etag = await store.put("k", b"v")
@@ -100,7 +100,7 @@ async def test_nothing_is_removed_where_equal_bytes_share_an_etag(clock: HandClo
 
 
 async def test_removal_that_fails_does_not_fail_a_read(clock: HandClock) -> None:
-    """The object is not there, whatever becomes of its bytes."""
+    """The object is missing, even if its bytes cannot be removed."""
 
     class Undeletable(StoreDecorator):
         async def delete(self, key: str, *, if_match: str | None = None) -> None:
@@ -118,7 +118,7 @@ async def test_removal_that_fails_does_not_fail_a_read(clock: HandClock) -> None
 
 @pytest.mark.parametrize("data", [b"new", b"", [b"n", b"ew"]], ids=["bytes", "empty", "stream"])
 async def test_expired_object_does_not_block_a_creator(base: ObjectStore, clock: HandClock, data: Data) -> None:
-    """It is not there, whether swept or not; a copy or rename may take its place as well."""
+    """It counts as absent, swept or not; a copy or rename may replace it, too."""
     store = expiring(base, clock, 60)
     await store.put("source", b"v", ttl=1000)
     await store.put_many(dict.fromkeys(["k", "copy", "renamed"], b"old"))
@@ -136,7 +136,7 @@ async def test_expired_object_does_not_block_a_creator(base: ObjectStore, clock:
 
 
 async def test_one_of_many_creators_over_an_expired_object_wins(base: ObjectStore, clock: HandClock) -> None:
-    """And what is there then is what that one put."""
+    """The object that is stored is that of the winner."""
     store = expiring(base, clock, 60)
 
     async def create(number: int) -> bool:
@@ -157,7 +157,7 @@ async def test_one_of_many_creators_over_an_expired_object_wins(base: ObjectStor
 
 @pytest.mark.parametrize("name", ["expiring-filesystem", "expiring-sqlite"])
 async def test_one_of_many_processes_over_expired_objects_wins(name: str, tmp_path: Path) -> None:
-    """The condition is the base's, and holds among processes."""
+    """The base checks the condition, so it holds across processes."""
     base: ObjectStore = FilesystemStore(tmp_path) if "filesystem" in name else SqliteStore(tmp_path / "objects.db")
     async with base:
         for key in CREATED:
@@ -172,7 +172,7 @@ async def test_one_of_many_processes_over_expired_objects_wins(name: str, tmp_pa
 
 
 async def test_expired_version_is_none_to_match(base: ObjectStore, clock: HandClock) -> None:
-    """A compare-and-swap with its etag fails, and so does a delete; one without is no error."""
+    """A compare-and-swap or a delete with its etag fails; an unconditional delete does not."""
     store = expiring(base, clock, 60)
     etag = await store.put("k", b"old")
     clock.go_on(60)

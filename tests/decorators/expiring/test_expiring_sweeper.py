@@ -24,7 +24,7 @@ from storage.testing.suite.harness import listed
 
 
 async def test_sweep_removes_what_has_expired_and_nothing_else(base: ObjectStore, clock: HandClock) -> None:
-    """It says how many, and can be bounded to a prefix."""
+    """It returns their number, and can be limited to a prefix."""
     store = expiring(base, clock, 60)
     for key in ("a/1", "a/2", "b/1"):
         await store.put(key, b"v")
@@ -37,7 +37,7 @@ async def test_sweep_removes_what_has_expired_and_nothing_else(base: ObjectStore
 
 
 class Waited(StoreDecorator):
-    """Tells when something was deleted, and fails to list as often as it is told to."""
+    """Sets an event when something is deleted, and fails to list as often as it is told to."""
 
     def __init__(self, base: ObjectStore, failures: int = 0) -> None:
         super().__init__(base)
@@ -57,13 +57,13 @@ class Waited(StoreDecorator):
 
 
 def sweepers() -> int:
-    """Return how many tasks there are that sweep."""
+    """Return the number of running sweeper tasks."""
     names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
     return sum(name.startswith("Sweeper.") for name in names)
 
 
 async def test_sweeper_works_while_the_store_is_entered(base: ObjectStore, clock: HandClock) -> None:
-    """It removes what nobody asks for, and it is no task any more when the store is closed."""
+    """It removes objects that nobody uses, and its task ends when the store is closed."""
     waited = Waited(base)
     store = expiring(waited, clock, 60, sweep_interval=0.001)
     await store.put("k", b"v")
@@ -79,7 +79,7 @@ async def test_sweeper_works_while_the_store_is_entered(base: ObjectStore, clock
 
 
 async def test_sweeper_begins_again_when_the_store_is_opened_again(clock: HandClock) -> None:
-    """Closed is not broken."""
+    """A closed store can be opened again."""
     waited = Waited(DictStore())
     store = expiring(waited, clock, 60, sweep_interval=0.001)
     for _ in range(2):
@@ -95,7 +95,7 @@ async def test_sweeper_begins_again_when_the_store_is_opened_again(clock: HandCl
 async def test_sweep_that_fails_is_logged_and_the_next_one_comes(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A back end that was away for a while does not end the sweeping."""
+    """A back end that is unavailable for a while does not end the sweeper."""
     waited = Waited(DictStore(), failures=3)
     store = expiring(waited, clock, 60, sweep_interval=0.001)
     await store.put("k", b"v")
@@ -110,7 +110,7 @@ async def test_sweep_that_fails_is_logged_and_the_next_one_comes(
 
 
 async def test_closing_ends_a_sweep_that_hangs(clock: HandClock) -> None:
-    """A back end that does not answer keeps nobody from closing."""
+    """A back end that does not answer does not block closing."""
     hanging = asyncio.Event()
 
     class Hanging(StoreDecorator):
@@ -127,7 +127,7 @@ async def test_closing_ends_a_sweep_that_hangs(clock: HandClock) -> None:
 
 
 async def test_sweep_goes_on_after_an_object_that_cannot_be_removed(clock: HandClock) -> None:
-    """One bad object does not keep the others for ever; its error is raised in the end."""
+    """All others are removed; its error is raised at the end."""
 
     class Stubborn(StoreDecorator):
         async def delete(self, key: str, *, if_match: str | None = None) -> None:
@@ -147,10 +147,10 @@ async def test_sweep_goes_on_after_an_object_that_cannot_be_removed(clock: HandC
 
 
 async def test_sweep_holds_a_page_at_most(clock: HandClock) -> None:
-    """However many have expired, no more of them are known at once than go into a page."""
+    """It keeps at most one page of expired objects in memory."""
 
     class Counted(StoreDecorator):
-        """Counts those that were listed and not deleted yet."""
+        """Counts the objects that were listed and not deleted yet."""
 
         pending = most = 0
 
@@ -174,7 +174,7 @@ async def test_sweep_holds_a_page_at_most(clock: HandClock) -> None:
 
 
 async def test_without_an_interval_nothing_runs_in_the_background() -> None:
-    """For stores where a sweep costs: each lists everything."""
+    """For stores where a sweep is expensive: each lists everything."""
     before = asyncio.all_tasks()
 
     async with ExpiringStore(DictStore(), 60, sweep_interval=None):

@@ -1,4 +1,4 @@
-"""Builds stores from their definitions, those below first."""
+"""`Builder`: builds stores from their definitions, the lower ones first."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["BuildContext", "Builder"]
 
 class BuildContext:
     """
-    What all stores of one configuration share while they are built.
+    What the stores of one configuration share while they are built.
 
     Attributes:
-        file: what the configuration is called in errors.
-        document: what it says.
+        file: the name of the configuration in errors.
+        document: the configuration.
         registry: where types are looked up.
-        objects: what the program handed over.
+        objects: the objects that the program passed in.
         variables: for ``${NAME}``.
-        main: the store that ``main:`` names or is, once it is built.
-        named: the stores that are built, by their names.
-        built: all that are built, also those without a name, those below before those above.
+        main: the store that ``main:`` names or defines, once it is built.
+        named: the built stores, by their names.
+        built: all built stores, also those without a name; a lower store comes before those built on it.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class BuildContext:
 
 class Builder:
     """
-    Builds what one place of a configuration names.
+    Builds the stores that one place of a configuration names or defines.
 
     Args:
         context: the configuration.
-        place: where in it, as errors say it, if that is anywhere.
-        names: the stores that are being built just now, the outermost first.
+        place: the place in it, for errors; empty for the whole.
+        names: the stores that are being built now, the outermost first.
     """
 
     def __init__(self, context: BuildContext, place: str = "", names: tuple[str, ...] = ()) -> None:
@@ -70,10 +70,10 @@ class Builder:
 
     def store(self, value: object) -> ObjectStore[Any, Any]:
         """
-        Return the store of this name, or of the definition that *value* is.
+        Return the store that *value* names or defines.
 
         Raises:
-            MismatchError: it is neither.
+            MismatchError: *value* is neither a name nor a definition.
             ConfigError: the store cannot be built.
         """
         if isinstance(value, Mapping):
@@ -99,8 +99,8 @@ class Builder:
         Return a value with the references in all its texts replaced.
 
         Args:
-            value: as YAML or JSON gives it.
-            what: the value's name, as errors say it.
+            value: a value as YAML or JSON gives it.
+            what: the name of the value, for errors.
 
         Raises:
             ConfigError: a variable is not set, or a reference is not well formed.
@@ -148,7 +148,7 @@ class Builder:
             raise ConfigError(f"{self._where}: {error.message}") from error.__cause__
 
     def _below(self, base: Any, constructor: Constructor, cls: str) -> dict[str, object]:
-        """Return the values of the parameters that ``base:`` stands for."""
+        """Return the values that ``base:`` gives, by the parameters' names."""
         stores = constructor.stores
         if base is None:
             return {}
@@ -170,12 +170,12 @@ class Builder:
         raise ConfigError(f"{self._where}: {message}")
 
 
-#: How stores are written for a parameter, by how it holds them.
+#: How the stores of a parameter are written, by how the parameter holds them.
 _FORMS = {"one": "NAME", "several": "[NAME, ...]", "named": "{...: NAME}"}
 
 
 def _form(constructor: Constructor) -> str:
-    """Return how ``base:`` is written for a class."""
+    """Return how ``base:`` must be written for a class."""
     forms = {name: _FORMS[each.kind.holds or "one"] for name, each in constructor.stores.items()}
     if len(forms) == 1:
         return f"base: {next(iter(forms.values()))}"
@@ -183,5 +183,5 @@ def _form(constructor: Constructor) -> str:
 
 
 def _shown(value: object) -> str:
-    """Return a name as an error may show it."""
+    """Return a name in the form in which an error may show it."""
     return value.source if isinstance(value, Expanded) else repr(value)

@@ -1,4 +1,4 @@
-"""The form of a configuration: which keys it has at each level, and what belongs behind them."""
+"""The form of a configuration: which keys it has at each level, and which values they take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storage.errors import ConfigError
 
 __all__ = ["Definition", "Document", "definition", "read"]
 
-#: What the keys of a definition and of a document mean is said with the classes.
+#: The keys of a definition and of a document; the classes below explain them.
 KEYS = ("type", "base", "config")
 TOP = ("stores", "main")
 
@@ -20,12 +20,12 @@ TOP = ("stores", "main")
 @dataclass(frozen=True)
 class Definition:
     """
-    What a configuration says of one store; variables are not replaced yet.
+    The definition of one store in a configuration; variables are not replaced yet.
 
     Attributes:
-        type: the class's name.
-        base: the store below, or several: a name, a list, a mapping, None.
-        config: values for the constructor's parameters.
+        type: the name of the class.
+        base: the store or the stores below it: a name, a list, a mapping or None.
+        config: the values of the constructor's parameters.
     """
 
     type: str
@@ -39,8 +39,8 @@ class Document:
     A whole configuration.
 
     Attributes:
-        stores: the definitions, each under its name.
-        main: the store to build when none is named: a name, a mapping, None.
+        stores: the definitions, by name.
+        main: the store to build when no name is given: a name, a mapping or None.
     """
 
     stores: dict[str, Definition]
@@ -49,14 +49,14 @@ class Document:
 
 def read(document: object, where: str) -> Document:
     """
-    Return what a document says.
+    Return the `Document` in a value that YAML or JSON gave.
 
     Args:
-        document: as YAML or JSON gives it.
-        where: what errors begin with.
+        document: the value.
+        where: how errors begin.
 
     Raises:
-        ConfigError: it has not the form.
+        ConfigError: it does not have the required form.
     """
     if document is None:
         raise ConfigError(f"{where}: it is empty: it must have 'stores:'")
@@ -70,14 +70,14 @@ def read(document: object, where: str) -> Document:
 
 def definition(value: object, where: str) -> Definition:
     """
-    Return what a mapping with ``type`` says.
+    Return the `Definition` in a mapping.
 
     Args:
-        value: as YAML or JSON gives it.
-        where: what errors begin with.
+        value: the mapping, as YAML or JSON gives it.
+        where: how errors begin.
 
     Raises:
-        ConfigError: it has not the form.
+        ConfigError: it does not have the required form.
     """
     found = _mapping(value, where)
     _check_keys(found, KEYS, where)
@@ -104,5 +104,5 @@ def _check_keys(found: Mapping[str, object], valid: tuple[str, ...], where: str)
 
 
 def _is_foreign(name: str) -> bool:
-    """Return whether a key is for editors, or a place for YAML's anchors: it is not ours to read."""
+    """Return whether a key is for editors or for YAML's anchors, and is not read here."""
     return name == "$schema" or name.startswith("x-")

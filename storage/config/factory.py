@@ -24,16 +24,16 @@ class StoreFactory:
     """
     Builds the stores of a configuration: a YAML or JSON file, or a mapping of the same form.
 
-    Each store is built once, also one that several others are built on. Building reads and opens nothing.
+    Each store is built once, also when several others are built on it. Building opens no store.
 
     Args:
-        source: the path of a file, or a mapping.
-        objects: what no text can say (functions, clients, loggers), under the names that the configuration has for it.
-        registry: where types are looked up; a configuration can name nothing else.
-        environ: the variables for ``${NAME}``; those of the process, if it is not given.
+        source: the path of a YAML or JSON file, or a mapping.
+        objects: objects that text cannot express (functions, clients, loggers), by their names in the configuration.
+        registry: where types are looked up; a configuration can use no other types.
+        environ: the variables for ``${NAME}``; by default the environment of the process.
 
     Raises:
-        ConfigError: it is no configuration; the text names the file, the store and what would be right.
+        ConfigError: the configuration is not valid; the text names the file, the store and the fix.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class StoreFactory:
 
     def build(self, name: str | None = None) -> ObjectStore[Any, Any]:
         """
-        Return a store, not opened yet: ``async with factory.build() as store:``. Each time it is the same one.
+        Return a store that is not opened yet: ``async with factory.build() as store:``. It is the same one each time.
 
         Args:
-            name: of the store; the one that ``main:`` names, if it is not given.
+            name: the name of the store; by default the store that ``main:`` names.
 
         Raises:
-            ConfigError: it cannot be built; the text names the file, the store and what would be right.
+            ConfigError: the store cannot be built; the text names the file, the store and the fix.
         """
         context = self._context
         with self._building:
@@ -78,18 +78,18 @@ class StoreFactory:
 
     async def open(self, name: str | None = None) -> ObjectStore[Any, Any]:
         """
-        Return a store, opened; it stays open until the factory is closed.
+        Return an open store; it stays open until the factory is closed.
 
         Args:
-            name: of the store; the one that ``main:`` names, if it is not given.
+            name: the name of the store; by default the store that ``main:`` names.
 
         Raises:
-            ConfigError: it cannot be built; the text names the file, the store and what would be right.
+            ConfigError: the store cannot be built; the text names the file, the store and the fix.
         """
         return await self.build(name).__aenter__()
 
     async def aclose(self) -> None:
-        """Close all stores that were built, whoever has opened them, those on top first. They may be opened again."""
+        """Close all built stores, the upper ones first, no matter who opened them. They may be opened again."""
         async with AsyncExitStack() as closing:
             for store in self._context.built:
                 closing.push_async_callback(store.aclose)

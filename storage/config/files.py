@@ -1,4 +1,4 @@
-"""Reads the file of a configuration: YAML, or JSON if its name ends in ``.json``."""
+"""`load`: reads the file of a configuration: JSON if its name ends in ``.json``, else YAML."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from storage.errors import ConfigError
 
 __all__ = ["load"]
 
-#: Bytes of a file. What people write is a hundredth of it; PyYAML would take seconds for more.
+#: The most bytes of a file. People write a hundredth of it; PyYAML would take seconds for more.
 MAX_SIZE = 256 << 10
 
 
 def load(path: str | os.PathLike[str]) -> object:
     """
-    Return the document in a file; no part of the file is in the text of an error.
+    Return the document in a file. An error shows nothing of the file but keys and tags.
 
     Raises:
-        ConfigError: the file cannot be read, or is no such document; a key that is there twice is an error too.
-        ImportError: it is YAML, and PyYAML is not installed.
+        ConfigError: the file cannot be read, is not valid, or gives a key twice.
+        ImportError: the file is YAML and PyYAML is not installed.
     """
     name = os.fspath(path)
     try:
@@ -57,7 +57,7 @@ def _from_json(text: str) -> object:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the pairs of an object as a dict, in which no key is lost to a later one."""
+    """Return the pairs of an object as a dict; a key that is given twice is an error."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:

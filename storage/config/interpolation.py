@@ -1,9 +1,9 @@
 """
 Variables in text: ``${NAME}``, ``${NAME:-default}``, and ``$${`` for a literal ``${``.
 
-A default may have references of its own, and ends at the first ``}`` that closes none of them. It is taken when the
-variable is not set; one that is set and empty is empty. Every other ``$`` is a plain character, and so is everything in
-a variable's value.
+A default may contain references. It ends at the first ``}`` that closes none of them. It is used when the variable is
+not set; a variable that is set and empty stays empty. Every other ``$`` is a plain character, and so is every character
+in a variable's value.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Self
 
 __all__ = ["Expanded", "InterpolationError", "expand"]
 
-#: How deep references may be in the defaults of others: deeper ones are a mistake, or meant to overflow the stack.
+#: How deep references may be nested in defaults: deeper ones are a mistake, or meant to overflow the stack.
 DEPTH = 20
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -26,12 +26,12 @@ class InterpolationError(ValueError):
 
 class Expanded(str):
     """
-    Text from outside of a configuration: from the environment, or from a URL.
+    Text from outside a configuration: from the environment or from a URL.
 
-    It has no type of its own yet: ``"60"`` is a number where a number is wanted. And it may be a secret.
+    It can become any type: ``"60"`` is a number where a number is expected. It may be a secret.
 
     Attributes:
-        source: what to call it in an error, where it must not be shown.
+        source: what an error shows in its place.
     """
 
     __slots__ = ("source",)
@@ -46,7 +46,7 @@ class Expanded(str):
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
     """
-    Return *text* with its references replaced; an `Expanded` if there are any.
+    Return *text* with its references replaced: an `Expanded` if it has any.
 
     Raises:
         InterpolationError: a variable is not set and has no default, or a reference is not well formed.
@@ -59,7 +59,7 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
 
 
 class _Reading:
-    """A place in a text, and the variables."""
+    """A position in a text, and the variables."""
 
     def __init__(self, text: str, variables: Mapping[str, str]) -> None:
         self.text = text
@@ -68,7 +68,7 @@ class _Reading:
         self.names: dict[str, None] = {}
 
     def until_end(self, depth: int, *, live: bool) -> str:
-        """Read to the end of the text, or of the default that this is; what is not *live* is only read over."""
+        """Read to the end of the text or of a default. If not *live*, the result is unused: variables may be missing."""
         if depth > DEPTH:
             raise InterpolationError(f"references in defaults of others are nested more than {DEPTH} deep")
         pieces = []
@@ -89,7 +89,7 @@ class _Reading:
         return "".join(pieces)
 
     def reference(self, depth: int, *, live: bool) -> str:
-        """Read a reference behind its ``${``, and return what it stands for."""
+        """Read a reference after its ``${`` and return its value."""
         name = _NAME.match(self.text, self.at)
         if name is None:
             raise InterpolationError("'${' needs the name of a variable after it; write '$${' for a literal '${'")

@@ -1,4 +1,4 @@
-"""Makes one store of a class and of values from outside, or says what is wrong with them."""
+"""`make`: makes one store from a class and values of a configuration or a URL, or explains what is wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from storage.errors import ConfigError
 
 __all__ = ["make"]
 
-#: Text from outside that is this short is shown: hiding every ``1`` would make an error unreadable, and no secret safe.
+#: Shorter text from outside is shown: hiding every ``1`` would make an error unreadable and protect no secret.
 SHORT = 4
 
 _UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
@@ -36,14 +36,14 @@ def make(
 
     Args:
         cls: its class.
-        values: of the constructor's parameters, as YAML gives them, or `Expanded` text.
-        where: what errors begin with: the file and the store's name, the URL's scheme.
+        values: the values of the constructor's parameters, as YAML gives them, or `Expanded` text.
+        where: how errors begin: the file and the store's name, or the URL's scheme.
         building: finds the stores and objects that values name.
         given: arguments that need no conversion.
-        secrets: more text that no error may show, beside the values.
+        secrets: text that no error may show, in addition to the values.
 
     Raises:
-        ConfigError: the constructor does not take that, or refuses it.
+        ConfigError: the values do not fit the constructor, or the constructor refuses them.
     """
     if inspect.isabstract(cls):
         raise ConfigError(f"{where}: {cls.__name__} is an abstract class: use a class derived from it")
@@ -68,16 +68,18 @@ def make(
             raise ConfigError(f"{where}: {cls.__name__} needs the parameter {name!r}: {parameter.kind.expects}")
     try:
         return constructor.call(arguments)
-    except Exception as cause:  # whatever a constructor raises, it is the values that it does not take
+    except Exception as cause:  # whatever a constructor raises, the values are the reason
         text = str(cause) or type(cause).__name__
-        if isinstance(cause, TypeError) and (unknown := _UNKNOWN.search(text)):  # by what it hands its options on to
+        if isinstance(cause, TypeError) and (
+            unknown := _UNKNOWN.search(text)
+        ):  # raised by the constructor that gets its options
             text = f"has no parameter {unknown[1]!r}: {did_you_mean(unknown[1], constructor.parameters)}"
         hidden = _hide(text, [values, *secrets])
         raise ConfigError(f"{where}: {cls.__name__}: {hidden}") from (cause if hidden == text else None)
 
 
 def _hide(text: str, values: object) -> str:
-    """Return an error's text without what came from the environment or a URL: it may be a secret."""
+    """Return an error's text without values from the environment or a URL: they may be secrets."""
     for value in _texts(values):
         if len(value) >= SHORT:
             for form in (str.__str__(value), repr(str.__str__(value))[1:-1]):
@@ -86,7 +88,7 @@ def _hide(text: str, values: object) -> str:
 
 
 def _texts(value: object) -> Iterator[Expanded]:
-    """Yield all texts from outside that are in a value."""
+    """Yield all text from outside in a value."""
     if isinstance(value, Expanded):
         yield value
     elif isinstance(value, Mapping):

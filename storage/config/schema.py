@@ -1,4 +1,4 @@
-"""The JSON schema of configurations, made from the constructors, so that editors complete and check what is written."""
+"""The JSON schema of configurations, made from the constructors: editors complete and check configurations with it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from storage.config.registry import Registry, registry
 
 __all__ = ["schema"]
 
-#: The version that editors know best.
+#: The version that most editors support.
 VERSION = "http://json-schema.org/draft-07/schema#"
 
 _BELOW: Schema = {"$ref": "#/definitions/below"}
 
-#: How ``base:`` is written for one parameter, by how it holds stores.
+#: How ``base:`` is written for one parameter, by how the parameter holds stores.
 _BASES: dict[str, Schema] = {
     "one": _BELOW,
     "several": {"type": "array", "items": _BELOW},
@@ -27,9 +27,9 @@ _BASES: dict[str, Schema] = {
 
 def schema(registry: Registry = registry) -> Schema:
     """
-    Return the JSON schema (draft 7) of a configuration whose types are those of a registry, all of which it imports.
+    Return the JSON schema (draft 7) of configurations with the types of a registry; all types are imported.
 
-    A type that is not in the registry is valid too, with any parameters: it may be the program's own.
+    A type that is not in the registry is valid too, with any parameters: the program may define it.
     """
     classes = {name: registry[name] for name in registry}
     names = {name: [name, *(short for short, of in registry.short_names().items() if of == name)] for name in classes}
@@ -61,7 +61,7 @@ def schema(registry: Registry = registry) -> Schema:
 
 
 def _store(names: dict[str, list[str]]) -> Schema:
-    """Return the schema of any store's definition, which its type decides about."""
+    """Return the schema of any store's definition; its type selects the details."""
     known = [each for several in names.values() for each in several]
     return {
         "type": "object",
@@ -125,7 +125,7 @@ def _bases(constructor: Constructor) -> list[Schema]:
 def _parameter(parameter: Parameter, description: str | None) -> Schema:
     found = parameter.kind.schema()
     if "$ref" in found:
-        found = {"anyOf": [found]}  # beside a reference nothing else counts
+        found = {"anyOf": [found]}  # draft 7 ignores everything beside a reference
     if description:
         found = {"description": description, **found}
     if isinstance(parameter.default, str | int | float) and not parameter.required:
@@ -139,7 +139,7 @@ def _summary(cls: type) -> str:
 
 
 def _described(cls: type) -> dict[str, str]:
-    """Return what the docstrings of a class, and of those that it derives from, say of parameters."""
+    """Return the descriptions of parameters in the docstrings of a class and its bases."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         text = inspect.cleandoc(vars(base).get("__doc__") or "")

@@ -21,7 +21,7 @@ __all__ = ["StoreUrl", "open_store"]
 #: The parts of a URL (RFC 3986, appendix B). `urllib.parse.urlsplit` would drop line ends and lower the host's letters.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(#.*)?", re.DOTALL)
 
-#: What is before an ``@``, and a port behind the host.
+#: User and password before an ``@``, the host, and a port after it.
 _AUTHORITY = re.compile(
     r"(?:(?P<user>[^:@]*)(?::(?P<password>.*))?@)?(?P<host>\[[^\]]*\]|[^:@]*)(?::(?P<port>\d{1,5}))?", re.DOTALL
 )
@@ -29,18 +29,18 @@ _AUTHORITY = re.compile(
 
 def open_store(url: str, **options: object) -> ObjectStore[Any, Any]:
     """
-    Return the store that a URL names; it is not opened yet.
+    Return the store that a URL names. It is not opened yet.
 
     ``async with open_store("sqlite:objects.sqlite") as store:`` opens it. The scheme is the short name of a class, the
-    path its first parameter, and the query has the others: ``sqlite:///data/objects.sqlite?busy_timeout=10``. What
-    would mean something else there is written in percent: ``%3F`` for a question mark in a path.
+    path is its first parameter, and the query has the others: ``sqlite:///data/objects.sqlite?busy_timeout=10``.
+    Special characters are percent-encoded: ``%3F`` for a question mark in a path.
 
     Args:
-        url: the URL; no part of it but the scheme and the parameters' names is in the text of an error.
-        options: arguments for the constructor, of which a URL cannot say all.
+        url: the URL. Errors show only its scheme and the names of its parameters.
+        options: more arguments for the constructor, such as those that a URL cannot express.
 
     Raises:
-        ConfigError: there is no such scheme or parameter, or a value is not of the parameter's type.
+        ConfigError: the scheme or a parameter is unknown, or a value has the wrong type.
     """
     parsed = StoreUrl(url, options)
     if parsed.scheme not in registry:
@@ -52,9 +52,9 @@ def open_store(url: str, **options: object) -> ObjectStore[Any, Any]:
 
 class StoreUrl:
     """
-    A URL that names a store, in parts; its ``repr`` has none of them.
+    The parts of a URL that names a store. Its ``repr`` shows none of them but the scheme.
 
-    A class whose URLs have more than a path defines a class method ``_from_url(cls, url: StoreUrl)``, which returns the
+    A class whose URLs have more than a path defines a class method ``_from_url(cls, url: StoreUrl)`` that returns the
     store: ``return url.make(cls, host=url.host, port=url.port)``.
 
     Args:
@@ -65,10 +65,10 @@ class StoreUrl:
         scheme: in lower case.
         user: before the host, decoded; ``""`` if there is none.
         password: likewise.
-        host: as it is written, without its port.
-        port: None if it is not said.
-        path: decoded, with its slash at the front if it has one.
-        address: the URL as it is written, without the query.
+        host: as written, without the port.
+        port: None if there is none.
+        path: decoded, with its leading slash if it has one.
+        address: the URL as written, without the query.
         query: the parameters, decoded, each with all its values.
     """
 
@@ -101,14 +101,14 @@ class StoreUrl:
 
     def make(self, cls: type[ObjectStore[Any, Any]], **arguments: object) -> ObjectStore[Any, Any]:
         """
-        Return a store of a class, from the query, the caller's options and *arguments*, of which text is converted.
+        Return a store of a class from the query, the caller's options and *arguments*; text is converted.
 
         Args:
             cls: the class.
             arguments: for its constructor, taken from other parts of the URL.
 
         Raises:
-            ConfigError: the constructor does not take that.
+            ConfigError: the values do not fit the constructor.
         """
         constructor = Constructor(cls)
         for name, each in constructor.stores.items():
@@ -126,13 +126,13 @@ class StoreUrl:
 
     def make_at_path(self, cls: type[ObjectStore[Any, Any]]) -> ObjectStore[Any, Any]:
         """
-        Return a store of a class whose first parameter is the path; all that a class without ``_from_url`` needs.
+        Return a store of a class whose first parameter is the path: the default for classes without ``_from_url``.
 
         Args:
             cls: the class.
 
         Raises:
-            ConfigError: there is a host too, or the class takes no path.
+            ConfigError: the URL has a host, or the class has no parameter for a path.
         """
         if self.host.lower() not in ("", "localhost") or self.user or self.port is not None:
             self._refuse(f"it must have no host: write {self.scheme}:relative/path or {self.scheme}:///absolute/path")
@@ -144,7 +144,7 @@ class StoreUrl:
         return self.make(cls, **{first: self.path})
 
     def store(self, value: object) -> NoReturn:
-        """Refuse to look for another store."""
+        """Refuse to look up another store."""
         raise MismatchError("a URL cannot name another store: use StoreFactory")
 
     def __repr__(self) -> str:

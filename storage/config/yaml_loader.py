@@ -1,4 +1,4 @@
-"""YAML for configurations, the one module that needs PyYAML: safe types, every key once, a bounded number of values."""
+"""`from_yaml`: YAML with safe types only, unique keys and a bounded number of values. Only this module needs PyYAML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import yaml
 
 __all__ = ["from_yaml"]
 
-#: Values of a document, each alias counted as what it stands for: a dozen lines of aliases can stand for billions.
+#: The most values of a document, counting those that aliases stand for: a dozen lines can stand for billions.
 MAX_VALUES = 50_000
 
 
@@ -17,7 +17,7 @@ def from_yaml(text: str) -> object:
     Return the document in *text*.
 
     Raises:
-        ValueError: it is none; no part of the text is in the error's but for keys and tags.
+        ValueError: it is not valid YAML. The error shows nothing of the text but keys and tags.
     """
     try:
         return yaml.load(text, _Loader)  # a safe loader, made stricter
@@ -28,12 +28,12 @@ def from_yaml(text: str) -> object:
         ) from None
     except yaml.YAMLError:
         raise ValueError("it is not valid YAML: it has characters that YAML does not allow") from None
-    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError):  # all of which PyYAML raises for them
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError):  # PyYAML raises all of these
         raise ValueError("it is not valid YAML: a wrong number or date; put it in quotes if it is text") from None
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which by itself takes any number of values and lets a later key replace an earlier one."""
+    """PyYAML's safe loader, which by default takes any number of values and lets a later key replace an earlier one."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

@@ -1,1 +1,1 @@
-"""What the parameters of a constructor accept: annotations, the kinds of values they mean, and conversion."""
+"""The parameters of constructors: the kinds of values that annotations mean, and their conversion."""

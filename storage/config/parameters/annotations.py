@@ -1,4 +1,4 @@
-"""From a parameter's annotation to the `Kind` of parameter that it says."""
+"""`kind_of`: from the annotation of a parameter to its `Kind`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from storage.config.parameters.scalars import (
 
 __all__ = ["annotation_of", "kind_of"]
 
-#: The kind for a class, by the first of these that it derives from, as far as it has no parameters of its own.
+#: The kind of a class without type parameters: that of the first of these classes from which it derives.
 _CLASSES: list[tuple[type, Callable[[], Kind]]] = [
     (bool, Boolean),
     (int, Integer),
@@ -50,7 +50,7 @@ _CLASSES: list[tuple[type, Callable[[], Kind]]] = [
     (os.PathLike, FilePath),
 ]
 
-#: What a list of a configuration becomes. A text is an iterable too, but has been dealt with.
+#: What a list of a configuration becomes. Text is iterable too, but `_CLASSES` comes first.
 _COLLECTIONS: list[tuple[type, Callable[[list[object]], object]]] = [
     (frozenset, frozenset),
     (collections.abc.Set, set),
@@ -65,18 +65,18 @@ _MODULES["storage"] = sys.modules["storage"]  # by name: nothing below the packa
 
 
 def annotation_of(text: object, function: Callable[..., object]) -> Any:
-    """Return what an annotation of *function* means; names that cannot be found are classes without a meaning."""
+    """Return the value of an annotation of *function*; an empty class stands for each name that cannot be found."""
     if not isinstance(text, str):
         return text
     names = getattr(function, "__globals__", {})
     try:
-        return eval(text, {**names}, _Missing(names))  # it is the class's own source, not the user's text
-    except Exception:  # an annotation may be any expression; one that we cannot read says nothing
+        return eval(text, {**names}, _Missing(names))  # source code of the class, not text of the user
+    except Exception:  # an annotation may be any expression; one that cannot be evaluated allows anything
         return Any
 
 
 class _Missing(dict[str, Any]):
-    """Names that an annotation's module lacks when it runs."""
+    """Names that the module of an annotation does not have at run time."""
 
     def __init__(self, present: dict[str, Any]) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class _Missing(dict[str, Any]):
 
 
 def kind_of(annotation: Any) -> Kind:
-    """Return the kind of what is annotated so."""
+    """Return the kind of a parameter with this annotation."""
     if annotation in (Any, object, inspect.Parameter.empty):
         return Anything()
     origin, arguments = get_origin(annotation), get_args(annotation)

@@ -1,4 +1,4 @@
-"""What a store's constructor takes, and how it is called with arguments from a configuration."""
+"""`Constructor`: the parameters of a store's constructor, and how it is called with values of a configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Constructor", "Parameter"]
 
 
 class Parameter(NamedTuple):
-    """One parameter: its name, what it takes, and its default, which is `inspect.Parameter.empty` if it has none."""
+    """One parameter: its name, its kind, and its default, which is `inspect.Parameter.empty` if there is none."""
 
     name: str
     kind: Kind
@@ -32,12 +32,12 @@ class Constructor:
     """
     The parameters of a class of stores.
 
-    A constructor that takes any options (``**options``) may hand them on to those of its bases: their parameters are
-    known, and may be left out.
+    A constructor with ``**options`` may pass them on to those of its base classes: their parameters are known too, and
+    are optional.
 
     Attributes:
-        parameters: each by its name, in order.
-        others: the kind of options of any other name, None where there are none.
+        parameters: the parameters by name, in order.
+        others: the kind of options with any other name; None if they are not allowed.
     """
 
     def __init__(self, cls: type[ObjectStore[Any, Any]]) -> None:
@@ -54,7 +54,7 @@ class Constructor:
                     self.others = self.others or kind
                 elif each.kind is Declared.VAR_POSITIONAL:
                     self.parameters.setdefault(each.name, Parameter(each.name, ListOf(kind), ()))
-                else:  # what is behind ``**options`` may be given by the class itself
+                else:  # what ``**options`` reach, the class itself may give
                     default = each.default if self.others is None or declared is self._declared else None
                     self.parameters.setdefault(each.name, Parameter(each.name, kind, default))
             if not any(each.kind is Declared.VAR_KEYWORD for each in declared):
@@ -66,7 +66,7 @@ class Constructor:
         return {name: each for name, each in self.parameters.items() if each.kind.holds}
 
     def call(self, arguments: dict[str, Any]) -> ObjectStore[Any, Any]:
-        """Make a store with arguments of the right kinds."""
+        """Make a store from converted arguments."""
         rest = dict(arguments)
         positional: list[Any] = []
         spread = [each.name for each in self._declared if each.kind is Declared.VAR_POSITIONAL and rest.get(each.name)]
@@ -79,7 +79,7 @@ class Constructor:
 
 
 def _constructors(cls: type) -> Iterator[Any]:
-    """Yield the ``__init__`` of a class and those behind it, the nearest first; not that of `object`."""
+    """Yield the ``__init__`` of a class and of its bases, the nearest first, without that of `object`."""
     for base in cls.__mro__[:-1]:
         if "__init__" in vars(base):
             yield vars(base)["__init__"]

@@ -1,4 +1,4 @@
-"""The kinds of parameters that take other values, stores and objects of the program."""
+"""The kinds of parameters that contain other values, stores and objects of the program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ListOf", "LoggerName", "MappingOf", "ObjectReference", "Store", "Tup
 
 
 class ListOf(Kind):
-    """A list, for any parameter that takes many of something."""
+    """A list, for any parameter that takes several values."""
 
     repeatable: bool = True
 
@@ -40,7 +40,7 @@ class ListOf(Kind):
 
 
 class TupleOf(Kind):
-    """A list of so many parts, for a tuple."""
+    """A list of a fixed number of items, for a tuple."""
 
     def __init__(self, parts: Sequence[Kind]) -> None:
         self._parts = parts
@@ -84,7 +84,7 @@ class MappingOf(Kind):
 
 
 class Store(Kind):
-    """A store, by its name in the configuration or as a definition of its own."""
+    """A store: its name in the configuration, or a definition."""
 
     expects: str = "the name of a store"
     holds: Holds = "one"
@@ -103,7 +103,7 @@ class Store(Kind):
 
 
 class ObjectReference(Kind):
-    """What no text can say (a function, a client): the name of an object that the program hands over."""
+    """An object that text cannot express (a function, a client): the name of one that the program passes in."""
 
     def __init__(self, what: str) -> None:
         self.expects: str = f"the name of a {what} in StoreFactory(objects={{name: object}})"
@@ -121,7 +121,7 @@ class ObjectReference(Kind):
 
 
 class UnionOf(Kind):
-    """The first of several kinds that takes the value; text is taken as text, but for what only text can name."""
+    """The first of several kinds that accepts the value. Plain text comes last, after kinds that text can name."""
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         paths = any(isinstance(kind, FilePath) for kind in kinds)
@@ -137,11 +137,11 @@ class UnionOf(Kind):
 
     def convert(self, value: Any, building: Building) -> object:
         textual = any(isinstance(kind, Text | FilePath) for kind in self._real)
-        if self._optional and (value is None or not textual):  # empty text is text where text is taken
+        if self._optional and (value is None or not textual):  # where text is allowed, empty text is text
             with suppress(MismatchError):
                 return Nothing().convert(value, building)
         if len(self._real) == 1:
-            return self._real[0].convert(value, building)  # whose error says more than ours
+            return self._real[0].convert(value, building)  # its error is more specific
         for kind in self._real:
             with suppress(MismatchError):
                 return kind.convert(value, building)
@@ -156,7 +156,7 @@ class UnionOf(Kind):
 
 
 class LoggerName(Kind):
-    """A logger, by its name."""
+    """A logger: its name."""
 
     expects: str = "the name of a logger"
 

@@ -1,8 +1,8 @@
 """
-`Kind`: what a constructor's parameter takes, as its annotation says.
+`Kind`: what a parameter of a constructor accepts, according to its annotation.
 
-Each kind of annotation has one class, in which is all that follows from it: how a value of a configuration becomes the
-argument, the words of an error, and the JSON schema.
+Each kind of annotation has one class. It defines how a value of a configuration becomes the argument, the text of an
+error, and the JSON schema.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Schema: TypeAlias = dict[str, Any]
 #: How a parameter takes stores: one, a list of them, or a mapping to them.
 Holds: TypeAlias = Literal["one", "several", "named"] | None
 
-#: Text that stands for a value of any type.
+#: Text with a reference, which can become a value of any type.
 REFERENCE: Schema = {"type": "string", "pattern": r"\$\{"}
 
 
 class MismatchError(ValueError):
-    """A value is not of the kind; the text says what it should be, and never the value."""
+    """A value is not of this kind; the text says what is expected and never shows the value."""
 
 
 class Building(Protocol):
-    """Who asks for the conversion: it knows the other stores, and the objects that the program handed over."""
+    """The caller of a conversion: it knows the other stores and the objects that the program passed in."""
 
     @property
     def objects(self) -> Mapping[str, object]:
-        """What the program handed over, by name."""
+        """The objects that the program passed in, by name."""
         ...
 
     def store(self, value: object) -> ObjectStore[Any, Any]:
-        """Return the store of this name or definition; `MismatchError` if *value* is neither."""
+        """Return the store that *value* names or defines; `MismatchError` if it is neither a name nor a definition."""
         ...
 
 
@@ -47,9 +47,9 @@ class Kind(ABC):
     One kind of parameter.
 
     Attributes:
-        expects: what it takes, as an error says it.
-        holds: how it takes stores, None if it does not.
-        repeatable: whether a URL may say it several times, for a list.
+        expects: what it accepts, for errors.
+        holds: how it takes stores; None if it takes none.
+        repeatable: whether a URL may give it several times, for a list.
     """
 
     expects: str = "a value"
@@ -59,22 +59,22 @@ class Kind(ABC):
     @abstractmethod
     def convert(self, value: Any, building: Building) -> object:
         """
-        Return the argument for *value*, as YAML gives it; `Expanded` text stands for a value of any type.
+        Return the argument for *value*, which is as YAML gives it; `Expanded` text can become any type.
 
         Raises:
-            MismatchError: it is not of this kind.
+            MismatchError: the value is not of this kind.
         """
 
     @abstractmethod
     def schema(self) -> Schema:
-        """Return the JSON schema of the values that it takes."""
+        """Return the JSON schema of the accepted values."""
 
     def _wrong(self, value: object) -> MismatchError:
         return MismatchError(f"expected {self.expects}, not {called(value)}")
 
 
 class Anything(Kind):
-    """Of a parameter without an annotation, or one that says nothing."""
+    """Any value, for a parameter without an annotation or with one that allows anything."""
 
     def convert(self, value: Any, building: Building) -> object:
         return plain(value)
@@ -84,7 +84,7 @@ class Anything(Kind):
 
 
 def plain(value: Any) -> Any:
-    """Return a value in which all text is ``str`` and nothing more."""
+    """Return a value in which all text is plain ``str``."""
     if isinstance(value, Expanded):
         return str.__str__(value)
     if isinstance(value, list):
@@ -95,7 +95,7 @@ def plain(value: Any) -> Any:
 
 
 def called(value: object) -> str:
-    """Return what a value is, without saying which."""
+    """Return what kind of value it is, without the value itself."""
     if isinstance(value, Expanded):
         return value.source
     for types, words in _CALLED:

@@ -1,4 +1,4 @@
-"""The kinds of parameters that take one value: text, numbers, paths, durations, patterns, choices."""
+"""The kinds of parameters with one value: text, numbers, paths, durations, patterns, choices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Binary", "Boolean", "Choice", "FilePath", "Integer", "Nothing", "Num
 
 
 class Text(Kind):
-    """Text, and not what only looks like it: YAML takes ``2024-01-01`` for a date, and ``no`` for false."""
+    """Text. YAML reads ``2024-01-01`` as a date and ``no`` as false: these are refused."""
 
     expects: str = "text"
 
@@ -33,7 +33,7 @@ class Text(Kind):
 
 
 class FilePath(Kind):
-    """A path, in which ``~`` is the user's directory, as people write it in files."""
+    """A path; ``~`` is the user's home directory."""
 
     expects: str = "a path"
 
@@ -53,7 +53,7 @@ class FilePath(Kind):
 
 
 class Number(Kind):
-    """A number, whole or not."""
+    """A number, also with a fraction."""
 
     expects: str = "a number"
     _form: ClassVar[re.Pattern[str]] = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -106,7 +106,7 @@ class Boolean(Kind):
 
 
 class Nothing(Kind):
-    """None, which a variable spells as empty text, or as ``null``."""
+    """None; in a variable, empty text, ``null`` or ``~``."""
 
     expects: str = "null"
 
@@ -120,7 +120,7 @@ class Nothing(Kind):
 
 
 class Binary(Kind):
-    """Bytes, in base64 as YAML's ``!!binary`` has them."""
+    """Bytes: YAML's ``!!binary``, or text in base64."""
 
     expects: str = "bytes in base64"
 
@@ -137,7 +137,7 @@ class Binary(Kind):
 
 
 class Seconds(Kind):
-    """A duration, which is a number of seconds."""
+    """A duration, given as a number of seconds."""
 
     expects: str = "a number of seconds"
 
@@ -170,7 +170,7 @@ class Pattern(Kind):
 
 
 class Choice(Kind):
-    """One of a few values, those of a ``Literal``."""
+    """One of the values of a ``Literal``."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._values = values

@@ -1866,18 +1866,18 @@ def get_or(store: ObjectStore, key: str, default: T) -> bytes | T:
 
 def open_store(url: str, **options: object) -> ObjectStore[Any, Any]:
     """
-    Return the store that a URL names; it is not opened yet.
+    Return the store that a URL names. It is not opened yet.
 
     ``with open_store("sqlite:objects.sqlite") as store:`` opens it. The scheme is the short name of a class, the
-    path its first parameter, and the query has the others: ``sqlite:///data/objects.sqlite?busy_timeout=10``. What
-    would mean something else there is written in percent: ``%3F`` for a question mark in a path.
+    path is its first parameter, and the query has the others: ``sqlite:///data/objects.sqlite?busy_timeout=10``.
+    Special characters are percent-encoded: ``%3F`` for a question mark in a path.
 
     Args:
-        url: the URL; no part of it but the scheme and the parameters' names is in the text of an error.
-        options: arguments for the constructor, of which a URL cannot say all.
+        url: the URL. Errors show only its scheme and the names of its parameters.
+        options: more arguments for the constructor, such as those that a URL cannot express.
 
     Raises:
-        ConfigError: there is no such scheme or parameter, or a value is not of the parameter's type.
+        ConfigError: the scheme or a parameter is unknown, or a value has the wrong type.
     """
     return ObjectStore(storage.open_store(url, **options))
 

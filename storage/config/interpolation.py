@@ -68,7 +68,7 @@ class _Reading:
         self.names: dict[str, None] = {}
 
     def until_end(self, depth: int, *, live: bool) -> str:
-        """Read to the end of the text or of a default. If not *live*, the result is unused: variables may be missing."""
+        """Read to the end of the text or of a default. If not *live*, it is not used and variables may be missing."""
         if depth > DEPTH:
             raise InterpolationError(f"references in defaults of others are nested more than {DEPTH} deep")
         pieces = []

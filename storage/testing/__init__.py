@@ -1,10 +1,10 @@
 """
-What users test their own stores and services with.
+Tools for testing your own stores, and programs that use stores.
 
-`StoreConformance` is the suite that judges every store of this package, `NASTY_KEYS` its table of keys that stores get
-wrong, and `StoreMachine` holds a store against a dict under any sequence of calls. `RecordingStore` and `History` tell
-whether many callers at once got what they should. `FaultyStore`, `SlowStore` and `CountingStore` go over a store, for
-tests of what uses it, and `FaultProxy` stands in front of a server.
+`StoreConformance` is the suite that tests every store of this package, and `NASTY_KEYS` its table of keys that stores
+get wrong. `StoreMachine` compares a store with a dict under any sequence of calls. `RecordingStore` and `History` check
+the results of concurrent calls. `FaultyStore`, `SlowStore` and `CountingStore` wrap a store, for tests of programs that
+use it. `FaultProxy` stands between a client and a server.
 
     class TestMyStore(storage.testing.StoreConformance):
         @pytest.fixture
@@ -12,7 +12,8 @@ tests of what uses it, and `FaultProxy` stands in front of a server.
             async with MyStore("somewhere") as store:
                 yield store
 
-Names are imported when they are first used. It needs the extra ``testing``: pytest, pytest-asyncio and Hypothesis.
+Names are imported when they are first used. It all needs the extra ``testing``: pytest, pytest-asyncio
+and Hypothesis.
 """
 
 from __future__ import annotations

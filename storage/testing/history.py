@@ -1,4 +1,4 @@
-"""`History`: what many callers did to a store at once, and whether one thing at a time explains what they got."""
+"""`History`: concurrent calls to a store and their results, and a check that some sequential order explains them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TypeAlias
 
 __all__ = ["History", "HistoryError", "RecordedCall", "RecordedListing", "word_of"]
 
-#: Bytes up to which an event shows an object as it is.
+#: The most bytes of an object that an event shows as they are.
 SHOWN = 24
 
-#: Events that an error shows.
+#: The number of events that an error shows.
 CONTEXT = 8
 
 
 def word_of(data: bytes) -> str:
-    """Return a short word for some bytes that other bytes do not have."""
+    """Return a short text that identifies the bytes: themselves, or their size and a hash."""
     if len(data) <= SHOWN:
         return repr(data)
     return f"{len(data)} bytes, {hashlib.sha256(data).hexdigest()[:16]}"
@@ -28,19 +28,19 @@ def word_of(data: bytes) -> str:
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
     """
-    One call for one object, and what came of it.
+    One call for one object, and its outcome.
 
     Attributes:
-        action: ``"put"``, ``"delete"`` or, for all that asks, ``"read"``.
-        key: the object.
-        begun: when the call was made, in nanoseconds of a clock that all callers share.
-        ended: when it was over; None where it may take effect later still.
-        outcome: ``"done"``; ``"there"``, ``"missing"`` or ``"other"`` for an object that is there, is not, or is
-            another version than asked for; ``"unknown"`` for a write that failed, and may have taken effect or not.
-        word: stands for the bytes that were put or read; None where they are not known.
-        etag: the version that was put or read; likewise.
-        if_absent: whether the put was to create the object.
-        if_match: the version that the call was for.
+        action: ``"put"``, ``"delete"``, or ``"read"`` for every call that changes nothing.
+        key: the key of the object.
+        begun: when the call began, in nanoseconds of a clock that all callers share.
+        ended: when it ended; None if it may still take effect.
+        outcome: ``"done"``; ``"there"``, ``"missing"`` or ``"other"`` if the object exists, does not exist, or has
+            another version than the call requires; ``"unknown"`` for a write that failed and may have taken effect.
+        word: identifies the bytes that were put or read; None if they are not known.
+        etag: the etag of the version that was put or read; None if it is not known.
+        if_absent: whether the put had ``if_absent``.
+        if_match: the ``if_match`` of the call.
     """
 
     action: str
@@ -63,14 +63,14 @@ class RecordedCall:
 @dataclass(frozen=True, slots=True)
 class RecordedListing:
     """
-    One listing, from its first step to its last.
+    One listing, from its first item to its end.
 
     Attributes:
-        prefix: what the keys were to begin with.
-        start_after: behind which key they were to come.
-        begun: when the first was asked for, in nanoseconds.
+        prefix: the prefix.
+        start_after: the key after which it starts.
+        begun: when the first key was requested, in nanoseconds.
         ended: when the end was reached.
-        keys: what was listed.
+        keys: the listed keys.
     """
 
     prefix: str
@@ -81,18 +81,18 @@ class RecordedListing:
 
 
 class HistoryError(AssertionError):
-    """No order of the calls explains what they gave, or a listing is not of what was there."""
+    """No order of the calls explains their results, or a listing differs from what was in the store."""
 
 
-#: The object: the words for its bytes and its version, as far as they are known; None where there is none.
+#: The object: what identifies its bytes, and its etag, as far as they are known; None if there is no object.
 _State: TypeAlias = tuple[str | None, str | None] | None
 
 
 class History:
     """
-    What was done to a store that was empty at first, by any number of tasks, threads and processes.
+    The calls to a store that was empty at first, by any number of tasks, threads and processes.
 
-    A `RecordingStore` writes it. Histories of several processes are put together with `extend`.
+    A `RecordingStore` writes it. `extend` joins the histories of several processes.
 
     Attributes:
         events: the calls, in any order.
@@ -104,19 +104,19 @@ class History:
         self.listings: list[RecordedListing] = []
 
     def extend(self, other: History) -> None:
-        """Add what others did to the same objects at the same time."""
+        """Add the history of other callers of the same objects in the same time."""
         self.events.extend(other.events)
         self.listings.extend(other.listings)
 
     def check(self) -> None:
         """
-        Find for each key an order of its calls in which each gave what a store gives that does one thing at a time.
+        Check that for each key some sequential order of the calls explains their results.
 
-        A call that was over before another one began comes before it in that order: the history is *linearizable*. And
-        each listing has every key that was there throughout, none that was not, each once and in order.
+        In that order a call that ended before another one began comes before it: the history is *linearizable*. Each
+        listing must have every key that existed all the time, no key that did not exist, each once and in order.
 
         Raises:
-            HistoryError: there is no such order; the message shows where it comes to an end.
+            HistoryError: there is no such order; the message shows how far the search came.
         """
         by_key: dict[str, list[RecordedCall]] = defaultdict(list)
         for event in self.events:
@@ -132,17 +132,17 @@ class History:
 
 def _check_order(key: str, events: list[RecordedCall]) -> None:
     """
-    Search for an order, depth first: next comes a call that had begun when none of those that are left was over.
+    Search for an order, depth first: the next call is one that began before any of the remaining calls ended.
 
-    It is the algorithm of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993), with what Lowe added
-    ("Testing for linearizability", 2017): no set of calls is tried twice with the same state behind it. What reads
-    comes as soon as it fits, for it changes nothing for the others.
+    This is the algorithm of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with Lowe's addition
+    ("Testing for linearizability", 2017): no set of calls is tried twice with the same state after it. Reads come as
+    soon as they fit, because they change nothing for the other calls.
     """
     events = sorted(events, key=lambda event: event.begun)
     ends = [inf if event.ended is None else event.ended for event in events]
     todo, seen = list[_Place]([(0, 0, None)]), set[_Place]()
     furthest, stuck = -1, list[RecordedCall]()
-    behind: _State = None
+    reached: _State = None
     while todo:
         first, mask, state = todo.pop()
         while mask & 1:
@@ -151,10 +151,10 @@ def _check_order(key: str, events: list[RecordedCall]) -> None:
             continue
         seen.add((first, mask, state))
         nexts = _nexts(events, ends, first, mask)
-        if all(ends[number] == inf for number in nexts):  # what is left need not have taken effect
+        if all(ends[number] == inf for number in nexts):  # the remaining calls need not have taken effect
             return
         if first + mask.bit_count() > furthest:
-            furthest, stuck, behind = first + mask.bit_count(), [events[number] for number in nexts], state
+            furthest, stuck, reached = first + mask.bit_count(), [events[number] for number in nexts], state
         reads = (number for number in nexts if events[number].action == "read" and _fits(events[number], state))
         read = next(reads, None)
         if read is not None:
@@ -163,16 +163,16 @@ def _check_order(key: str, events: list[RecordedCall]) -> None:
         for number in nexts:
             todo.extend((first, mask | 1 << (number - first), after) for after in _after(events[number], state))
     shown = "".join(f"\n  {event}" for event in stuck[:CONTEXT])
-    told = f"behind {furthest} calls it is {_told(behind)}, and none of these could come next"
+    told = f"after {furthest} calls it is {_told(reached)}, and none of these calls can come next"
     raise HistoryError(f"{key!r}: {told}:{shown}")
 
 
-#: How far the search has come: all calls before a number are behind it, and of those from it on the ones in a mask.
+#: A position of the search: all calls before a number are done, and those after it that are in a mask.
 _Place: TypeAlias = tuple[int, int, _State]
 
 
 def _nexts(events: list[RecordedCall], ends: list[float], first: int, mask: int) -> list[int]:
-    """Return which calls can come next, by their numbers."""
+    """Return the numbers of the calls that can come next."""
     found: list[int] = []
     bound = inf
     for number in range(first, len(events)):
@@ -185,14 +185,14 @@ def _nexts(events: list[RecordedCall], ends: list[float], first: int, mask: int)
 
 
 def _is(etag: str | None, state: _State) -> bool | None:
-    """Return whether the object is the version of an etag; None where that is not known."""
+    """Return whether the object has this etag; None if that is not known."""
     if state is None:
         return False
     return None if state[1] is None else state[1] == etag
 
 
 def _fits(event: RecordedCall, state: _State) -> bool:
-    """Return whether a call that changes nothing can have had its outcome in a state."""
+    """Return whether a read can have had its outcome in a state."""
     if event.outcome == "missing":
         return state is None
     if event.outcome == "other":
@@ -204,9 +204,9 @@ def _fits(event: RecordedCall, state: _State) -> bool:
 
 
 def _after(event: RecordedCall, state: _State) -> Iterator[_State]:
-    """Yield the states that a call can leave behind: none where it cannot have had its outcome."""
+    """Yield the states that are possible after a call: none if it cannot have had its outcome."""
     if event.action == "read":
-        return  # it would have come before
+        return  # reads come first
     unknown = event.outcome == "unknown"
     if unknown and event.ended is not None:
         yield state
@@ -225,29 +225,29 @@ def _told(state: _State) -> str:
 
 
 def _check_listing(listing: RecordedListing, by_key: Mapping[str, list[RecordedCall]]) -> None:
-    """Hold a listing against what was there for certain, and what was not, all the time that it took."""
-    told = f"a listing of {listing.prefix!r} behind {listing.start_after!r}"
+    """Check a listing against the keys that certainly existed, or did not exist, all the time."""
+    told = f"a listing of {listing.prefix!r} after {listing.start_after!r}"
     if list(listing.keys) != sorted(set(listing.keys)):
-        raise HistoryError(f"{told} gave keys twice or out of order: {listing.keys}")
+        raise HistoryError(f"{told} has keys twice or out of order: {listing.keys}")
     listed = set(listing.keys)
     for key, events in by_key.items():
         wanted = key.startswith(listing.prefix) and key > listing.start_after
         if wanted and key not in listed and _throughout(listing, events, "put", "delete"):
-            raise HistoryError(f"{told} misses {key!r}, which was there throughout")
+            raise HistoryError(f"{told} misses {key!r}, which existed all the time")
         if key in listed and not (wanted and _possible(listing, events)):
-            raise HistoryError(f"{told} gave {key!r}, which was not there at any time")
+            raise HistoryError(f"{told} has {key!r}, which did not exist at any time")
     for key in listed - by_key.keys():
-        raise HistoryError(f"{told} gave {key!r}, which was never put")
+        raise HistoryError(f"{told} has {key!r}, which was never put")
 
 
 def _possible(listing: RecordedListing, events: list[RecordedCall]) -> bool:
-    """Return whether the object may have been there at some moment of a listing."""
+    """Return whether the object may have existed at some moment of a listing."""
     put = any(event.action == "put" and event.begun < listing.ended for event in events)
     return put and not _throughout(listing, events, "delete", "put")
 
 
 def _throughout(listing: RecordedListing, events: list[RecordedCall], made: str, unmade: str) -> bool:
-    """Return whether, for certain, one action was done before a listing began, and not undone until it had ended."""
+    """Return whether one action was certainly done before a listing began, and not undone until it had ended."""
     against = [event for event in events if event.action == unmade]
     return any(
         event.action == made

@@ -327,7 +327,7 @@ def test_no_order_is_found(calls: list[RecordedCall]) -> None:
     history = History()
     history.events = calls
 
-    with pytest.raises(HistoryError, match=r"'k': behind \d calls it is .*\n  "):
+    with pytest.raises(HistoryError, match=r"'k': after \d calls it is .*\n  "):
         history.check()
 
 
@@ -340,8 +340,8 @@ def test_no_order_is_found(calls: list[RecordedCall]) -> None:
         (["m"], "misses 'k'"),
         (["k", "k"], "twice or out of order"),
         (["m", "k"], "twice or out of order"),
-        (["gone", "k"], "'gone', which was not there"),
-        (["k", "later"], "'later', which was not there"),
+        (["gone", "k"], "'gone', which did not exist"),
+        (["k", "later"], "'later', which did not exist"),
         (["k", "never"], "'never', which was never put"),
     ],
 )

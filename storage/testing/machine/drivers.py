@@ -1,4 +1,4 @@
-"""Calling a store from code that is not async, be it an async store or a synchronous one."""
+"""Drivers: call a store, async or synchronous, from code that is not async."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["AsyncDriver", "Driver", "Read", "SyncDriver", "driver_of"]
 
 class Read(NamedTuple):
     """
-    What was read of an open object.
+    The result of reading an open object.
 
     Attributes:
         info: its description.
-        pieces: what each read gave.
-        sought: what was there behind the offset that was sought; None where the reader cannot seek.
+        pieces: the result of each read.
+        sought: the bytes from the offset of the seek on; None if the reader cannot seek.
     """
 
     info: ObjectInfo
@@ -31,7 +31,7 @@ class Read(NamedTuple):
 
 
 class Driver(ABC):
-    """Calls the methods of one store, by their names, and returns when they are done."""
+    """Calls the methods of one store by name, and returns when they have ended."""
 
     @abstractmethod
     def enter(self) -> None:
@@ -43,11 +43,11 @@ class Driver(ABC):
 
     @abstractmethod
     def call(self, name: str, /, *args: Any, **options: Any) -> Any:
-        """Return what a method gives."""
+        """Return the result of a method."""
 
     @abstractmethod
     def listed(self, name: str, /, *args: Any, most: int | None = None, **options: Any) -> list[Any]:
-        """Return what a listing gives; with *most* its first items, and then it is left."""
+        """Return the items of a listing; with *most*, only its first items, and then close it."""
 
     @abstractmethod
     def read(self, key: str, byte_range: ByteRange | None, sizes: Sequence[int], offset: int) -> Read:
@@ -55,7 +55,7 @@ class Driver(ABC):
 
     @abstractmethod
     def stream(self, pieces: Iterable[bytes]) -> Any:
-        """Return a stream of the most demanding kind that the store takes."""
+        """Return a stream of the kind that is most difficult for the store."""
 
 
 class AsyncDriver(Driver):

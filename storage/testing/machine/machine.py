@@ -1,4 +1,4 @@
-"""`StoreMachine`: arbitrary sequences of everything that a store does, held against a dict."""
+"""`StoreMachine`: arbitrary sequences of calls to a store, whose results are compared with a dict."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ T = TypeVar("T")
 
 KEYS: Bundle[str] = Bundle("keys")
 
-#: Bytes up to which an object is read after every step, also when nothing was done to it.
+#: The most bytes of an object that is read after every step, even if the step did not touch it.
 SMALL = 100_000
 
-#: What data is handed over as.
+#: The forms in which data is put.
 _FORMS = ["bytes", "bytearray", "memoryview", "list", "stream"]
 
-#: For a put: what is to be there.
+#: The conditions of a put.
 _CONDITIONS = [None, None, None, "absent", "current", "stale"]
 
-#: Characters of a key with which a listing is to begin.
+#: How many characters of a key are the prefix of a listing.
 _LENGTHS = st.sampled_from([0, 0, 1, 2, 3, 8])
 
 _contents = strategies.contents
@@ -49,23 +49,23 @@ _ranges = st.none() | strategies.ranges
 
 
 class _ProducerError(Exception):
-    """What a failing stream raises."""
+    """The exception of a failing stream."""
 
 
 class StoreMachine(StoreModel):
     """
-    A state machine of Hypothesis that does anything to a store, in any order, and holds it against a dict.
+    A Hypothesis state machine that calls a store in any order and compares it with a dict.
 
-    Derive a class, give it `make_store`, and have pytest run its ``TestCase``. After every step all that is in the
-    store is what the dict says: the keys in order, each object's bytes, size and attributes, and its etag, which has
-    changed exactly when the object was written. What the store cannot do, by its capabilities, it must refuse.
+    Derive a class, give it `make_store`, and let pytest run its ``TestCase``. After every step the store must hold what
+    the dict holds: the keys in order, each object's bytes, size and attributes, and its etag, which changes exactly
+    when the object is written. The store must refuse what it cannot do according to its capabilities.
 
     The store must be readable, writable and listable.
 
     Attributes:
         store: the store.
-        able: what it can do.
-        resources: what is to be closed behind the store; for temporary directories and servers.
+        able: its capabilities.
+        resources: closed after the store; for temporary directories and servers.
         keeps: False for a store that is empty when it is opened again.
     """
 
@@ -75,15 +75,15 @@ class StoreMachine(StoreModel):
 
     @abstractmethod
     def make_store(self) -> ObjectStore | storage.sync.ObjectStore:
-        """Return an empty store, awaited or synchronous, for one run; the machine enters and leaves it."""
+        """Return an empty store, async or synchronous, for one run; the machine enters and leaves it."""
         raise NotImplementedError(f"{type(self).__name__} needs a method `make_store` that returns an empty store")
 
     def make_another(self) -> ObjectStore | storage.sync.ObjectStore | None:
-        """Return another store over the objects of `store`, which is closed; None to open that one again."""
+        """Return another store over the objects of `store`, which is closed; None to open `store` again."""
         return None
 
     def draw(self, strategy: st.SearchStrategy[T]) -> T:
-        """Draw something in `make_store`: an option of the store, or a whole stack of decorators."""
+        """Draw a value in `make_store`: an option of the store, or a whole stack of decorators."""
         return self._data.draw(strategy)
 
     # -- begin and end -------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class StoreMachine(StoreModel):
         objects=st.dictionaries(strategies.keys, st.none() | _contents, min_size=2, max_size=4),
     )
     def begin(self, data: st.DataObject, objects: dict[str, Content | None]) -> Any:
-        """Make the store, put some objects, and have their keys and others, to which everything happens."""
+        """Make the store, put some objects, and choose the keys that all steps use."""
         self._data = data
         self._enter(self.make_store())
         self.able: Capabilities = self.store.capabilities
@@ -106,7 +106,7 @@ class StoreMachine(StoreModel):
         return multiple(*objects)
 
     def teardown(self) -> None:
-        """Leave the store and close what was opened for it."""
+        """Leave the store and close its resources."""
         with self.resources:
             self._leave()
 
@@ -121,11 +121,11 @@ class StoreMachine(StoreModel):
             self._entered = False
             self._driver.leave()
 
-    # -- what is done --------------------------------------------------------------------------------------------
+    # -- writes ---------------------------------------------------------------------------------------------------
 
     @rule(target=KEYS, key=strategies.keys)
     def think_of_another(self, key: str) -> str:
-        """Have one more key."""
+        """Add one more key."""
         return key
 
     @rule(
@@ -138,7 +138,7 @@ class StoreMachine(StoreModel):
     def put(
         self, key: str, content: Content, form: str, attributes: dict[str, str] | None, condition: str | None
     ) -> None:
-        """Put an object, on a condition or not."""
+        """Put an object, with or without a condition."""
         options, due = self._condition(key, condition, self.able.conditional_put)
         if attributes is not None:
             options["attributes"] = attributes
@@ -151,7 +151,7 @@ class StoreMachine(StoreModel):
 
     @rule(key=KEYS, content=_contents, whole=st.booleans())
     def put_what_fails(self, key: str, content: Content, whole: bool) -> None:
-        """Put a stream that fails half way, or at its very end: nothing is put."""
+        """Put a stream that fails in the middle or at its end: nothing is put."""
         error = _ProducerError()
 
         def pieces() -> Iterator[bytes]:
@@ -167,11 +167,11 @@ class StoreMachine(StoreModel):
             if error is not raised:
                 raise
         else:
-            assert not self._is_valid(key) or self._conflicts(key), "a failing stream was put"
+            assert not self._is_valid(key) or self._conflicts(key), "a put of a failing stream succeeded"
 
     @rule(key=KEYS, condition=st.sampled_from([None, None, "current", "stale"]))
     def delete(self, key: str, condition: str | None) -> None:
-        """Delete an object, on a condition or not."""
+        """Delete an object, with or without a condition."""
         options, due = self._condition(key, condition, self.able.conditional_delete)
         if not isinstance(self._attempt([key], due, lambda: self._driver.call("delete", key, **options)), StorageError):
             self._gone(key)
@@ -234,7 +234,7 @@ class StoreMachine(StoreModel):
 
     @rule(key=KEYS, length=st.integers(0, 3))
     def clear(self, key: str, length: int) -> None:
-        """Delete what begins alike."""
+        """Delete the objects with a common prefix."""
         prefix = key[: length + 1]
         self._driver.call("clear", prefix)
         for each in [each for each in self._held if each.startswith(prefix)]:
@@ -242,18 +242,18 @@ class StoreMachine(StoreModel):
 
     @rule()
     def restart(self) -> None:
-        """Close the store, and open it again, or another one over its objects."""
+        """Close the store, and open it or another store over its objects."""
         self._leave()
         self._enter(self.make_another() or self.store)
         assert self.able == self.store.capabilities
         if not self.keeps:
             self._held.clear()
 
-    # -- what is asked -------------------------------------------------------------------------------------------
+    # -- reads ----------------------------------------------------------------------------------------------------
 
     @rule(key=KEYS, byte_range=_ranges)
     def get(self, key: str, byte_range: ByteRange | None) -> None:
-        """Read an object, or a part of it."""
+        """Read an object or a range of it."""
         expected, due = self._part(key, byte_range)
         found = self._attempt([key], due, lambda: self._driver.call("get", key, byte_range=byte_range))
         assert isinstance(found, StorageError) or expected == found
@@ -274,7 +274,7 @@ class StoreMachine(StoreModel):
 
     @rule(keys=st.lists(KEYS, max_size=5), streamed=st.booleans())
     def get_many(self, keys: list[str], streamed: bool) -> None:
-        """Read several objects, or find that they are missing."""
+        """Read several objects, also missing ones."""
         results = self._driver.call("get_many", self._in_many(keys, streamed))
 
         assert set(results) == set(keys)
@@ -287,7 +287,7 @@ class StoreMachine(StoreModel):
 
     @rule(key=KEYS)
     def look(self, key: str) -> None:
-        """Ask whether an object is there, and what it is."""
+        """Call exists and head."""
         there = self._attempt([key], [], lambda: self._driver.call("exists", key))
         assert isinstance(there, StorageError) or (key in self._held) is there
         _, due = self._part(key, None)
@@ -303,7 +303,7 @@ class StoreMachine(StoreModel):
         most=st.none() | st.integers(0, 3),
     )
     def list_keys(self, key: str, length: int, behind: str, start: str, most: int | None) -> None:
-        """List what begins alike, from somewhere on, to the end or not."""
+        """List the keys with a common prefix after some key, to the end or not."""
         prefix = key[:length] + behind
         expected = [each for each in sorted(self._held) if each.startswith(prefix) and each > start]
         assert expected[:most] == self._driver.listed("keys", prefix, start_after=start, most=most)
@@ -316,17 +316,17 @@ class StoreMachine(StoreModel):
         found = self._driver.listed("children", key[:length], delimiter)
         assert children_of(self._held, key[:length], delimiter) == found
 
-    # -- what must be so after every step ------------------------------------------------------------------------
+    # -- after every step -----------------------------------------------------------------------------------------
 
     @invariant()
     def all_is_as_it_should_be(self) -> None:
-        """Look at all objects, and closer at those to which something was done."""
+        """Check all objects, and in more detail those that the step touched."""
         keys = sorted(self._held)
         assert keys == self._driver.listed("keys")
         assert [self._held[key].info for key in keys] == self._driver.listed("scan")
         small = {key: held.data for key, held in self._held.items() if len(held.data) <= SMALL}
         assert small == self._driver.call("get_many", list(small))
-        for key in list(self._touched):  # looking touches
+        for key in list(self._touched):  # look touches, too
             self.look(key)
             self.get(key, None)
         self._touched.clear()

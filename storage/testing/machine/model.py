@@ -1,4 +1,4 @@
-"""`StoreModel`: what `StoreMachine` knows of a store, and how it holds a call against that."""
+"""`StoreModel`: what `StoreMachine` knows of a store, and how it checks a call against that."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Held", "StoreModel"]
 
 
 class Held(NamedTuple):
-    """An object that should be there, as `head` described it when it was written."""
+    """An object that must be in the store, and its description by `head` when it was written."""
 
     data: bytes
     info: ObjectInfo
@@ -35,12 +35,12 @@ class Held(NamedTuple):
 
 class StoreModel(RuleBasedStateMachine):
     """
-    A store beside the objects that should be in it.
+    A store and the objects that must be in it.
 
     Attributes:
         store: the store.
-        able: what it can do.
-        resources: what is to be closed behind the store; for temporary directories and servers.
+        able: its capabilities.
+        resources: closed after the store; for temporary directories and servers.
     """
 
     store: ObjectStore | storage.sync.ObjectStore
@@ -57,7 +57,7 @@ class StoreModel(RuleBasedStateMachine):
         self._entered = False
 
     def may_conflict(self, key: str, other: str) -> bool:
-        """Return whether the store may refuse to hold both keys: one is a directory of the other, as paths."""
+        """Return whether the store may refuse to hold both keys: as paths, one is a directory of the other."""
         return key.startswith(f"{other}/") or other.startswith(f"{key}/")
 
     def _attempt(
@@ -68,7 +68,7 @@ class StoreModel(RuleBasedStateMachine):
         *,
         writes: Sequence[str] = (),
     ) -> Any:
-        """Return what *call* gives or the error it raises, which is one of those that are *due* if any are."""
+        """Return the result or the error of *call*. If errors are *due*, it must raise one of them."""
         self._touched.update(dict.fromkeys(keys))
         due = [*due, *(InvalidKeyError for key in keys if not self._is_valid(key))]
         possible = [KeyConflictError for key in writes if self._conflicts(key)]
@@ -78,11 +78,11 @@ class StoreModel(RuleBasedStateMachine):
             if not isinstance(error, (*due, *possible)) or error.key not in keys:
                 raise
             return error
-        assert not due, f"one of {[kind.__name__ for kind in due]} is due"
+        assert not due, f"expected one of {[kind.__name__ for kind in due]}"
         return result
 
     def _is_valid(self, key: str) -> bool:
-        """Return whether the store takes the key at all, as `exists` told when it was first asked."""
+        """Return whether the store accepts the key, according to the first call of `exists`."""
         if key not in self._valid:
             try:
                 self._driver.call("exists", key)
@@ -98,7 +98,7 @@ class StoreModel(RuleBasedStateMachine):
     def _condition(
         self, key: str, condition: str | None, able: bool
     ) -> tuple[dict[str, Any], list[type[StorageError]]]:
-        """Return the options for a condition, and the errors that are due."""
+        """Return the options for a condition, and the errors that must follow."""
         held = self._held.get(key)
         if condition is None:
             return {}, []
@@ -115,7 +115,7 @@ class StoreModel(RuleBasedStateMachine):
         return options, due if able else [UnsupportedOperationError]
 
     def _part(self, key: str, byte_range: ByteRange | None) -> tuple[bytes, list[type[StorageError]]]:
-        """Return the bytes of an object's range, and the errors that are due."""
+        """Return the bytes of an object's range, and the errors that must follow."""
         if key not in self._held:
             return b"", [KeyNotFoundError]
         data = self._held[key].data
@@ -139,12 +139,12 @@ class StoreModel(RuleBasedStateMachine):
         return self._driver.stream(pieces) if streamed else keys
 
     def _wrote(self, key: str, data: bytes, attributes: Any, etag: str, *, fresh: bool = True) -> None:
-        """Take note of what was written, under which etag; *fresh*, where it is surely a new version."""
+        """Record what was written, and its etag; *fresh* means that it must be a new version."""
         info = self._driver.call("head", key)
         assert etag == info.etag
         if self.able.etags and fresh:
-            assert (key, etag) not in self._etags, "two versions have one etag"
-        assert data == self._etags.setdefault((key, etag), data), "different bytes have one etag"
+            assert (key, etag) not in self._etags, "two versions have the same etag"
+        assert data == self._etags.setdefault((key, etag), data), "different bytes have the same etag"
         assert (key, len(data), dict(attributes)) == (info.key, info.size, dict(info.attributes))
         assert info.modified is None or info.modified.tzinfo is not None
         self._held[key] = Held(data, info)

@@ -1,4 +1,4 @@
-"""How requests and answers look on a line, as far as a proxy has to know: HTTP/1.1, and what Redis speaks."""
+"""The protocols of the proxy, as far as it must read them: HTTP/1.1 and the protocol of Redis."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import NamedTuple, Protocol
 
 __all__ = ["LIMIT", "HttpProtocol", "ProxiedRequest", "RedisProtocol", "WireProtocol"]
 
-#: Bytes of a head, of a line or of what is read at once, at most.
+#: The most bytes of a head, of a line or of one read.
 LIMIT = 1 << 20
 
 
 class ProxiedRequest(NamedTuple):
     """
-    A request that came to a proxy.
+    A request that a proxy received.
 
     Attributes:
-        method: of HTTP; of Redis the command's name, in capitals.
-        target: path and query; of Redis the first key.
-        headers: names in lower case; of Redis none.
-        body: the bytes behind the head; of Redis all.
+        method: the HTTP method; for Redis the name of the command, in capitals.
+        target: path and query; for Redis the first key.
+        headers: the headers, names in lower case; for Redis none.
+        body: the bytes after the head; for Redis the whole request.
     """
 
     method: str
@@ -36,19 +36,19 @@ class WireProtocol(Protocol):
     scheme: str
 
     async def request(self, client: asyncio.StreamReader) -> ProxiedRequest | None:
-        """Return the next request whole, or None when the client has gone between two."""
+        """Return the next request, or None if the client closed the connection between two requests."""
         ...
 
     def head(self, request: ProxiedRequest) -> bytes:
-        """Return what goes before the body."""
+        """Return the bytes before the body."""
         ...
 
     def answer(self, server: asyncio.StreamReader, request: ProxiedRequest) -> AsyncIterator[bytes]:
-        """Yield an answer as it comes: its head, and then its body in pieces."""
+        """Yield an answer as it arrives: its head, then its body in pieces."""
         ...
 
     def made(self, request: ProxiedRequest, status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-        """Return an answer that nobody gave."""
+        """Return an answer that the server did not send."""
         ...
 
 
@@ -97,7 +97,7 @@ class HttpProtocol(WireProtocol):
         while missing != 0:
             piece = await server.read(LIMIT if missing is None else min(missing, LIMIT))
             if not piece:
-                raise EOFError  # which is how an answer without a length ends, too
+                raise EOFError  # an answer without a length also ends this way
             missing = None if missing is None else missing - len(piece)
             yield piece
 
@@ -108,7 +108,7 @@ class HttpProtocol(WireProtocol):
 
 
 class RedisProtocol(WireProtocol):
-    """The protocol of Redis, its second version and its third."""
+    """The protocol of Redis, versions 2 and 3."""
 
     port: int = 6379
     scheme: str = "redis"
@@ -124,7 +124,7 @@ class RedisProtocol(WireProtocol):
             words.append(await client.readexactly(int(raw[-1][1:])))
             raw += [words[-1], await client.readexactly(2)]
         method = words[0].decode("latin-1").upper()
-        first = 3 if method.startswith("EVAL") else 1  # behind the script and the number of its keys
+        first = 3 if method.startswith("EVAL") else 1  # after the script and the number of its keys
         target = words[first].decode("utf-8", "replace") if len(words) > first else ""
         return ProxiedRequest(method, target, {}, b"".join(raw))
 
@@ -149,6 +149,6 @@ class RedisProtocol(WireProtocol):
 
 
 def _parsed(head: bytes) -> tuple[str, dict[str, str]]:
-    """Return the first line of a head, and its headers."""
+    """Return the first line of a head and its headers."""
     first, *lines = head.decode("latin-1").split("\r\n")[:-2]
     return first, {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -1,4 +1,4 @@
-"""`FaultProxy`: all that goes wrong between a client and a server, on loopback and when you say so."""
+"""`FaultProxy`: produces the failures of a network between a client and a server, on loopback."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Fault:
     What happens to one request.
 
     Attributes:
-        delay: seconds before anything else.
-        times: how often the server gets the request, one after the other; the last answer goes back.
-        cut_request: bytes of the request's body after which the connection breaks, for the server and for the client.
-        answer: status and body that go back instead of what the server said; of Redis the body is all there is.
-        headers: of that answer.
+        delay: seconds before anything else happens.
+        times: how often the server gets the request, in sequence; the last answer is returned.
+        cut_request: bytes of the request's body after which both connections break.
+        answer: status and body that the client gets in place of the server's answer; for Redis only the body is used.
+        headers: the headers of that answer.
         cut_answer: bytes of the answer's body after which the connection breaks.
-        lose: the connection breaks instead of an answer; what the request did, it did.
-        reset: a connection that breaks is reset, not closed.
-        silent: nothing goes back, and the connection stays.
+        lose: the server handles the request, and the connection breaks in place of the answer.
+        reset: a broken connection is reset, not closed.
+        silent: the client gets no answer, and the connection stays open.
     """
 
     delay: float = 0
@@ -46,29 +46,29 @@ class Fault:
     silent: bool = False
 
 
-class _Broken(Exception):  # noqa: N818  # it is what was asked for
-    """The connection is to break here."""
+class _Broken(Exception):  # noqa: N818  # no error: it was requested
+    """The connection must break here."""
 
 
 class FaultProxy:
     """
-    A proxy in front of a server of HTTP/1.1 or of Redis, which makes of each request what *decide* says.
+    A proxy for an HTTP/1.1 or Redis server that applies to each request the `Fault` that *decide* returns.
 
     ``async with FaultProxy("http://127.0.0.1:9000", decide) as proxy:`` listens at ``proxy.url``. Requests are held in
-    memory, answers are passed on as they come.
+    memory; answers are passed on as they arrive.
 
     Args:
-        server: the URL of the server; what it begins with says what it speaks.
-        decide: is called with every request, in the order in which they come; None for no fault.
-        tls: what to speak TLS to the clients with.
+        server: the URL of the server: ``http://`` or ``redis://``.
+        decide: called with every request, in the order of arrival; it returns None for no fault.
+        tls: the TLS context for the clients; None for no TLS.
 
     Raises:
-        ValueError: the server speaks neither of them, or over TLS.
+        ValueError: the URL begins with neither of the two.
 
     Attributes:
-        url: where it listens, once it is entered.
-        requests: how many came.
-        connections: how many there are now.
+        url: the URL at which it listens, once it is entered.
+        requests: the number of requests so far.
+        connections: the number of open connections.
     """
 
     def __init__(
@@ -79,8 +79,11 @@ class FaultProxy:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         parts = urlsplit(server)
-        if parts.scheme not in ("http", "redis"):  # over TLS the two would wait for each other
-            raise ValueError(f"the server's URL begins with http:// or redis://, not {parts.scheme!r}")
+        if parts.scheme not in (
+            "http",
+            "redis",
+        ):  # over TLS, the two sides would wait for each other
+            raise ValueError(f"the server's URL must begin with http:// or redis://, not {parts.scheme!r}")
         self._protocol: WireProtocol = RedisProtocol() if parts.scheme == "redis" else HttpProtocol()
         self._server = (parts.hostname or "127.0.0.1", parts.port or self._protocol.port)
         self._decide = decide
@@ -128,7 +131,7 @@ class FaultProxy:
                             _reset(writer)
                         break
         except (OSError, EOFError, asyncio.LimitOverrunError, ssl.SSLError):
-            pass  # one of the two has gone: that is their business
+            pass  # one of the two closed the connection, as it may
         finally:
             writer.close()
             with suppress(OSError, asyncio.CancelledError):
@@ -154,7 +157,7 @@ class FaultProxy:
             passed_on = last and not (fault.lose or fault.silent or fault.answer)
             await server.answer(request, client if passed_on else None, fault.cut_answer)
         if fault.silent:
-            await reader.read()  # until the client has had enough
+            await reader.read()  # until the client gives up
             raise _Broken
         if fault.lose:
             raise _Broken
@@ -165,7 +168,7 @@ class FaultProxy:
 
 
 class _Server:
-    """The connection to the server; made anew where it has ended."""
+    """The connection to the server; it is opened again after it ended."""
 
     def __init__(self, protocol: WireProtocol, host: str, port: int) -> None:
         self._protocol = protocol
@@ -187,7 +190,7 @@ class _Server:
         await self._writer.drain()
 
     async def answer(self, request: ProxiedRequest, client: asyncio.StreamWriter | None, cut: int | None) -> None:
-        """Read one answer to its end, and pass it on to *client* as it comes, *cut* bytes of its body at most."""
+        """Read one answer to its end and pass it on to *client* as it arrives, at most *cut* bytes of its body."""
         pieces = self._protocol.answer(self._reader, request)
         head = await anext(pieces)
         if client is None:
@@ -206,7 +209,7 @@ class _Server:
                 await self._broken()
 
     async def _broken(self) -> NoReturn:
-        """Break both connections, in the middle of an answer."""
+        """Break both connections in the middle of an answer."""
         await self.close()
         raise _Broken
 
@@ -219,7 +222,7 @@ class _Server:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Let the other side see a reset when the connection is closed."""
+    """Close the connection so that the other side sees a reset."""
     transport = writer.transport
     found = transport.get_extra_info("socket")
     if found is not None:

@@ -1,4 +1,4 @@
-"""`CountingStore`: a store that counts what it is asked for."""
+"""`CountingStore`: a store that counts its calls."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ T = TypeVar("T")
 
 class CountingStore(Observer[In, Out]):
     """
-    Passes every call on, and counts.
+    Passes every call on and counts calls and bytes.
 
-    A call is what its caller made: a bulk call is one, a listing is one with all its steps, and an open object is one
-    with all that is read of it.
+    A bulk call is one call, a listing is one call with all its items, and an open object is one call with all its
+    reads.
 
     Args:
         base: the store below.
 
     Attributes:
         calls: how often each method was called.
-        errors: how often each of them failed; a missing key is an answer, and counts here too.
-        bytes_in: bytes that were put, where they are known: those of values (of a `JsonStore` below) are not.
-        bytes_out: bytes that were read, likewise.
-        running: calls that the store below is at work on now.
-        most_at_once: how many there were at most.
+        errors: how often each method failed; a missing key counts as a failure.
+        bytes_in: bytes that were put, if known: those of values (of a `JsonStore` below) are not.
+        bytes_out: bytes that were read, if known.
+        running: calls that are running in the store below now.
+        most_at_once: the most calls that were running at the same time.
     """
 
     _steppable = True
@@ -42,7 +42,7 @@ class CountingStore(Observer[In, Out]):
         self.reset()
 
     def reset(self) -> None:
-        """Begin to count anew."""
+        """Set all counts back to zero."""
         self.calls: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.bytes_in: int = 0

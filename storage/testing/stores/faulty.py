@@ -1,4 +1,4 @@
-"""`FaultyStore`: a store whose calls fail as a test wants it."""
+"""`FaultyStore`: a store whose calls fail as a test requires."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Failing", "FaultyStore"]
 
 T = TypeVar("T")
 
-#: Makes what a call raises: a class of exceptions, or a function.
+#: Makes the exception that a call raises: a class, or a function.
 _Error: TypeAlias = Callable[[], BaseException]
 
 
@@ -34,18 +34,18 @@ def _always(action: str, key: str | None) -> bool:
 @dataclass
 class Failing:
     """
-    Calls that are to fail, as `FaultyStore.fail` was told.
+    Calls that must fail: the arguments of `FaultyStore.fail`, and a count.
 
     Attributes:
-        actions: the methods; none means every one.
-        error: makes what they raise.
-        after: whether they take effect all the same.
+        actions: the methods; empty for all.
+        error: makes the exception that they raise.
+        after: whether they fail after they took effect.
         at: how many bytes of a stream pass before it fails; None for a call that fails as a whole.
-        skip: how many calls are still to be let through.
-        times: how many are still to fail; None for all.
-        probability: how likely it is that one of them fails.
-        when: says for which calls this is, by their action and key.
-        failed: how many have failed.
+        skip: how many calls will still be let through.
+        times: how many calls will still fail; None for all.
+        probability: the probability that a call fails.
+        when: returns whether a call may fail, by its action and key.
+        failed: how many calls have failed.
     """
 
     actions: tuple[str, ...]
@@ -61,18 +61,18 @@ class Failing:
 
 class FaultyStore(Interceptor[In, Out]):
     """
-    Passes calls on, but for those that are to fail.
+    Passes calls on, except those that must fail.
 
-    An action is a method's name; ``"read"`` is a read of an open object, ``"next"`` a step of a listing but its first.
-    Each object of a bulk call is a call of its own.
+    An action is the name of a method; ``"read"`` is a read of an open object, ``"next"`` a step of a listing after the
+    first. Each object of a bulk call counts as a call of its own.
 
     Args:
         base: the store below.
-        seed: where the chances of failures with a probability begin: the same calls fail in each run.
+        seed: of the random numbers for failures with a probability: the same calls fail in each run.
 
     Attributes:
-        calls: what was asked for, in order: each action with its key.
-        failures: those of them that failed.
+        calls: the calls in order, each an action and a key.
+        failures: the calls that failed, likewise.
     """
 
     _steppable = True
@@ -96,26 +96,26 @@ class FaultyStore(Interceptor[In, Out]):
         when: Callable[[str, str | None], bool] | None = None,
     ) -> Failing:
         """
-        Let calls fail from now on; what was told first counts first.
+        Let calls fail from now on. If several rules match a call, the first one applies.
 
         Args:
-            actions: the methods; none means every one.
-            error: what they raise: a class, or a function that makes an exception. A `StorageError` is given the key.
-            after: whether they fail when they have taken effect, so that only the answer is lost.
-            at: let a stream fail in the middle, when so many bytes of it have passed: one that is put, which then is
-                not there, or an object that is open, which is ``"open"``. A shorter one fails at its end, and what is
-                no stream as a whole.
+            actions: the methods; none for all.
+            error: the exception that they raise: a class, or a function that makes one. A `StorageError` gets the key.
+            after: whether they fail after they took effect, so that only the answer is lost.
+            at: let a stream fail after so many bytes: a stream that is put, whose object is then not stored, or an
+                open object (the action ``"open"``). A shorter stream fails at its end, and data that is no stream as
+                a whole.
             skip: how many calls to let through first.
             times: how many calls fail; None for all of them.
-            probability: how likely it is that a call fails.
-            when: says for which calls this is, by their action and key.
+            probability: the probability that a call fails.
+            when: returns whether a call may fail, by its action and key.
         """
         failing = Failing(actions, error, after, at, skip, times, probability, when or _always)
         self._failing.append(failing)
         return failing
 
     def heal(self) -> None:
-        """Let everything work again."""
+        """Let all calls work again."""
         self._failing.clear()
 
     async def _intercept(self, action: str, key: str | None, call: Call[T]) -> T:
@@ -133,7 +133,7 @@ class FaultyStore(Interceptor[In, Out]):
         raise self._error(failing, action, key)
 
     def _next(self, action: str, key: str | None) -> Failing | None:
-        """Return why a call is to fail, if it is."""
+        """Return the rule by which a call must fail, or None."""
         for failing in self._failing:
             if (failing.actions and action not in failing.actions) or not failing.when(action, key):
                 continue
@@ -155,14 +155,14 @@ class FaultyStore(Interceptor[In, Out]):
 
 
 class _Breaking:
-    """A stream that breaks when so many bytes have passed, or at its end."""
+    """A stream that fails after so many bytes, or at its end."""
 
     def __init__(self, at: int, error: Callable[[], BaseException]) -> None:
         self._left = at
         self._error = error
 
     async def piece(self, pull: Pull) -> bytes | None:
-        """Return the next piece, or the part of it that still passes."""
+        """Return the next piece, or the part of it before the failure."""
         piece = await pull() if self._left else None
         if not piece:
             raise self._error()
@@ -172,7 +172,7 @@ class _Breaking:
 
 
 class _BreakingReader(ReaderDecorator):
-    """A reader that breaks when so many bytes have been read, or at its end."""
+    """A reader that fails after so many bytes, or at its end."""
 
     def __init__(self, reader: ObjectReader, at: int, error: Callable[[], BaseException]) -> None:
         super().__init__(reader)

@@ -1,4 +1,4 @@
-"""`RecordingStore`: a store that writes down what is done to it."""
+"""`RecordingStore`: a store that records its calls in a `History`."""
 
 from __future__ import annotations
 
@@ -28,26 +28,25 @@ from storage.types import Attributes, ByteRange, Data, Items, Keys, ObjectInfo
 
 __all__ = ["RecordingStore"]
 
-#: What a call raises that surely did nothing; of answers `_outcome_of` tells more.
+#: Errors of calls that certainly changed nothing.
 _REFUSALS = InvalidKeyError, KeyConflictError, UnsupportedOperationError, TypeError
 
 
 class RecordingStore(StoreDecorator):
     """
-    Passes calls on, and records for each object when its call began and ended, and what it gave.
+    Passes calls on, and records for each object when its call began and ended, and its result.
 
-    Put it on top of what is to be tested, and use the store from as many tasks and threads as you like; then
-    ``history.check()``. Each process has a `RecordingStore` of its own, and the histories are put together. Copies and
-    renames are recorded as the reads, puts and deletes that they are made of.
+    Put it on top of the store under test, use it from any number of tasks and threads, then call
+    ``history.check()``. Each process has a `RecordingStore` of its own, and ``history.extend`` joins their histories.
+    Copies and renames are recorded as reads, puts and deletes.
 
     Args:
         base: the store below, which is empty.
-        history: where to write; without it a new one.
-        late_writes: whether a write that failed or was cancelled may still take effect later, as one that is on its
-            way through a network.
+        history: the history to write to; by default a new one.
+        late_writes: whether a write that failed or was cancelled may take effect later, as in a network.
 
     Attributes:
-        history: what was recorded.
+        history: the recorded calls.
     """
 
     _steppable = True
@@ -189,7 +188,7 @@ class RecordingStore(StoreDecorator):
             yield info
         self.history.listings.append(RecordedListing(prefix, start_after, begun, monotonic_ns(), tuple(found)))
 
-    # -- how -----------------------------------------------------------------------------------------------------
+    # -- recording -----------------------------------------------------------------------------------------------------
 
     def _read(self, key: str, begun: int, outcome: str = "done", *, ended: int | None = None, **told: Any) -> None:
         self.history.events.append(RecordedCall("read", key, begun, ended or monotonic_ns(), outcome, **told))
@@ -205,7 +204,7 @@ class RecordingStore(StoreDecorator):
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> None:
-        """Record a write: what it returned or raised tells whether it was done, was refused, or nobody knows."""
+        """Record a write: its result or error tells whether it was done, was refused, or may have been done."""
         ended = monotonic_ns()
         if isinstance(result, KeyExistsError):
             event = RecordedCall("read", key, begun, ended, "there")
@@ -231,11 +230,11 @@ class RecordingStore(StoreDecorator):
 
 class _Content:
     """
-    What is put, and its word: known from the start, or for a stream when that has passed.
+    The data of a put and its word, which is known at once, or for a stream after its end.
 
     Attributes:
-        data: what is to be put in its place.
-        word: stands for the bytes; None until they are known.
+        data: the data to put.
+        word: identifies the bytes; None until they are known.
     """
 
     def __init__(self, data: Data, word: str | None) -> None:
@@ -262,7 +261,7 @@ class _Content:
 
 
 class _RecordedReader(ReaderDecorator):
-    """A reader that knows the word for its object when all of it has been read, from its start."""
+    """A reader that knows the word of its object after a read from its start to its end."""
 
     def __init__(self, reader: ObjectReader) -> None:
         super().__init__(reader)
@@ -274,10 +273,10 @@ class _RecordedReader(ReaderDecorator):
         return piece
 
     async def seek(self, offset: int, /) -> None:
-        self._passed = bytearray(self.info.size + 1)  # and so it is never whole
+        self._passed = bytearray(self.info.size + 1)  # so that it never counts as complete
         await self.reader.seek(offset)
 
     @property
     def word(self) -> str | None:
-        """The word, if it is known."""
+        """The word of the object; None if it is not known."""
         return word_of(bytes(self._passed)) if len(self._passed) == self.info.size else None

@@ -1,4 +1,4 @@
-"""`SlowStore`: a store that takes its time."""
+"""`SlowStore`: a store whose calls wait."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ __all__ = ["Delay", "SlowStore"]
 
 T = TypeVar("T")
 
-#: Seconds, or a function that gives them for a call's action and key.
+#: Seconds, or a function that returns them for the action and key of a call.
 Delay: TypeAlias = float | Callable[[str, str | None], float]
 
 
 class SlowStore(Interceptor[In, Out]):
     """
-    Waits before each call, and behind it.
+    Waits before and after each call.
 
-    An action is a method's name; ``"read"`` is a read of an open object, ``"next"`` a step of a listing but its first.
-    Each object of a bulk call is a call of its own.
+    An action is the name of a method; ``"read"`` is a read of an open object, ``"next"`` a step of a listing after the
+    first. Each object of a bulk call counts as a call of its own.
 
     Args:
         base: the store below.
-        before: seconds to wait before a call takes effect, or a function that gives them for its action and key.
-        after: seconds to wait when it has taken effect, before it returns; likewise.
-        sleep: waits for so many seconds: a clock of your own makes a test quick. Then the store needs an event loop,
-            in its synchronous face too. Without it time really passes.
+        before: seconds to wait before a call takes effect, or a function that returns them for its action and key.
+        after: seconds to wait after a call took effect, before it returns; likewise.
+        sleep: waits for so many seconds: a clock of your own makes a test quick. With it the store needs an event
+            loop, also in its synchronous form. By default real time passes.
 
     Attributes:
-        waited: seconds waited, in all.
+        waited: the seconds waited so far.
     """
 
     _steppable = True

@@ -1,4 +1,4 @@
-"""Attributes: the text beside the bytes."""
+"""Attributes: text that is stored with the bytes of an object."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ GIVEN = {"content-type": "text/plain; charset=utf-8", "cache-control": "max-age=
 
 
 class StoredAttributes(Harness):
-    """What is put beside an object stays beside it, and goes with it."""
+    """Attributes stay with their object, and are copied and renamed with it."""
 
     @needs(attributes=True)
     async def test_attributes_come_back(self, store: ObjectStore) -> None:
-        """head, open and scan tell the attributes as they were put, empty and non-ASCII values included."""
+        """`head`, `open` and `scan` return the attributes as they were put, also empty and non-ASCII values."""
         objects: dict[str, bytes | list[bytes]] = {"bytes": b"v", "empty": b"", "stream": [b"v", b"w"]}
         for key, data in objects.items():
             await store.put(key, data, attributes=GIVEN)
@@ -33,7 +33,7 @@ class StoredAttributes(Harness):
 
     @needs(attributes=True)
     async def test_put_without_attributes_clears_them(self, store: ObjectStore) -> None:
-        """A new object has the attributes it is put with, and no others."""
+        """An object has the attributes of its last put, and no others."""
         await store.put("k", b"v", attributes=GIVEN)
         await store.put("k", b"v", attributes={"color": "red"})
         assert {"color": "red"} == (await store.head("k")).attributes
@@ -44,7 +44,7 @@ class StoredAttributes(Harness):
 
     @needs(attributes=True)
     async def test_attributes_do_not_outlive_their_object(self, store: ObjectStore) -> None:
-        """After a delete they are gone, also when the key is used again."""
+        """A delete removes the attributes: a new object under the same key has none."""
         await store.put("k", b"v", attributes=GIVEN)
         await store.delete("k")
         await store.put("k", b"v")
@@ -53,7 +53,7 @@ class StoredAttributes(Harness):
 
     @needs(attributes=True)
     async def test_attributes_of_one_object_are_not_anothers(self, store: ObjectStore) -> None:
-        """Each object has its own."""
+        """Each object has its own attributes."""
         await store.put("a", b"v", attributes={"name": "a"})
         await store.put("b", b"v", attributes={"name": "b"})
         await store.put("c", b"v")
@@ -63,7 +63,7 @@ class StoredAttributes(Harness):
 
     @needs(attributes=True)
     async def test_two_kilobytes_of_attributes_fit(self, store: ObjectStore) -> None:
-        """Every store that has attributes takes 2,048 bytes of them, in one value or in many."""
+        """A store with attributes takes 2,048 bytes of them per object, in one value or in many."""
         one = {"a": "x" * (ATTRIBUTES_LIMIT - 1)}
         many = {f"name{number:03}": "é" * 12 + "x" for number in range(64)}
         assert ATTRIBUTES_LIMIT == sum(len(name) + len(value.encode()) for name, value in many.items())
@@ -76,7 +76,7 @@ class StoredAttributes(Harness):
 
     @needs(attributes=True)
     async def test_attributes_are_not_aliased(self, store: ObjectStore) -> None:
-        """What becomes of the caller's dict, or of the one that was handed out, does not change the object."""
+        """Changing the dict that was put, or the one that was returned, does not change the object."""
         mine = {"color": "red"}
         await store.put("k", b"v", attributes=mine)
 
@@ -89,7 +89,7 @@ class StoredAttributes(Harness):
 
     @needs(attributes=True)
     async def test_bad_name_is_a_value_error(self, store: ObjectStore) -> None:
-        """Names are of a-z, 0-9 and '-'; with another one nothing is put."""
+        """Names consist of a-z, 0-9 and '-'; a put with any other name is a ValueError and puts nothing."""
         await store.put("k", b"old", attributes={"good": "1"})
 
         for name in ("", "Upper", "under_score", "spa ce", "é", "-first", "dot.ted", "new\nline"):
@@ -101,7 +101,7 @@ class StoredAttributes(Harness):
 
     @needs(attributes=True)
     async def test_value_that_is_not_text_is_a_type_error(self, store: ObjectStore) -> None:
-        """Attributes are text."""
+        """An attribute whose value is not a str is a TypeError, and nothing is put."""
         wrong: Any
         for wrong in (5, None, b"bytes"):
             with pytest.raises(TypeError):
@@ -111,7 +111,7 @@ class StoredAttributes(Harness):
 
     @needs(attributes=True)
     async def test_attributes_go_with_a_copy_and_a_rename(self, store: ObjectStore) -> None:
-        """A copied or renamed object brings its attributes and replaces those of its target."""
+        """`copy` and `rename` take the attributes along, and replace those of the target."""
         await store.put("k", b"v", attributes=GIVEN)
         await store.put("copy", b"old", attributes={"old": "1"})
 
@@ -123,7 +123,7 @@ class StoredAttributes(Harness):
 
     @needs(attributes=True, conditional_put=True)
     async def test_refused_put_leaves_the_attributes(self, store: ObjectStore) -> None:
-        """Attributes change with the bytes or not at all."""
+        """A put that fails changes neither the bytes nor the attributes."""
         await store.put("k", b"v", attributes={"color": "red"})
 
         with pytest.raises(FileExistsError):
@@ -133,7 +133,7 @@ class StoredAttributes(Harness):
 
     @needs(attributes=False, listable=None)
     async def test_attributes_are_unsupported(self, store: ObjectStore) -> None:
-        """A store that cannot keep attributes refuses them, rather than drop them; none at all are fine."""
+        """A store without attributes refuses them instead of dropping them; an empty dict is allowed."""
         await store.put("k", b"old", attributes={})
 
         with pytest.raises(UnsupportedOperationError) as caught:

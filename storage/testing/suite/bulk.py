@@ -29,11 +29,11 @@ _FORMS: dict[str, Callable[[list[Any]], Any]] = {"list": list, "tuple": tuple, "
 
 
 class Bulk(Harness):
-    """All are tried, and each has its own outcome."""
+    """All items of a bulk call are tried, and each has its own result."""
 
     @needs(writable=None, listable=None)
     async def test_get_many_gives_bytes_or_errors(self, store: ObjectStore) -> None:
-        """Each key has its bytes, or the error that get would have raised, with the caller's key on it."""
+        """Each key has its bytes, or the error that get would have raised; the error has the caller's key."""
         await self.fill(store, {"a": b"1", "b/c": b"", "d": b"3"})
 
         for name, form in _FORMS.items():
@@ -49,14 +49,14 @@ class Bulk(Harness):
 
     @needs(writable=None, listable=None)
     async def test_get_many_of_more_than_one_page(self, store: ObjectStore) -> None:
-        """There is no number of keys that is too many for a call, and a key asked for twice has one result."""
+        """A call takes any number of keys, and a key that is given twice has one result."""
         objects = {f"k{number}": b"%d" % number for number in range(self.many // 2)}
         await self.fill(store, objects)
 
         assert objects == await store.get_many([*objects, *reversed(objects)])
 
     async def test_delete_many_takes_every_key(self, store: ObjectStore) -> None:
-        """What can be put can be deleted in bulk, also what is special in XML, or has no place there."""
+        """Every key that can be put can be deleted in bulk, also one that XML escapes or cannot contain."""
         held = await self.fill_some(
             store, ["k", "x\x01y", "x\x1by", "x\ny", "x\ry", "<&'\">", "]]>", "x\ufffe", "\uffff"]
         )
@@ -66,7 +66,7 @@ class Bulk(Harness):
 
     @needs(writable=None, listable=None)
     async def test_get_many_of_nothing(self, store: ObjectStore) -> None:
-        """No keys, no results."""
+        """`get_many` without keys returns an empty dict."""
         assert {} == await store.get_many([])
 
     async def test_put_many_puts(self, store: ObjectStore) -> None:
@@ -80,7 +80,7 @@ class Bulk(Harness):
             assert {key: (await store.head(key)).etag for key in objects} == results
 
     async def test_put_many_takes_a_mapping_and_streams(self, store: ObjectStore) -> None:
-        """A mapping is as good as pairs, and data may be anything that put takes."""
+        """`put_many` takes a mapping or pairs, and any data that put takes."""
         objects: dict[str, Data] = {"bytes": b"1", "buffer": bytearray(b"2"), "list": [b"3", b"4"]}
         await store.put_many({**objects, "async": _async([b"5"])})
 
@@ -89,7 +89,7 @@ class Bulk(Harness):
         }
 
     async def test_put_many_tries_all_and_tells_each_outcome(self, store: ObjectStore) -> None:
-        """One bad item does not keep the others from being put; the BulkError has a result for every key."""
+        """One bad item does not prevent the others from being put; the BulkError has a result for every key."""
         with pytest.raises(BulkError) as caught:
             await store.put_many([("a", b"1"), (INVALID, b"2"), ("c", b"3")])
 
@@ -100,14 +100,14 @@ class Bulk(Harness):
         assert [b"1", b"3"] == [await self.raw(store, "a"), await self.raw(store, "c")]
 
     async def test_put_many_returns_the_errors_when_told_to(self, store: ObjectStore) -> None:
-        """With raise_errors=False the results come back, errors among them."""
+        """With raise_errors=False the results are returned, errors included."""
         results = await store.put_many({"a": b"1", "": b"2"}, raise_errors=False)
 
         assert isinstance(results[""], InvalidKeyError)
         assert (await store.head("a")).etag == results["a"]
 
     async def test_put_many_of_one_key_twice_leaves_the_later(self, store: ObjectStore) -> None:
-        """The order of the items is the order of the puts."""
+        """Of two items with one key, the later one is stored."""
         for _ in range(5):
             results = await store.put_many([("k", b"one"), ("other", b"x"), ("k", b"two")])
 
@@ -116,7 +116,7 @@ class Bulk(Harness):
             assert (await store.head("k")).etag == results["k"]
 
     async def test_put_many_overwrites_and_clears_attributes(self, store: ObjectStore) -> None:
-        """A bulk put is a put: what was there is replaced with all that belonged to it."""
+        """`put_many` replaces the old object, its attributes included, as put does."""
         attributes = {"color": "red"} if store.capabilities.attributes else None
         await store.put("k", b"a longer old one", attributes=attributes)
 
@@ -126,14 +126,14 @@ class Bulk(Harness):
         assert not store.capabilities.attributes or {} == (await store.head("k")).attributes
 
     async def test_put_many_refuses_text(self, store: ObjectStore) -> None:
-        """Text among the data is the caller's mistake: a TypeError, as in put."""
+        """Data that is a str is a TypeError, as in put."""
         with pytest.raises(TypeError, match="bytes"):
             await store.put_many({"k": cast(bytes, "text")})
 
         assert not await store.exists("k")
 
     async def test_error_of_the_items_passes(self, store: ObjectStore) -> None:
-        """What the caller's own iterable raises comes out as it is, not in a group and not as a result."""
+        """An exception of the caller's iterable is raised as it is: not in an exception group, not as a result."""
 
         def failing(item: T) -> Iterator[T]:
             yield item
@@ -150,7 +150,7 @@ class Bulk(Harness):
         assert b"works" == await self.raw(store, "another")
 
     async def test_delete_many_deletes(self, store: ObjectStore) -> None:
-        """Each key is gone, a missing one is no error, and the others stay."""
+        """Each given key is gone, a missing key is no error, and other objects stay."""
         gone: dict[str, object] = {"a": None, "missing": None, "b/c": None}
         for name, form in _FORMS.items():
             await self.fill(store, {"a": b"1", "b/c": b"2", "d": b"3"})
@@ -161,7 +161,7 @@ class Bulk(Harness):
             assert None is await self.raw(store, "a"), name
 
     async def test_delete_many_tries_all_and_tells_each_outcome(self, store: ObjectStore) -> None:
-        """One bad key does not keep the others from being deleted."""
+        """One bad key does not prevent the others from being deleted."""
         await self.fill(store, {"a": b"1", "b": b"2"})
 
         with pytest.raises(BulkError) as caught:
@@ -174,7 +174,7 @@ class Bulk(Harness):
         assert [] == await listed(store.keys())
 
     async def test_bulk_of_nothing(self, store: ObjectStore) -> None:
-        """No items, no results, no change."""
+        """A bulk call without items returns an empty dict and changes nothing."""
         await self.fill(store, {"k": b"v"})
 
         assert {} == await store.put_many([])
@@ -183,7 +183,7 @@ class Bulk(Harness):
         assert ["k"] == await listed(store.keys())
 
     async def test_many_small_objects_at_once(self, store: ObjectStore) -> None:
-        """Some hundreds in one call come back in one call, and go in one."""
+        """Hundreds of objects can be put in one call, read in one call and deleted in one call."""
         objects = {f"d{number % 10}/k{number:03}": b"%d" % number for number in range(self.many // 40 * 10)}
 
         await store.put_many(objects)

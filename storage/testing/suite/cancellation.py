@@ -1,4 +1,4 @@
-"""Cancellation: a cancelled operation took effect whole or not at all, and is over when it is over."""
+"""Cancellation: a cancelled call takes effect completely or not at all, and nothing happens after it has ended."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from storage.testing.suite.harness import Harness, listed
 
 __all__ = ["Cancellation"]
 
-#: Turns of the event loop, and seconds, after which a put is cancelled: in each await of a quick one, amid a slow one.
+#: Turns of the event loop, and seconds, after which a call is cancelled: at each await of a quick one, amid a slow one.
 TICKS = range(12)
 DELAYS = (0.0002, 0.0005, 0.001, 0.002, 0.004)
 
-#: Seconds in which a write that outlived its cancellation would show.
+#: Seconds in which a write that goes on after its cancellation would take effect.
 AFTERMATH = 0.02
 
 
@@ -27,7 +27,7 @@ async def _ticks(count: int) -> None:
 
 
 async def _cancelled(call: Awaitable[object], when: Awaitable[object]) -> None:
-    """Cancel *call* when *when* is over, and wait for its end, whichever that is."""
+    """Cancel *call* when *when* has ended, and wait until it ends, by the cancellation or not."""
     task = asyncio.ensure_future(call)
     await when
     task.cancel()
@@ -36,10 +36,10 @@ async def _cancelled(call: Awaitable[object], when: Awaitable[object]) -> None:
 
 
 class Cancellation(Harness):
-    """Nothing half done, and nothing done late."""
+    """A cancelled call leaves nothing half done, and does nothing later."""
 
     def _moments(self, ticks: range = TICKS) -> dict[str, Callable[[], Awaitable[object]]]:
-        """Return when to cancel, by a name that is a key."""
+        """Return the moments at which to cancel, by names that are used as keys."""
         # mypy cannot infer a lambda whose default is what binds the loop's variable
         return {
             **{f"tick{count}": lambda count=count: _ticks(count) for count in ticks},  # type: ignore[misc]
@@ -48,7 +48,7 @@ class Cancellation(Harness):
 
     @pytest.mark.parametrize(("size", "ticks"), [(10, TICKS), (1_200_000, TICKS[::3])], ids=["small", "large"])
     async def test_cancelled_put_is_whole_or_nothing(self, store: ObjectStore, size: int, ticks: range) -> None:
-        """After a put was cancelled at any moment the object is the old one or the new one, and a later put wins."""
+        """After a put is cancelled at any moment, the object is the old or the new one, and a later put replaces it."""
         old, new, later = b"old", b"n" * size, b"later"
         moments = self._moments(ticks)
         await self.fill(store, dict.fromkeys(moments, old))
@@ -68,13 +68,13 @@ class Cancellation(Harness):
     async def _left(
         self, store: ObjectStore, keys: Iterable[str], expected: bytes | None, *, late: bytes | None
     ) -> None:
-        """Hold what is left to what was done last, or, where writes may land late, to what the cancelled one wrote."""
+        """Check that objects are as the last call left them or, with `late_writes`, as the cancelled call wrote."""
         allowed = {expected, late} if self.late_writes else {expected}
 
         assert {} == {key: found for key in keys if (found := await self.raw(store, key)) not in allowed}
 
     async def test_cancelled_put_is_over(self, store: ObjectStore) -> None:
-        """What a cancelled put left is what stays: nothing of it lands afterwards."""
+        """A cancelled put changes nothing after it has ended."""
         moments = self._moments()
         await self.fill(store, dict.fromkeys(moments, b"old"))
         found = {}
@@ -88,7 +88,7 @@ class Cancellation(Harness):
             await self._left(store, [key], data, late=b"new")
 
     async def test_cancelled_creation_is_whole_or_nothing(self, store: ObjectStore) -> None:
-        """A cancelled put of a new key leaves a whole object or none, and a delete after it is final."""
+        """A cancelled put of a new key leaves the whole object or none, and a later delete removes it for good."""
         moments = self._moments()
 
         for key, moment in moments.items():
@@ -103,7 +103,7 @@ class Cancellation(Harness):
         assert [] == await listed(store.keys())
 
     async def test_cancelled_delete_is_over(self, store: ObjectStore) -> None:
-        """A cancelled delete does not take away what is put after it."""
+        """A cancelled delete does not delete an object that is put after it."""
         moments = self._moments()
         await self.fill(store, dict.fromkeys(moments, b"old"))
 
@@ -115,7 +115,7 @@ class Cancellation(Harness):
         await self._left(store, moments, b"later", late=None)
 
     async def test_cancelled_while_the_producer_waits(self, store: ObjectStore) -> None:
-        """A put whose stream comes to nothing is cancelled at once; the old object stays and no trace is left."""
+        """A put that waits for its stream can be cancelled: the old object stays and nothing of the new one is left."""
         begun = asyncio.Event()
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -138,7 +138,7 @@ class Cancellation(Harness):
         assert b"works" == await self.raw(store, "new")
 
     async def test_cancelled_bulk_put_leaves_whole_objects(self, store: ObjectStore) -> None:
-        """A bulk call that is cancelled leaves each object old or new, and none of its items lands afterwards."""
+        """After a cancelled put_many each object is the old one or the new one, and none of them changes later."""
         objects = {f"k{number:02}": b"new" for number in range(20)}
 
         for moment in list(self._moments().values())[::2]:
@@ -152,7 +152,7 @@ class Cancellation(Harness):
             assert first == second or (self.late_writes and set(second.values()) <= {b"old", b"new"})
 
     async def test_cancelled_reads_leave_the_store_usable(self, store: ObjectStore) -> None:
-        """However reads and listings are cut off, the next ones work."""
+        """After reads and listings were cancelled at any moment, the next ones work."""
         await self.fill(store, {"k": b"v" * 100_000, "l": b"w"})
 
         for moment in self._moments().values():

@@ -1,4 +1,4 @@
-"""Conditions: ``if_absent`` and ``if_match``, alone and in a crowd."""
+"""Conditions: ``if_absent`` and ``if_match``, alone and with concurrent writers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from storage.testing.suite.harness import Harness, listed, needs
 
 __all__ = ["Conditions", "count_up", "winners"]
 
-#: Creators of one key at once, of which one wins; workers, and the steps of each, that count by compare-and-swap.
+#: Concurrent creators of one key, of which one wins; workers that count by compare-and-swap, and the steps of each.
 CREATORS = 50
 WORKERS = 5
 STEPS = 5
 
 
 async def winners(stores: list[ObjectStore], key: str) -> list[bytes]:
-    """Have each of *stores* create *key* at once, with a value of its own, and return the values that won."""
+    """Create *key* through all *stores* concurrently, with different values, and return those whose put succeeded."""
 
     async def create(number: int) -> bytes | None:
         value = b"%d" % number
@@ -34,7 +34,7 @@ async def winners(stores: list[ObjectStore], key: str) -> list[bytes]:
 
 
 async def count_up(store: ObjectStore, key: str, steps: int) -> None:
-    """Add 1 to the number that is in the object, *steps* times, by compare-and-swap."""
+    """Add 1 to the number in the object, *steps* times, by compare-and-swap."""
     for _ in range(steps):
         while True:
             async with store.open(key) as reader:
@@ -47,11 +47,11 @@ async def count_up(store: ObjectStore, key: str, steps: int) -> None:
 
 
 class Conditions(Harness):
-    """Of many who want the same, one gets it."""
+    """Of several concurrent writers with the same condition, one succeeds."""
 
     @needs(conditional_put=True)
     async def test_if_absent_creates(self, store: ObjectStore) -> None:
-        """A key that is not there is created, whether the data come at once or streamed."""
+        """With if_absent a missing key is created, from bytes and from a stream."""
         await store.put("k", b"v", if_absent=True)
         etag = await store.put("streamed", [b"v", b"2"], if_absent=True)
 
@@ -61,7 +61,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=True)
     async def test_if_absent_refuses_to_overwrite(self, store: ObjectStore) -> None:
-        """A key that is there is a KeyExistsError, also a FileExistsError, and the object stays, be it empty."""
+        """With if_absent an existing key is a KeyExistsError (a FileExistsError); its object stays, also if empty."""
         await self.fill(store, {"k": b"old", "empty": b""})
 
         kinds: list[bytes | list[bytes]] = [b"new", b"", [b"new"]]
@@ -78,7 +78,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=True)
     async def test_if_absent_works_again_after_delete(self, store: ObjectStore) -> None:
-        """A deleted key is absent."""
+        """With if_absent a key that was deleted can be created again."""
         await store.put("a/k", b"v", if_absent=True)
         await store.delete("a/k")
 
@@ -88,7 +88,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=True)
     async def test_one_of_many_creators_wins(self, store: ObjectStore) -> None:
-        """Of 50 concurrent creators exactly one wins, and the object is that one's."""
+        """Of 50 concurrent creators exactly one succeeds, and the object has its bytes."""
         won = await winners([store] * CREATORS, "a/k")
 
         assert 1 == len(won)
@@ -97,7 +97,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=True)
     async def test_one_of_many_streaming_creators_wins(self, store: ObjectStore) -> None:
-        """The same holds for streams, which arrive over some time."""
+        """Of several creators that put streams concurrently exactly one succeeds."""
 
         async def create(number: int) -> bool:
             try:
@@ -113,7 +113,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=True)
     async def test_if_match_replaces_the_version_it_names(self, store: ObjectStore) -> None:
-        """The etag that put returned, or head or open told, lets the next put through."""
+        """With if_match, the etag from put, head or open lets the next put replace the object."""
         etag = await store.put("k", b"one")
         etag = await store.put("k", b"two", if_match=etag)
         await store.put("k", [b"thr", b"ee"], if_match=etag)
@@ -126,7 +126,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=True)
     async def test_if_match_refuses_another_version(self, store: ObjectStore) -> None:
-        """An etag of an older version, or nobody's, is a PreconditionFailedError, and the object stays."""
+        """An etag of an older version, or of none, is a PreconditionFailedError, and the object stays."""
         stale = await store.put("k", b"one")
         etag = await store.put("k", b"two")
 
@@ -141,7 +141,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=True)
     async def test_if_match_refuses_a_missing_key(self, store: ObjectStore) -> None:
-        """Where there is no object there is no version of it, also when there was one."""
+        """With if_match a missing key is a PreconditionFailedError, also one that was deleted."""
         etag = await store.put("k", b"one")
         await store.delete("k")
 
@@ -154,7 +154,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=True)
     async def test_if_match_refuses_a_deleted_version_of_a_new_object(self, store: ObjectStore) -> None:
-        """An object made anew with other bytes is not the version it was."""
+        """An etag from before a delete does not match the new object, which has other bytes."""
         etag = await store.put("k", b"one")
         await store.delete("k")
         await store.put("k", b"two")
@@ -166,7 +166,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=True)
     async def test_no_increment_is_lost(self, store: ObjectStore) -> None:
-        """5 workers that each count up 5 times by compare-and-swap count to 25."""
+        """Five workers that each add 1 five times by compare-and-swap reach 25."""
         await store.put("k", b"0")
 
         await asyncio.gather(*(count_up(store, "k", STEPS) for _ in range(WORKERS)))
@@ -175,7 +175,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=True)
     async def test_if_match_holds_against_plain_puts(self, store: ObjectStore) -> None:
-        """Of a swap and a plain put at once, the plain one is never lost."""
+        """When a put with if_match and a plain put run concurrently, the plain put is never lost."""
         for number in range(10):
             etag = await store.put("k", b"base%d" % number)
 
@@ -184,10 +184,10 @@ class Conditions(Harness):
             )
 
             assert isinstance(swap, str | PreconditionFailedError)
-            assert b"plain" == await store.get("k")  # it came second, or made the swap fail
+            assert b"plain" == await store.get("k")  # it came second, or the swap failed
 
     async def test_both_conditions_are_a_value_error(self, store: ObjectStore) -> None:
-        """No object is both absent and of a version; a store without conditions may refuse them as such."""
+        """`if_absent` with `if_match` is a ValueError; a store without conditions may report them as unsupported."""
         etag = await store.put("k", b"old")
 
         with pytest.raises((ValueError, UnsupportedOperationError)) as caught:
@@ -198,7 +198,7 @@ class Conditions(Harness):
 
     @needs(conditional_put=False)
     async def test_conditional_put_is_unsupported(self, store: ObjectStore) -> None:
-        """A store that cannot hold a put's condition refuses it, and puts nothing."""
+        """A store without conditional puts refuses a put with a condition, and puts nothing."""
         etag = await store.put("k", b"old")
 
         with pytest.raises(UnsupportedOperationError) as absent:
@@ -215,7 +215,7 @@ class Conditions(Harness):
 
     @needs(conditional_delete=True)
     async def test_delete_if_match_deletes_the_version_it_names(self, store: ObjectStore) -> None:
-        """The right etag deletes."""
+        """`delete` with the current etag deletes the object."""
         etag = await store.put("k", b"v")
 
         await store.delete("k", if_match=etag)
@@ -224,7 +224,7 @@ class Conditions(Harness):
 
     @needs(conditional_delete=True)
     async def test_delete_if_match_refuses_another_version_and_a_missing_key(self, store: ObjectStore) -> None:
-        """The wrong etag deletes nothing, and a missing key has none: here it is an error."""
+        """`delete` with a wrong etag, or of a missing key, is a PreconditionFailedError and deletes nothing."""
         stale = await store.put("k", b"one")
         await store.put("k", b"two")
 
@@ -237,7 +237,7 @@ class Conditions(Harness):
 
     @needs(conditional_delete=True)
     async def test_one_of_many_deleters_wins(self, store: ObjectStore) -> None:
-        """A version is deleted once."""
+        """Of 20 concurrent deletes with the same etag exactly one succeeds."""
         etag = await store.put("k", b"v")
 
         async def delete() -> bool:
@@ -251,7 +251,7 @@ class Conditions(Harness):
 
     @needs(conditional_delete=False, listable=None)
     async def test_conditional_delete_is_unsupported(self, store: ObjectStore) -> None:
-        """A store that cannot hold a delete's condition refuses it, and deletes nothing."""
+        """A store without conditional deletes refuses a delete with a condition, and deletes nothing."""
         etag = await store.put("k", b"v")
 
         with pytest.raises(UnsupportedOperationError) as caught:

@@ -1,4 +1,4 @@
-"""`StoreConformance`: the suite."""
+"""`StoreConformance`: the whole suite."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ class StoreConformance(
     WriteOnly,
 ):
     """
-    What every store does, as tests: derive a class and give it a fixture `store` that yields an open, empty one.
+    Tests of everything that a store must do: derive a class and give it a fixture `store` that yields an open, empty
+    store.
 
-    Tests select themselves by ``store.capabilities``: what the store cannot do is skipped, and instead it is tested
-    that the store says so. The hooks `raw`, `fill` and `another` of `Harness` make the suite sharper. It needs
-    pytest-asyncio, in auto or strict mode (there the fixture is a ``pytest_asyncio.fixture``).
+    Tests are selected by ``store.capabilities``: what the store cannot do is skipped, and the suite tests instead that
+    the store refuses it. The hooks `raw`, `fill` and `another` of `Harness` make the suite stricter. It needs
+    pytest-asyncio, in auto or strict mode (in strict mode the fixture is a ``pytest_asyncio.fixture``).
     """

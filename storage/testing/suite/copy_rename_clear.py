@@ -1,4 +1,4 @@
-"""Inside the store: `copy`, `rename` and `clear`."""
+"""Inside one store: `copy`, `rename` and `clear`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["CopyRenameClear"]
 
 
 class CopyRenameClear(Harness):
-    """Objects go to other keys, and away."""
+    """Objects are copied and renamed to other keys, and cleared by prefix."""
 
     async def test_copy_copies(self, store: ObjectStore) -> None:
-        """The copy is the object's equal and has the etag that copy returned; the source stays."""
+        """The copy has the source's bytes and the etag that copy returned; the source stays."""
         for size in (0, 10, 1_500_000):
             data = b"0123456789" * (size // 10)
             await self.fill(store, {"a/source": data})
@@ -31,7 +31,7 @@ class CopyRenameClear(Harness):
         assert ["a/source", "b/0", "b/10", "b/1500000"] == await listed(store.keys())
 
     async def test_copy_replaces_its_target(self, store: ObjectStore) -> None:
-        """What was there before is gone."""
+        """`copy` replaces an object that exists under the target key."""
         await self.fill(store, {"source": b"new", "target": b"a much longer old one"})
 
         await store.copy("source", "target")
@@ -39,7 +39,7 @@ class CopyRenameClear(Harness):
         assert b"new" == await self.raw(store, "target")
 
     async def test_copies_are_independent(self, store: ObjectStore) -> None:
-        """What happens to the source later does not happen to the copy, nor the other way round."""
+        """Later changes to the source do not change the copy, and changes to the copy do not change the source."""
         await self.fill(store, {"k": b"one"})
         await store.copy("k", "copy")
 
@@ -51,7 +51,7 @@ class CopyRenameClear(Harness):
         assert b"two" == await self.raw(store, "k")
 
     async def test_rename_moves(self, store: ObjectStore) -> None:
-        """The object is under its new key, with the etag that rename returned, and no longer under the old one."""
+        """After rename the object has the new key and the etag that rename returned; the old key is gone."""
         await self.fill(store, {"a/source": b"v", "b/target": b"old"})
 
         etag = await store.rename("a/source", "b/target")
@@ -61,7 +61,7 @@ class CopyRenameClear(Harness):
         assert etag == (await store.head("b/target")).etag
 
     async def test_onto_itself_changes_nothing(self, store: ObjectStore) -> None:
-        """An object copied or renamed onto itself is still there, and the etag is that of what is there."""
+        """An object that is copied or renamed to its own key stays, and the returned etag is its etag."""
         await self.fill(store, {"copied": b"v", "renamed": b"v"})
 
         etags = {
@@ -73,7 +73,7 @@ class CopyRenameClear(Harness):
         assert etags == {key: (await store.head(key)).etag for key in etags}
 
     async def test_missing_source_is_not_found(self, store: ObjectStore) -> None:
-        """The error names the source, and the target stays as it was."""
+        """`copy` and `rename` of a missing source are a KeyNotFoundError with the source's key; the target stays."""
         await self.fill(store, {"target": b"old"})
 
         for move, target in product((store.copy, store.rename), ("target", "new", "missing")):
@@ -86,7 +86,7 @@ class CopyRenameClear(Harness):
 
     @needs(conditional_put=True)
     async def test_if_absent_spares_the_target(self, store: ObjectStore) -> None:
-        """With if_absent a target that is there is a KeyExistsError that names it, be it the source itself."""
+        """With if_absent an existing target is a KeyExistsError with its key, also if it is the source itself."""
         await self.fill(store, {"source": b"new", "target": b"old"})
 
         for move, target in product((store.copy, store.rename), ("target", "source")):
@@ -97,7 +97,7 @@ class CopyRenameClear(Harness):
 
     @needs(conditional_put=True)
     async def test_if_absent_lets_a_new_target_be_made(self, store: ObjectStore) -> None:
-        """With if_absent a target that is not there is made; a source that is not there is still missing."""
+        """With if_absent a missing target is created; a missing source is still a KeyNotFoundError."""
         await self.fill(store, {"source": b"v"})
 
         etags = {
@@ -114,7 +114,7 @@ class CopyRenameClear(Harness):
     @needs(conditional_put=True)
     @pytest.mark.parametrize("method", ["copy", "rename"])
     async def test_one_of_many_movers_wins(self, store: ObjectStore, method: str) -> None:
-        """Of many who copy or rename to one new key at once exactly one succeeds; no loser's object is lost."""
+        """Of several concurrent copies or renames to one new key exactly one succeeds; the other sources stay."""
         sources = {f"s{number}": b"%d" % number for number in range(10)}
         await self.fill(store, sources)
 
@@ -134,7 +134,7 @@ class CopyRenameClear(Harness):
         assert sorted([*kept, "target"]) == await listed(store.keys())
 
     async def test_clear_deletes_below_a_prefix(self, store: ObjectStore) -> None:
-        """A prefix is a plain one; what does not begin with it stays."""
+        """`clear` deletes the objects whose keys start with the prefix, and no others."""
         await self.fill(store, dict.fromkeys(["a/b", "a/c/d", "a-b", "ab", "b", "A/b", "xa/b"], b"v"))
 
         await store.clear("a/")
@@ -144,7 +144,7 @@ class CopyRenameClear(Harness):
         assert ["A/b", "b", "xa/b"] == await listed(store.keys())
 
     async def test_clear_takes_no_character_for_a_wildcard(self, store: ObjectStore) -> None:
-        """What a database or a shell would expand is taken by its letter."""
+        """Characters that are wildcards in SQL or a shell are plain characters in clear's prefix."""
         keys = ["a%1", "ab1", "a_1", "a*1", "a?1", "[ab]1"]
         held = await self.fill_some(store, keys)
 
@@ -154,7 +154,7 @@ class CopyRenameClear(Harness):
             assert sorted(held) == await listed(store.keys())
 
     async def test_clear_deletes_everything(self, store: ObjectStore) -> None:
-        """Without a prefix nothing is left, however much there was; a second time there is nothing to do."""
+        """`clear` without a prefix deletes all objects, any number of them; a second call is no error."""
         await self.fill(store, {f"d{number % 7}/{number}": b"v" for number in range(self.many)})
 
         await store.clear()

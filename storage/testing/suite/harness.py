@@ -1,4 +1,4 @@
-"""What the tests of the suite share: the hooks that a store's test overrides, and how tests select themselves."""
+"""What the tests of the suite share: the hooks that a test class overrides, and the selection by capabilities."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["Harness", "each", "listed", "needs", "unfit"]
 K = TypeVar("K")
 T = TypeVar("T")
 
-#: Calls that a test makes at once where they do not depend on each other.
+#: Calls that a test makes concurrently where they do not depend on each other.
 AT_ONCE = 50
 
 
 def needs(**capabilities: bool | None) -> Callable[[T], T]:
     """
-    Select a test by the store's capabilities: each named one must be as given; None for one that does not matter.
+    Select a test by the store's capabilities: each named one must be as given; None if it does not matter.
 
-    A test that says nothing about them needs ``readable``, ``writable`` and ``listable``.
+    A test that does not name these needs ``readable``, ``writable`` and ``listable``.
     """
 
     def select(test: T) -> T:
@@ -37,7 +37,7 @@ def needs(**capabilities: bool | None) -> Callable[[T], T]:
 
 
 def unfit(test: Callable[..., object], able: Capabilities) -> str | None:
-    """Return why *test* is not for a store that is able to do this; None where it is."""
+    """Return why *test* is not for a store with these capabilities; None if it is."""
     usual = {"readable": True, "writable": True, "listable": True}
     for name, wanted in {**usual, **getattr(test, "needs", {})}.items():
         if wanted is not None and getattr(able, name) is not wanted:
@@ -47,13 +47,13 @@ def unfit(test: Callable[..., object], able: Capabilities) -> str | None:
 
 class Harness:
     """
-    The hooks of the suite. Only `store` must be overridden; the others make it sharper where they can be.
+    The hooks of the suite. Only `store` must be overridden; the others make the suite stricter.
 
     Attributes:
-        large: bytes of the objects that are too large to be treated as small ones.
-        many: objects that are too many to be listed or treated at once.
-        late_writes: True for a store behind a network, where a write that was cancelled may be on its way still, and
-            land whole until its time is over. Of the others it is tested that nothing lands late.
+        large: size in bytes of an object that no store treats as a small one.
+        many: number of objects that is more than one page or one batch.
+        late_writes: True for a store over a network, where a cancelled write may still be on its way and take effect
+            later, until its timeout. For other stores the suite tests that nothing takes effect later.
     """
 
     large: int = 2_500_000
@@ -62,15 +62,15 @@ class Harness:
 
     @pytest.fixture
     def store(self) -> Any:
-        """Give an open, empty store; override this, as a sync or an async fixture."""
+        """Return an open, empty store; override this, as a sync or an async fixture."""
         raise NotImplementedError(f"{type(self).__name__} needs a fixture `store` that yields an open, empty store")
 
     async def raw(self, store: ObjectStore, key: str) -> bytes | None:
         """
-        Return the object's bytes, None where there is no object.
+        Return the object's bytes, or None if there is no object.
 
-        Override it to read past the store (its file, its row), so that a wrong put cannot hide behind a wrong get; for
-        a store that cannot be read there is no other way.
+        Override it to read without the store (its file, its row), so that a wrong get cannot hide a wrong put. A
+        store that cannot be read needs it.
         """
         try:
             return await store.get(key)
@@ -79,15 +79,15 @@ class Harness:
 
     async def fill(self, store: ObjectStore, objects: Mapping[str, bytes]) -> None:
         """
-        Put the objects that a test finds there; override it where they cannot be put through the store itself.
+        Put the objects that a test starts with; override it if they cannot be put through the store itself.
 
         Raises:
-            BulkError: some of them the store cannot hold; the others are put.
+            BulkError: the store cannot hold some of them; the others are put.
         """
         await store.put_many(objects)
 
     def another(self, store: ObjectStore) -> AbstractAsyncContextManager[ObjectStore] | None:
-        """Return another store over the same objects, as another process would have, or None where that is not told."""
+        """Return another store over the same objects, as another process would open it; None to skip such tests."""
         return None
 
     @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ class Harness:
             pytest.skip(reason)
 
     async def fill_some(self, store: ObjectStore, keys: Mapping[str, bytes] | list[str]) -> dict[str, bytes]:
-        """Fill in the objects, each holding its key if nothing else, and return those that the store can hold."""
+        """Put objects (by default each contains its key) and return those that the store can hold."""
         wanted = keys if isinstance(keys, Mapping) else {key: key.encode() for key in keys}
         try:
             await self.fill(store, wanted)
@@ -114,7 +114,7 @@ async def listed(items: AsyncIterator[T]) -> list[T]:
 
 
 async def each(call: Callable[[K], Awaitable[T]], arguments: Iterable[K]) -> dict[K, T]:
-    """Return what *call* gives for each argument, made for many at once."""
+    """Return the result of *call* for each argument; up to 50 calls run concurrently."""
     waiting, results = list(arguments), dict[K, T]()
     while some := waiting[:AT_ONCE]:
         results.update(zip(some, await asyncio.gather(*map(call, some)), strict=True))

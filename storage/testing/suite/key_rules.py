@@ -1,4 +1,4 @@
-"""Keys: each comes back as it was given, or is refused by every method alike."""
+"""Keys: every method takes a key unchanged, or every method refuses it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ async def _open(store: ObjectStore, key: str) -> bytes:
         return await reader.read()
 
 
-#: Single characters that make a name or a path of another kind.
+#: Single characters that are special in names or paths.
 SPECIAL = "\0\n ./\\~?%"
 
-#: Every method that takes a key, on that key.
+#: Every method that takes a key, called with that key.
 METHODS: dict[str, Callable[[ObjectStore, str], Awaitable[object]]] = {
     "get": lambda store, key: store.get(key),
     "head": lambda store, key: store.head(key),
@@ -39,7 +39,7 @@ METHODS: dict[str, Callable[[ObjectStore, str], Awaitable[object]]] = {
     "rename to": lambda store, key: store.rename("source", key),
 }
 
-#: What the methods give for a key that is valid, and under which there is no object.
+#: The results of the methods for a valid key without an object.
 MISSING: dict[str, object] = {
     **dict.fromkeys(("get", "head", "open", "copy from", "rename from"), KeyNotFoundError),
     "delete": None,
@@ -47,7 +47,7 @@ MISSING: dict[str, object] = {
 
 
 async def _outcome(call: Awaitable[object]) -> object:
-    """Return what *call* gives, or the class of its StorageError."""
+    """Return the result of *call*, or the class of its StorageError."""
     try:
         return await call
     except StorageError as error:
@@ -55,13 +55,13 @@ async def _outcome(call: Awaitable[object]) -> object:
 
 
 class KeyRules(Harness):
-    """No key becomes another."""
+    """A store never changes a key."""
 
     async def test_nasty_keys_come_back_or_are_refused(self, store: ObjectStore) -> None:
         """
-        With all nasty keys in the store at once, each that was taken has its own object and is listed as it is.
+        All nasty keys are put into one store: each accepted key has its own object and is listed unchanged.
 
-        The others were refused as invalid, or because the store cannot hold them beside one that it holds.
+        The others are an InvalidKeyError, or a KeyConflictError with a key that is there.
         """
         outcomes = {}
         for name, key in NASTY_KEYS.items():
@@ -87,7 +87,7 @@ class KeyRules(Harness):
         assert [] == await listed(store.keys())
 
     async def test_plain_keys_are_taken(self, store: ObjectStore) -> None:
-        """Letters, digits and what else is common in names of files works everywhere."""
+        """Letters, digits and other common characters of file names work in every store."""
         keys = ["a", "Z", "0", "with-dash", "under_score", "dot.ted", "a1/b2/c3", "x" * 100, "/".join("bcdefghij")]
 
         for key in keys:
@@ -97,9 +97,9 @@ class KeyRules(Harness):
 
     async def test_every_method_agrees_on_a_key(self, store: ObjectStore) -> None:
         """
-        A key that `exists` refuses as invalid is refused by all, with an error that carries it and is a ValueError.
+        A key that `exists` refuses is refused by every method, with an InvalidKeyError (a ValueError) that has the key.
 
-        One that it takes is refused by none: where there is no object it is just missing.
+        A key that `exists` accepts is accepted by every method: without an object it is only missing.
         """
         await self.fill(store, {"source": b"v"})
 
@@ -117,13 +117,13 @@ class KeyRules(Harness):
                     outcomes[method] = found
             return outcomes
 
-        # of single characters those are enough that are special to many programs, and not inside of others as well
+        # of the single characters, those are enough that are special in many programs, and only as a whole key
         names = [name for name, key in NASTY_KEYS.items() if not name.startswith("ASCII") or key in SPECIAL]
         assert {name: {} for name in names} == await each(wrong, names)
         assert ["source"] == await listed(store.keys())
 
     async def test_no_store_takes_what_is_not_a_key(self, store: ObjectStore) -> None:
-        """The empty key and lone surrogates, which no encoding has, are invalid in every store and method."""
+        """The empty key and keys with lone surrogates are an InvalidKeyError in every store and method."""
         await self.fill(store, {"source": b"v"})
         calls = list(product(("", "\ud800", "x\udfff"), METHODS))
 
@@ -132,7 +132,7 @@ class KeyRules(Harness):
         }
 
     async def test_key_that_is_no_text_is_a_type_error(self, store: ObjectStore) -> None:
-        """Another type than str is the caller's mistake in every method."""
+        """A key that is not a str is a TypeError in every method."""
         await self.fill(store, {"source": b"v"})
         wrong = {}
         for key, method in product((None, 5, b"bytes", ("k",)), METHODS):
@@ -144,7 +144,7 @@ class KeyRules(Harness):
         assert {} == wrong
 
     async def test_object_that_is_a_directory_too(self, store: ObjectStore) -> None:
-        """'a' and 'a/b' are both held, or the second is a KeyConflictError that carries it, and changes nothing."""
+        """'a' and 'a/b' are both stored, or the second put is a KeyConflictError with its key and changes nothing."""
         for first, second in (("a", "a/b"), ("d/e", "d"), ("f/g/h", "f")):
             await store.put(first, b"1")
 

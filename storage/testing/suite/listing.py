@@ -15,7 +15,7 @@ from storage.testing.suite.harness import Harness, each, listed, needs
 
 __all__ = ["Listing", "children_of"]
 
-#: Keys that are neighbours in one order or another: of bytes, of UTF-16, of path segments, of letters without case.
+#: Keys that are neighbours in some order: of bytes, of UTF-16, of path segments, of letters without case.
 NEIGHBOURS = [
     *("a", "a-b", "a.b", "a/b", "a/c/d", "a0", "a/c-d", "a/c/d0", "A", "B/a", "aa"),
     *("b!/x", "b-c", "b.c/d", "b/", "b/c", "b/c/d/e", "b0", "b0/c", "é", "é/f", "z", "Z", "zé", "ze\u0301"),
@@ -24,11 +24,11 @@ NEIGHBOURS = [
 
 PREFIXES = ["", "a", "a/", "a/c", "a/c/", "A", "b", "b/", "b/c", "b/c/d/", "é", "\U00010000", "%", "a_", "a*", "[", "x"]
 STARTS = ["", "a", "a-", "a/", "a/c", "a/c/d", "a/c/e", "a0", "b", "b/", "b/c/", "b0", "c", "é", "\uffff", "zz", "\0"]
-STARTS += ["a\ud800"]  # which is no key, and comes behind some
+STARTS += ["a\ud800"]  # which is no key, and sorts after some keys
 
 
 def children_of(keys: Iterable[str], prefix: str, delimiter: str) -> list[str]:
-    """Return what `children` is to give for *keys*."""
+    """Return what `children` must yield for *keys*."""
     found = {}
     for key in sorted(keys):
         if key.startswith(prefix):
@@ -38,16 +38,16 @@ def children_of(keys: Iterable[str], prefix: str, delimiter: str) -> list[str]:
 
 
 def _descriptors() -> int:
-    """Return how many file descriptors this process has; 0 where that cannot be told."""
+    """Return the number of open file descriptors of this process; 0 if that is not known."""
     return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
 
 
 class Listing(Harness):
-    """Every key once, in order, and no more held than a page."""
+    """A listing yields every key once, in order, and holds no resources between two keys."""
 
     @needs(writable=None)
     async def test_empty_store_lists_nothing(self, store: ObjectStore) -> None:
-        """Where there is nothing, nothing is listed, by any method."""
+        """In an empty store every listing is empty."""
         assert [] == await listed(store.keys())
         assert [] == await listed(store.keys("a/", start_after="a/b"))
         assert [] == await listed(store.scan())
@@ -55,7 +55,7 @@ class Listing(Harness):
 
     @needs(writable=None)
     async def test_keys_come_in_code_point_order(self, store: ObjectStore) -> None:
-        """The order is that of code points, which is neither UTF-16's nor that of directories."""
+        """`keys` yields keys in the order of code points, not of UTF-16 or of directories."""
         held = await self.fill_some(store, NEIGHBOURS)
 
         assert len(held) > len(NEIGHBOURS) // 2
@@ -63,7 +63,7 @@ class Listing(Harness):
 
     @needs(writable=None)
     async def test_prefix_and_start_after_select(self, store: ObjectStore) -> None:
-        """A prefix is a plain one, with no character special; start_after need not be a key itself."""
+        """A prefix has no special characters, and start_after need not be an existing key."""
         held = sorted(await self.fill_some(store, NEIGHBOURS))
 
         found = await each(lambda way: listed(store.keys(way[0], start_after=way[1])), product(PREFIXES, STARTS))
@@ -76,7 +76,7 @@ class Listing(Harness):
 
     @needs(writable=None)
     async def test_every_key_is_its_own_start(self, store: ObjectStore) -> None:
-        """A listing resumed behind any of its keys goes on with the next one."""
+        """A listing with start_after=key continues with the next key, for every key."""
         held = sorted(await self.fill_some(store, NEIGHBOURS))
 
         assert {key: held[number + 1 :] for number, key in enumerate(held)} == (
@@ -85,7 +85,7 @@ class Listing(Harness):
 
     @needs(writable=None)
     async def test_prefix_of_no_key_lists_nothing(self, store: ObjectStore) -> None:
-        """A prefix with which no key begins is no error, not even one that no key here could have."""
+        """A prefix that no key starts with gives an empty listing, even if no key of this store could start with it."""
         await self.fill(store, {"k1": b"", "a/k2": b"", "x/k3": b""})
         prefixes = ["nothing", "../", "..", "/", "//", "a//", "./", "a\0", "a\ud800", "x" * 300, "k1/"]
         nothing: dict[str, list[object]] = {prefix: [] for prefix in prefixes}
@@ -96,7 +96,7 @@ class Listing(Harness):
 
     @needs(writable=None)
     async def test_listing_goes_on_over_pages(self, store: ObjectStore) -> None:
-        """More keys than fit any page are listed once each, at once and resumed half way."""
+        """With more keys than fit on a page, each is listed once, from the start and from the middle."""
         keys = [f"d{number % 3}/{number:04}" for number in range(self.many)]
         half = len(keys) // 2
         await self.fill(store, dict.fromkeys(keys, b"v"))
@@ -109,7 +109,7 @@ class Listing(Harness):
         assert ["d0/", "d1/", "d2/"] == await listed(store.children())
 
     async def test_listing_survives_changes(self, store: ObjectStore) -> None:
-        """What is there throughout is listed once, in order, whatever comes and goes beside it meanwhile."""
+        """Keys that exist during the whole listing are listed once, in order, while other keys come and go."""
         stays = [f"k{number:03}" for number in range(0, 300, 2)]
         await self.fill(store, dict.fromkeys([*stays, *(f"k{number:03}" for number in range(1, 300, 8))], b"v"))
 
@@ -126,7 +126,7 @@ class Listing(Harness):
         assert set() == set(stays) - set(found)
 
     async def test_each_key_can_be_deleted_when_it_is_listed(self, store: ObjectStore) -> None:
-        """To delete what one lists, while one lists it, misses nothing."""
+        """Deleting each key when it is listed deletes all of them."""
         await self.fill(store, {f"d{number % 4}/k{number}": b"v" for number in range(50)})
 
         async for key in store.keys():
@@ -136,7 +136,7 @@ class Listing(Harness):
 
     @needs(writable=None)
     async def test_listings_side_by_side(self, store: ObjectStore) -> None:
-        """Two listings of one store do not disturb each other."""
+        """Two concurrent listings of one store do not disturb each other."""
         keys = [f"k{number}" for number in range(9)]
         await self.fill(store, dict.fromkeys(keys, b"v"))
         one, two = store.keys(), store.keys()
@@ -146,7 +146,7 @@ class Listing(Harness):
         assert [(key, key) for key in keys] == found
 
     async def test_listing_left_half_way_holds_nothing(self, store: ObjectStore) -> None:
-        """One who stops listing leaves no lock and no descriptor behind: others write, delete and list."""
+        """An unfinished listing holds no lock and no file descriptor: writes, deletes and other listings work."""
         keys = [f"d{number}/k" for number in range(5)]
         await self.fill(store, dict.fromkeys(keys, b"v"))
         assert 5 == len(await listed(store.keys()))
@@ -165,7 +165,7 @@ class Listing(Harness):
 
     @needs(writable=None)
     async def test_scan_tells_what_head_does(self, store: ObjectStore) -> None:
-        """Descriptions are the same as those of head, in the order of keys, and the options are the same."""
+        """`scan` yields the same ObjectInfo as head, in the order of keys, with the options of keys."""
         held = sorted(await self.fill_some(store, ["a/b", "a/c/d", "a-b", "b", "é", "a/c/e"]))
         heads = {key: await store.head(key) for key in held}
 
@@ -174,7 +174,7 @@ class Listing(Harness):
 
     @needs(writable=None)
     async def test_children_are_one_level_below(self, store: ObjectStore) -> None:
-        """Keys and common prefixes directly below a prefix, each once, whole and in order."""
+        """`children` yields the keys and common prefixes one level below a prefix, each once, in full and in order."""
         await self.fill(store, dict.fromkeys(["top", "a/b", "a/c/d", "a/c/e/f", "a/c-d", "b/x/y"], b""))
 
         assert ["a/", "b/", "top"] == await listed(store.children())
@@ -185,7 +185,7 @@ class Listing(Harness):
 
     @needs(writable=None)
     async def test_children_for_any_prefix_and_delimiter(self, store: ObjectStore) -> None:
-        """A prefix need not end in the delimiter, and that need not be a slash nor one character."""
+        """The prefix need not end with the delimiter, which may be any text of one or more characters."""
         held = list(await self.fill_some(store, NEIGHBOURS))
         ways = list(product(PREFIXES, ("/", "-", ".", "c", "/c", "\U00010000")))
 
@@ -194,13 +194,13 @@ class Listing(Harness):
 
     @needs(writable=None)
     async def test_children_need_a_delimiter(self, store: ObjectStore) -> None:
-        """Without one there are no levels."""
+        """`children` with an empty delimiter is a ValueError."""
         with pytest.raises(ValueError, match="delimiter"):
             await listed(store.children("", ""))
 
     @needs(writable=None, listable=False)
     async def test_listing_is_unsupported(self, store: ObjectStore) -> None:
-        """A store that cannot tell which objects it has says so, and does not give a part or nothing."""
+        """A store that cannot list refuses every listing, and clear with a prefix; it never lists a part."""
         await self.fill(store, {"a/k": b"v"})
 
         for list_ in (store.keys, store.scan, store.children):

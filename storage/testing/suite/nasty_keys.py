@@ -1,4 +1,4 @@
-"""Keys that stores get wrong."""
+"""`NASTY_KEYS`: keys that stores get wrong."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import string
 
 __all__ = ["NASTY_KEYS"]
 
-#: Punctuation, and of the control characters the first, the last, and those at which lines, words or texts end.
+#: Punctuation, and the control characters that are the first, the last, or end lines, words or texts.
 _CODES = [0, 1, *range(8, 14), *range(26, 48), *range(58, 65), *range(91, 97), *range(123, 128)]
 
-#: By what is nasty about it, a key that a store must give back as it is or refuse; it may do no third thing.
+#: Keys by what is nasty about them. A store must keep each one unchanged, or refuse it.
 NASTY_KEYS: dict[str, str] = {
     **{f"ASCII {code}": chr(code) for code in _CODES},
     **{f"ASCII {code} inside": f"x{chr(code)}y" for code in _CODES},

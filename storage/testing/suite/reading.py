@@ -19,7 +19,7 @@ __all__ = ["Reading"]
 
 TEXT = b"0123456789"
 
-_chances = Random("reading")  # any seed will do
+_chances = Random("reading")  # any fixed seed
 
 RANGES = {
     "all": (ByteRange(0), TEXT),
@@ -31,7 +31,7 @@ RANGES = {
     "zero length at 0": (ByteRange(0, 0), b""),
     "starts at the end": (ByteRange(10), b""),
     "starts and stops at the end": (ByteRange(10, 10), b""),
-    "starts at the end, stops behind": (ByteRange(10, 20), b""),
+    "starts at the end, stops after it": (ByteRange(10, 20), b""),
     "clamped": (ByteRange(8, 1000), b"89"),
     "huge stop": (ByteRange(8, 1 << 70), b"89"),
     "suffix": (ByteRange.suffix(3), b"789"),
@@ -42,11 +42,11 @@ RANGES = {
 
 
 class Reading(Harness):
-    """What is read is what is there."""
+    """Reads return what is stored."""
 
     @needs(writable=None, listable=None)
     async def test_get_returns_what_is_there(self, store: ObjectStore) -> None:
-        """An object's bytes come back as they are, all 256 of them, and beside others."""
+        """`get` returns the stored bytes, with all 256 values of a byte."""
         every_byte = bytes(range(256))
         await self.fill(store, {"k": every_byte, "other": b"other"})
 
@@ -54,7 +54,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_empty_value_is_a_value(self, store: ObjectStore) -> None:
-        """An object of no bytes is there, and is not a missing one."""
+        """An empty object exists, and is not a missing one."""
         await self.fill(store, {"k": b""})
 
         assert b"" == await store.get("k")
@@ -65,7 +65,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_missing_key_is_not_found(self, store: ObjectStore) -> None:
-        """Reading what is not there is a KeyNotFoundError, also a KeyError, that carries the caller's key."""
+        """Reading a missing key is a KeyNotFoundError (a KeyError) with the caller's key."""
         calls: dict[str, Any] = {
             "get": store.get,
             "head": store.head,
@@ -86,7 +86,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_exists_tells(self, store: ObjectStore) -> None:
-        """What is there exists; a part of its name, or a longer one, does not."""
+        """`exists` is true for the key of an object, and false for a part of the key or a longer key."""
         await self.fill(store, {"some/key": b"x"})
 
         assert await store.exists("some/key")
@@ -97,12 +97,12 @@ class Reading(Harness):
     async def _is(self, store: ObjectStore, key: str) -> bool:
         try:
             return await store.exists(key)
-        except ValueError:  # a store may refuse a name such as "some/"
+        except ValueError:  # a store may refuse a key such as "some/"
             return False
 
     @needs(writable=None, listable=None)
     async def test_range_of_get_and_open(self, store: ObjectStore) -> None:
-        """A range gives its bytes, clamped to the object, and the description stays that of the whole."""
+        """A range gives its bytes, up to the end of the object, and info describes the whole object."""
         await self.fill(store, {"k": TEXT})
 
         for name, (byte_range, expected) in RANGES.items():
@@ -113,8 +113,8 @@ class Reading(Harness):
                 assert b"" == await reader.read(), name
 
     @needs(writable=None, listable=None)
-    async def test_range_behind_the_end_is_not_satisfiable(self, store: ObjectStore) -> None:
-        """A range that starts behind the end is an error, also a ValueError, in get and in open."""
+    async def test_range_after_the_end_is_not_satisfiable(self, store: ObjectStore) -> None:
+        """A range that starts after the end is a RangeNotSatisfiableError (a ValueError) in get and open."""
         objects = {"empty": b"", "k": TEXT}
         await self.fill(store, objects)
 
@@ -130,7 +130,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_range_of_an_empty_object(self, store: ObjectStore) -> None:
-        """Of nothing, nothing is left."""
+        """Any range of an empty object that starts at 0 is empty."""
         await self.fill(store, {"k": b""})
 
         assert b"" == await store.get("k", byte_range=ByteRange(0))
@@ -139,7 +139,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_head_agrees_with_get(self, store: ObjectStore) -> None:
-        """The description has the caller's key, the whole size and an etag, without attributes that nobody put."""
+        """`head` returns the caller's key, the whole size and an etag, and no attributes if none were put."""
         await self.fill(store, {"some/key": TEXT})
 
         info = await store.head("some/key")
@@ -151,7 +151,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_modified_is_aware_and_recent(self, store: ObjectStore) -> None:
-        """A time that the store knows has a zone and is about now."""
+        """The time of the last change, if the store knows it, has a time zone and is about now."""
         await self.fill(store, {"k": TEXT})
 
         modified = (await store.head("k")).modified
@@ -162,7 +162,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_open_describes_as_head_does(self, store: ObjectStore) -> None:
-        """A reader's info is the object's description."""
+        """The info of a reader equals the result of head."""
         await self.fill(store, {"k": TEXT})
 
         async with store.open("k") as reader:
@@ -170,7 +170,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_reader_reads_in_pieces(self, store: ObjectStore) -> None:
-        """read(n) gives n bytes while there are so many, then fewer, then none; read(0) gives none."""
+        """``read(n)`` returns n bytes while there are enough, then fewer, then none; read(0) returns none."""
         await self.fill(store, {"k": TEXT})
 
         async with store.open("k") as reader:
@@ -180,7 +180,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_reader_iterates_in_bounded_pieces(self, store: ObjectStore) -> None:
-        """Iterating a large object gives it in pieces of at most 1 MiB, none of them empty."""
+        """Iterating a reader yields pieces of at most 1 MiB, none of them empty."""
         large = _pattern(self.large)
         await self.fill(store, {"k": large})
 
@@ -192,7 +192,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_ranges_of_a_large_object(self, store: ObjectStore) -> None:
-        """Ranges across the borders of whatever pieces the store keeps are right, too."""
+        """Ranges of a large object are right, also across the borders of the pieces in which a store keeps it."""
         large = _pattern(self.large)
         await self.fill(store, {"k": large})
         middle = len(large) // 2
@@ -211,7 +211,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_seek_counts_from_where_the_reader_began(self, store: ObjectStore) -> None:
-        """A seekable reader goes anywhere in its range; one that is not says that it cannot."""
+        """`seek` counts from the start of the range; a reader that is not seekable raises NotImplementedError."""
         await self.fill(store, {"k": TEXT})
 
         async with store.open("k", byte_range=ByteRange(2, 8)) as reader:
@@ -227,7 +227,7 @@ class Reading(Harness):
         assert [b"67", b"234", b"7", b"", b""] == pieces
 
     async def test_open_reader_keeps_its_version_when_overwritten(self, store: ObjectStore) -> None:
-        """What is being read stays what it was, however it is overwritten meanwhile."""
+        """An open reader reads its version to the end, although the object is overwritten."""
         old, new = b"a" * self.large, b"b" * (self.large + 1000)
         await self.fill(store, {"k": old})
 
@@ -241,7 +241,7 @@ class Reading(Harness):
         assert new == await store.get("k")
 
     async def test_open_reader_keeps_its_version_when_deleted(self, store: ObjectStore) -> None:
-        """What is being read stays, though its key is deleted meanwhile."""
+        """An open reader reads its version to the end, although the object is deleted."""
         old = _pattern(self.large)
         await self.fill(store, {"k": old})
 
@@ -255,7 +255,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_readers_do_not_disturb_each_other(self, store: ObjectStore) -> None:
-        """Two readers of one object each have their own place in it, and one left half way harms nothing."""
+        """Two readers of one object each have their own position, and an unfinished reader disturbs nothing."""
         await self.fill(store, {"k": TEXT})
 
         async with store.open("k") as one, store.open("k") as two:
@@ -266,7 +266,7 @@ class Reading(Harness):
 
     @needs(writable=None, listable=None)
     async def test_error_in_the_body_of_open_passes(self, store: ObjectStore) -> None:
-        """What the caller raises while it reads is the caller's."""
+        """An exception in the body of ``async with store.open(...)`` is raised as it is."""
         await self.fill(store, {"k": TEXT})
 
         async def fail() -> None:
@@ -282,6 +282,6 @@ class Reading(Harness):
 
 @cache
 def _pattern(size: int) -> bytes:
-    """Return bytes of which no two places look alike and which compress somewhat, to about a half."""
+    """Return bytes without repeated places that compress to about a half."""
     blocks = [block for _ in range(size // 512 + 1) for block in [_chances.randbytes(248)] * 2]
     return b"".join(b"%08x" % number + block for number, block in enumerate(blocks))[:size]

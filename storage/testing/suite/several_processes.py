@@ -15,20 +15,20 @@ __all__ = ["SeveralProcesses"]
 
 
 class SeveralProcesses(Harness):
-    """What one store does the others see, and conditions hold among them all."""
+    """Each store sees the changes of the others, and conditions hold among all of them."""
 
     async def _others(self, store: ObjectStore, opened: AsyncExitStack, count: int = 1) -> list[ObjectStore]:
         others = []
         for _ in range(count):
             other = self.another(store)
             if other is None:
-                pytest.skip("the harness has no `another`")
+                pytest.skip("the test class does not override `another`")
             others.append(await opened.enter_async_context(other))
         return others
 
     @needs(multi_process=True)
     async def test_changes_are_seen_at_once(self, store: ObjectStore) -> None:
-        """Puts and deletes of one are there for the other when they have returned."""
+        """When a put or delete has returned, the other store sees it."""
         async with AsyncExitStack() as opened:
             [other] = await self._others(store, opened)
             await store.put("a/k", b"one")
@@ -48,7 +48,7 @@ class SeveralProcesses(Harness):
 
     @needs(multi_process=True, conditional_put=True)
     async def test_one_of_many_creators_in_several_stores_wins(self, store: ObjectStore) -> None:
-        """if_absent holds among stores that know nothing of each other but their objects."""
+        """Of 50 creators in three stores over the same objects exactly one succeeds."""
         async with AsyncExitStack() as opened:
             stores = [store, *await self._others(store, opened, 2)]
 
@@ -59,7 +59,7 @@ class SeveralProcesses(Harness):
 
     @needs(multi_process=True, conditional_put=True)
     async def test_no_increment_of_several_stores_is_lost(self, store: ObjectStore) -> None:
-        """Compare-and-swap holds among them, too, with the etags of either."""
+        """Compare-and-swap works across stores over the same objects: no increment is lost."""
         await store.put("k", b"0")
         async with AsyncExitStack() as opened:
             stores = [store, *await self._others(store, opened, 2)]
@@ -70,7 +70,7 @@ class SeveralProcesses(Harness):
 
     @needs(multi_process=True)
     async def test_objects_stay_when_the_store_that_put_them_is_closed(self, store: ObjectStore) -> None:
-        """What was put is there for whoever comes later."""
+        """Objects stay when the store that put them is closed."""
         async with AsyncExitStack() as opened:
             [other] = await self._others(store, opened)
             await other.put("k", b"kept")

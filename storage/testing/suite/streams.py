@@ -1,4 +1,4 @@
-"""Streams into `put`: iterables and async iterables, and those that go wrong."""
+"""Streams into `put`: iterables and async iterables, and those that fail."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _Streamed = Callable[[Iterable[bytes]], Data]
 
 
 class Streams(Harness):
-    """An object that comes in pieces is stored whole or not at all."""
+    """A stream is stored completely or not at all."""
 
     @_both_kinds
     async def test_pieces_are_joined(self, store: ObjectStore, stream: _Streamed) -> None:
-        """An object is its pieces one after the other; empty ones add nothing."""
+        """The object is the joined pieces; empty pieces add nothing."""
         await store.put("k", stream([b"one", b"", b"two", b"", b"three", b""]))
 
         assert b"onetwothree" == await self.raw(store, "k")
@@ -52,7 +52,7 @@ class Streams(Harness):
 
     @_both_kinds
     async def test_stream_of_nothing_is_an_empty_object(self, store: ObjectStore, stream: _Streamed) -> None:
-        """A stream of no pieces, or of empty ones, is a value like any other, and replaces the old one."""
+        """A stream without bytes makes an empty object, which replaces the old one."""
         for pieces in ([], [b""], [b"", b""]):
             await store.put("k", b"old")
 
@@ -62,7 +62,7 @@ class Streams(Harness):
             assert b"" == await store.get("k")
 
     async def test_list_and_tuple_are_streams(self, store: ObjectStore) -> None:
-        """Any iterable will do, also one that is there at once."""
+        """A list and a tuple of bytes are streams too."""
         await store.put("list", [b"a", b"b"])
         await store.put("tuple", (b"c", b"d"))
 
@@ -70,7 +70,7 @@ class Streams(Harness):
 
     @_both_kinds
     async def test_producer_may_use_one_buffer_again(self, store: ObjectStore, stream: _Streamed) -> None:
-        """A piece is taken when it comes: what the producer then does to its buffer does not show."""
+        """The store copies each piece: the producer may change its buffer for the next one."""
 
         def pieces() -> Iterator[bytes]:
             buffer = bytearray(4)
@@ -84,7 +84,7 @@ class Streams(Harness):
 
     @_both_kinds
     async def test_pieces_may_be_views(self, store: ObjectStore, stream: _Streamed) -> None:
-        """Pieces may be memoryviews, wide ones too: their bytes count, not their items."""
+        """Pieces may be memoryviews, also of items wider than a byte and with gaps; all their bytes are stored."""
         views = [memoryview(b"abc"), memoryview(bytes(range(8))).cast("I"), memoryview(b"x-y-")[::2]]
 
         await store.put("k", stream(cast("list[bytes]", views)))
@@ -93,7 +93,7 @@ class Streams(Harness):
 
     @_both_kinds
     async def test_large_stream_round_trips(self, store: ObjectStore, stream: _Streamed) -> None:
-        """Some millions of bytes in uneven pieces come back, at once and in pieces."""
+        """Millions of bytes in uneven pieces are read back unchanged, as a whole and in pieces."""
         pieces = [bytes([number % 251]) * (7919 * (number % 40)) for number in range(self.large // 150_000)]
         whole = b"".join(pieces)
 
@@ -106,7 +106,7 @@ class Streams(Harness):
             assert whole == b"".join([piece async for piece in reader])
 
     async def test_piece_larger_than_any_chunk(self, store: ObjectStore) -> None:
-        """One huge piece in a stream is cut as need be."""
+        """A piece of a stream may be larger than the store's own pieces."""
         pieces = [b"small", b"x" * (2 * CHUNK + 5), b"end"]
 
         await store.put("k", _awaiting(pieces))
@@ -115,7 +115,7 @@ class Streams(Harness):
 
     @_both_kinds
     async def test_error_of_the_producer_passes_and_nothing_is_put(self, store: ObjectStore, stream: _Streamed) -> None:
-        """What the caller's iterable raises comes out as it is; the old object stays and no new one appears."""
+        """An exception of the caller's stream is raised as it is; the old object stays and no new one appears."""
         raised = _ProducerError("mine")
 
         def pieces(size: int) -> Iterator[bytes]:
@@ -141,7 +141,7 @@ class Streams(Harness):
 
     @_both_kinds
     async def test_piece_that_is_not_bytes_is_a_type_error(self, store: ObjectStore, stream: _Streamed) -> None:
-        """Text inside a stream is refused, though bytes came before it; the old object stays."""
+        """A piece that is not bytes is a TypeError, also after good pieces; the old object stays."""
         await store.put("k", b"old")
 
         wrong: Any
@@ -153,7 +153,7 @@ class Streams(Harness):
             assert ["k"] == await listed(store.keys())
 
     async def test_storage_error_of_the_producer_passes_as_it_is(self, store: ObjectStore) -> None:
-        """A stream that reads from this very store and finds nothing there names the key that it read."""
+        """A KeyNotFoundError of a stream that reads from the same store has the key that the stream read."""
 
         async def pieces() -> AsyncIterator[bytes]:
             yield await store.get("there")
@@ -168,7 +168,7 @@ class Streams(Harness):
         assert ["there"] == await listed(store.keys())
 
     async def test_store_is_free_while_a_producer_waits(self, store: ObjectStore) -> None:
-        """A slow producer keeps nobody else from reading, writing and deleting, be it the same key."""
+        """While a put waits for its stream, other reads, writes and deletes work, also of the same key."""
         begun, go_on = asyncio.Event(), asyncio.Event()
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -193,7 +193,7 @@ class Streams(Harness):
         assert b"s" * 1_500_000 + b"t" == await store.get("k")
 
     async def test_stream_from_the_object_to_itself(self, store: ObjectStore) -> None:
-        """An object may be rewritten from its own reader."""
+        """An object can be replaced by a stream from its own reader."""
         await self.fill(store, {"k": b"abc" * 500_000})
 
         async with store.open("k") as reader:

@@ -1,4 +1,4 @@
-"""Stores that are written to and not read: what goes in, and that nothing comes out."""
+"""Stores that can be written and not read: writes work, and every read is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def _opened(store: ObjectStore) -> bytes:
         return await reader.read()
 
 
-#: Every method that would tell something of an object that is there.
+#: Every method that would show something of an object.
 READS: dict[str, Callable[[ObjectStore], Awaitable[Any]]] = {
     "get": lambda store: store.get("k"),
     "get_many": lambda store: store.get_many(["k"]),
@@ -41,11 +41,11 @@ READS: dict[str, Callable[[ObjectStore], Awaitable[Any]]] = {
 
 
 class WriteOnly(Harness):
-    """What is put is there for others. A store that cannot be read needs the hook `raw`."""
+    """Writes to a store that cannot be read. Its test class needs the hook `raw`."""
 
     @needs(readable=False, listable=None)
     async def test_every_read_is_unsupported(self, store: ObjectStore) -> None:
-        """A store that cannot be read refuses every method that would, and changes nothing."""
+        """Every read is an UnsupportedOperationError, and changes nothing."""
         await store.put("k", b"v")
 
         for name, read in READS.items():
@@ -57,7 +57,7 @@ class WriteOnly(Harness):
 
     @needs(readable=False, listable=None)
     async def test_sink_takes_objects(self, store: ObjectStore) -> None:
-        """Buffers and streams, of nothing or much, singly or in bulk, over others or not."""
+        """`put` and `put_many` work: buffers and streams, empty and large objects, new and existing keys."""
         large = bytes(self.large)
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -77,7 +77,7 @@ class WriteOnly(Harness):
 
     @needs(readable=False, listable=None)
     async def test_sink_lets_objects_go(self, store: ObjectStore) -> None:
-        """A missing one is no error, and what was not meant stays."""
+        """`delete`, `delete_many` and `clear` work; a missing key is no error, and other objects stay."""
         keys = ["a", "b", "c/d", "c/e", "f"]
         await store.put_many(dict.fromkeys(keys, b"v"))
 
@@ -92,7 +92,7 @@ class WriteOnly(Harness):
 
     @needs(readable=False, listable=None, conditional_put=True)
     async def test_conditions_of_a_sink_hold(self, store: ObjectStore) -> None:
-        """One who puts has the etag, and with that can replace what he put and nothing else."""
+        """`if_absent` works, and the etag that put returned works for if_match, once."""
         first = await store.put("k", b"1", if_absent=True)
         with pytest.raises(KeyExistsError):
             await store.put("k", b"x", if_absent=True)

@@ -1,4 +1,4 @@
-"""Writing: `put` and `delete`, what they take, and what they leave."""
+"""Writing: `put` and `delete`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Writing"]
 
 
 class Writing(Harness):
-    """What is written is there, whole."""
+    """What is written is stored completely."""
 
     async def test_put_stores_the_bytes_themselves(self, store: ObjectStore) -> None:
-        """What is put is what is there, read past the store where that is possible."""
+        """The stored bytes are the bytes that were put, also when they are read without the store."""
         every_byte = bytes(range(256)) * 3
 
         await store.put("some/key", every_byte)
@@ -28,7 +28,7 @@ class Writing(Harness):
         assert ["some/key"] == await listed(store.keys())
 
     async def test_put_of_nothing_stores_an_empty_object(self, store: ObjectStore) -> None:
-        """No bytes are a value."""
+        """`put` of no bytes stores an empty object."""
         await store.put("k", b"")
 
         assert b"" == await self.raw(store, "k")
@@ -36,7 +36,7 @@ class Writing(Harness):
         assert ["k"] == await listed(store.keys())
 
     async def test_put_overwrites(self, store: ObjectStore) -> None:
-        """The last put is what counts, be it shorter, longer or empty."""
+        """`put` replaces the old object, with a shorter, longer or empty one."""
         for data in (b"first", b"a much longer second", b"3", b"", b"fifth"):
             await store.put("k", data)
 
@@ -46,7 +46,7 @@ class Writing(Harness):
         assert ["k"] == await listed(store.keys())
 
     async def test_put_takes_buffers(self, store: ObjectStore) -> None:
-        """A bytearray and a memoryview are as good as bytes, and what comes back is bytes."""
+        """`put` takes a bytearray and a memoryview; get returns bytes."""
         buffers: dict[str, bytearray | memoryview] = {"array": bytearray(b"buffer"), "view": memoryview(b"buffer")}
         for key, buffer in buffers.items():
             await store.put(key, buffer)
@@ -55,13 +55,13 @@ class Writing(Harness):
             assert bytes is type(await store.get(key))
 
     async def test_put_of_a_strided_view_stores_what_it_shows(self, store: ObjectStore) -> None:
-        """A memoryview that skips bytes is stored as it reads."""
+        """A memoryview with a step is stored without the skipped bytes."""
         await store.put("k", memoryview(b"a-b-c-")[::2])
 
         assert b"abc" == await self.raw(store, "k")
 
     async def test_put_counts_bytes_of_wide_views(self, store: ObjectStore) -> None:
-        """A memoryview of 4-byte numbers is stored with all its bytes, not with as many as it has numbers."""
+        """A memoryview of 4-byte items is stored with all its bytes, not one byte per item."""
         wide = memoryview(bytes(range(12))).cast("I")
 
         await store.put("k", wide)
@@ -70,7 +70,7 @@ class Writing(Harness):
         assert 12 == (await store.head("k")).size
 
     async def test_put_does_not_alias_a_mutable_buffer(self, store: ObjectStore) -> None:
-        """What the caller does with the buffer after put is the caller's business."""
+        """Changing the buffer after put does not change the object."""
         buffer = bytearray(b"before")
         view = memoryview(buffer)
         await store.put("k", buffer)
@@ -82,7 +82,7 @@ class Writing(Harness):
         assert b"before" == await store.get("view")
 
     async def test_put_refuses_what_is_not_bytes(self, store: ObjectStore) -> None:
-        """Text and other things are a TypeError, and the old object stays."""
+        """Data that is not bytes is a TypeError, and the old object stays."""
         await store.put("k", b"old")
 
         for data in ("text", "", 5, None, object(), 1.5):
@@ -95,7 +95,7 @@ class Writing(Harness):
             assert ["k"] == await listed(store.keys())
 
     async def test_large_object_round_trips(self, store: ObjectStore) -> None:
-        """A few million bytes are no different."""
+        """An object of a few million bytes is stored and read unchanged."""
         large = bytes(range(251)) * (self.large // 251)
 
         await store.put("k", large)
@@ -105,7 +105,7 @@ class Writing(Harness):
         assert len(large) == (await store.head("k")).size
 
     async def test_delete_removes_one_object(self, store: ObjectStore) -> None:
-        """What is deleted is gone for every method; its neighbours stay."""
+        """A deleted object is missing for every method; other objects stay."""
         await self.fill(store, {"k": b"v", "k2": b"v2", "l/k": b"v3"})
 
         await store.delete("k")
@@ -119,7 +119,7 @@ class Writing(Harness):
             await store.head("k")
 
     async def test_delete_of_a_missing_key_is_no_error(self, store: ObjectStore) -> None:
-        """After delete there is no object; whether there was one before does not matter."""
+        """`delete` of a missing key is no error."""
         await self.fill(store, {"a/b": b"v"})
 
         await store.delete("never/there")
@@ -129,7 +129,7 @@ class Writing(Harness):
         assert [] == await listed(store.keys())
 
     async def test_key_can_be_used_again_after_delete(self, store: ObjectStore) -> None:
-        """A deleted key is like one that never was, also one between slashes."""
+        """A key can be put again after it was deleted, also one with slashes."""
         for data in (b"one", b"two"):
             await store.put("deep/down/here", data)
             await store.delete("deep/down/here")
@@ -138,7 +138,7 @@ class Writing(Harness):
         assert b"three" == await self.raw(store, "deep/down/here")
 
     async def test_put_returns_the_etag_of_what_it_put(self, store: ObjectStore) -> None:
-        """put, head, open and scan name the same version by the same etag."""
+        """`put`, `head`, `open` and `scan` return the same etag for the same version."""
         await store.put("k", b"old")
 
         etag = await store.put("k", b"new")
@@ -149,20 +149,20 @@ class Writing(Harness):
         assert [etag] == [info.etag async for info in store.scan()]
 
     async def test_etags_of_different_bytes_differ(self, store: ObjectStore) -> None:
-        """Different bytes of one size, written within one tick of any clock, never share an etag."""
+        """Different bytes of the same size have different etags, even when they are written within one clock tick."""
         etags = [await store.put("k", b"%06d" % number) for number in range(50)]
 
         assert 50 == len(set(etags))
 
     @needs(etags=True)
     async def test_etag_changes_with_every_version(self, store: ObjectStore) -> None:
-        """A store that tells versions apart does so for equal bytes, too."""
+        """With the capability `etags`, every put gives a new etag, also for equal bytes."""
         etags = [await store.put("k", b"same") for _ in range(20)]
 
         assert 20 == len(set(etags))
 
     async def test_etag_stays_while_the_object_does(self, store: ObjectStore) -> None:
-        """Reading, listing and writing others changes nothing about an object."""
+        """Reads, listings and writes of other objects do not change an object's etag."""
         etag = await store.put("k", b"v")
 
         await store.get("k")
@@ -172,7 +172,7 @@ class Writing(Harness):
         assert etag == (await store.head("k")).etag
 
     async def test_many_writers_leave_one_of_their_values(self, store: ObjectStore) -> None:
-        """Of concurrent puts one wins whole, and no trace is left of the others."""
+        """After concurrent puts the object is one of their values, whole, and nothing else is left."""
         values = [bytes([65 + number]) * 10_000 for number in range(20)]
 
         await asyncio.gather(*(store.put("k", value) for value in values))
@@ -182,7 +182,7 @@ class Writing(Harness):
         assert ["k"] == await listed(store.keys())
 
     async def test_concurrent_puts_to_different_keys_all_land(self, store: ObjectStore) -> None:
-        """Writers of different objects are in nobody's way, also where they make the same directories."""
+        """Concurrent puts to different keys all succeed, also in the same directories."""
         objects = {f"d{number % 5}/e/k{number}": b"%d" % number for number in range(40)}
 
         await asyncio.gather(*(store.put(key, data) for key, data in objects.items()))
@@ -191,7 +191,7 @@ class Writing(Harness):
         assert sorted(objects) == await listed(store.keys())
 
     async def test_puts_and_deletes_in_one_directory_do_not_fail(self, store: ObjectStore) -> None:
-        """A directory that a delete leaves empty may go at the very moment when a put wants it."""
+        """Concurrent puts and deletes in one directory succeed, also when a delete leaves it empty."""
 
         async def busy(number: int) -> None:
             for _ in range(10):
@@ -203,7 +203,7 @@ class Writing(Harness):
         assert [] == await listed(store.keys())
 
     async def test_readers_see_whole_versions_during_overwrites(self, store: ObjectStore) -> None:
-        """A reader that polls while the object is overwritten sees one version or another, never a mixture."""
+        """Reads during overwrites see one whole version or another, never a mixture."""
         versions = [bytes([65 + number]) * (100_000 + number) for number in range(4)]
         await store.put("k", versions[0])
         done = asyncio.Event()
@@ -233,7 +233,7 @@ class Writing(Harness):
 
     @needs(writable=False)
     async def test_every_write_is_unsupported(self, store: ObjectStore) -> None:
-        """A store that cannot be written to refuses every method that would, and changes nothing."""
+        """Every write to a store that cannot be written is an UnsupportedOperationError, and changes nothing."""
         await self.fill(store, {"k": b"v"})
         writes: dict[str, Any] = {
             "put": lambda: store.put("k", b"new"),
@@ -257,7 +257,7 @@ class Writing(Harness):
 
     @needs(writable=None)
     async def test_entering_again_does_not_close(self, store: ObjectStore) -> None:
-        """One who enters an open store and leaves it does not take it away from the others."""
+        """Entering and leaving an open store again does not close it."""
         await self.fill(store, {"k": b"v"})
 
         async with store as entered:

@@ -1442,16 +1442,17 @@ class SafeFilesystemStore(ObjectStore):
 
 class SqliteStore(ObjectStore):
     """
-    Objects in one SQLite database: a file that several processes may use at once, or memory.
+    Objects in one SQLite database: a file that several processes may use concurrently, or memory.
 
-    What a write returns from is on the disk, also over a power loss; writes that arrive while another is on its way
-    share a transaction. Objects over 1 MiB are kept in chunks and streamed. Needs ``pip install 'stackstore[sqlite]'``.
+    When a write returns, its data is on the disk and survives a power loss. Writes that arrive while another one is
+    running share a transaction. Objects over 1 MiB are kept in chunks and streamed. Needs
+    ``pip install 'stackstore[sqlite]'``.
 
-    A store object belongs to the event loop it was opened under, and to the process.
+    A store object belongs to the process and the event loop in which it was opened.
 
     Args:
-        path: the database's file, which is made when it is missing, or ``":memory:"``.
-        busy_timeout: seconds to wait for another process's lock before `StoreUnavailableError`.
+        path: the file of the database, which is created if it is missing, or ``":memory:"``.
+        busy_timeout: seconds to wait for the lock of another process before `StoreUnavailableError` is raised.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 5.0) -> None:

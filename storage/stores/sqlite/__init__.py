@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`SqliteStore`, an object store in one SQLite database."""
 
 from __future__ import annotations
 

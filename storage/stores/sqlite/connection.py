@@ -20,17 +20,17 @@ __all__ = ["Connection", "uncancelled"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Compiled statements that a connection keeps: the store's 30 or so, and those of some 40 numbers of keys in a query.
+#: Compiled statements that a connection caches: about 30 of the store, and one for each of about 40 key counts.
 STATEMENTS = 256
 
 
 class Connection:
     """
-    An aiosqlite connection that runs whole functions on its thread: `run` is one hop, however many statements it takes.
+    An aiosqlite connection that runs whole functions on its thread: `run` is one hop to the thread for all statements.
 
     Args:
-        path: the database's file, or ``":memory:"``.
-        store: what errors say they come from.
+        path: the file of the database, or ``":memory:"``.
+        store: the name of the store in errors.
         busy_timeout: seconds to wait for a lock that another connection holds.
     """
 
@@ -43,7 +43,7 @@ class Connection:
     async def open(
         self, prepare: Callable[Concatenate[sqlite3.Connection, P], None], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Connect, and run *prepare* on the new connection; not to be cancelled half way (`uncancelled`)."""
+        """Connect, and run *prepare* on the new connection; it must not be cancelled half way (see `uncancelled`)."""
         try:
             import aiosqlite
         except ImportError as cause:
@@ -52,12 +52,12 @@ class Connection:
             self._path, timeout=self._busy_timeout, isolation_level=None, cached_statements=STATEMENTS
         )
         thread = _thread_of(connecting)
-        thread.daemon = True  # a connection left open must not keep the interpreter from ending
-        vars(thread)["connection"] = connecting  # nor complain then: who runs lives, and so does what it works for
+        thread.daemon = True  # a connection that is left open must not keep the interpreter from exiting
+        vars(thread)["connection"] = connecting  # nor warn at exit: the running thread keeps its connection alive
         try:
             self._aio = await connecting
         except sqlite3.Error as cause:
-            _thread_of(connecting).join()  # it is about to end, and would complain if the event loop ended before it
+            _thread_of(connecting).join()  # the thread is about to end, and would warn if the event loop ended first
             raise self.mapped(cause) from cause
         try:
             await self.run(prepare, *args, **kwargs)
@@ -67,9 +67,9 @@ class Connection:
 
     async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
-        Return what ``work(db, *args)`` gives, run on the connection's thread.
+        Run ``work(db, *args)`` on the connection's thread and return its result.
 
-        A cancellation meanwhile is held until the work is done, then raised.
+        A cancellation is held back until the work is done, and then raised.
 
         Raises:
             StorageError: SQLite raised an error, or the connection is closed.
@@ -77,12 +77,12 @@ class Connection:
         aio = self._aio
         if aio is None:
             raise StoreClosedError("the store is closed: use it inside 'async with store:'", store=self._store)
-        # aiosqlite's public methods are one hop to the thread and back per statement, and a transaction has several.
-        # `_execute` is what they are made of, and runs any function there; it has no types.
+        # Each public method of aiosqlite is one hop to the thread for one statement, and a transaction has several.
+        # They are built on `_execute`, which runs any function on the thread; it has no types.
         try:
             result: T = await aio._execute(work, aio._conn, *args, **kwargs)  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:
-            # The thread works in the order of arrival: when it has done nothing, it has done what came before, too.
+            # The thread works in order of arrival: when this no-op is done, the work before it is done, too.
             await settled(asyncio.ensure_future(aio._execute(_nothing)))  # type: ignore[no-untyped-call]
             raise
         except sqlite3.Error as cause:
@@ -90,22 +90,22 @@ class Connection:
         return result
 
     async def close(self) -> None:
-        """Close the connection, after the work that was begun; may be repeated."""
+        """Close the connection after the work that has begun; it may be called again."""
         closing, self._aio = self._aio, None
         if closing is None:
             return
         if _thread_of(closing).is_alive():
             await closing.close()
-        else:  # a forked child has its parent's connection, but not the thread
+        else:  # a forked child has the connection of its parent, but not its thread
             closing._connection = None
 
     def mapped(self, error: BaseException) -> BaseException:
-        """Return our error for one of SQLite's, every other as it is: `errors.error_of`."""
+        """Return our error for an error of SQLite, and any other error as it is: see `errors.error_of`."""
         return error_of(error, self._path, self._busy_timeout, self._store)
 
 
 def _thread_of(connection: aiosqlite.Connection) -> threading.Thread:
-    """Return the thread of a connection; up to aiosqlite 0.21 the connection is one."""
+    """Return the thread of a connection; up to aiosqlite 0.21 the connection itself is the thread."""
     carrier: Any = connection
     thread: threading.Thread = getattr(carrier, "_thread", carrier)
     return thread
@@ -116,7 +116,7 @@ def _nothing() -> None:
 
 
 async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
-    """Run *work* to its end and return its result; a cancellation meanwhile is held until then, and then raised."""
+    """Run *work* to its end and return its result; a cancellation is held back until then, and then raised."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

@@ -1,4 +1,4 @@
-"""The one place where SQLite's errors become ours, and how an error gets the key that it is about."""
+"""The one place where errors of SQLite are mapped to ours, and where errors get their key."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _KINDS: dict[int, tuple[type[StorageError], str]] = {
 
 
 def error_of(error: BaseException, path: str, busy_timeout: float, store: str) -> BaseException:
-    """Return our error for one of SQLite's, which is its cause; every other as it is."""
+    """Return our error for an error of SQLite, which becomes its cause, and any other error as it is."""
     if not isinstance(error, sqlite3.Error):
         return error
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # Python's own errors have none
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # errors raised by Python's module itself have none
     kind, text = _KINDS.get(code, (StorageError, "SQLite failed"))
     if kind is StoreUnavailableError:
         text += f", even after waiting {busy_timeout:g} s (busy_timeout)"
@@ -50,7 +50,7 @@ def error_of(error: BaseException, path: str, busy_timeout: float, store: str) -
 
 
 async def naming_key(key: str, work: Awaitable[T]) -> T:
-    """Return what *work* gives; its errors say that they are about *key*, unless they name another."""
+    """Return the result of *work*; errors without a key get *key*."""
     try:
         return await work
     except StorageError as error:
@@ -60,12 +60,12 @@ async def naming_key(key: str, work: Awaitable[T]) -> T:
 
 
 def copy_error(error: E) -> E:
-    """Return a copy of the error of a whole batch: each caller may say in it which key is meant."""
+    """Return a copy of the error of a whole batch, so that each caller can set its own key."""
     another = copy(error)
     another.__cause__ = error.__cause__
     return another
 
 
 def error_per_key(keys: Iterable[str], error: StorageError) -> dict[str, Any]:
-    """Return the error of a whole batch once for each of its keys, which it names."""
+    """Return a copy of the error of a whole batch for each of its keys, with that key."""
     return {key: copy_error(error).with_key(key) for key in keys}

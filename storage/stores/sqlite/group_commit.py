@@ -1,4 +1,4 @@
-"""Group commit, and its twin for reads: what arrives while the connection is at work is done together next."""
+"""Group commit, also for reads: requests that arrive while a batch is running make up the next batch."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ __all__ = ["MAX_BYTES", "MAX_REQUESTS", "GroupCommit", "Work", "Writer", "commit
 Q = TypeVar("Q")
 R = TypeVar("R")
 
-#: Requests in one batch: enough that a commit's cost is shared, few enough that SQLite takes a batch's keys as
+#: Requests in one batch: enough to share the cost of a commit, and few enough for SQLite to take their keys as
 #: parameters.
 MAX_REQUESTS = 256
 
-#: Bytes after which a batch takes no more requests: how long a transaction keeps other writers out (some 50 ms).
+#: Bytes after which a batch takes no more requests: so a transaction blocks other writers for about 50 ms.
 MAX_BYTES = 8 << 20
 
 
 class GroupCommit(Generic[Q, R]):
     """
-    Runs requests through ``execute(db, requests)`` on the connection's thread, one batch at a time.
+    Runs requests with ``execute(db, requests)`` on the connection's thread, one batch at a time.
 
-    A request never joins a batch that is running. One that is cancelled while it waits is withdrawn; one that is being
-    executed is waited for before the cancellation is raised.
+    A request never joins a batch that is running. A request that is cancelled while it waits is withdrawn; one that is
+    running is finished before the cancellation is raised.
 
     Args:
-        connection: where they run.
-        execute: gives for each request its result, or the exception that is its error.
-        after_batch: called on the event loop when a batch is over.
+        connection: the connection on whose thread they run.
+        execute: returns for each request its result, or its error as an exception object.
+        after_batch: called on the event loop after each batch.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class GroupCommit(Generic[Q, R]):
 
     async def run(self, request: Q, size: int = 0) -> R:
         """
-        Return what *request* gives.
+        Return the result of *request*.
 
         Args:
-            request: what `execute` understands.
-            size: bytes that it writes.
+            request: one that `execute` takes.
+            size: the bytes that it writes.
         """
         if self._last_was_single and not self._busy:
             return await self._run_alone(request)
@@ -82,17 +82,17 @@ class GroupCommit(Generic[Q, R]):
             raise
 
     async def wait_idle(self) -> None:
-        """Return when nothing waits any more."""
+        """Wait until no request is running or waiting."""
         while self._busy:
-            await self._connection.run(_nothing)  # one that runs alone was there before
+            await self._connection.run(_nothing)  # a request that runs alone was there before
             if self._drain_task is not None:
                 await settled(self._drain_task)
 
     async def _run_alone(self, request: Q) -> R:
         """
-        Run a request in its caller's own task: who is alone has nothing to share, and waits for no turn of the loop.
+        Run a request in its caller's own task, which saves a turn of the event loop.
 
-        Only when the last batch, too, was of one. Else the first of many that come together would go without them.
+        This is done only if the last batch had one request. Else the first of many concurrent requests would run alone.
         """
         self._busy = True
         try:
@@ -117,7 +117,7 @@ class GroupCommit(Generic[Q, R]):
                 try:
                     await self._connection.run(self._execute_into, requests, results)
                 except asyncio.CancelledError:
-                    pass  # asyncio.run is ending: the thread is done all the same, and its callers are told so
+                    pass  # asyncio.run is ending: the thread has finished, and the callers get their results
                 except Exception as failure:
                     results = [copy_error(failure) for _ in requests]
                 self._deliver(results)
@@ -160,20 +160,20 @@ def _nothing(db: sqlite3.Connection) -> None:
 
 
 Work: TypeAlias = "partial[Any]"
-"""What a writer is asked to do: a function of `statements` or `chunks` and its arguments behind the connection."""
+"""A request to a writer: a function of `statements` or `chunks` with all its arguments but the connection."""
 
 Writer: TypeAlias = GroupCommit[Work, Any]
 
 
 def commit(db: sqlite3.Connection, works: Sequence[Work]) -> list[Any]:
     """
-    Run every work in one transaction, in order, and return for each its result or its error.
+    Run all requests in one transaction, in order, and return for each its result or its error.
 
-    A work refuses (a condition that does not hold) by a `StorageError`, before it has written anything. Any other
-    error undoes the whole transaction; then each is run in one of its own, so that the innocent succeed.
+    If its condition does not hold, a request raises a `StorageError` before it has written anything. Any other error
+    rolls the whole transaction back; then each request runs in its own transaction, so that only the faulty one fails.
     """
     if len(works) == 1 and works[0].func in statements.SINGLE_STATEMENTS:
-        return [_result(works[0], db)]  # one statement is a transaction: half the time of three
+        return [_result(works[0], db)]  # a single statement is a transaction: it takes half the time of three
     try:
         db.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
@@ -189,7 +189,7 @@ def commit(db: sqlite3.Connection, works: Sequence[Work]) -> list[Any]:
 
 
 def _result(work: Work, db: sqlite3.Connection, caught: type[Exception] = Exception) -> Any:
-    """Return what *work* gives, or its error as a value."""
+    """Return the result of *work*, or its error as a value."""
     try:
         return work(db)
     except caught as error:
@@ -197,7 +197,7 @@ def _result(work: Work, db: sqlite3.Connection, caught: type[Exception] = Except
 
 
 def find_by_key(columns: str) -> Callable[[sqlite3.Connection, Sequence[bytes]], list[tuple[Any, ...] | None]]:
-    """Return a function that looks up encoded keys in one query: each gives its `statements.find_rows` row or None."""
+    """Return a function that looks up encoded keys in one query: for each, its `statements.find_rows` row or None."""
 
     def answer(db: sqlite3.Connection, names: Sequence[bytes]) -> list[tuple[Any, ...] | None]:
         found = statements.find_rows(db, columns, names)

@@ -1,9 +1,10 @@
 """
-Large objects: their chunks, by version, and who needs them.
+Large objects: how they are written in chunks, and the leases that keep their versions.
 
-A version is written in short transactions and published by one. While no object has it - before that, and after it was
-replaced or deleted - it has a second in which it expires. Those who still write or read it, in whatever process, push
-that second on (`Leases`); what a killed process left is not pushed, and reclaimed by whoever has the store open.
+A version is written in several short transactions and published by the last one. While no object refers to it - before
+that, and after it was replaced or deleted - it has an expiry time. Processes that still write or read the version
+renew this lease (`Leases`). The versions of killed processes are not renewed: any process with an open store deletes
+them.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ from storage.types import Data
 
 __all__ = ["Leases", "put_stream"]
 
-#: Seconds between two looks at the leases, while there are any.
+#: Seconds between two checks of the leases, while there are any.
 CHECK_INTERVAL = 1.0
 
-#: Chunks that a streamed put gathers for one transaction: it costs a sync of the disk, they cost memory.
+#: Chunks that a streamed put writes in one transaction: fewer mean more syncs of the disk, more take more memory.
 CHUNKS_PER_COMMIT = 4
 
 _log = logging.getLogger("storage")
 
 
 class Leases:
-    """Keeps the versions in use here, and reclaims those that nobody keeps; at work only while there are any."""
+    """Renews the leases of versions in use here, and deletes expired versions; it runs only while there are leases."""
 
     def __init__(self, reader: Connection, writer: Writer) -> None:
         self._reader = reader
@@ -59,7 +60,7 @@ class Leases:
 
     @contextmanager
     def holding(self, version: int) -> Iterator[None]:
-        """Keep a version for as long as the block runs."""
+        """Keep a version while the block runs."""
         self._in_use[version] += 1
         self.start()
         try:
@@ -70,16 +71,16 @@ class Leases:
                 del self._in_use[version]
 
     def abandon(self, version: int) -> None:
-        """Do not wait for the lease of a version that will not be published."""
+        """Delete a version that will not be published without waiting for the end of its lease."""
         self._abandoned.add(version)
 
     def start(self) -> None:
-        """Begin to look at the leases, if that is not being done: there may be one."""
+        """Start to check the leases, unless that is running."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
     def start_later(self) -> None:
-        """Start within `CHECK_INTERVAL`: a write may have replaced large objects, whose chunks are to be reclaimed."""
+        """Start after `CHECK_INTERVAL`: a write, here or elsewhere, may have replaced large objects."""
         if self._start_timer is None and not self._stopped:
             self._start_timer = asyncio.get_running_loop().call_later(CHECK_INTERVAL, self._start)
 
@@ -88,7 +89,7 @@ class Leases:
         self.start()
 
     async def stop(self) -> None:
-        """Look no more."""
+        """Stop to check the leases."""
         self._stopped = True
         if self._start_timer is not None:
             self._start_timer.cancel()
@@ -104,12 +105,12 @@ class Leases:
                     return
             except StoreClosedError:
                 return
-            except StorageError as error:  # busy, or read only: the next look, or another process, may do better
-                _log.debug("leases of large objects not looked after: %s", error)
+            except StorageError as error:  # busy or read-only: the next check, or another process, may succeed
+                _log.debug("the leases of large objects were not checked: %s", error)
             await asyncio.sleep(CHECK_INTERVAL)
 
     async def _renew_and_reclaim(self) -> bool:
-        """Push on and reclaim what is due; say whether any version has a lease."""
+        """Renew and delete what is due; return whether any version has a lease."""
         leased = await self._reader.run(leases)
         now = time.time()
         for version, expires in leased:
@@ -125,7 +126,7 @@ class Leases:
 
 
 async def put_stream(writer: Writer, leases: Leases, target: Target, data: Data) -> str:
-    """Put data of any size in bounded memory and return the etag; nothing is locked while the data is being made."""
+    """Put data of any size in bounded memory and return the etag; no lock is held while the caller produces data."""
     version = secrets.randbits(62)
     pending: list[bytes] = []
     written = size = 0

@@ -14,7 +14,7 @@ __all__ = ["ChunkReader"]
 
 
 class ChunkReader(SeekableReader):
-    """A reader over the chunks of one version, of which it keeps one at a time in memory."""
+    """A reader of the chunks of one version; it keeps one chunk at a time in memory."""
 
     def __init__(
         self, info: ObjectInfo, byte_range: ByteRange | None, connection: Connection, version: int, store: str
@@ -23,16 +23,16 @@ class ChunkReader(SeekableReader):
         self._connection = connection
         self._version = version
         self._store = store
-        self._kept = -1, b""
+        self._chunk_in_memory = -1, b""
 
     async def _read_at(self, offset: int, size: int) -> bytes:
         stop = offset + size
         pieces = []
         while offset < stop:
             number, begin = divmod(offset, CHUNK)
-            if self._kept[0] != number:
-                self._kept = number, await self._chunk(number)
-            piece = self._kept[1][begin : begin + stop - offset]
+            if self._chunk_in_memory[0] != number:
+                self._chunk_in_memory = number, await self._chunk(number)
+            piece = self._chunk_in_memory[1][begin : begin + stop - offset]
             offset += len(piece)
             pieces.append(piece)
         return b"".join(pieces)

@@ -1,4 +1,4 @@
-"""The database of a `SqliteStore`: its tables, which docs/sqlite.md explains, and how a connection is made ready."""
+"""The tables of a `SqliteStore`, which docs/sqlite.md explains, and how a connection is prepared."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from storage.errors import CorruptObjectError, StorageError
 
 __all__ = ["CHUNK", "GRACE", "LEASE", "prepare", "prepare_reader"]
 
-#: Bytes in a row of `chunks`, the last row of a version excepted, and the most that `objects` holds itself. It is part
-#: of the file's format: offsets are computed with it. So large that a row costs little beside its bytes, and so small
-#: that a range and a step of a stream read little that nobody asked for.
+#: Bytes in a row of `chunks`, except the last row of a version, and the largest object in a row of `objects`. It is
+#: part of the file's format: offsets are computed with it. It is large enough to make the overhead of a row small, and
+#: small enough for a range or a step of a stream to read few bytes in vain.
 CHUNK = 1 << 20
 
-#: Seconds that unpublished chunks are kept after their writer was last heard of. It renews at half time, so an event
-#: loop may stall for half of this before its upload is taken for that of a killed process.
+#: Seconds that unpublished chunks are kept after the last renewal by their writer, which renews after half of this
+#: time. So an event loop may stall for half of it before its upload counts as that of a killed process.
 LEASE = 30
 
-#: Seconds that the chunks of a replaced or deleted object stay, so that whoever reads them, in any process, can say so.
-#: Short, because nobody else has the space meanwhile; long beside the second after which readers renew
+#: Seconds that the chunks of a replaced or deleted object are kept, so that its readers, in any process, can renew
+#: them. It is short, because the space stays occupied, but long compared with the second after which readers renew
 #: (`CHECK_INTERVAL`).
 GRACE = 5
 
-#: "STOR" in the header of the file: this database is a SqliteStore's and nobody else's.
+#: "STOR" in the header of the file: the database belongs to a SqliteStore.
 _APPLICATION = 0x53544F52
 
-#: Counts up when the tables change.
+#: Increased when the tables change.
 _VERSION = 1
 
 _TABLES = f"""
@@ -73,12 +73,12 @@ PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
 """
 
-#: Bytes in a page of a new database. Measured against SQLite's 4 KiB: chunks go in and are freed twice as fast, small
-#: objects no slower.
+#: Bytes in a page of a new database. Measured against SQLite's default of 4 KiB: chunks are written and freed twice as
+#: fast, small objects no slower.
 _PAGE = 16384
 
-# FULL: a commit is on the disk, not only in the system's cache, when it returns; macOS needs fullfsync for that too.
-# The size limit gives the disk back what one large write made of the write-ahead log.
+# FULL: a commit is on the disk, not only in the system's cache, when it returns; on macOS this needs fullfsync, too.
+# The size limit truncates the write-ahead log after a large write has made it grow.
 _PRAGMAS = """
 PRAGMA synchronous = FULL;
 PRAGMA fullfsync = ON;
@@ -88,12 +88,12 @@ PRAGMA journal_size_limit = 67108864;
 
 def prepare(db: sqlite3.Connection, path: str, busy_timeout: float) -> None:
     """
-    Make a new writing connection ready: write-ahead log, durable commits, the tables.
+    Prepare a new connection for writing: the write-ahead log, durable commits, the tables.
 
     Raises:
-        CorruptObjectError: the file is a database, but not a store's.
-        StorageError: it is of a later release, or its file system has no shared memory.
-        sqlite3.Error: likewise everything else.
+        CorruptObjectError: the file is a database of another program.
+        StorageError: it was made by a later release, or its file system has no shared memory.
+        sqlite3.Error: any other failure.
     """
     ready = _is_ours(db, path)
     if not ready:
@@ -120,13 +120,13 @@ def prepare(db: sqlite3.Connection, path: str, busy_timeout: float) -> None:
 
 
 def prepare_reader(db: sqlite3.Connection) -> None:
-    """Make a new connection ready that only reads; the file has been prepared."""
+    """Prepare a new connection that only reads; `prepare` must have been run on the file."""
     db.execute("PRAGMA query_only = ON")
 
 
 def _is_ours(db: sqlite3.Connection, path: str) -> bool:
-    """Return whether the tables are there; False for a database without any."""
-    # The tables first: if another process makes them just now, it has signed them by the time that we look for that.
+    """Return whether the database has our tables; False if it has no tables at all."""
+    # Read the tables first: if another process is creating them, it has set the application id before we read that.
     tables = db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -142,7 +142,7 @@ def _is_ours(db: sqlite3.Connection, path: str) -> bool:
 
 
 def _retry_while_busy(db: sqlite3.Connection, statement: str, busy_timeout: float) -> None:
-    """Run a statement again while the database is locked: SQLite itself does not wait when two switch to the log."""
+    """Retry a statement while the database is locked: SQLite does not wait when two connections switch to the log."""
     deadline = time.monotonic() + busy_timeout
     while True:
         try:
@@ -155,7 +155,7 @@ def _retry_while_busy(db: sqlite3.Connection, statement: str, busy_timeout: floa
 
 
 def _statements(script: str) -> list[str]:
-    """Cut a script into statements; `executescript` would commit the transaction it is to be part of."""
+    """Split a script into statements; `executescript` would commit the transaction that they belong to."""
     statements, begun = [], ""
     for line in script.splitlines(keepends=True):
         begun += line

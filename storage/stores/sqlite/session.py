@@ -1,4 +1,4 @@
-"""What an open `SqliteStore` holds."""
+"""`Session`: the connections of an open `SqliteStore`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEMORY = ":memory:"
 
 
 class Session:
-    """What an open store holds: a connection that writes, one that reads (in memory the same), and their batches."""
+    """The connections of an open store: one to write, one to read (in memory the same), and their batches."""
 
     def __init__(self, path: str, store: str, busy_timeout: float) -> None:
         self.store = store
@@ -38,7 +38,7 @@ class Session:
         self.leases.start()
 
     async def close(self) -> None:
-        """Finish what was begun, if this is still its loop and process, and close the connections."""
+        """Finish what has begun, if this is still the same loop and process, and close the connections."""
         if self.state.in_this_process and self.state.under_this_loop:
             await self.leases.stop()
             for batches in (self.contents, self.infos, self.writer):

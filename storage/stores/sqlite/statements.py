@@ -1,7 +1,7 @@
 """
-What a `SqliteStore` says to SQLite: plain functions on a connection, to be run on its thread.
+The SQL statements of a `SqliteStore`: plain functions of a connection, to be run on its thread.
 
-Those that write are run inside a transaction (`group_commit.commit`), and refuse before they have written anything.
+Functions that write run inside a transaction (`group_commit.commit`), and raise before they have written anything.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ ON CONFLICT (key) DO UPDATE SET etag = excluded.etag, size = excluded.size, modi
     attributes = excluded.attributes, version = excluded.version, data = excluded.data
 """
 
-# The texts of all statements are constants: each is compiled once in a connection's life.
+# The texts of all statements are constants, so that each connection compiles them once.
 _PUT = _INSERT + _OR_REPLACE
 _CREATE = _INSERT + "ON CONFLICT (key) DO NOTHING"
 _SWAP = """
@@ -70,7 +70,7 @@ _COPY_OVER = _COPY + _OR_REPLACE
 
 
 def put(db: sqlite3.Connection, target: Target, data: bytes) -> str:
-    """Write an object that fits into its row and return its etag."""
+    """Write an object that fits into a row and return its etag."""
     return _write(db, target, len(data), None, data)
 
 
@@ -91,11 +91,11 @@ def delete(db: sqlite3.Connection, target: Target) -> None:
         db.execute("DELETE FROM objects WHERE key = ?", (name,))
         return
     while not db.execute("DELETE FROM objects WHERE key = ? AND etag = ?", (name, etag)).rowcount:
-        _enforce(db, target)  # raises, if it has not come back this very moment
+        _enforce(db, target)  # raises, unless the object has just become that version again
 
 
 def copy(db: sqlite3.Connection, source: str, target: Target) -> str:
-    """Copy an object and return the copy's etag; the two share the chunks of a large one."""
+    """Copy an object and return the etag of the copy; both share the chunks of a large object."""
     _etag_of(db, source, target.store)
     _enforce(db, target)
     etag = _new_etag()
@@ -104,7 +104,7 @@ def copy(db: sqlite3.Connection, source: str, target: Target) -> str:
 
 
 def rename(db: sqlite3.Connection, source: str, target: Target) -> str:
-    """Move an object and return its etag, which it keeps."""
+    """Rename an object and return its etag, which stays the same."""
     etag = _etag_of(db, source, target.store)
     _enforce(db, target)
     if source != target.key:
@@ -115,7 +115,7 @@ def rename(db: sqlite3.Connection, source: str, target: Target) -> str:
 
 def read_range(db: sqlite3.Connection, key: str, byte_range: ByteRange) -> tuple[Any, ...] | None:
     """Return (version, bytes of the range, size) of an object, or None; the bytes are None when it has a version."""
-    # No data in a row is longer than a chunk, and substr() takes no numbers over 31 bits. max(anything, NULL) is NULL.
+    # The data in a row is no longer than a chunk, and substr() takes no numbers over 31 bits. max(x, NULL) is NULL.
     beyond = CHUNK + 1
     start = min(byte_range.start, beyond)
     if byte_range.last is None:
@@ -143,37 +143,37 @@ def _etag_of(db: sqlite3.Connection, key: str, store: str) -> str:
 
 
 def _write(db: sqlite3.Connection, target: Target, size: int, version: int | None, data: bytes | None) -> str:
-    """Write an object's row, if the conditions hold, in one statement, and return its etag."""
+    """Write the row of an object in one statement, if the conditions hold, and return its etag."""
     key, attributes, (if_absent, if_match), _ = target
     name, etag = key.encode(), _new_etag()
     row = (etag, size, time.time_ns(), _as_json(attributes or {}), version, data)
     if if_match is not None:
         while not db.execute(_SWAP, (*row, name, if_match)).rowcount:
-            _enforce(db, target)  # raises, if that version has not come back this very moment
+            _enforce(db, target)  # raises, unless the object has just become that version again
     elif if_absent:
         while not db.execute(_CREATE, (name, *row)).rowcount:
-            _enforce(db, target)  # likewise, if the object has not gone
+            _enforce(db, target)  # raises, unless the object has just been deleted
     else:
         db.execute(_PUT, (name, *row))
     return etag
 
 
 def _as_json(attributes: Mapping[str, str]) -> str:
-    """Return attributes as they are kept."""
+    """Return attributes as they are stored."""
     return json.dumps(attributes, ensure_ascii=False) if attributes else "{}"
 
 
 def _from_json(text: str) -> dict[str, str]:
-    """Return attributes from what is kept."""
+    """Return attributes from their stored form."""
     return {} if text == "{}" else json.loads(text)
 
 
 def _new_etag() -> str:
-    """Return a word that no other version of an object has: 64 random bits, which need no counter in the database."""
+    """Return a new unique etag: 64 random bits, which need no counter in the database."""
     return secrets.token_hex(8)
 
 
-#: What is one statement and so needs no transaction around it, if it is alone.
+#: Functions that run a single statement, which needs no transaction around it.
 SINGLE_STATEMENTS = frozenset({put, delete})
 
 
@@ -181,7 +181,7 @@ SINGLE_STATEMENTS = frozenset({put, delete})
 
 
 def put_many(db: sqlite3.Connection, items: Sequence[tuple[str, bytes, Mapping[str, str]]]) -> list[str]:
-    """Write objects, (key, bytes, attributes), that fit into their rows and return their etags."""
+    """Write objects, given as (key, bytes, attributes), that fit into rows, and return their etags."""
     now = time.time_ns()
     etags = [_new_etag() for _ in items]
     db.executemany(
@@ -200,50 +200,50 @@ def delete_many(db: sqlite3.Connection, keys: Sequence[str]) -> None:
 
 
 def find_rows(db: sqlite3.Connection, columns: str, names: Sequence[bytes]) -> dict[bytes, tuple[Any, ...]]:
-    """Return the rows of (key, *columns*) of the objects with these encoded keys, by key."""
+    """Return the rows (key, *columns*) of the objects with these encoded keys, by key."""
     more = -len(names) % _KEY_COUNT_STEP if len(names) > _KEY_COUNT_STEP else 0
     found = db.execute(_select_by_keys(columns, len(names) + more), [*names, *(names[0] for _ in range(more))])
     return {row[0]: row for row in found}
 
 
 def find_small(db: sqlite3.Connection, names: Sequence[bytes]) -> list[tuple[bytes, Attributes] | None]:
-    """Return (bytes, attributes) for each of these encoded keys; None where there is no object, or no small one."""
+    """Return (bytes, attributes) for each of these encoded keys, and None where there is no small object."""
     found = find_rows(db, f"CASE WHEN size <= {SMALL} THEN data END, attributes", names)
     rows = [found.get(name, (name, None, "")) for name in names]
     return [None if data is None else (data, _from_json(text)) for _, data, text in rows]
 
 
-#: Numbers of keys in a query are multiples of this, by asking for one of them again, so that there are few queries.
+#: The number of keys in a query is rounded up to a multiple of this, by repeating a key, so that there are few queries.
 _KEY_COUNT_STEP = 8
 
 
 @functools.cache
 def _select_by_keys(columns: str, count: int) -> str:
-    """Return the query for so many keys."""
+    """Return the query for *count* keys."""
     return f"SELECT key, {columns} FROM objects WHERE key IN ({','.join('?' * count)})"
 
 
 def key_bounds(prefix: str, start_after: str = "") -> tuple[bytes, bytes]:
-    """Return the half-open range of the encoded keys that start with *prefix* and sort behind *start_after*."""
-    # What does not encode is in no key, but has its place in their order.
+    """Return the half-open range of the encoded keys that start with *prefix* and sort after *start_after*."""
+    # Text that UTF-8 cannot encode is in no key, but has its place in their order.
     first = prefix.encode("utf-8", "surrogatepass")
     after = start_after.encode("utf-8", "surrogatepass")
     return max(first, after + b"\0" if after else b""), successor(first)
 
 
 def successor(prefix: bytes) -> bytes:
-    """Return the first bytes behind all UTF-8 that starts with *prefix*; a last byte of UTF-8 can be counted up."""
+    """Return the first bytes after all UTF-8 that starts with *prefix*; the last byte of UTF-8 can be increased."""
     return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b"\xff"
 
 
 def read_page(db: sqlite3.Connection, columns: str, lower: bytes, upper: bytes, limit: int) -> list[tuple[Any, ...]]:
-    """Return the first rows of a range of keys."""
+    """Return the first *limit* rows of a range of keys."""
     query = f"SELECT {columns} FROM objects WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
     return db.execute(query, (lower, upper, limit)).fetchall()
 
 
 def clear(db: sqlite3.Connection, lower: bytes, upper: bytes, limit: int) -> bytes | None:
-    """Delete the first objects of a range of keys and return where the rest begins, or None when none is left."""
+    """Delete the first objects of a range of keys and return where the rest begins, or None if none is left."""
     freed, last = 0, None
     for key, size in read_page(db, "key, size * (version IS NULL)", lower, upper, limit):
         freed += size
@@ -256,6 +256,6 @@ def clear(db: sqlite3.Connection, lower: bytes, upper: bytes, limit: int) -> byt
 
 
 def info_of(key: str, etag: str, size: int, modified: int, attributes: str) -> ObjectInfo:
-    """Return the description of an object from its columns `INFO_COLUMNS`."""
-    when = datetime.fromtimestamp(modified // 1000 / 1e6, UTC)  # to the microsecond, in which a float of it is exact
+    """Return the description of an object from the columns `INFO_COLUMNS`."""
+    when = datetime.fromtimestamp(modified // 1000 / 1e6, UTC)  # in microseconds, which a float represents exactly
     return ObjectInfo(key, size, etag, when, _from_json(attributes))

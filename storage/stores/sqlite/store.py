@@ -1,4 +1,4 @@
-"""`SqliteStore`: objects in one SQLite database, for many tasks and processes at once."""
+"""`SqliteStore`: objects in one SQLite database, shared by many tasks and processes."""
 
 from __future__ import annotations
 
@@ -29,25 +29,26 @@ from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys
 
 __all__ = ["SqliteStore"]
 
-#: Keys or descriptions that a listing reads at once: some 100 kB.
+#: Keys or descriptions that a listing reads with one query: about 100 kB.
 PAGE = 1000
 
-#: Keys that `children` reads at once. Of a sub-prefix it reads no more than these before it goes past it.
+#: Keys that `children` reads with one query. It reads at most so many keys of a sub-prefix before it skips the rest.
 CHILDREN_PAGE = 100
 
 
 class SqliteStore(ObjectStore):
     """
-    Objects in one SQLite database: a file that several processes may use at once, or memory.
+    Objects in one SQLite database: a file that several processes may use concurrently, or memory.
 
-    What a write returns from is on the disk, also over a power loss; writes that arrive while another is on its way
-    share a transaction. Objects over 1 MiB are kept in chunks and streamed. Needs ``pip install 'stackstore[sqlite]'``.
+    When a write returns, its data is on the disk and survives a power loss. Writes that arrive while another one is
+    running share a transaction. Objects over 1 MiB are kept in chunks and streamed. Needs
+    ``pip install 'stackstore[sqlite]'``.
 
-    A store object belongs to the event loop it was opened under, and to the process.
+    A store object belongs to the process and the event loop in which it was opened.
 
     Args:
-        path: the database's file, which is made when it is missing, or ``":memory:"``.
-        busy_timeout: seconds to wait for another process's lock before `StoreUnavailableError`.
+        path: the file of the database, which is created if it is missing, or ``":memory:"``.
+        busy_timeout: seconds to wait for the lock of another process before `StoreUnavailableError` is raised.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 5.0) -> None:
@@ -160,12 +161,12 @@ class SqliteStore(ObjectStore):
                 yield ChunkReader(info, byte_range, session.reader, version, session.store)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        return await self._within(statements.copy, source, target, if_absent)
+        return await self._copy_or_rename(statements.copy, source, target, if_absent)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        return await self._within(statements.rename, source, target, if_absent)
+        return await self._copy_or_rename(statements.rename, source, target, if_absent)
 
-    async def _within(self, work: Callable[..., str], source: str, target: str, if_absent: bool) -> str:
+    async def _copy_or_rename(self, work: Callable[..., str], source: str, target: str, if_absent: bool) -> str:
         session = self._opened()
         check_key(source, self)
         check_key(target, self)
@@ -186,7 +187,7 @@ class SqliteStore(ObjectStore):
                 yield statements.info_of(name.decode(), *described)
 
     async def _pages(self, columns: str, prefix: str, start_after: str) -> AsyncIterator[list[tuple[Any, ...]]]:
-        """Yield lists of rows whose first column is the key; nothing is open between two of them."""
+        """Yield lists of rows whose first column is the key; no cursor stays open between two of them."""
         lower, upper = statements.key_bounds(prefix, start_after)
         while found := await self._opened().reader.run(statements.read_page, columns, lower, upper, PAGE):
             yield found
@@ -201,7 +202,7 @@ class SqliteStore(ObjectStore):
         while found := await self._opened().reader.run(statements.read_page, "key", lower, upper, CHILDREN_PAGE):
             for (name,) in found:
                 if name < lower:
-                    continue  # below a prefix that was yielded
+                    continue  # it starts with a sub-prefix that was yielded
                 at = name.find(mark, begin)
                 child = name if at < 0 else name[: at + len(mark)]
                 lower = child + b"\0" if at < 0 else statements.successor(child)
@@ -210,14 +211,14 @@ class SqliteStore(ObjectStore):
     async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         results: dict[str, bytes | StorageError] = {}
         async for page in pages(stream(keys), MAX_REQUESTS):
-            asked = {key: key.encode() for key in page if self._takes(key, results)}
+            asked = {key: key.encode() for key in page if self._is_valid(key, results)}
             found = await self._opened().reader.run(statements.find_rows, "data", list(asked.values()))
             for key, name in asked.items():
                 if name not in found:
                     results[key] = KeyNotFoundError(key, store=self)
                 else:
                     _, data = found[name]
-                    results[key] = await result_of(self.get(key)) if data is None else data  # None: it is large
+                    results[key] = await result_of(self.get(key)) if data is None else data  # None: the object is large
         return results
 
     async def put_many(
@@ -230,24 +231,24 @@ class SqliteStore(ObjectStore):
         gathered: dict[str, bytes] = {}
         size = 0
         async for key, data in stream(pairs_of(items)):
-            if not self._takes(key, results):
+            if not self._is_valid(key, results):
                 continue
             content = data if is_stream(data) else as_bytes(data)
             if not isinstance(content, bytes) or len(content) > CHUNK:
-                results.update(await self._put_together(gathered))
+                results.update(await self._put_in_one_transaction(gathered))
                 gathered, size = {}, 0
                 results[key] = await result_of(self.put(key, content))
                 continue
             gathered[key] = content
             size += len(content)
             if size >= MAX_BYTES or len(gathered) >= PAGE:
-                results.update(await self._put_together(gathered))
+                results.update(await self._put_in_one_transaction(gathered))
                 gathered, size = {}, 0
-        results.update(await self._put_together(gathered))
+        results.update(await self._put_in_one_transaction(gathered))
         return raise_failures(results, self, raise_errors)
 
-    async def _put_together(self, items: dict[str, bytes]) -> dict[str, str | StorageError]:
-        """Put small objects in one transaction, which fails for all of them or for none."""
+    async def _put_in_one_transaction(self, items: dict[str, bytes]) -> dict[str, str | StorageError]:
+        """Put small objects in one transaction: all of them, or none."""
         if not items:
             return {}
         size = sum(map(len, items.values()))
@@ -264,21 +265,21 @@ class SqliteStore(ObjectStore):
         put = partial(statements.put_many, items=checked)
         try:
             etags: list[str | StorageError] = await session.writer.run(put, sum(len(data) for _, data, _ in items))
-        except StorageError:  # together they fail all: who is to blame shows when they are put one by one
+        except StorageError:  # one bad object fails them all: put them one by one to find it
             return [await result_of(self.put(key, data, attributes=kept)) for key, data, kept in items]
         return etags
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         results: dict[str, None | StorageError] = {}
         async for page in pages(stream(keys), MAX_REQUESTS):
-            taken = [key for key in page if self._takes(key, results)]
+            taken = [key for key in page if self._is_valid(key, results)]
             failure = await result_of(self._opened().writer.run(partial(statements.delete_many, keys=taken)))
             if failure is not None:
                 results.update(error_per_key(taken, failure))
         return raise_failures(results, self, raise_errors)
 
-    def _takes(self, key: str, results: dict[str, Any]) -> bool:
-        """Return whether *key* is one, and take its place in the results, with the error if it is not."""
+    def _is_valid(self, key: str, results: dict[str, Any]) -> bool:
+        """Return whether *key* is valid, and reserve its place in *results*, with the error if it is not."""
         results[key] = None
         try:
             check_key(key, self)

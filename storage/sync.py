@@ -288,30 +288,30 @@ class Base64Store(ObjectStore):
 
 class BucketStore(ObjectStore):
     """
-    Objects in a bucket of Amazon S3, or of a server that speaks like it (Ceph, MinIO, R2, ...).
+    Objects in a bucket of Amazon S3 or of a compatible server (Ceph, MinIO, R2, ...).
 
-    Use it inside ``with``; entering asks the network for nothing. One store belongs to one event loop.
+    Use it inside ``with``; entering sends no request. One store belongs to one event loop.
 
     Args:
         bucket_name: the bucket.
-        endpoint_url: where the server is; None for Amazon's own.
-        s3_access_key: whose requests they are; None to let aiobotocore find credentials (environment, profile, role).
+        endpoint_url: the URL of the server; None for Amazon's.
+        s3_access_key: the access key; None to let aiobotocore find credentials (environment, profile, role).
         s3_secret_key: the secret that belongs to it.
-        session_token: for credentials that expire.
-        region: where the bucket is; None for what the environment says.
-        prefix: put before every key, as it is.
-        client: an S3 client of aiobotocore's to use for everything; it stays open, and yours.
-        path_style: whether the bucket stands in the URL's path, not in its host; None: with an *endpoint_url* it does.
-        anonymous: whether requests are not signed, for what everybody may read.
-        ca_bundle: a file with the certificates to trust, for a server with one of its own.
-        cache_control: the ``Cache-Control`` of objects that are put without one.
-        compress: whether text, JSON and the like are kept as gzip under ``Content-Encoding``, streams too, but not what
-            `resume_upload` sends. They are read as they were, whatever this says.
-        conditions: ``"auto"`` tries, once, before the first write on a condition, whether the server keeps conditions;
-            ``"trust"`` takes it for granted, ``"off"`` refuses them.
-        connect_timeout: seconds, or a timedelta, until a connection must be there.
-        read_timeout: seconds without any progress until an attempt is given up, uploads included.
-        retry_timeout: seconds within which attempts are begun, all those of one call together.
+        session_token: the session token of temporary credentials.
+        region: the region of the bucket; None to take it from the environment.
+        prefix: added before every key, unchanged.
+        client: an S3 client of aiobotocore that is used for all requests; the store does not close it.
+        path_style: whether the bucket's name is in the URL's path and not in its host; None: only with *endpoint_url*.
+        anonymous: whether requests are sent unsigned, to read public objects.
+        ca_bundle: a file with the certificates to trust, for a server whose certificate the system does not know.
+        cache_control: the ``Cache-Control`` of objects that are stored without one.
+        compress: whether text, JSON and similar types are stored as gzip with a ``Content-Encoding``; streams as well,
+            but not what `resume_upload` sends. Compressed objects are always decompressed when they are read.
+        conditions: ``"auto"`` tests once, before the first conditional write, whether the server supports conditions;
+            ``"trust"`` assumes that it does, ``"off"`` refuses conditional writes.
+        connect_timeout: seconds, or a timedelta, that setting up a connection may take.
+        read_timeout: seconds without progress after which an attempt fails, uploads included.
+        retry_timeout: seconds within which all attempts of one call must begin.
     """
 
     def __init__(
@@ -362,78 +362,80 @@ class BucketStore(ObjectStore):
         def async_store(self) -> storage.BucketStore: ...
 
     def create_bucket(self) -> None:
-        """Make the bucket, in the store's region; one that is there and yours already is no error."""
+        """Create the bucket in the store's region; if you own it already, do nothing."""
         self._run(self.async_store.create_bucket())
 
     def probe(self) -> bool:
         """
-        Ask the server, on an object of our own, whether it keeps conditions; `capabilities` knows it then.
+        Return whether the server supports conditional writes; a test object is written to find out.
 
-        With ``conditions="auto"`` it is done before the first write on a condition, if not earlier.
+        `capabilities` reports the result from then on. With ``conditions="auto"`` the store calls this before its first
+        conditional write.
         """
         return self._run(self.async_store.probe())
 
     def presigned_get(self, key: str, expiry: float | timedelta = 3600) -> str:
         """
-        Return a URL by which anybody can read the object for *expiry* seconds, a week at most.
+        Return a URL with which anybody can read the object for *expiry* seconds, a week at most.
 
-        It asks the server for nothing: whether there is such an object is not known.
+        No request is sent, so the object need not exist.
         """
         return self._run(self.async_store.presigned_get(key, expiry))
 
     def presigned_put(self, key: str, expiry: float | timedelta = 3600, *, content_type: str | None = None) -> str:
         """
-        Return a URL by which anybody can put the object for *expiry* seconds, a week at most.
+        Return a URL with which anybody can store the object for *expiry* seconds, a week at most.
 
-        With a *content_type* the request must have that ``Content-Type``; without, some servers want it to have none.
+        With *content_type* the request must have that ``Content-Type``; without it, some servers accept only requests
+        that have none.
         """
         return self._run(self.async_store.presigned_put(key, expiry, content_type=content_type))
 
     def url(self, key: str) -> str:
-        """Return the object's plain URL, which is of use when the object is public."""
+        """Return the object's plain URL, which works if the object is public."""
         return self._run(self.async_store.url(key))
 
     def make_public(self, key: str) -> None:
         """
-        Let everybody read the object.
+        Allow everybody to read the object.
 
         Raises:
-            KeyNotFoundError: there is no such object.
-            UnsupportedOperationError: the server has no access lists, or they are off for the bucket.
+            KeyNotFoundError: the object does not exist.
+            UnsupportedOperationError: the server has no access control lists, or the bucket has them disabled.
         """
         self._run(self.async_store.make_public(key))
 
     def make_private(self, key: str) -> None:
         """
-        Let nobody read the object who has no permission by the bucket's own rules.
+        Allow only those to read the object who may by the bucket's own rules.
 
         Raises:
-            KeyNotFoundError: there is no such object.
-            UnsupportedOperationError: the server has no access lists, or they are off for the bucket.
+            KeyNotFoundError: the object does not exist.
+            UnsupportedOperationError: the server has no access control lists, or the bucket has them disabled.
         """
         self._run(self.async_store.make_private(key))
 
     def begin_upload(self, key: str, *, attributes: Attributes | None = None) -> str:
-        """Begin to upload an object in parts, and return the token with which it goes on; it holds no secret."""
+        """Begin to upload an object in parts, and return the token to continue it with; the token holds no secret."""
         return self._run(self.async_store.begin_upload(key, attributes=attributes))
 
     def resume_upload(self, token: str, data: Data) -> str:
         """
-        Send all of *data* that the server has not got yet, publish the object, and return its etag.
+        Send the parts of *data* that the server does not have yet, publish the object, and return its etag.
 
-        *data* is the whole object, from its start: parts that the server holds already, byte for byte, are read here
-        and not sent. When it fails, or the process ends, what was sent stays, and the same call goes on from there.
-        Called again after it had succeeded it returns the same.
+        *data* is the whole object, from its start: parts that the server has already, byte for byte, are read here but
+        not sent. If the call fails or the process ends, the parts stay, and the same call continues from there.
+        Called again after it has succeeded, it returns the same etag.
 
         Raises:
-            StorageError: the upload was given up, and there is no object of it.
-            ValueError: it is no token.
+            StorageError: the upload was aborted, and did not create the object.
+            ValueError: *token* is not one that `begin_upload` returned.
         """
         caller = self._call()
         return caller.run(self.async_store.resume_upload(token, caller.data(data)))
 
     def abort_upload(self, token: str) -> None:
-        """Give up an upload, and what was sent of it; one that is over already is no error."""
+        """Abort an upload and delete its parts; do nothing if it has ended already."""
         self._run(self.async_store.abort_upload(token))
 
 
@@ -1342,21 +1344,21 @@ class RegexValidatingStore(ObjectStore[In, Out]):
 
 class RetryingStore(ObjectStore[In, Out]):
     """
-    A call that failed with an error which says `retryable` is made again, after a pause that is random and grows.
+    A decorator that retries calls after errors that are `retryable`, after pauses that are random and grow.
 
-    What must not take effect twice (a put or delete on a condition, a rename) is looked up first: the answer to the
-    failed call may have been lost, not the call. Where that cannot tell, `OutcomeUnknownError` is raised. Objects put
-    on a condition bear a word in an attribute for it, which is not seen from above.
+    Before a call that must not take effect twice is retried (a conditional put or delete, a rename), the object is
+    looked up: perhaps only the answer to the failed call was lost. If that does not tell, `OutcomeUnknownError` is
+    raised. For this, objects that are put conditionally get a nonce in an attribute, which the caller does not see.
 
-    A stream is put again only if nothing was taken of it. An open object is opened again where reading failed, and read
-    on if it is still the same; a listing goes on behind its last key.
+    A stream is put again only if nothing of it was read. After a failed read, the object is opened again and read on if
+    it is still the same version; a listing continues after its last key.
 
     Args:
         base: the store below.
-        attempts: how often a call is made at most.
-        budget: seconds after which no other attempt is begun, pauses included; None for no such bound.
-        base_delay: seconds that the first pause takes at most; the next ones take up to twice as long each.
-        max_delay: seconds that any pause takes at most.
+        attempts: the most attempts of one call, the first included.
+        budget: seconds, pauses included, after which no further attempt begins; None for no such limit.
+        base_delay: the longest first pause in seconds; the limit doubles for each further pause.
+        max_delay: the longest pause in seconds.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`RetryPolicy` and `Attempts`: how often, for how long and after which pauses a call is made again."""
+"""`RetryPolicy` and `Attempts`: how often, for how long and after which pauses a call is retried."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("storage")
 
-#: Seconds within which a store on a network begins the attempts of one call, unless its caller says otherwise.
+#: Default seconds within which a store on a network begins all attempts of one call.
 RETRY_TIMEOUT = 60
 
-#: The bounds of `RetryingStore`, unless its caller says otherwise.
+#: The defaults of `RetryingStore`.
 ATTEMPTS = 5
 BUDGET = 60.0
 BASE_DELAY = 0.1
@@ -31,13 +31,13 @@ MAX_DELAY = 10.0
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """
-    The bounds of every call of a store; the defaults are those of the stores on a network.
+    The limits of the retries of one call; the defaults are those of the stores on a network.
 
     Attributes:
-        attempts: how often it is made at most.
-        budget: seconds after which no other attempt is begun.
-        base_delay: seconds that the first pause takes at most; the others take up to twice as long each.
-        max_delay: seconds that any pause takes at most.
+        attempts: the most attempts, the first included.
+        budget: seconds after which no further attempt begins.
+        base_delay: the longest first pause in seconds; the limit doubles for each further pause.
+        max_delay: the longest pause in seconds.
     """
 
     attempts: float = math.inf
@@ -46,7 +46,7 @@ class RetryPolicy:
     max_delay: float = 5.0
 
     def retry(self, call: Callable[[], Awaitable[T]]) -> Coroutine[Any, Any, T]:
-        """Return what *call* returns, once it raises no error that is ``retryable``, or the bounds are reached."""
+        """Return what *call* returns, and retry it after errors that are ``retryable``, within the limits."""
         return Attempts(self).retry(call)
 
 
@@ -55,10 +55,10 @@ class Attempts:
     The attempts of one call.
 
     Args:
-        policy: their bounds.
-        action: what is attempted, for the log; None to log nothing.
-        key: with which object; None for what is not about one.
-        begun: when it began, by the monotonic clock; None for now.
+        policy: their limits.
+        action: the name of the call in the log; None to log nothing.
+        key: the object that the call is about, if it is about one.
+        begun: when the call began, by the monotonic clock; None for now.
     """
 
     __slots__ = ("_begun", "_key", "_made", "_policy", "action")
@@ -73,16 +73,16 @@ class Attempts:
         self._made = 1
 
     def of(self, action: str, key: str) -> Attempts:
-        """Return the attempts of another call, which has to do with what is left of this one's time."""
+        """Return the attempts of another call that shares the time budget of this one."""
         return Attempts(self._policy, action, key, self._begun)
 
     @property
     def over(self) -> bool:
-        """Whether the time has run out."""
+        """Whether the time budget is used up."""
         return monotonic() >= self._begun + self._policy.budget
 
     async def retry(self, call: Callable[[], Awaitable[T]], repeatable: Callable[[], bool] | None = None) -> T:
-        """Return what *call* returns in the end; an error is raised where it is not *repeatable*, or not now."""
+        """Return what *call* returns, and retry it within the limits; never once it is no longer *repeatable*."""
         while True:
             try:
                 return await call()
@@ -91,19 +91,19 @@ class Attempts:
                     raise
 
     async def another(self, error: StorageError) -> bool:
-        """Return after an *error* whether there is to be another attempt, when its time has come."""
-        bounds = self._policy
-        if not error.retryable or self._made >= bounds.attempts:
+        """Return whether to make another attempt after *error*, and wait before it if so."""
+        policy = self._policy
+        if not error.retryable or self._made >= policy.attempts:
             return False
-        asked: float = getattr(error, "retry_after", None) or 0  # where a server names a time, nobody comes earlier
-        delay = asked + full_jitter(self._made - 1, bounds.base_delay, bounds.max_delay)
-        if monotonic() + delay >= self._begun + bounds.budget:
+        server_delay: float = getattr(error, "retry_after", None) or 0  # no attempt before the time that a server names
+        delay = server_delay + full_jitter(self._made - 1, policy.base_delay, policy.max_delay)
+        if monotonic() + delay >= self._begun + policy.budget:
             return False
         self._made += 1
         if self.action is not None:
             call = self.action if self._key is None else f"{self.action} of {self._key!r}"
             _logger.info(
-                "%s failed, attempt %d of %d follows in %.3g s: %s", call, self._made, bounds.attempts, delay, error
+                "%s failed, attempt %d of %d follows in %.3g s: %s", call, self._made, policy.attempts, delay, error
             )
         await pause(delay)
         return True

@@ -1,4 +1,4 @@
-"""What the stores on a network share: their timeouts, the certificates they trust, the ``Range`` header."""
+"""What the stores on a network share: timeouts, trusted certificates, and the ``Range`` header."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CONNECT_TIMEOUT", "READ_TIMEOUT", "ProgressTimeout", "Timeouts", "range_header", "ssl_context"]
 
-#: Seconds that a store waits for a connection, and for progress on one, unless its caller says otherwise.
+#: Default seconds that a store waits for a connection, and for progress on one.
 CONNECT_TIMEOUT = 5
 READ_TIMEOUT = 20
 
-#: Bytes that no object has; servers count in 64 bits, and take what does not fit for a mistake.
+#: More bytes than any object has; servers count in 64 bits, and reject numbers that do not fit.
 _LARGEST = 1 << 62
 
 
@@ -28,15 +28,15 @@ class Timeouts:
     How long to wait for a server.
 
     Args:
-        connect_timeout: seconds, or a timedelta, until a connection must be there.
-        read_timeout: seconds without any progress, in either direction, until an attempt is given up.
-        retry_timeout: seconds within which attempts are begun, all those of one call together.
+        connect_timeout: seconds, or a timedelta, that setting up a connection may take.
+        read_timeout: seconds without progress in either direction after which an attempt fails.
+        retry_timeout: seconds within which all attempts of one call must begin.
 
     Attributes:
-        connect: the first of these in seconds.
-        read: the second.
-        retry: the third.
-        policy: retries a call for so long.
+        connect: the *connect_timeout* in seconds.
+        read: the *read_timeout* in seconds.
+        retry: the *retry_timeout* in seconds.
+        policy: the retries that fit into `retry`.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Timeouts:
 
 class ProgressTimeout:
     """
-    A time limit that begins anew with every step of progress: ``async with ProgressTimeout(20) as progress:``.
+    A time limit that every step of progress restarts: ``async with ProgressTimeout(20) as progress:``.
 
-    `TimeoutError` is raised out of the block so many *seconds* after the last `step`.
+    The block is left with a `TimeoutError` that many *seconds* after the last `step`.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -71,16 +71,16 @@ class ProgressTimeout:
         await self._limit.__aexit__(*raised)
 
     def step(self) -> None:
-        """Say that something has moved."""
+        """Restart the time limit, because there was progress."""
         self._limit.reschedule(self._loop.time() + self._seconds)
 
     def rest(self) -> None:
-        """Let no time pass until the next `step`: it is not the other side that is waited for."""
+        """Stop the clock until the next `step`, while the block does not wait for the server."""
         self._limit.reschedule(None)
 
 
 def ssl_context(ca_bundle: str | None) -> ssl.SSLContext | bool:
-    """Return, for aiohttp, the certificates to trust: those of a file, or those that the system does."""
+    """Return aiohttp's ``ssl`` argument: trust the certificates of a file, or those that the system trusts."""
     import ssl
 
     return True if ca_bundle is None else ssl.create_default_context(cafile=ca_bundle)

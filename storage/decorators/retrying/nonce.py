@@ -1,7 +1,7 @@
 """
-The word beside an object by which the one who put it knows it again: the attribute `NAME` below, unseen from above.
+The nonce by which a writer recognizes its own object: the attribute `NAME` in the store below, hidden from the caller.
 
-Its value is the caller's own attribute of that name, if there is one, and behind it the word.
+Its value is the caller's own attribute of that name, if there is one, followed by the nonce.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ __all__ = ["NAME", "hidden", "marked", "new_nonce", "nonce_of"]
 
 NAME = "put-nonce"
 
-#: Stands for the word where there is none, but an attribute of the caller's to keep apart from it.
+#: Replaces the nonce of an object that has none but has an attribute of that name from the caller.
 NONE = "-"
-_VALUE = re.compile(rf"(?:(?P<own>.*) )?(?P<word>[0-9a-f]{{32}}|{NONE})", re.DOTALL)
+_VALUE = re.compile(rf"(?:(?P<own>.*) )?(?P<nonce>[0-9a-f]{{32}}|{NONE})", re.DOTALL)
 
 
 def new_nonce() -> str:
-    """Return a word that nobody else has."""
+    """Return a nonce that nobody else has."""
     return secrets.token_hex(16)
 
 
 def marked(attributes: Attributes | None, nonce: str | None) -> Attributes | None:
-    """Return the attributes to put with an object, so that `nonce_of` finds *nonce* there and `hidden` hides it."""
+    """Return the attributes to put with an object, in which `nonce_of` finds *nonce* and `hidden` hides it."""
     if nonce is None and (not attributes or NAME not in attributes):
         return attributes
     below = check_attributes(attributes)
@@ -36,13 +36,13 @@ def marked(attributes: Attributes | None, nonce: str | None) -> Attributes | Non
 
 
 def nonce_of(info: ObjectInfo) -> str | None:
-    """Return the word that an object was marked with, if it was."""
+    """Return the nonce of an object, None if it has none."""
     found = _VALUE.fullmatch(info.attributes.get(NAME, ""))
-    return found["word"] if found else None
+    return found["nonce"] if found else None
 
 
 def hidden(info: ObjectInfo) -> ObjectInfo:
-    """Return the description as if the object was not marked."""
+    """Return the description without the nonce."""
     found = _VALUE.fullmatch(info.attributes.get(NAME, ""))
     if found is None:
         return info

@@ -1,4 +1,4 @@
-"""Reading on after a failure: an open object at its place and in its version, a listing behind its last name."""
+"""`ResumingReader` and `resumed`: an open object and a listing continue after a failure."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 class ResumingReader(ObjectReader):
     """
-    A reader that opens the object again when a read failed, and goes on where it was.
+    A reader that opens the object again after a failed read, and continues at its position in the same version.
 
     Args:
         store: the store that has the object.
         reader: the open object.
         byte_range: what it was opened with.
-        opened: where the reader was entered, and others will be.
+        opened: closes the reader, and those that are opened later.
         attempts: makes the attempts of one read.
     """
 
@@ -78,8 +78,8 @@ class ResumingReader(ObjectReader):
         self._position = offset
 
     async def _open_again(self) -> bool:
-        """Open the object at the place where reading failed; say whether it is still the same version."""
-        with suppress(StorageError):  # of what failed already
+        """Open the object at the position where reading failed; return whether it is still the same version."""
+        with suppress(StorageError):  # from a reader that has failed already
             await self._opened.aclose()
         byte_range = self._range
         if not self._seekable:
@@ -101,12 +101,12 @@ async def resumed(
     begin: Callable[[str | None], AsyncIterator[T]], name: Callable[[T], str], attempts: Callable[[float], Attempts]
 ) -> AsyncIterator[T]:
     """
-    Yield a listing; where a step of it fails, begin again behind the name of the last item.
+    Yield a listing; after a failed step, list again after the name of the last item.
 
     Args:
-        begin: begins the listing behind a name, or for None at its start.
-        name: the name of an item.
-        attempts: makes the attempts of one step, which began at a time of the monotonic clock.
+        begin: starts the listing after a name, or from its beginning for None.
+        name: returns the name of an item.
+        attempts: returns the attempts of one step, which began at this time of the monotonic clock.
     """
     last: str | None = None
     items = begin(last)
@@ -129,7 +129,7 @@ async def resumed(
 
 
 async def after(last: str | None, names: AsyncIterator[str]) -> AsyncIterator[str]:
-    """Yield the sorted *names* that come behind one of them."""
+    """Yield the sorted *names* that come after *last*."""
     async for name in names:
         if last is None or name > last:
             yield name

@@ -1,4 +1,4 @@
-"""`RetryingStore`: what failed in passing is tried again, and nothing is done twice."""
+"""`RetryingStore`: calls that failed for the moment are retried, and nothing takes effect twice."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ T = TypeVar("T")
 
 class RetryingStore(StoreDecorator[In, Out]):
     """
-    A call that failed with an error which says `retryable` is made again, after a pause that is random and grows.
+    A decorator that retries calls after errors that are `retryable`, after pauses that are random and grow.
 
-    What must not take effect twice (a put or delete on a condition, a rename) is looked up first: the answer to the
-    failed call may have been lost, not the call. Where that cannot tell, `OutcomeUnknownError` is raised. Objects put
-    on a condition bear a word in an attribute for it, which is not seen from above.
+    Before a call that must not take effect twice is retried (a conditional put or delete, a rename), the object is
+    looked up: perhaps only the answer to the failed call was lost. If that does not tell, `OutcomeUnknownError` is
+    raised. For this, objects that are put conditionally get a nonce in an attribute, which the caller does not see.
 
-    A stream is put again only if nothing was taken of it. An open object is opened again where reading failed, and read
-    on if it is still the same; a listing goes on behind its last key.
+    A stream is put again only if nothing of it was read. After a failed read, the object is opened again and read on if
+    it is still the same version; a listing continues after its last key.
 
     Args:
         base: the store below.
-        attempts: how often a call is made at most.
-        budget: seconds after which no other attempt is begun, pauses included; None for no such bound.
-        base_delay: seconds that the first pause takes at most; the next ones take up to twice as long each.
-        max_delay: seconds that any pause takes at most.
+        attempts: the most attempts of one call, the first included.
+        budget: seconds, pauses included, after which no further attempt begins; None for no such limit.
+        base_delay: the longest first pause in seconds; the limit doubles for each further pause.
+        max_delay: the longest pause in seconds.
     """
 
     _steppable = True
@@ -72,7 +72,7 @@ class RetryingStore(StoreDecorator[In, Out]):
         self._attempts = partial(Attempts, policy)
         self._watches = takes_bytes(base)
 
-    # -- what may be done again ----------------------------------------------------------------------------------
+    # -- calls that can be repeated ------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> Out:
         return await self._attempts("get", key).retry(partial(self.base.get, key, byte_range=byte_range))
@@ -122,7 +122,7 @@ class RetryingStore(StoreDecorator[In, Out]):
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
-        if not isinstance(items, Collection):  # what comes one by one need not all be kept for another attempt
+        if not isinstance(items, Collection):  # items that arrive one by one are not all kept for another attempt
             return await ObjectStore.put_many(self, items, raise_errors=raise_errors)
 
         async def put(left: Mapping[str, _Payload]) -> dict[str, str | StorageError]:
@@ -139,7 +139,7 @@ class RetryingStore(StoreDecorator[In, Out]):
         wanted = {key: None async for key in stream(keys)}
         return raise_failures(await self._many("delete_many", wanted, delete), self, raise_errors)
 
-    # -- what may not, unless it is known that it was not done ---------------------------------------------------
+    # -- calls that can be repeated only if they took no effect --------------------------------------------------
 
     async def put(
         self,
@@ -168,7 +168,7 @@ class RetryingStore(StoreDecorator[In, Out]):
             if if_absent and nonce is not None:
                 raise refusal or KeyExistsError(key, store=self)
             if info is None or info.etag != if_match:
-                raise _UntoldError
+                raise _UndecidedError
             return None
 
         if conditional:
@@ -182,7 +182,7 @@ class RetryingStore(StoreDecorator[In, Out]):
         async def look(refusal: StorageError | None) -> None:
             info = await self._find(key, attempts)
             if info is None or info.etag != if_match:
-                raise _UntoldError
+                raise _UndecidedError
 
         await (attempts.retry(begin) if if_match is None else self._once(attempts, key, begin, look))
 
@@ -192,7 +192,7 @@ class RetryingStore(StoreDecorator[In, Out]):
 
         async def look(refusal: StorageError | None) -> None:
             if await self._find(target, attempts) is not None:
-                raise _UntoldError
+                raise _UndecidedError
 
         return await (self._once(attempts, target, begin, look) if if_absent else attempts.retry(begin))
 
@@ -200,13 +200,13 @@ class RetryingStore(StoreDecorator[In, Out]):
         attempts = self._attempts("rename", source)
         begin = partial(self.base.rename, source, target, if_absent=if_absent)
         before = None
-        if self._able.cheap_head:  # the one way to know later that the source is still what was to be renamed
+        if self._able.cheap_head:  # to know later whether the source is still the same version
             before = await attempts.of("head", source).retry(partial(self.base.head, source))
 
         async def look(refusal: StorageError | None) -> None:
             now = await self._find(source, attempts)
             if now is None or before is None or now.etag != before.etag:
-                raise _UntoldError
+                raise _UndecidedError
 
         return await self._once(attempts, source, begin, look)
 
@@ -214,7 +214,7 @@ class RetryingStore(StoreDecorator[In, Out]):
 
     @cached_property
     def _able(self) -> Capabilities:
-        """What the store below can do, asked once: a store on files asks its file system."""
+        """The capabilities of the store below, computed once: a store on files checks its file system for them."""
         return self.base.capabilities
 
     async def _once(
@@ -226,24 +226,24 @@ class RetryingStore(StoreDecorator[In, Out]):
         payload: _Payload | None = None,
     ) -> T:
         """
-        Return what a call gives that must not take effect twice.
+        Return the result of a call that must not take effect twice.
 
-        *look* is awaited after an attempt that may have taken effect. It returns the call's result if that is so and
-        None if not; or it raises what is to be raised, which may be how another attempt was refused.
+        *look* is awaited after an attempt that may have taken effect. It returns the call's result if it has, and None
+        if it has not; or it raises the error of the call, which may be the refusal of a later attempt.
         """
         lost = False
         while True:
             try:
                 return await begin()
             except StorageError as error:
-                refusal = error if isinstance(error, ANSWERS) else None  # maybe by an earlier attempt
+                refusal = error if isinstance(error, ANSWERS) else None  # perhaps because of an earlier attempt
                 if (payload and error is payload.raised) or not (error.retryable or (refusal and lost)):
                     raise
                 lost = True
                 again = _is_fresh(payload) and await attempts.another(error)
                 try:
                     result = await look(refusal)
-                except _UntoldError:
+                except _UndecidedError:
                     raise OutcomeUnknownError(
                         f"{attempts.action} may or may not have taken effect: check before you repeat it",
                         key=key,
@@ -255,15 +255,15 @@ class RetryingStore(StoreDecorator[In, Out]):
                     raise
 
     async def _find(self, key: str, attempts: Attempts) -> ObjectInfo | None:
-        """Return the description below of an object, None where there is none."""
+        """Return the description of an object in the store below, None if it does not exist."""
         if attempts.over:
-            raise _UntoldError
+            raise _UndecidedError
         try:
             return await attempts.of("head", key).retry(partial(self.base.head, key))
         except KeyNotFoundError:
             return None
         except StorageError as error:
-            raise _UntoldError from error
+            raise _UndecidedError from error
 
     async def _many(
         self,
@@ -271,7 +271,7 @@ class RetryingStore(StoreDecorator[In, Out]):
         items: Mapping[str, _Payload | None],
         call: Callable[[Any], Awaitable[dict[str, T | StorageError]]],
     ) -> dict[str, T | StorageError]:
-        """Return the results of a bulk call, and of others for those that failed."""
+        """Return the results of a bulk call, which is repeated for the items that failed."""
         attempts = self._attempts(action, None)
         results: dict[str, T | StorageError] = {}
         left = dict(items)
@@ -282,7 +282,7 @@ class RetryingStore(StoreDecorator[In, Out]):
                 if not await attempts.another(error):
                     if not results:
                         raise
-                    return results  # with the errors of the attempt before
+                    return results  # with the errors of the previous attempt
                 continue
             failed = {key: result for key in left if isinstance(result := results.get(key), StorageError)}
             left = {key: items[key] for key, error in failed.items() if error.retryable and _is_fresh(items[key])}
@@ -290,18 +290,18 @@ class RetryingStore(StoreDecorator[In, Out]):
                 return results
 
 
-class _UntoldError(Exception):
-    """Whether a call took effect cannot be told."""
+class _UndecidedError(Exception):
+    """It cannot be found out whether a call took effect."""
 
 
 class _Payload:
     """
-    What is put, if need be more than once.
+    The data of a put, which may be sent more than once.
 
     Attributes:
-        data: to be put.
-        fresh: whether it can be put now: a stream of which something was taken cannot.
-        raised: what the caller's stream raised.
+        data: what to put.
+        fresh: whether it can still be put: a stream that has been read from cannot.
+        raised: the error that the caller's stream raised.
     """
 
     def __init__(self, data: Any, watched: bool) -> None:

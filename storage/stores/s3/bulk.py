@@ -1,4 +1,4 @@
-"""Many objects of a bucket deleted with one request, and an outcome for each."""
+"""Deleting many objects of a bucket with one request, and a result for each."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["delete_page"]
 
 async def delete_page(bucket: RetryingBucket, keys: Iterable[str]) -> dict[str, StorageError]:
     """
-    Delete up to 1,000 objects, and return the errors of those that were not.
+    Delete up to 1,000 objects, and return the errors of those that could not be deleted.
 
-    A server answers for each: those that it could not delete just now are asked for again, and no others. What cannot
-    stand in the XML of such a request would make the server refuse all of it, and is deleted by itself.
+    The server answers for each key, and only those that failed for the moment are sent again. A key that XML cannot
+    contain would make the server reject the whole request, so it is deleted with a request of its own.
     """
     together, apart = list[str](), list[str]()
     for key in keys:
@@ -34,12 +34,12 @@ async def delete_page(bucket: RetryingBucket, keys: Iterable[str]) -> dict[str, 
     return errors
 
 
-#: Characters that XML 1.0 has no way to write (section 2.2).
+#: Characters that XML 1.0 cannot contain (section 2.2).
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 async def _delete_together(bucket: RetryingBucket, keys: list[str]) -> dict[str, StorageError]:
-    """Delete by one request, and more for what could not be deleted by it."""
+    """Delete the keys with one request, and send those that failed again."""
     errors: dict[str, StorageError] = {}
     left = keys
 

@@ -1,4 +1,4 @@
-"""The checksums by which a server says what an object is, held against the bytes that came."""
+"""The checksums that a server sends with an object, and their comparison with the received bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storage.errors import CorruptObjectError
 
 __all__ = ["WITH_CHECKSUM", "Checksum", "crc32", "verify"]
 
-#: Asks for the checksum of a whole object.
+#: The headers that request the checksum of a whole object.
 WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 
 
@@ -33,7 +33,7 @@ class _Crc32:
         return self._value.to_bytes(4, "big")
 
 
-#: Those for which Python has something fast; for CRC-32C and CRC-64/NVME it has not.
+#: The algorithms that Python computes fast; it does not for CRC-32C and CRC-64/NVME.
 _KINDS: dict[str, Callable[[], _Hash]] = {
     "x-amz-checksum-crc32": _Crc32,
     "x-amz-checksum-sha1": lambda: hashlib.sha1(usedforsecurity=False),
@@ -42,17 +42,17 @@ _KINDS: dict[str, Callable[[], _Hash]] = {
 
 
 def crc32(data: bytes) -> str:
-    """Return the CRC-32 of bytes, as a header has it."""
+    """Return the CRC-32 of *data* in the form of a header."""
     return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
 
 
 class Checksum:
     """
-    What an object's checksum is said to be, and what it is of the bytes so far.
+    The expected checksum of an object, and the checksum of the bytes received so far.
 
     Args:
-        said: the digest in base64.
-        found: takes the bytes.
+        said: the expected digest in base64.
+        found: the hash of the bytes.
     """
 
     def __init__(self, said: str, found: _Hash) -> None:
@@ -62,9 +62,9 @@ class Checksum:
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> Checksum | None:
         """
-        Return the checksum that came with a whole object, None where none did that can be held against its bytes.
+        Return the checksum that was sent with a whole object; None if there is none that its bytes can be checked with.
 
-        That of an object in parts may be one of its parts' checksums: it ends in ``-`` and their number.
+        The checksum of an object in parts may be computed from those of the parts: it ends in ``-`` and their number.
         """
         if "content-range" in headers:
             return None
@@ -75,15 +75,15 @@ class Checksum:
         return None
 
     def update(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         self._found.update(data)
 
     def check(self, key: str, store: str) -> None:
         """
-        Hold all that was taken against what was said.
+        Compare the checksum of all bytes with the expected one.
 
         Raises:
-            CorruptObjectError: it is something else.
+            CorruptObjectError: they differ.
         """
         if base64.b64encode(self._found.digest()).decode() != self._said:
             raise CorruptObjectError(
@@ -93,10 +93,10 @@ class Checksum:
 
 def verify(headers: Mapping[str, str], data: bytes, key: str, store: str) -> None:
     """
-    Hold a whole object against the checksum that came with it, if one did.
+    Compare a whole object with the checksum that was sent with it, if there is one.
 
     Raises:
-        CorruptObjectError: it is another one's.
+        CorruptObjectError: they differ.
     """
     checksum = Checksum.of(headers)
     if checksum is not None:

@@ -1,4 +1,4 @@
-"""A bucket through an aiobotocore client: every operation there is, each a single attempt."""
+"""`ClientBucket`: a bucket through an aiobotocore client, every operation a single attempt."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from storage.stores.s3.listing import Page
 
 __all__ = ["Body", "ClientBucket"]
 
-#: What keeps a server at work for long. It sends blanks meanwhile, so that the client's read timeout tells if it lives.
+#: Operations that take a server long. It sends blanks meanwhile, so the client's read timeout notices a dead server.
 _AT_WORK = ("complete_multipart_upload", "copy_object", "upload_part_copy")
 
 
 class Body(Protocol):
-    """The bytes of an answer, while they come."""
+    """The body of a response, read while it arrives."""
 
     async def read(self, size: int = -1, /) -> bytes:
         """Return up to *size* bytes, ``b""`` at the end; all the rest for -1."""
@@ -39,9 +39,9 @@ class Body(Protocol):
 
 class ClientBucket:
     """
-    One bucket, through a client of aiobotocore's.
+    One bucket, through a client of aiobotocore.
 
-    Keys are those of the bucket. Every error is ours: `StorageError` and its kin, with the request id.
+    Keys are those of the bucket. Every error is a `StorageError` and has the request id.
     """
 
     def __init__(self, client: Any, name: str, timeouts: Timeouts, store: str) -> None:
@@ -52,7 +52,7 @@ class ClientBucket:
 
     @asynccontextmanager
     async def get(self, key: str, headers: Mapping[str, str]) -> AsyncIterator[tuple[Mapping[str, str], Body]]:
-        """Begin to read an object: give the answer's headers and its body. *headers* are a range and conditions."""
+        """Begin to read an object: give the response's headers and body. *headers* are a range and conditions."""
         with_names = {_GET[name]: value for name, value in headers.items()}
         answer = await self.call("get_object", key, Key=key, **with_names)
         body = answer["Body"]
@@ -79,7 +79,7 @@ class ClientBucket:
         await self.call("delete_object", key, Key=key, **({} if if_match is None else {"IfMatch": _quoted(if_match)}))
 
     async def delete_many(self, keys: Iterable[str]) -> dict[str, StorageError]:
-        """Delete up to 1000 objects with one request, and return the errors of those that were not."""
+        """Delete up to 1,000 objects with one request, and return the errors of those that could not be deleted."""
         objects = [{"Key": key} for key in keys]
         answer = await self.call("delete_objects", None, Delete={"Objects": objects, "Quiet": True})
         return {
@@ -92,7 +92,7 @@ class ClientBucket:
         }
 
     async def page(self, prefix: str, start_after: str, delimiter: str = "", limit: int = 1000) -> Page:
-        """Return one page of the keys with *prefix* behind *start_after*, in order."""
+        """Return one page of the keys with *prefix* after *start_after*, in order."""
         answer = await self.call(
             "list_objects_v2",
             None,
@@ -105,11 +105,11 @@ class ClientBucket:
         return Page(keys, [each["Prefix"] for each in answer.get("CommonPrefixes", ())], answer["IsTruncated"])
 
     async def create(self, region: str | None) -> None:
-        """Make the bucket, unless it is there and ours."""
+        """Create the bucket, unless it exists and is ours."""
         where = {} if region in (None, "us-east-1") else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         try:
             await self.call("create_bucket", None, **where)
-        except ConfigError:  # there is one: whose it is, not every server says in the same words
+        except ConfigError:  # it exists: servers differ in how they say whose it is
             await self.call("head_bucket", None)
 
     async def parts(self, key: str, upload: str) -> dict[int, tuple[int, str]]:
@@ -120,7 +120,7 @@ class ClientBucket:
             marker = answer["NextPartNumberMarker"]
             try:
                 answer = await self.call("list_parts", key, Key=key, UploadId=upload, PartNumberMarker=marker)
-            except KeyNotFoundError as cause:  # what Ceph says
+            except KeyNotFoundError as cause:  # the answer of Ceph
                 raise UploadGoneError("there is no such upload", key=key, store=self._store) from cause
             found.update({each["PartNumber"]: (each["Size"], _etag(each)) for each in answer.get("Parts", ())})
         return found
@@ -141,7 +141,7 @@ class ClientBucket:
         return _etag(await self.call("upload_part", key, Key=key, UploadId=upload, PartNumber=number, Body=data))
 
     async def copy_part(self, source: str, etag: str, key: str, upload: str, number: int, byte_range: str) -> str:
-        """Make a range of an object, of the version with this *etag*, a part of an upload; return the part's etag."""
+        """Copy a range of an object, if its etag is *etag*, to a part of an upload, and return the part's etag."""
         answer = await self.call(
             "upload_part_copy",
             source,
@@ -155,7 +155,7 @@ class ClientBucket:
         return _etag(answer["CopyPartResult"])
 
     async def complete_upload(self, key: str, upload: str, etags: list[str], headers: Mapping[str, str]) -> str:
-        """Make the parts an object, and return its etag; *headers* are conditions."""
+        """Make one object of the parts, and return its etag; *headers* are conditions."""
         parts = [{"PartNumber": number, "ETag": _quoted(etag)} for number, etag in enumerate(etags, start=1)]
         answer = await self.call(
             "complete_multipart_upload",
@@ -168,11 +168,11 @@ class ClientBucket:
         return _etag(answer)
 
     async def abort_upload(self, key: str, upload: str) -> None:
-        """Give up an upload, so that its parts take no room."""
+        """Abort an upload, so that its parts take up no space."""
         await self.call("abort_multipart_upload", key, Key=key, UploadId=upload)
 
     async def presign(self, method: Literal["GET", "PUT"], key: str, expires: int, content_type: str | None) -> str:
-        """Return a URL by which anybody can get or put the object for *expires* seconds."""
+        """Return a URL with which anybody can get or put the object for *expires* seconds."""
         operation = {"GET": "get_object", "PUT": "put_object"}[method]
         parameters = {"Bucket": self._name, "Key": key}
         if content_type is not None:
@@ -185,16 +185,16 @@ class ClientBucket:
         return f"{self._client.meta.endpoint_url}/{self._name}/{quote(key, safe='/-_.~')}"
 
     async def set_acl(self, key: str, acl: Literal["public-read", "private"]) -> None:
-        """Say who may read an object."""
+        """Set who may read an object."""
         await self.call("put_object_acl", key, Key=key, ACL=acl)
 
     def set_clock(self, response: ErrorResponse) -> bool:
-        """Return whether a request was refused for its time, and the next one will have the server's."""
-        return False  # a client that was given signs by its own clock
+        """Return whether a request was refused for its time, and the clock was set by the server's."""
+        return False  # the caller's client signs by its own clock
 
     async def call(self, operation: str, key: str | None, **parameters: Any) -> Any:
         """
-        Call the client, and let its errors be ours.
+        Call the client, and raise its errors as ours.
 
         Raises:
             StorageError: about *key*.
@@ -216,17 +216,17 @@ class ClientBucket:
         if operation in _AT_WORK:
             limit += self._timeouts.retry
         try:
-            # aiohttp begins to count the read timeout when a body is sent, so that a server which never takes it would
-            # hold the call for ever; and a client that was given has timeouts of its own
+            # aiohttp's read timeout begins after the body is sent, so a server that never reads the body would block
+            # the call for ever; and the caller's client has timeouts of its own
             async with ProgressTimeout(limit) as progress:
                 if "Body" in parameters:
                     parameters = parameters | {"Body": _Watched(parameters["Body"], progress)}
                 return await getattr(self._client, operation)(Bucket=self._name, **parameters)
-        except StorageError:  # of who signs the client's requests
+        except StorageError:  # from signing the request
             raise
         except boto.ClientError as cause:
             raise _error_response(cause.response) from cause
-        except TypeError as cause:  # aiobotocore 3.10 stumbles over a 304 that has a checksum
+        except TypeError as cause:  # aiobotocore 3.10 fails on a 304 that has a checksum
             raise StorageError("aiobotocore cannot read the server's answer", key=key, store=self._store) from cause
         except (TimeoutError, boto.ConnectTimeoutError, boto.ReadTimeoutError) as cause:
             raise StoreTimeoutError("the server did not answer in time", key=key, store=self._store) from cause
@@ -244,7 +244,7 @@ class ClientBucket:
 
 
 class _Watched(io.BytesIO):
-    """A body of which every piece that is read, in whatever thread, is progress."""
+    """A body that reports progress when a piece is read, in any thread."""
 
     def __init__(self, data: bytes, progress: ProgressTimeout) -> None:
         super().__init__(data)
@@ -256,12 +256,12 @@ class _Watched(io.BytesIO):
         return super().read(size)
 
     def _step(self) -> None:
-        with suppress(RuntimeError):  # the time is over
+        with suppress(RuntimeError):  # the time limit has passed
             self._progress.step()
 
 
 class _Mapped:
-    """A body whose errors are ours."""
+    """The body of a response, whose errors are raised as ours."""
 
     def __init__(self, body: Any, timeouts: Timeouts, key: str, store: str) -> None:
         self._body = body
@@ -294,7 +294,7 @@ class _Mapped:
         return data
 
 
-#: The headers of a request, and what the client calls them.
+#: The headers of a request, and the client's names for them.
 _GET = {"range": "Range", "if-match": "IfMatch", "x-amz-checksum-mode": "ChecksumMode"}
 _PUT = {
     "cache-control": "CacheControl",

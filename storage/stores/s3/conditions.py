@@ -1,4 +1,4 @@
-"""Writes on a condition: whether the server keeps it, and what became of one whose answer was lost."""
+"""Conditional writes: whether the server supports them, and what one has done whose answer was lost."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["ConditionalWrite", "delete_version", "honours_conditions"]
 
 async def honours_conditions(bucket: RetryingBucket, prefix: str) -> bool:
     """
-    Try on an object of our own whether the server refuses what it has to: it is created twice, and replaced wrongly.
+    Return whether the server refuses to create a test object twice, and to replace another version than is there.
 
-    Whether two creators at once are kept apart cannot be tried.
+    Whether only one of two concurrent creators succeeds cannot be tested.
     """
     key, attributes = f"{prefix}.conditions-{uuid.uuid4().hex}", headers_for({}, "")
     try:
@@ -46,11 +46,11 @@ async def honours_conditions(bucket: RetryingBucket, prefix: str) -> bool:
 
 async def delete_version(bucket: RetryingBucket, object_key: str, key: str, if_match: str) -> None:
     """
-    Delete an object if it is the version of this etag.
+    Delete an object if its etag is *if_match*.
 
     Raises:
-        PreconditionFailedError: it is another version, or there is none.
-        OutcomeUnknownError: an answer was lost, and now it is so.
+        PreconditionFailedError: the object is another version, or does not exist.
+        OutcomeUnknownError: the same, after an answer was lost.
     """
     lost = False
 
@@ -76,10 +76,10 @@ async def delete_version(bucket: RetryingBucket, object_key: str, key: str, if_m
 
 class ConditionalWrite:
     """
-    A write that must not be made twice, or made without being told: one on a condition, or the end of an upload.
+    A write that must not take effect twice or unnoticed: one with a condition, or the end of an upload.
 
-    It carries a word of its own in the object's metadata, so that after a lost answer a look at the object says whether
-    it was this write that took effect.
+    It puts a nonce into the object's metadata. After a lost answer, the object's metadata shows whether this write took
+    effect.
     """
 
     def __init__(
@@ -106,12 +106,12 @@ class ConditionalWrite:
 
     async def make(self, write: Callable[[], Awaitable[str]]) -> str:
         """
-        Make one attempt after another at *write*, and return the object's etag.
+        Return the object's etag after *write*, which is retried.
 
         Raises:
-            KeyExistsError: it was to create, and there is an object which is not ours.
-            PreconditionFailedError: it was to replace, and the object is another version or missing.
-            OutcomeUnknownError: an answer was lost, and since then somebody else has written or deleted.
+            KeyExistsError: the write was to create the object, and another one exists.
+            PreconditionFailedError: the write was to replace the object, which is another version or does not exist.
+            OutcomeUnknownError: an answer was lost, and the object has been replaced or deleted since.
         """
         lost: StorageError | None = None
 
@@ -123,7 +123,7 @@ class ConditionalWrite:
                 if error.retryable and not isinstance(error, RefusedError):
                     lost = error
                 elif isinstance(error, PreconditionFailedError | KeyNotFoundError | UploadGoneError):
-                    # also when no answer was lost to us: proxies and clients of others send again by themselves
+                    # also if no answer was lost here: proxies and other clients retry by themselves
                     return await self._settled(lost, error)
                 raise
 
@@ -134,7 +134,7 @@ class ConditionalWrite:
                 raise KeyExistsError(self._key, store=error.store) from error
             raise
         except KeyNotFoundError as error:
-            if self._if_match is not None:  # what some servers say to If-Match where there is no object
+            if self._if_match is not None:  # some servers answer If-Match this way if there is no object
                 raise PreconditionFailedError(self._key, store=error.store) from error
             raise
         except StorageError as error:
@@ -143,7 +143,7 @@ class ConditionalWrite:
             return await self._settled(lost, error)
 
     async def made(self) -> str | None:
-        """Return the object's etag if it was this write that made it, else None."""
+        """Return the object's etag if this write created it, else None."""
         try:
             headers = await self._bucket.head(self._object_key)
         except KeyNotFoundError:
@@ -151,7 +151,7 @@ class ConditionalWrite:
         return headers["etag"].strip('"') if headers.get(META + NONCE) == self._nonce else None
 
     async def _settled(self, lost: StorageError | None, error: StorageError) -> str:
-        """Return the etag when the object is ours; else raise *error*, or say that nobody can know."""
+        """Return the etag if this write created the object; else raise *error*, or `OutcomeUnknownError`."""
         try:
             headers = await self._bucket.head(self._object_key)
         except KeyNotFoundError:

@@ -1,4 +1,4 @@
-"""What becomes of errors on the way to credentials: of a file, a command, a role, the network between."""
+"""The errors of finding credentials, in files, commands, roles or over the network, become ours."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["finding_credentials"]
 @contextmanager
 def finding_credentials(store: str) -> Iterator[None]:
     """
-    Let what aiobotocore raises, when it looks for credentials or refreshes them, be ours.
+    Raise errors of aiobotocore, when it finds or refreshes credentials, as ours.
 
     Raises:
-        PermissionDeniedError: there are none, or those who give them refuse.
-        StoreUnavailableError: those who give them do not answer now.
-        ConfigError: the profile that is asked for is in no file.
+        PermissionDeniedError: there are no credentials, or their provider refuses.
+        StoreUnavailableError: the provider of credentials does not answer.
+        ConfigError: the selected profile is in no file.
     """
     from botocore import exceptions as boto
 
@@ -36,5 +36,5 @@ def finding_credentials(store: str) -> Iterator[None]:
         status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         kind = StoreUnavailableError if status >= 500 or status == 429 else PermissionDeniedError
         raise kind(f"no credentials: {cause}", store=store) from cause
-    except (boto.BotoCoreError, OSError) as cause:  # OSError: a command that is not there
+    except (boto.BotoCoreError, OSError) as cause:  # OSError: a command that does not exist
         raise PermissionDeniedError(f"no credentials: {cause}", store=store) from cause

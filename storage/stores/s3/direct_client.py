@@ -1,5 +1,5 @@
 """
-A bucket over requests that we sign and send ourselves, for the calls that are made often.
+`DirectBucket`: a bucket through requests that are signed and sent here, for the most frequent calls.
 
 Measured (2 cores, CPython 3.11, 4 KiB objects): a get through aiobotocore takes some 800 us of processor time, most of
 it in botocore's models and events; a request signed here and sent over aiohttp takes about 100.
@@ -36,40 +36,40 @@ from storage.stores.s3.signing import UNSIGNED, Credentials, presigned_query, qu
 
 __all__ = ["DirectBucket"]
 
-#: Bytes that are written to a connection at once, so that progress is noticed.
+#: Bytes that are written to a connection in one step, each of which counts as progress.
 SLICE = 128 << 10
 
-#: Bytes that a connection takes without a pause (asyncio's transports pause at 64 KiB): the read timeout, which begins
-#: with the end of the body, is enough for them, and a limit of their own would be 5 us for nothing.
+#: Bytes that a connection takes without a pause (asyncio's transports pause at 64 KiB). For these the read timeout,
+#: which begins after the body, is enough; a time limit for sending would only cost 5 us.
 UNPAUSED = 48 << 10
 
-#: Bytes that are hashed in place; more would hold up the event loop.
+#: Bytes that are hashed on the event loop; more would block it too long.
 QUICK = 256 << 10
 
-#: Requests that are under way at once, one beyond waits; those of readers that are open do not count.
+#: The most concurrent requests; further ones wait. Open readers do not count.
 AT_ONCE = 64
 
-#: Sent with every request, whatever a proxy makes of them. Giving them costs less than telling aiohttp to leave out its
-#: own, which it works out anew for each request.
+#: Sent with every request; they are not signed, because a proxy may change them. To send them costs less than to have
+#: aiohttp leave out its own, which it computes for each request.
 _UNSIGNED_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "stackstore"}
 
-#: Of a part of an upload, whose type is nobody's matter; aiohttp would add one that is not signed.
+#: The content type of a part of an upload, which nobody reads; aiohttp would add one that is not signed.
 _PART_TYPE = {"content-type": "application/octet-stream"}
 
 
 class DirectBucket(ClientBucket):
     """
-    One bucket, whose small operations go straight over HTTP; the rest, and the credentials, are the client's.
+    One bucket, whose frequent operations are sent directly over HTTP; the client does the rest and has the credentials.
 
     Args:
         client: of aiobotocore.
-        credentials: aiobotocore's, which refresh themselves; None for requests that are not signed.
+        credentials: aiobotocore's, which refresh themselves; None to send requests unsigned.
         session: of aiohttp.
-        name: the bucket's.
-        origin: scheme, host and port, and for path style the bucket's path: ``https://host/bucket``.
-        region: what requests are signed for.
+        name: the name of the bucket.
+        origin: scheme, host and port; for path style also the bucket's path: ``https://host/bucket``.
+        region: the region that requests are signed for.
         timeouts: how long to wait.
-        store: what errors say they come from.
+        store: the name of the store in errors.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class DirectBucket(ClientBucket):
         try:
             yield _lower(response.headers), _Streamed(response, key, self._store)
         finally:
-            response.close()  # a body that was not read to its end cannot be followed by another answer
+            response.close()  # the connection is of no use if the body was not read to its end
 
     async def get_bytes(self, key: str, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         async with self._turns, await self._send("GET", key, {**headers, **WITH_CHECKSUM}) as response:
@@ -142,7 +142,7 @@ class DirectBucket(ClientBucket):
             raise self._error(error, None) from error
 
     def _etag(self, response: aiohttp.ClientResponse, key: str) -> str:
-        """Return the etag of what was put; an answer without one is none, whatever its status says."""
+        """Return the etag in the response to a put; without one it is an error, whatever its status."""
         try:
             return response.headers["ETag"].strip('"')
         except KeyError as cause:
@@ -151,7 +151,7 @@ class DirectBucket(ClientBucket):
             ) from cause
 
     def path(self, key: str | None) -> str:
-        """Return the path of an object's URL, or of the bucket's, as it is sent and signed."""
+        """Return the path of the object's or the bucket's URL, as it is sent and signed."""
         return f"{self._root}/{quote(key or '', safe='/-_.~')}"
 
     async def presign(self, method: Literal["GET", "PUT"], key: str, expires: int, content_type: str | None) -> str:
@@ -171,7 +171,7 @@ class DirectBucket(ClientBucket):
         return str(self._base.with_path(self.path(key), encoded=True))
 
     async def credentials(self) -> Credentials | None:
-        """Return what to sign with now; they may have been refreshed."""
+        """Return the current credentials, which may have been refreshed; None to send requests unsigned."""
         if self._provider is None:
             return None
         with finding_credentials(self._store):
@@ -179,7 +179,7 @@ class DirectBucket(ClientBucket):
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
     def now(self) -> float:
-        """Return the seconds since 1970 by the server's clock, as far as we know it."""
+        """Return the seconds since 1970 by the server's clock, as far as it is known."""
         return time.time() + self._skew
 
     def set_clock(self, response: ErrorResponse) -> bool:
@@ -189,13 +189,13 @@ class DirectBucket(ClientBucket):
         return said is not None
 
     async def sign(self, request: Any, **kwargs: Any) -> None:
-        """Sign a request of the client's, with the same credentials and by the same clock as our own."""
+        """Sign a request of the client with the same credentials and clock as those sent here."""
         credentials = await self.credentials()
         if credentials is not None:
             parts = urlsplit(request.url)
             names = [name for name in request.headers if name.lower().startswith(("x-amz-", "content-"))]
             headers = {"host": parts.netloc} | {name: _text(request.headers[name]) for name in names}
-            headers.pop("Content-Length", None)  # aiohttp may set it anew
+            headers.pop("Content-Length", None)  # aiohttp may change it
             request.headers.update(
                 signed_headers(
                     credentials,
@@ -219,10 +219,10 @@ class DirectBucket(ClientBucket):
         data: bytes | None = None,
     ) -> aiohttp.ClientResponse:
         """
-        Send one request and return its answer, whose body is yet to be read.
+        Send one request and return the response, whose body is still to be read.
 
         Raises:
-            StorageError: the server refused it, or there was no answer.
+            StorageError: the server refused the request, or did not answer.
         """
         try:
             return await self._attempt(method, key, headers, query or {}, data)
@@ -293,7 +293,7 @@ class DirectBucket(ClientBucket):
 
 
 class _Streamed:
-    """The body of an answer of aiohttp's, with our errors."""
+    """The body of a response of aiohttp, whose errors are raised as ours."""
 
     def __init__(self, response: aiohttp.ClientResponse, key: str | None, store: str) -> None:
         self._response = response
@@ -314,7 +314,7 @@ class _Streamed:
 
 
 async def _slices(data: bytes, progress: ProgressTimeout) -> AsyncIterator[bytes]:
-    """Yield *data* in pieces; each one that is asked for is progress."""
+    """Yield *data* in pieces, each of which counts as progress."""
     view = memoryview(data)
     for begin in range(0, len(data), SLICE):
         yield bytes(view[begin : begin + SLICE])
@@ -323,16 +323,16 @@ async def _slices(data: bytes, progress: ProgressTimeout) -> AsyncIterator[bytes
 
 def _sealed(data: bytes, part: bool, signed: bool) -> tuple[dict[str, str], str]:
     """
-    Return the headers with a body's checksum, and what stands for it in the signature.
+    Return the headers with a body's checksum, and what represents the body in the signature.
 
-    A part of an upload cannot have another checksum than its upload was begun with; any can have an MD5.
+    A part of an upload must have the kind of checksum that its upload was begun with, or an MD5.
     """
     payload = sha256_hex(data) if signed else UNSIGNED
     if part:
-        if signed:  # which is a checksum already
+        if signed:  # the signature contains a checksum already
             return {}, payload
         return {"content-md5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}, payload
-    # Amazon has no use for the second one, but Ceph keeps no checksum without it
+    # Amazon does not need the second header, but Ceph stores no checksum without it
     return {"x-amz-checksum-crc32": crc32(data), "x-amz-sdk-checksum-algorithm": "CRC32"}, payload
 
 

@@ -1,4 +1,4 @@
-"""The one place where answers of an S3 server become our errors."""
+"""The errors of an S3 server become ours here, and nowhere else."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ Kind: TypeAlias = "type[StorageError]"
 
 
 class UploadGoneError(StorageError):
-    """There is no such upload in parts: it was completed or given up, or the server's rules have ended it."""
+    """The upload in parts does not exist: it was completed, aborted, or ended by a life-cycle rule of the bucket."""
 
 
 class RefusedError(StoreUnavailableError):
-    """The server would not do it now, and did nothing; the same call may succeed later."""
+    """The server refused the request for the moment and changed nothing; the same call may succeed later."""
 
 
-#: By the server's own word for it (Amazon S3 API reference, "Error responses"), before the status is looked at.
+#: Errors by the server's code (Amazon S3 API reference, "Error responses"), which is checked before the status.
 _BY_CODE: dict[str, Kind] = {
-    "AccessDenied": PermissionDeniedError,  # of a key in an answer about many, which has no status of its own
+    "AccessDenied": PermissionDeniedError,  # for one of many keys, which has no status of its own
     "AccessControlListNotSupported": UnsupportedOperationError,
-    "AuthorizationHeaderMalformed": ConfigError,  # it is in another region
-    "BadDigest": RefusedError,  # what arrived is not what was sent: send it again
+    "AuthorizationHeaderMalformed": ConfigError,  # the bucket is in another region
+    "BadDigest": RefusedError,  # the body was damaged on its way: send it again
     "BucketAlreadyExists": ConfigError,
     "BucketAlreadyOwnedByYou": ConfigError,
     "ConcurrentModification": RefusedError,
@@ -60,13 +60,13 @@ _BY_CODE: dict[str, Kind] = {
     "SlowDown": RefusedError,
 }
 
-#: Words for a request that was signed too early or too late by the server's clock.
+#: Codes for a request that was signed too early or too late by the server's clock.
 _SKEWED = ("RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed")
 
-#: Seconds by which a clock may be wrong before a server minds; Amazon's are 900.
+#: Seconds by which a clock may differ from the server's before requests are refused; Amazon allows 900.
 TOLERATED = 300
 
-#: What it says where the bucket is in another region than the request was signed for.
+#: Codes for a bucket in another region than the request was signed for.
 _ELSEWHERE = ("AuthorizationHeaderMalformed", "PermanentRedirect")
 
 _BY_STATUS: dict[int, Kind] = {
@@ -84,16 +84,16 @@ _BY_STATUS: dict[int, Kind] = {
 }
 
 
-class ErrorResponse(Exception):  # noqa: N818  # it is an answer, and becomes an error of ours
+class ErrorResponse(Exception):  # noqa: N818  # it is a response, and becomes one of our errors
     """
-    A server's answer that is an error, as it came.
+    A response of the server that is an error.
 
     Attributes:
-        status: of HTTP.
-        code: the server's word, ``""`` where the answer had no body.
-        message: its sentence.
-        request_id: by which its logs know the request.
-        headers: the answer's, names in lower case.
+        status: the HTTP status.
+        code: the error code, ``""`` if the response had no body.
+        message: the error message.
+        request_id: the ID of the request in the server's logs.
+        headers: the headers of the response, names in lower case.
     """
 
     def __init__(
@@ -109,20 +109,20 @@ class ErrorResponse(Exception):  # noqa: N818  # it is an answer, and becomes an
 
 def time_of(response: ErrorResponse, now: float) -> float | None:
     """
-    Return the time by the server's clock where it refused a request for another one, else None.
+    Return the time of the server's clock if it refused a request because its time differs, else None.
 
-    The answer to a HEAD has no word for it: there it is one of 403 from a server whose clock is far from *now*.
+    The response to a HEAD has no error code: there it is a 403 from a server whose clock is far from *now*.
     """
     try:
         said = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
     except ValueError:
         return None
-    wordless = response.status == 403 and not response.code and abs(said - now) > TOLERATED
-    return said if response.code in _SKEWED or wordless else None
+    codeless = response.status == 403 and not response.code and abs(said - now) > TOLERATED
+    return said if response.code in _SKEWED or codeless else None
 
 
 def parse_error(status: int, body: bytes) -> tuple[str, str]:
-    """Return code and message of an error's XML; both empty where it is none."""
+    """Return code and message in the XML of an error; both are empty if it is not that."""
 
     def first(tag: bytes) -> str:
         found = re.search(rb"<%s>([^<]*)</%s>" % (tag, tag), body)
@@ -132,7 +132,7 @@ def parse_error(status: int, body: bytes) -> tuple[str, str]:
 
 
 def error_of(response: ErrorResponse, key: str | None, store: object) -> StorageError:
-    """Return the error that *response* is to the caller, about *key*."""
+    """Return the error about *key* that *response* is raised as."""
     kind = _BY_CODE.get(response.code) or _BY_STATUS.get(response.status)
     if kind is None:
         kind = StoreUnavailableError if response.status >= 500 else StorageError
@@ -157,7 +157,7 @@ def error_of(response: ErrorResponse, key: str | None, store: object) -> Storage
 
 @contextmanager
 def with_key(object_key: str, key: str) -> Iterator[None]:
-    """Let errors about a key of the bucket speak of the caller's; any other, of his own stream say, stays as it is."""
+    """Replace the bucket's key in errors by the caller's; errors about no key of the bucket stay unchanged."""
     try:
         yield
     except StorageError as error:

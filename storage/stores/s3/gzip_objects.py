@@ -1,4 +1,4 @@
-"""Objects that are kept under ``Content-Encoding: gzip``, as browsers understand it, and read as they were."""
+"""Objects that are stored with ``Content-Encoding: gzip``, which browsers understand, and decompressed when read."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from storage.stores.s3.attributes import META, SIZE
 
 __all__ = ["LEVEL", "compressed", "decompressed", "is_compressible"]
 
-#: Content types that compress well, beside all of text/.
+#: Content types that compress well, besides all of text/.
 _TYPES = frozenset(
     f"application/{name}" for name in ("javascript", "json", "manifest+json", "toml", "wasm", "x-ndjson", "xml", "yaml")
 )
 
-#: How hard to try: zlib's own choice.
+#: The compression level: zlib's default.
 LEVEL = 6
 
-#: Bytes below which compressing gains nothing, and above which it is done in a thread.
+#: Bytes below which compression gains nothing, and from which on it runs in a thread.
 _SMALLEST, _QUICK = 150, 64 << 10
 
 
 def is_compressible(headers: Mapping[str, str]) -> bool:
-    """Return whether an object of these headers is of a kind that compresses well, and is not encoded already."""
+    """Return whether an object with these headers compresses well and is not encoded already."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     wanted = kind.startswith("text/") or kind in _TYPES or kind.endswith(("+json", "+xml"))
     return wanted and "content-encoding" not in headers
 
 
 async def compressed(data: bytes, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
-    """Return *data* compressed and the headers that say so; both as they are where it does not get smaller."""
+    """Return *data* compressed and the headers for it; both unchanged if it does not get smaller."""
     if len(data) < _SMALLEST or not is_compressible(headers):
         return data, headers
     packed = _gzip(data) if len(data) < _QUICK else await offload(_gzip, data)
@@ -43,10 +43,10 @@ async def compressed(data: bytes, headers: dict[str, str]) -> tuple[bytes, dict[
 
 async def decompressed(data: bytes, size: int, key: str) -> bytes:
     """
-    Return the *size* bytes that were compressed; no more are ever made.
+    Return the *size* bytes that were compressed; never more are decompressed.
 
     Raises:
-        CorruptObjectError: it is no gzip data, or not of so many bytes.
+        CorruptObjectError: *data* is not gzip, or has another size.
     """
     try:
         found = await offload(_gunzip, data, size) if size >= _QUICK else _gunzip(data, size)

@@ -1,4 +1,4 @@
-"""Reading what is kept under ``Content-Encoding: gzip`` as it was: its description, and its bytes in bounded memory."""
+"""Reading objects with ``Content-Encoding: gzip`` decompressed: their description, and bytes in bounded memory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from storage.types import ByteRange, ObjectInfo
 
 __all__ = ["UnpackingReader", "describe_packed"]
 
-#: Packed bytes that are read at once, and unpacked ones that are made in place.
+#: Compressed bytes per read, and the most bytes that are decompressed on the event loop.
 _READ, _QUICK = 64 << 10, 64 << 10
 
 
 async def describe_packed(bucket: RetryingBucket, object_key: str, key: str) -> ObjectInfo:
-    """Return the description of an object whose size is inside of it: from its headers and its beginning."""
+    """Return the description of an object whose size is in its gzip header."""
 
     async def attempt() -> ObjectInfo:
         headers = await bucket.once.head(object_key)
@@ -38,17 +38,17 @@ async def describe_packed(bucket: RetryingBucket, object_key: str, key: str) -> 
 
 class UnpackingReader(ObjectReader):
     """
-    A reader over a part of what is packed.
+    A reader over a part of a compressed object.
 
-    It reads from the beginning, whatever the part, and to go back is to begin anew. What it finds at the end is held
-    against the checksum and the size that gzip has there.
+    It always reads from the beginning, and starts again to go back. At the end it compares the data with the checksum
+    and the size that gzip stores there.
 
     Args:
-        packed: over all of the object, at its beginning.
+        packed: a reader over the whole compressed object, at its beginning.
         info: the object's description, with its size.
-        begun: bytes that have been read of it.
-        start: the first byte to give.
-        stop: the byte behind the last one.
+        begun: compressed bytes that have been read already.
+        start: the first byte of the part.
+        stop: the end of the part, one after its last byte.
     """
 
     def __init__(self, packed: ObjectReader, info: ObjectInfo, begun: bytes, start: int, stop: int) -> None:
@@ -61,7 +61,7 @@ class UnpackingReader(ObjectReader):
     async def over(
         cls, packed: ObjectReader, headers: Mapping[str, str], byte_range: ByteRange | None
     ) -> UnpackingReader:
-        """Return the reader over a range of the object of which *packed* reads all, and which has these headers."""
+        """Return the reader over a range of the object with these headers, which *packed* reads whole."""
         key, begun, size = packed.info.key, b"", decoded_size(headers)
         if size is None:
             begun = await packed.read(HEADER)
@@ -100,7 +100,7 @@ class UnpackingReader(ObjectReader):
         self._input = begun
 
     async def _some(self, wanted: int) -> bytes:
-        """Return up to *wanted* bytes, one or more, of which there are so many."""
+        """Return the next bytes, at least one and up to *wanted*; the object has that many."""
         piece = await self._unpack(wanted)
         if not piece:
             raise CorruptObjectError(
@@ -114,7 +114,7 @@ class UnpackingReader(ObjectReader):
         return piece
 
     async def _unpack(self, most: int) -> bytes:
-        """Return the next bytes; ``b""`` when the data has come to its proper end."""
+        """Return the next bytes; ``b""`` at the end of the gzip data."""
         while not self._member.eof:
             data = self._input or await self._packed.read(_READ)
             if not data:

@@ -1,9 +1,9 @@
 """
-Streams that are kept under ``Content-Encoding: gzip``, packed on their way into an upload in parts.
+Streams that are stored with ``Content-Encoding: gzip``, compressed while they are uploaded in parts.
 
-How many bytes a stream has is known at its end, when the metadata of its object is long fixed. So the size stands in
-the field that a gzip header has for such things (RFC 1952, 2.3.1.1), at the very beginning of the object: the first
-part, which is held back, is sent last. To everybody else it is a gzip file like any other.
+The size of a stream is known only at its end, but the object's metadata is set when the upload begins. So the size is
+stored in the extra field of the gzip header (RFC 1952, 2.3.1.1), at the very beginning of the object: the first part is
+sent last. For everybody else it is an ordinary gzip file.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from storage.stores.s3.retrying_client import RetryingBucket
 
 __all__ = ["HEADER", "is_worth_it", "put_packed", "size_inside"]
 
-#: A gzip header without name and time, that says of 12 bytes more: a field of ours, the size of all in 8 bytes.
+#: A gzip header without name and time, with 12 bytes of extra field: a subfield of ours, the size in 8 bytes.
 _BEGINNING = b"\x1f\x8b\x08\x04" + bytes(5) + b"\xff" + struct.pack("<H2sH", 12, b"SS", 8)
 
-#: Bytes of the whole header.
+#: The size of the whole header in bytes.
 HEADER = len(_BEGINNING) + 8
 
-#: Bytes that are tried, and what must be left of them at most.
+#: Bytes of the sample, and the highest compression ratio that is worth it.
 _SAMPLE, _GAIN = 256 << 10, 0.9
 
 
 async def is_worth_it(first: bytes, headers: Mapping[str, str]) -> bool:
-    """Return whether a stream of these headers that begins like this gets smaller by being packed."""
+    """Return whether a stream with these headers, which begins with *first*, gets smaller by compression."""
     if not is_compressible(headers):
         return False
     sample = first[:_SAMPLE]
@@ -47,7 +47,7 @@ async def put_packed(
     headers: dict[str, str],
     write: ConditionalWrite,
 ) -> str:
-    """Put a stream as gzip, in bounded memory, and return the object's etag."""
+    """Store a stream as gzip, in bounded memory, and return the object's etag."""
     packing = _Packing(stream)
     encoded = headers | {"content-encoding": "gzip"}
     if await packing.fits():
@@ -58,10 +58,10 @@ async def put_packed(
 
 def size_inside(data: bytes, key: str) -> int:
     """
-    Return how many bytes are packed in an object, from how it begins.
+    Return the uncompressed size of an object from its first bytes.
 
     Raises:
-        CorruptObjectError: it does not begin so.
+        CorruptObjectError: the object does not begin with our header.
     """
     if len(data) < HEADER or not data.startswith(_BEGINNING):
         raise CorruptObjectError("the object is marked as gzip, but its data is not", key=key)
@@ -71,28 +71,28 @@ def size_inside(data: bytes, key: str) -> int:
 
 class _Packing:
     """
-    A stream, and what it is packed.
+    A stream and its compressed form.
 
     Attributes:
-        size: bytes of the stream so far.
+        size: uncompressed bytes so far.
     """
 
     def __init__(self, stream: AsyncIterator[bytes]) -> None:
         self.size = 0
         self._stream = stream
-        self._engine = zlib.compressobj(LEVEL, zlib.DEFLATED, -15)  # without header and trailer, which are written here
+        self._engine = zlib.compressobj(LEVEL, zlib.DEFLATED, -15)  # without header and trailer, which are added here
         self._crc = 0
         self._packed = bytearray()
         self._ended = False
         self._held = b""
 
     async def fits(self) -> bool:
-        """Pack the first part, and say whether that is all."""
+        """Compress the first part, and return whether that is the whole stream."""
         self._held = await self._take(part_size(1) - HEADER)
         return self._ended and not self._packed
 
     def first(self) -> bytes:
-        """Return the first part, when the size is known."""
+        """Return the first part, once the size is known."""
         return _BEGINNING + struct.pack("<Q", self.size) + self._held
 
     async def parts(self) -> AsyncIterator[tuple[int, bytes]]:
@@ -104,7 +104,7 @@ class _Packing:
         yield 1, self.first()
 
     async def _take(self, size: int) -> bytes:
-        """Return the next bytes, fewer than *size* at the end only."""
+        """Return the next bytes, fewer than *size* only at the end."""
         while len(self._packed) < size and not self._ended:
             piece = await anext(self._stream, None)
             if piece is None:

@@ -1,4 +1,4 @@
-"""The keys of a bucket in order, and what lies one level below a prefix, page by page."""
+"""`list_keys` and `list_children`: listings of a bucket, requested page by page."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from storage.stores.s3.retrying_client import RetryingBucket
 
 __all__ = ["list_children", "list_keys"]
 
-#: Gives the bucket of a store that is open.
+#: Returns the bucket of a store that is open.
 _OpenBucket: TypeAlias = Callable[[], Awaitable[RetryingBucket]]
 
-#: Behind every key that starts with what it is put behind: no character is greater.
+#: The greatest character: a prefix with it appended sorts after every key that begins with the prefix.
 _LAST = chr(0x10FFFF)
 
-#: What no key has: servers stumble over the first, and the others have no UTF-8 form, and so cannot be sent.
+#: Characters that no key contains: servers fail on NUL, and surrogates have no UTF-8 form and cannot be sent.
 _UNSENT = re.compile("[\0\ud800-\udfff]")
 
 
 async def list_keys(open_bucket: _OpenBucket, root: str, prefix: str, start_after: str) -> AsyncIterator[str]:
-    """Yield the keys below *root*, without it, that begin with *prefix* and come after *start_after*."""
+    """Yield, without *root*, the keys below it that begin with *prefix* and come after *start_after*."""
     bucket, cut = await open_bucket(), len(root)
     start = _sendable(start_after)
     after = start and root + start
@@ -37,7 +37,7 @@ async def list_keys(open_bucket: _OpenBucket, root: str, prefix: str, start_afte
 
 
 async def list_children(open_bucket: _OpenBucket, root: str, prefix: str, delimiter: str) -> AsyncIterator[str]:
-    """Yield keys and common prefixes one level below *prefix*, without *root* before them."""
+    """Yield, without *root*, the keys and common prefixes one level below *prefix*."""
     if not delimiter:
         raise ValueError("the delimiter is empty")
     bucket, cut = await open_bucket(), len(root)
@@ -49,17 +49,17 @@ async def list_children(open_bucket: _OpenBucket, root: str, prefix: str, delimi
             if child != after.removesuffix(_LAST):
                 yield child[cut:]
         more = page.more and bool(found)
-        if found:  # behind a common prefix the listing goes on behind all that it stands for
+        if found:  # after a common prefix, skip all keys that begin with it
             after = found[-1] + (_LAST if found[-1] in page.prefixes else "")
 
 
 def _begins_keys(prefix: str) -> bool:
-    """Return whether there can be keys that begin with this."""
+    """Return whether any key can begin with *prefix*."""
     return _UNSENT.search(prefix) is None
 
 
 def _sendable(start_after: str) -> str:
-    """Return what can be sent in its place: the same, or something before it with hardly a key in between."""
+    """Return a position that can be sent: the same, or one before it with hardly a key in between."""
     found = _UNSENT.search(start_after)
     if found is None:
         return start_after

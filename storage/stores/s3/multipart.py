@@ -1,4 +1,4 @@
-"""Objects in parts: uploads of any size in bounded memory, and copies of what is too large for one request."""
+"""Objects in parts: uploads of any size in bounded memory, and copies of objects too large for one request."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from storage.types import Data
 
 __all__ = ["COPY_LIMIT", "PART", "copy_in_parts", "numbered", "part_size", "parts_of", "send_parts", "upload_in_parts"]
 
-#: Bytes of the first parts of an upload; S3 takes none under 5 MiB but the last.
+#: Bytes of the first parts of an upload; S3 accepts less than 5 MiB only for the last part.
 PART = 8 << 20
 
-#: Parts that an upload may have, and bytes that an object may have (Amazon S3 user guide, "multipart upload limits").
+#: The most parts of an upload, and the most bytes of an object (Amazon S3 user guide, "multipart upload limits").
 _PARTS, LARGEST = 10_000, 5 << 40
 
-#: Bytes that one request copies at most.
+#: The most bytes that one request copies.
 COPY_LIMIT = 5 << 30
 
 #: Bytes of the parts of a copy.
 _COPY_PART = 512 << 20
 
-#: Parts of one upload under way at once: this many times their size is the memory that it takes.
+#: Parts of one upload that are sent concurrently; it takes memory for that many.
 _PARALLEL = 4
 
 
 def part_size(number: int) -> int:
     """
-    Return how many bytes the part of this number has, counted from 1.
+    Return the size in bytes of the part with this number, counted from 1.
 
-    They grow, so that 10,000 of them make 5 TiB while a small upload needs little memory: 1,000 of 8 MiB, 1,000 of
-    16 MiB, and so on doubled up to 4 GiB.
+    The sizes grow, so that 10,000 parts make 5 TiB while a small upload needs little memory: 1,000 parts of 8 MiB,
+    1,000 of 16 MiB, and so on, doubling up to 4 GiB.
     """
     return PART << min((number - 1) // 1000, 9)
 
 
 async def parts_of(data: Data) -> AsyncIterator[bytes]:
-    """Yield a stream in parts of the right sizes; the last one is shorter, the only one may be empty."""
+    """Yield a stream in parts of the right sizes; the last one may be shorter, the only one empty."""
     number = 1
     pending = bytearray()
     async for piece in chunks(data):
@@ -70,9 +70,9 @@ async def upload_in_parts(
     write: ConditionalWrite,
 ) -> str:
     """
-    Send numbered *parts* as one object, some at once, and return its etag; on any failure nothing is left behind.
+    Send numbered *parts* as one object, some concurrently, and return its etag; after a failure none is left.
 
-    *write* makes them an object in the end, on its condition.
+    *write* makes one object of the parts, under its condition.
     """
     upload = await bucket.create_upload(key, headers | write.mark)
     try:
@@ -91,9 +91,9 @@ async def send_parts(
     there: Mapping[int, tuple[int, str]],
 ) -> list[str]:
     """
-    Send the numbered parts of an upload, some at once, and return the etags of all, in the order of their numbers.
+    Send the numbered parts of an upload, some concurrently, and return the etags of all, in the order of their numbers.
 
-    *there* has size and etag of those that the server holds: where they are a part's size and MD5 it is not sent again.
+    *there* has size and etag of the parts that the server has already: a part with that size and MD5 is not sent again.
     """
     etags: dict[int, str] = {}
 
@@ -103,7 +103,7 @@ async def send_parts(
         else:
             etags[number] = await bucket.upload_part(key, upload, number, part)
 
-    await _at_once(parts, send)
+    await _concurrently(parts, send)
     return [etags[number] for number in sorted(etags)]
 
 
@@ -120,7 +120,7 @@ async def copy_in_parts(
     headers: dict[str, str],
     write: ConditionalWrite,
 ) -> str:
-    """Copy one version of an object, of any size, inside the bucket on the server, and return the copy's etag."""
+    """Copy one version of an object of any size on the server, inside the bucket, and return the copy's etag."""
     upload = await bucket.create_upload(target, headers | write.mark)
     try:
         etags: dict[int, str] = {}
@@ -132,7 +132,7 @@ async def copy_in_parts(
         async def copy(number: int, byte_range: str) -> None:
             etags[number] = await bucket.copy_part(source, etag, target, upload, number, byte_range)
 
-        await _at_once(ranges(), copy)
+        await _concurrently(ranges(), copy)
         ordered = [etags[number] for number in sorted(etags)]
         return await write.make(lambda: bucket.once.complete_upload(target, upload, ordered, write.condition))
     except BaseException:
@@ -148,8 +148,8 @@ async def numbered(parts: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, byte
         yield number, part
 
 
-async def _at_once(items: AsyncIterator[tuple[int, Any]], work: Callable[[int, Any], Awaitable[None]]) -> None:
-    """Do *work* for every item, `_PARALLEL` at once; the first error, of either, stops all and is raised as it is."""
+async def _concurrently(items: AsyncIterator[tuple[int, Any]], work: Callable[[int, Any], Awaitable[None]]) -> None:
+    """Do *work* for every item, `_PARALLEL` concurrently; the first error stops all and is raised unchanged."""
 
     async def one(item: tuple[int, Any]) -> None:
         await work(*item)
@@ -158,7 +158,7 @@ async def _at_once(items: AsyncIterator[tuple[int, Any]], work: Callable[[int, A
 
 
 async def _abort(bucket: RetryingBucket, key: str, upload: str) -> None:
-    """Give an upload up, also in a cancelled task; where even that fails, the bucket's life-cycle rule has to."""
+    """Abort an upload, in a cancelled task as well; if that fails, a life-cycle rule of the bucket has to."""
     with anyio.CancelScope(shield=True):
         try:
             async with asyncio.timeout(bucket.timeouts.read):

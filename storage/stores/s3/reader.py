@@ -1,4 +1,4 @@
-"""Reading an object of a bucket in pieces, on from where a broken answer ended."""
+"""`BucketReader`: reads an object of a bucket in pieces, and continues where a broken response ended."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class BucketReader(ObjectReader):
     """
     A reader over the bytes *start* to *stop* of an object.
 
-    What breaks off is asked for again from there on, of the same version only. What is read from its beginning to its
-    end is held against the *checksum*, if there is one.
+    After a broken response, the rest of the same version is requested. If the whole object is read from its beginning
+    to its end, its bytes are compared with the *checksum*, if there is one.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class BucketReader(ObjectReader):
             await self._drop()
 
     def _verify(self, piece: bytes) -> None:
-        """Take a piece into account, and at the end all of them."""
+        """Add a piece to the checksum, and compare it at the end of the object."""
         if self._checksum is not None:
             self._checksum.update(piece)
             if self._position == self._stop:
@@ -76,7 +76,7 @@ class BucketReader(ObjectReader):
 
     async def _some(self, wanted: int) -> bytes:
         """Return up to *wanted* bytes, at least one, in one attempt."""
-        body = self._body or await self._go_on()
+        body = self._body or await self._resume()
         try:
             piece = await body.read(wanted)
             if not piece:
@@ -86,8 +86,8 @@ class BucketReader(ObjectReader):
             raise
         return piece
 
-    async def _go_on(self) -> Body:
-        """Ask for the rest, of the version that we have begun."""
+    async def _resume(self) -> Body:
+        """Request the rest of the version that is being read."""
         headers = {"range": f"bytes={self._position}-{self._stop - 1}", "if-match": f'"{self.info.etag}"'}
         try:
             _, body = await self._opened.enter_async_context(self._bucket.once.get(self._object_key, headers))
@@ -99,6 +99,6 @@ class BucketReader(ObjectReader):
         return body
 
     async def _drop(self) -> None:
-        """Let go of an answer that does not go on where we are."""
+        """Close a response that does not continue at the current position."""
         self._body = None
         await self._opened.aclose()

@@ -1,4 +1,4 @@
-"""Uploads that another process can go on with."""
+"""`ResumableUploads`: uploads that another process can continue."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class _Begun(NamedTuple):
 
 class ResumableUploads:
     """
-    The methods of `BucketStore` for uploads that outlive a process.
+    The methods of `BucketStore` for uploads that can be continued by another process.
 
-    ``begin_upload`` gives a token, which is text to be kept in a safe place; ``resume_upload`` sends what is missing,
-    as often as it is needed. Until it has returned there is no object, only parts that take room: an upload that
-    nobody wants any more is to be given up (`abort_upload`), or ended by a rule of the bucket's life cycle.
+    ``begin_upload`` returns a token, a text to keep in a safe place; ``resume_upload`` sends what is missing, and can
+    be called again after a failure. Until it has returned, the object does not exist, but its parts take up space:
+    abort an upload that is no longer needed (`abort_upload`), or let a life-cycle rule of the bucket do it.
     """
 
     @abstractmethod
@@ -50,7 +50,7 @@ class ResumableUploads:
     def _object_key(self, key: str) -> str: ...
 
     async def begin_upload(self, key: str, *, attributes: Attributes | None = None) -> str:
-        """Begin to upload an object in parts, and return the token with which it goes on; it holds no secret."""
+        """Begin to upload an object in parts, and return the token to continue it with; the token holds no secret."""
         bucket, object_key = await self._bucket(), self._object_key(key)
         write = ConditionalWrite(bucket, object_key, key, nonce=uuid.uuid4().hex)
         headers = headers_for(check_attributes(attributes), key) | write.mark
@@ -59,15 +59,15 @@ class ResumableUploads:
 
     async def resume_upload(self, token: str, data: Data) -> str:
         """
-        Send all of *data* that the server has not got yet, publish the object, and return its etag.
+        Send the parts of *data* that the server does not have yet, publish the object, and return its etag.
 
-        *data* is the whole object, from its start: parts that the server holds already, byte for byte, are read here
-        and not sent. When it fails, or the process ends, what was sent stays, and the same call goes on from there.
-        Called again after it had succeeded it returns the same.
+        *data* is the whole object, from its start: parts that the server has already, byte for byte, are read here but
+        not sent. If the call fails or the process ends, the parts stay, and the same call continues from there.
+        Called again after it has succeeded, it returns the same etag.
 
         Raises:
-            StorageError: the upload was given up, and there is no object of it.
-            ValueError: it is no token.
+            StorageError: the upload was aborted, and did not create the object.
+            ValueError: *token* is not one that `begin_upload` returned.
         """
         begun = _Begun.of(token)
         bucket, object_key = await self._bucket(), self._object_key(begun.key)
@@ -87,7 +87,7 @@ class ResumableUploads:
             raise
 
     async def abort_upload(self, token: str) -> None:
-        """Give up an upload, and what was sent of it; one that is over already is no error."""
+        """Abort an upload and delete its parts; do nothing if it has ended already."""
         begun = _Begun.of(token)
         bucket, object_key = await self._bucket(), self._object_key(begun.key)
         try:

@@ -1,4 +1,4 @@
-"""`RetryingBucket`: the operations of a bucket, each tried again where that can help."""
+"""`RetryingBucket`: the operations of a bucket, each of which is retried."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 def _retried(
     operation: Callable[Concatenate[ClientBucket, P], Awaitable[T]],
 ) -> Callable[Concatenate[RetryingBucket, P], Coroutine[Any, Any, T]]:
-    """Return the method of `RetryingBucket` that retries an operation of the bucket below."""
+    """Return the method of `RetryingBucket` that retries an operation of the wrapped bucket."""
     name = operation.__name__
 
     @wraps(operation)
@@ -31,13 +31,13 @@ def _retried(
 
 class RetryingBucket:
     """
-    A bucket whose operations are tried again after errors that are ``retryable``.
+    A bucket whose operations are retried after errors that are ``retryable``.
 
-    What must not take effect twice is not here: `storage.stores.s3.conditions` retries it by rules of its own.
+    Operations that must not take effect twice are not here: `storage.stores.s3.conditions` has its own rules for them.
 
     Attributes:
-        once: the bucket below, of which every operation is a single attempt.
-        timeouts: how long to wait, and to try again.
+        once: the wrapped bucket, whose operations are single attempts.
+        timeouts: how long to wait and to retry.
     """
 
     def __init__(self, once: ClientBucket, timeouts: Timeouts) -> None:
@@ -46,13 +46,13 @@ class RetryingBucket:
         self._policy = timeouts.policy
 
     def retry(self, attempt: Callable[[], Awaitable[T]]) -> Coroutine[Any, Any, T]:
-        """Return what *attempt* returns in the end; it may be more than one operation."""
+        """Return what *attempt*, one or more operations of `once`, returns, and retry it."""
         return self._policy.retry(attempt)
 
     async def open(
         self, key: str, headers: Mapping[str, str], opened: AsyncExitStack
     ) -> tuple[Mapping[str, str], Body]:
-        """Begin to read an object: return the answer's headers and its body, which *opened* closes."""
+        """Begin to read an object: return the response's headers and its body, which *opened* closes."""
         return await self.retry(lambda: opened.enter_async_context(self.once.get(key, headers)))
 
     get_bytes = _retried(ClientBucket.get_bytes)

@@ -1,4 +1,4 @@
-"""What a `BucketStore` holds while it is used: a client of aiobotocore, and the connections of its own."""
+"""`Session`: what an open `BucketStore` has, a client of aiobotocore and connections of its own."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from storage.stores.s3.retrying_client import RetryingBucket
 
 __all__ = ["Account", "Session"]
 
-#: Connections of the client's at once, for the rare calls.
+#: The most concurrent connections of the client, which is for the rare calls.
 CONNECTIONS = 32
 
 
 class Account(NamedTuple):
-    """Where a bucket is and who asks; its text shows no secret."""
+    """The address of a bucket and the credentials for it; its ``repr`` shows no secret."""
 
     bucket: str
     endpoint_url: str | None
@@ -38,7 +38,7 @@ class Account(NamedTuple):
 
 
 class Session:
-    """The open half of a store; it belongs to one event loop and one process."""
+    """The state of an open store; it belongs to one event loop and one process."""
 
     def __init__(self, account: Account, timeouts: Timeouts, client: Any, store: str) -> None:
         self.state: OpenState = OpenState()
@@ -51,17 +51,17 @@ class Session:
         self._making = asyncio.Lock()
 
     async def bucket(self) -> RetryingBucket:
-        """Return the bucket; the first call makes the client, which may ask the network for credentials."""
+        """Return the bucket; the first call creates the client, which may request credentials over the network."""
         if self._bucket is None:
             async with self._making:
                 if self._bucket is None:
-                    async with AsyncExitStack() as opened:  # what was opened is closed again where it cannot be made
+                    async with AsyncExitStack() as opened:  # closes what was opened if a later step fails
                         self._bucket = RetryingBucket(await self._make(opened), self._timeouts)
                         self._opened = opened.pop_all()
         return self._bucket
 
     async def close(self) -> None:
-        """Close what was opened; a client that was given stays open."""
+        """Close what the store opened; the caller's client stays open."""
         await self._opened.aclose()
 
     async def _make(self, opened: AsyncExitStack) -> ClientBucket:
@@ -84,10 +84,10 @@ class Session:
         config = AioConfig(
             connect_timeout=self._timeouts.connect,
             read_timeout=self._timeouts.read,
-            retries={"total_max_attempts": 1},  # we try again ourselves, and know what may be tried twice
+            retries={"total_max_attempts": 1},  # retries are made here, where it is known what can be repeated
             max_pool_connections=CONNECTIONS,
             signature_version=UNSIGNED if account.anonymous else "s3v4",
-            request_checksum_calculation="when_required",  # else bodies are sent in a form that old servers refuse
+            request_checksum_calculation="when_required",  # otherwise bodies are sent in a form that old servers refuse
             response_checksum_validation="when_required",
             s3={"addressing_style": "path" if path_style else "virtual"},
         )
@@ -108,7 +108,7 @@ class Session:
         session = await opened.enter_async_context(
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=0,  # DirectBucket counts: an open reader must not keep others from their connection
+                    limit=0,  # DirectBucket limits requests: an open reader must not block others
                     limit_per_host=0,
                     ssl=ssl_context(account.ca_bundle or boto.get_config_variable("ca_bundle")),
                 ),
@@ -119,7 +119,7 @@ class Session:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         )
-        # aiohttp would send a PUT again by itself when the connection breaks; whether it may be, only we can tell
+        # aiohttp would repeat a PUT after a broken connection; only the store knows whether that is allowed
         session._retry_connection = False
         parts = urlsplit(client.meta.endpoint_url)
         origin = (
@@ -127,7 +127,9 @@ class Session:
             if path_style
             else f"{parts.scheme}://{account.bucket}.{parts.netloc}"
         )
-        credentials = client._request_signer._credentials  # nothing public gives those that a client refreshes
+        credentials = (
+            client._request_signer._credentials
+        )  # there is no public access to the credentials that a client refreshes
         if credentials is None and not account.anonymous:
             raise PermissionDeniedError(
                 "no credentials: give s3_access_key and s3_secret_key, set them in the environment, or pass "
@@ -144,14 +146,14 @@ class Session:
             self._timeouts,
             self._store,
         )
-        # it signs the client's requests too: by the server's clock, which botocore does not ask for
+        # it also signs the client's requests: by the server's clock, which botocore does not use
         client.meta.events.register("choose-signer.s3", lambda **asked: UNSIGNED)
         client.meta.events.register("before-send.s3", bucket.sign)
         return bucket
 
 
 def _models(boto: Any) -> Any:
-    """Return what reads botocore's descriptions of services; one for all sessions reads them once, in 100 ms."""
+    """Return the loader of botocore's service descriptions, shared so that they are read once, in 100 ms."""
     if "loader" not in _SHARED:
         _SHARED["loader"] = boto.get_component("data_loader")
     return _SHARED["loader"]
@@ -161,5 +163,5 @@ _SHARED: dict[str, Any] = {}
 
 
 def _without_expect(request: Any, **kwargs: Any) -> None:
-    """Send bodies at once: waiting for "100 Continue" costs a round trip, and for ever with a mute server."""
+    """Send bodies without waiting for "100 Continue": it costs a round trip, and blocks if the server is silent."""
     request.headers.pop("Expect", None)

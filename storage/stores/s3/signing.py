@@ -1,8 +1,8 @@
 """
-Signatures of requests to S3 and its kin: AWS Signature Version 4, and nothing but arithmetic.
+Signatures of requests to S3 and compatible servers: AWS Signature Version 4, without any input or output.
 
 Written from the "Authenticating Requests: Using the Authorization Header" and "Using Query Parameters" chapters of the
-Amazon S3 API reference. The tests hold it against botocore's signer, request for request.
+Amazon S3 API reference. The tests compare it with botocore's signer.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from urllib.parse import quote
 
 __all__ = ["UNSIGNED", "Credentials", "presigned_query", "quoted", "sha256_hex", "signed_headers"]
 
-#: Stands for the hash of a body that is not signed.
+#: Replaces the hash of a body that is not signed.
 UNSIGNED = "UNSIGNED-PAYLOAD"
 
-#: Seconds for which a presigned URL can be valid at most.
+#: The longest time in seconds that a presigned URL can be valid.
 LONGEST_EXPIRY = 7 * 24 * 3600
 
 
 class Credentials(NamedTuple):
-    """What a request is signed with; its text shows no secret."""
+    """The credentials that a request is signed with; the ``repr`` shows no secret."""
 
     access_key: str
     secret_key: str
@@ -36,12 +36,12 @@ class Credentials(NamedTuple):
 
 
 def quoted(text: str) -> str:
-    """Return *text* as it stands in a signed query: everything but the unreserved characters in ``%XX``."""
+    """Return *text* as in a signed query: all but the unreserved characters as ``%XX``."""
     return quote(text, safe="-_.~")
 
 
 def sha256_hex(data: bytes) -> str:
-    """Return what stands for a body that is signed."""
+    """Return the hash that represents a body in a signature."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -57,14 +57,14 @@ def signed_headers(
     payload: str = UNSIGNED,
 ) -> dict[str, str]:
     """
-    Return *headers* and those that sign the request, names in lower case.
+    Return *headers* and those that sign the request, with names in lower case.
 
     Args:
-        credentials: whose request it is.
+        credentials: whose credentials sign the request.
         method: ``"GET"`` and so on.
         path: the URL's path as it is sent, quoted.
         query: its parameters, not quoted; sent as ``quoted(name)=quoted(value)``.
-        headers: those to be signed; ``host`` must be among them.
+        headers: the headers to sign; ``host`` must be among them.
         region: the bucket's region.
         now: the seconds since 1970, by the server's clock.
         payload: the body's `sha256_hex`, or `UNSIGNED`.
@@ -93,10 +93,10 @@ def presigned_query(
     expires: int,
 ) -> str:
     """
-    Return the quoted query of a URL that anybody may use for *expires* seconds, with the same *headers*.
+    Return the quoted query of a URL that anybody can use for *expires* seconds with the same *headers*.
 
     Raises:
-        ValueError: *expires* is not between a second and a week.
+        ValueError: *expires* is not between one second and one week.
     """
     if not 1 <= expires <= LONGEST_EXPIRY:
         raise ValueError(f"expiry must be 1 to {LONGEST_EXPIRY} seconds, not {expires}")
@@ -145,16 +145,16 @@ def _signature(
     return names, keyed.hexdigest()
 
 
-@lru_cache(maxsize=64)  # one for each day, region and secret; four of the five hashes of a signature
+@lru_cache(maxsize=64)  # one per day, region and secret; it saves four of the five hashes of a signature
 def _keyed(secret: str, day: str, region: str) -> hmac.HMAC:
     """
-    Return what signs texts: a copy of it for each.
+    Return the signer; a copy of it signs each text.
 
-    Measured: 1.3 us for a copy, 26 us for `hmac.digest`, for which OpenSSL 3 looks its algorithm up every time.
+    Measured: 1.3 us for a copy, 26 us for `hmac.digest`, because OpenSSL 3 looks its algorithm up every time.
     """
     key = f"AWS4{secret}".encode()
-    for word in (day, region, "s3", "aws4_request"):
-        key = hmac.digest(key, word.encode(), "sha256")
+    for scope in (day, region, "s3", "aws4_request"):
+        key = hmac.digest(key, scope.encode(), "sha256")
     return hmac.new(key, digestmod="sha256")
 
 

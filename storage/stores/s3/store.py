@@ -1,4 +1,4 @@
-"""`BucketStore`: objects in a bucket of S3, or of a server that speaks like it."""
+"""`BucketStore`: objects in a bucket of Amazon S3 or of a compatible server."""
 
 from __future__ import annotations
 
@@ -51,36 +51,36 @@ if TYPE_CHECKING:
 
 __all__ = ["BucketStore"]
 
-#: Bytes of a key in UTF-8 that S3 takes at most, and keys that one request deletes.
+#: The most bytes of a key in UTF-8, and the most keys that one request deletes.
 LONGEST_KEY, PAGE = 1024, 1000
 
 
 class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
     """
-    Objects in a bucket of Amazon S3, or of a server that speaks like it (Ceph, MinIO, R2, ...).
+    Objects in a bucket of Amazon S3 or of a compatible server (Ceph, MinIO, R2, ...).
 
-    Use it inside ``async with``; entering asks the network for nothing. One store belongs to one event loop.
+    Use it inside ``async with``; entering sends no request. One store belongs to one event loop.
 
     Args:
         bucket_name: the bucket.
-        endpoint_url: where the server is; None for Amazon's own.
-        s3_access_key: whose requests they are; None to let aiobotocore find credentials (environment, profile, role).
+        endpoint_url: the URL of the server; None for Amazon's.
+        s3_access_key: the access key; None to let aiobotocore find credentials (environment, profile, role).
         s3_secret_key: the secret that belongs to it.
-        session_token: for credentials that expire.
-        region: where the bucket is; None for what the environment says.
-        prefix: put before every key, as it is.
-        client: an S3 client of aiobotocore's to use for everything; it stays open, and yours.
-        path_style: whether the bucket stands in the URL's path, not in its host; None: with an *endpoint_url* it does.
-        anonymous: whether requests are not signed, for what everybody may read.
-        ca_bundle: a file with the certificates to trust, for a server with one of its own.
-        cache_control: the ``Cache-Control`` of objects that are put without one.
-        compress: whether text, JSON and the like are kept as gzip under ``Content-Encoding``, streams too, but not what
-            `resume_upload` sends. They are read as they were, whatever this says.
-        conditions: ``"auto"`` tries, once, before the first write on a condition, whether the server keeps conditions;
-            ``"trust"`` takes it for granted, ``"off"`` refuses them.
-        connect_timeout: seconds, or a timedelta, until a connection must be there.
-        read_timeout: seconds without any progress until an attempt is given up, uploads included.
-        retry_timeout: seconds within which attempts are begun, all those of one call together.
+        session_token: the session token of temporary credentials.
+        region: the region of the bucket; None to take it from the environment.
+        prefix: added before every key, unchanged.
+        client: an S3 client of aiobotocore that is used for all requests; the store does not close it.
+        path_style: whether the bucket's name is in the URL's path and not in its host; None: only with *endpoint_url*.
+        anonymous: whether requests are sent unsigned, to read public objects.
+        ca_bundle: a file with the certificates to trust, for a server whose certificate the system does not know.
+        cache_control: the ``Cache-Control`` of objects that are stored without one.
+        compress: whether text, JSON and similar types are stored as gzip with a ``Content-Encoding``; streams as well,
+            but not what `resume_upload` sends. Compressed objects are always decompressed when they are read.
+        conditions: ``"auto"`` tests once, before the first conditional write, whether the server supports conditions;
+            ``"trust"`` assumes that it does, ``"off"`` refuses conditional writes.
+        connect_timeout: seconds, or a timedelta, that setting up a connection may take.
+        read_timeout: seconds without progress after which an attempt fails, uploads included.
+        retry_timeout: seconds within which all attempts of one call must begin.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
 
     @classmethod
     def _from_url(cls, url: StoreUrl) -> ObjectStore:
-        """``s3://bucket/prefix?endpoint_url=...``; the credentials may stand before the bucket: ``s3://key:secret@bucket``."""
+        """Return the store of ``s3://bucket/prefix?endpoint_url=...`` or, with credentials, ``s3://key:secret@bucket``."""
         if url.port is not None or not url.host:
             raise ConfigError("s3 URL: write s3://bucket/prefix, and the server as ?endpoint_url=http://host:port")
         given: dict[str, object] = {"bucket_name": url.host}
@@ -159,7 +159,7 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
         return url.make(cls, **given)
 
     async def create_bucket(self) -> None:
-        """Make the bucket, in the store's region; one that is there and yours already is no error."""
+        """Create the bucket in the store's region; if you own it already, do nothing."""
         bucket = await self._bucket()
         await bucket.create(self.region)
 
@@ -255,7 +255,9 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
         async with AsyncExitStack() as opened:
             with with_key(object_key, key):
                 answered, body = await self._begin(bucket, object_key, byte_range, opened)
-                if is_packed(answered) and byte_range is not None:  # no part of it can be read without what is before
+                if (
+                    is_packed(answered) and byte_range is not None
+                ):  # a part cannot be decompressed without the bytes before it
                     await opened.aclose()
                     answered, body = await self._begin(bucket, object_key, None, opened)
                     body = body if is_packed(answered) else None
@@ -273,14 +275,14 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
     async def _begin(
         self, bucket: RetryingBucket, object_key: str, byte_range: ByteRange | None, opened: AsyncExitStack
     ) -> tuple[Mapping[str, str], Body | None]:
-        """Return the headers of an object, and its body where the range has any bytes."""
+        """Return the headers of an object, and its body if the range has any bytes."""
         nothing = byte_range is not None and (byte_range.last == 0 or byte_range.stop == byte_range.start)
         if not nothing:
             headers = WITH_CHECKSUM if byte_range is None else {"range": range_header(byte_range)}
             try:
                 return await bucket.open(object_key, headers, opened)
             except RangeNotSatisfiableError:
-                pass  # the range has no bytes: it starts at the end, or behind it, and the description says which
+                pass  # the range starts at the end of the object or after it; the size tells which
         return await bucket.head(object_key), None
 
     def _headers(self, attributes: Attributes | None, key: str) -> dict[str, str]:
@@ -336,16 +338,17 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
             return await bucket.copy(origin, object_key, headers)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        await self.probe()  # it is a copy and a delete, which is on a condition where that can be
+        await self.probe()  # a rename is a copy and a delete; the delete is conditional if the server supports that
         return await ObjectStore.rename(self, source, target, if_absent=if_absent)
 
     # -- conditions --------------------------------------------------------------------------------------------------
 
     async def probe(self) -> bool:
         """
-        Ask the server, on an object of our own, whether it keeps conditions; `capabilities` knows it then.
+        Return whether the server supports conditional writes; a test object is written to find out.
 
-        With ``conditions="auto"`` it is done before the first write on a condition, if not earlier.
+        `capabilities` reports the result from then on. With ``conditions="auto"`` the store calls this before its first
+        conditional write.
         """
         bucket = await self._bucket()
         if self._keeps_conditions is None:
@@ -360,7 +363,7 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
             raise UnsupportedOperationError(f"conditional writes are not supported: {why}", key=key, store=self)
         WriteConditions.of(if_absent, if_match)
         if if_match is not None and _ETAG.fullmatch(if_match) is None:
-            raise PreconditionFailedError(key, store=self)  # servers take some of these for a wildcard, or a list
+            raise PreconditionFailedError(key, store=self)  # servers read some of these as a wildcard or a list
 
     # -- about itself ------------------------------------------------------------------------------------------------
 
@@ -376,12 +379,12 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
         return f"{type(self).__name__}({self.bucket_name!r}{where}{self.prefix and f', prefix={self.prefix!r}'})"
 
 
-#: What an etag of a server's can be, without its quotes.
+#: The etags that a server can have given, without quotes.
 _ETAG = re.compile(r"[!#-)+\--~]+")
 
 
 async def _before(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     while first:
-        yield first.pop(0)  # let go of each part when the next is asked for
+        yield first.pop(0)  # keep no part longer than needed
     async for part in rest:
         yield part

@@ -1,4 +1,4 @@
-"""Objects of a bucket for others: URLs, and who may read."""
+"""`UrlMethods`: URLs of objects in a bucket, and who may read them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["UrlMethods"]
 
 
 class UrlMethods:
-    """The methods of `BucketStore` that hand objects to whoever has a URL."""
+    """The methods of `BucketStore` that give others access to an object by its URL."""
 
     @abstractmethod
     async def _bucket(self) -> RetryingBucket: ...
@@ -23,9 +23,9 @@ class UrlMethods:
 
     async def presigned_get(self, key: str, expiry: float | timedelta = 3600) -> str:
         """
-        Return a URL by which anybody can read the object for *expiry* seconds, a week at most.
+        Return a URL with which anybody can read the object for *expiry* seconds, a week at most.
 
-        It asks the server for nothing: whether there is such an object is not known.
+        No request is sent, so the object need not exist.
         """
         bucket, object_key = await self._bucket(), self._object_key(key)
         return await bucket.once.presign("GET", object_key, int(seconds("expiry", expiry)), None)
@@ -34,35 +34,36 @@ class UrlMethods:
         self, key: str, expiry: float | timedelta = 3600, *, content_type: str | None = None
     ) -> str:
         """
-        Return a URL by which anybody can put the object for *expiry* seconds, a week at most.
+        Return a URL with which anybody can store the object for *expiry* seconds, a week at most.
 
-        With a *content_type* the request must have that ``Content-Type``; without, some servers want it to have none.
+        With *content_type* the request must have that ``Content-Type``; without it, some servers accept only requests
+        that have none.
         """
         bucket, object_key = await self._bucket(), self._object_key(key)
         return await bucket.once.presign("PUT", object_key, int(seconds("expiry", expiry)), content_type)
 
     async def url(self, key: str) -> str:
-        """Return the object's plain URL, which is of use when the object is public."""
+        """Return the object's plain URL, which works if the object is public."""
         bucket, object_key = await self._bucket(), self._object_key(key)
         return bucket.once.url(object_key)
 
     async def make_public(self, key: str) -> None:
         """
-        Let everybody read the object.
+        Allow everybody to read the object.
 
         Raises:
-            KeyNotFoundError: there is no such object.
-            UnsupportedOperationError: the server has no access lists, or they are off for the bucket.
+            KeyNotFoundError: the object does not exist.
+            UnsupportedOperationError: the server has no access control lists, or the bucket has them disabled.
         """
         await self._set_acl(key, "public-read")
 
     async def make_private(self, key: str) -> None:
         """
-        Let nobody read the object who has no permission by the bucket's own rules.
+        Allow only those to read the object who may by the bucket's own rules.
 
         Raises:
-            KeyNotFoundError: there is no such object.
-            UnsupportedOperationError: the server has no access lists, or they are off for the bucket.
+            KeyNotFoundError: the object does not exist.
+            UnsupportedOperationError: the server has no access control lists, or the bucket has them disabled.
         """
         await self._set_acl(key, "private")
 

@@ -1,9 +1,9 @@
 """
 The contract: `ObjectStore`.
 
-Five methods make a store: `get`, `put`, `delete`, `exists` and `keys`. Everything else on the class has a default built
-on the five, which a store overrides where it can do better. What the methods mean is the same on every store and
-through every decorator; the conformance suite (`storage.testing`) holds them to it.
+A store implements five methods: `get`, `put`, `delete`, `exists` and `keys`. All others have a default built on these
+five, which a store overrides where it can do better. The methods mean the same on every store and through every
+decorator; the conformance suite (`storage.testing`) tests that.
 """
 
 from __future__ import annotations
@@ -27,46 +27,47 @@ from storage.types import Attributes, ByteRange, Capabilities, In, Items, Keys, 
 
 __all__ = ["ATTEMPTS", "ObjectStore"]
 
-#: How often an object that keeps changing is read again before an operation gives up; with 10, eight tasks that did
-#: nothing but replace one object kept another from reading it once in some hundred runs.
+#: How often an operation reads an object that keeps changing before it gives up. With 10, eight tasks that only
+#: replaced one object kept another task from reading it in about one of a hundred runs.
 ATTEMPTS = 100
 
 
 class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     """
-    A place that keeps bytes under keys.
+    A store of bytes under keys.
 
     A key is any non-empty text that encodes to UTF-8. A store that cannot hold some keys refuses them with
-    `InvalidKeyError`, in every method; none changes a key silently. ``b""`` is a value like any other.
+    `InvalidKeyError` in every method; no store changes a key silently. ``b""`` is a value like any other.
 
-    A subclass implements the five abstract methods, and may leave out their keyword options: what can be emulated then
-    is (a range is cut from the whole, a stream joined, an etag is a hash), the rest raises `UnsupportedOperationError`.
+    A subclass implements the five abstract methods, and may leave out their keyword options. Some are then emulated (a
+    range is cut from the whole object, a stream is joined, the etag is a hash); the others raise
+    `UnsupportedOperationError`.
     """
 
-    #: Set to True by a class none of whose coroutines ever suspend when stepped; not inherited past an override.
+    #: True in a class whose coroutines never suspend when stepped; a subclass that overrides one does not inherit it.
     _steppable: ClassVar[bool] = False
 
-    #: Capabilities that a class's overrides and their signatures take away, and the native `head` behind an overridden
-    #: `get`; both found by `storage._core.subclassing.complete_class`.
+    #: Capabilities that a class loses by its overrides and their signatures, and the native `head` below an overridden
+    #: `get`; `storage._core.subclassing.complete_class` sets both.
     _lost_capabilities: ClassVar[frozenset[str]] = frozenset()
     _described_by: ClassVar[Callable[[Any, str], Awaitable[ObjectInfo]] | None] = None
 
-    #: The stores of `_parts`, while they are entered.
+    #: The stores of `_parts` that are entered.
     _entered: AsyncExitStack | None = None
 
     #: What a store does to objects or calls, by which `storage.decorators.bases.stacking` finds stacks that cannot be
     #: right.
     _traits: frozenset[Trait] = frozenset()
 
-    #: Those of `_parts` that hold copies only, of what other parts have.
+    #: The names of those `_parts` that only hold copies of the objects of other parts.
     _copies_in: frozenset[str] = frozenset()
 
     def __init_subclass__(cls, *, name: str | tuple[str, ...] = (), **options: Any) -> None:
         """
-        Make *cls* a whole store, and known to `storage.registry`.
+        Complete *cls* with defaults and add it to `storage.registry`.
 
         Args:
-            name: short names, which configurations and URLs may use: ``class ShelfStore(ObjectStore, name="shelf")``.
+            name: short names for configurations and URLs: ``class ShelfStore(ObjectStore, name="shelf")``.
             options: for other base classes.
         """
         super().__init_subclass__(**options)
@@ -82,7 +83,7 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
 
         Raises:
             KeyNotFoundError: there is no such object.
-            RangeNotSatisfiableError: the range starts behind the object's end.
+            RangeNotSatisfiableError: the range starts after the object's end.
         """
 
     @abstractmethod
@@ -98,15 +99,15 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         """
         Store *data* under *key* and return the new etag; readers see the old object or the new one, never half.
 
-        A put that fails, is cancelled or killed leaves the old object. An iterable is streamed, and what it raises
-        passes unchanged. Without *attributes* the new object has none.
+        A put that fails, is cancelled or killed leaves the old object. An iterable is streamed, and its exceptions pass
+        unchanged. Without *attributes* the new object has none.
 
         Args:
             key: the name of the object.
             data: its bytes, or an iterable or async iterable of them.
-            if_absent: create only: of many concurrent creators exactly one wins.
-            if_match: replace only the version of this etag (compare-and-swap).
-            attributes: text to keep beside the bytes, under lower-case names.
+            if_absent: only create the object; of many concurrent creators exactly one succeeds.
+            if_match: only replace the version with this etag (compare-and-swap).
+            attributes: text to store with the bytes, under lower-case names.
 
         Raises:
             KeyExistsError: *if_absent*, and there is an object.
@@ -119,7 +120,7 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     @abstractmethod
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         """
-        See to it that there is no object of this key; a missing one is no error.
+        Delete the object of this key, if there is one; a missing object is no error.
 
         Raises:
             PreconditionFailedError: *if_match*, and the object is another version or missing.
@@ -132,9 +133,9 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
     @abstractmethod
     def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         """
-        Yield every key that starts with *prefix* and sorts behind *start_after*, once, in code-point order.
+        Yield every key that starts with *prefix* and sorts after *start_after*, once, in code-point order.
 
-        Objects may come and go meanwhile: a key that is there throughout is yielded, one that is not may be.
+        Objects may be put and deleted meanwhile: a key that exists throughout is yielded, any other may be.
         """
 
     # -- with a default ------------------------------------------------------------------------------------------
@@ -153,16 +154,16 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         """
         Open the object for reading in pieces: ``async with store.open(key) as reader: await reader.read(1000)``.
 
-        All that the reader gives is of one version, the one that ``reader.info`` describes.
+        Everything that the reader returns is of one version, which ``reader.info`` describes.
 
         Raises:
             KeyNotFoundError: there is no such object.
-            RangeNotSatisfiableError: the range starts behind the object's end.
+            RangeNotSatisfiableError: the range starts after the object's end.
         """
         return self._open_whole(key, byte_range)
 
     async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
-        """Return for every key its bytes, or the `StorageError` that `get` would have raised."""
+        """Return for every key its bytes, or the `StorageError` that `get` would raise."""
         return await results_of(keys, self.get)
 
     async def put_many(
@@ -172,10 +173,10 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         """
-        Put every (key, data) and return for every key its etag; all are tried, also when some fail.
+        Put every (key, data) and return for every key its etag; all are tried, even if some fail.
 
         Raises:
-            BulkError: some failed; its ``results`` hold for every key its etag or its `StorageError`. With
+            BulkError: some failed; its ``results`` have for every key the etag or the `StorageError`. With
                 ``raise_errors=False`` these results are returned instead.
         """
         import anyio
@@ -188,7 +189,7 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
             before = last.get(key)
             last[key] = done = anyio.Event()
             try:
-                if before is not None:  # the same key again: the last one wins, so they go in turn
+                if before is not None:  # the same key again: one after the other, so that the last one wins
                     await before.wait()
                 results[key] = await result_of(self.put(key, data))
             finally:
@@ -201,10 +202,10 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         """
-        Delete every key and return for every key None; all are tried, also when some fail.
+        Delete every key and return for every key None; all are tried, even if some fail.
 
         Raises:
-            BulkError: some failed; its ``results`` hold for every key None or its `StorageError`. With
+            BulkError: some failed; its ``results`` have for every key None or the `StorageError`. With
                 ``raise_errors=False`` these results are returned instead.
         """
         return raise_failures(await results_of(keys, self.delete), self, raise_errors)
@@ -213,10 +214,10 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         """
         Yield the names one level below *prefix*, in order: keys, and common prefixes, which end in *delimiter*.
 
-        All are whole: ``children("a/")`` yields ``"a/b"`` and ``"a/c/"``.
+        They are whole keys and prefixes: ``children("a/")`` yields ``"a/b"`` and ``"a/c/"``.
         """
         if not delimiter:
-            raise ValueError("a delimiter is not empty")
+            raise ValueError("the delimiter is empty")
         last = None
         async for key in self.keys(prefix):
             name, found, _ = key[len(prefix) :].partition(delimiter)
@@ -227,19 +228,19 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         """
-        Copy an object with its attributes inside the store and return the copy's etag.
+        Copy an object with its attributes within the store and return the copy's etag.
 
         Raises:
             KeyNotFoundError: there is no object *source*.
             KeyExistsError: *if_absent*, and there is an object *target*.
         """
         async with self.open(source) as reader:
-            data = cast(In, reader)  # a store of other values than bytes has a reader of these
+            data = cast(In, reader)  # in a store of other values than bytes, the reader returns such values
             return await self.put(target, data, if_absent=if_absent, attributes=reader.info.attributes)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         """
-        Move an object inside the store and return its etag; onto itself it does nothing.
+        Rename an object within the store and return its etag; if both keys are equal, nothing changes.
 
         It is one atomic step where the back end has one, else a copy and then a delete.
 
@@ -254,11 +255,11 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
             copied = (await self.head(source)).etag if conditional else None
             etag = await self.copy(source, target, if_absent=if_absent)
             try:
-                await self.delete(source, if_match=copied)  # a version put meanwhile is moved as well, and not lost
+                await self.delete(source, if_match=copied)  # a version put meanwhile is renamed too, not lost
             except PreconditionFailedError:
                 if not await self.exists(source):
                     return etag
-                if_absent = False  # the target is the copy that we have just made
+                if_absent = False  # the target exists now: it is our copy
             else:
                 return etag
         raise StoreUnavailableError(
@@ -279,7 +280,7 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         raise_failures(failed, self, raise_errors=True)
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        """Yield like `keys`, but the object's description instead of its key; an object gone meanwhile is left out."""
+        """Yield like `keys`, but descriptions instead of keys; an object deleted meanwhile is left out."""
         async for key in self.keys(prefix, start_after=start_after):
             try:
                 info = await self.head(key)
@@ -295,10 +296,10 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
 
     async def _read_whole(self, key: str) -> tuple[bytes, ObjectInfo]:
         """
-        Return an object's bytes and the description of that very version.
+        Return an object's bytes and the description of the same version.
 
-        A class that has a `head` of its own but overrides `get` is asked before and after: the etag must be the one
-        that `put` understands, the size that of the bytes. A store with the five methods only is read once.
+        If a class has its own `head` but overrides `get`, `head` is called before and after: `put` must accept the
+        etag, and the size must be that of the bytes. A store with only the five methods is read once.
         """
         describe = type(self)._described_by
         if describe is None:
@@ -313,25 +314,26 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
             f"the object changed during each of {ATTEMPTS} reads; try again", key=key, store=self
         )
 
-    # Optional, and private: `copy_store` uses them where a class has its own.
+    # Optional and private: `copy_store` uses them where a class overrides them.
 
     async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
         """
         Return for every key the bytes and attributes of an object of up to `SMALL` bytes, None for any other.
 
-        For classes that read many at once better than one by one; larger, missing and failing ones are read otherwise.
+        For classes that read many objects together faster than one by one. Objects that are larger or missing, or whose
+        read fails, are read otherwise.
         """
         raise NotImplementedError
 
     async def _put_small(self, items: Sequence[tuple[str, bytes, Attributes | None]]) -> list[str | StorageError]:
-        """Put every (key, bytes, attributes), and return for each its etag or its error; for classes likewise."""
+        """Put every (key, bytes, attributes), and return for each its etag or its error; for such classes too."""
         raise NotImplementedError
 
     # -- about itself --------------------------------------------------------------------------------------------
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this store, through all its decorators, really does."""
+        """What this store supports, with all its decorators."""
         return self._supported(
             Capabilities(
                 conditional_put=True, conditional_delete=True, attributes=True, ranges=True, bounded_listing=True
@@ -339,11 +341,11 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         )
 
     def _supported(self, declared: Capabilities) -> Capabilities:
-        """Return what the class body declares, less what its overrides and their signatures take away."""
+        """Return *declared* without the capabilities that the class's overrides and their signatures take away."""
         return replace(declared, **dict.fromkeys(self._lost_capabilities, False))
 
     def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
-        """Return the stores that this one is made of, by the names of its parameters; entering it enters them."""
+        """Return the stores that this one is built on, by parameter name; entering it enters them."""
         return {}
 
     async def _open(self) -> None:

@@ -52,16 +52,19 @@ __all__ = [
 
 class StorageError(Exception):
     """
-    Something went wrong in a store; catch this to catch all of this package's errors.
+    An operation of a store failed; ``except StorageError`` catches every error of this package.
 
     Attributes:
         key: the key the caller used, or None when the error is not about one key.
         store: the store's short description (never with a secret in it), or None.
-        request_id: what the server called the request, where there is a server.
+        request_id: the server's identifier for the request, or None.
         retryable: whether the same call may succeed when it is made again.
     """
 
     retryable: bool = False
+
+    #: The text of an error that has a key and no message of its own.
+    _sentence: str = ""
 
     def __init__(
         self, message: str = "", *, key: str | None = None, store: object = None, request_id: str | None = None
@@ -73,11 +76,15 @@ class StorageError(Exception):
         self.request_id = request_id
 
     def __str__(self) -> str:
-        parts = [self.message or self._headline()]
-        if self.key is not None:
-            parts.append(f"key {self.key!r}")
-        if self.store is not None:
-            parts.append(f"in {self.store}")
+        if self._sentence and self.key is not None and not self.message:
+            sentence = self._sentence.format(key=self.key)
+            parts = [sentence if self.store is None else f"{sentence} in {self.store}"]
+        else:
+            parts = [self.message or self._headline()]
+            if self.key is not None:
+                parts.append(f"key {self.key!r}")
+            if self.store is not None:
+                parts.append(f"in {self.store}")
         if self.request_id is not None:
             parts.append(f"request {self.request_id}")
         return ", ".join(parts)
@@ -86,7 +93,7 @@ class StorageError(Exception):
         return (type(self).__doc__ or type(self).__name__).strip().splitlines()[0].rstrip(".")
 
     def with_key(self, key: str) -> Self:
-        """Say that this error is about *key*, the caller's name for the object, and return the error."""
+        """Set the error's key to *key*, the caller's name for the object, and return the error."""
         self.key = key
         return self
 
@@ -96,6 +103,8 @@ class StorageError(Exception):
 
 class KeyNotFoundError(StorageError, KeyError):
     """There is no object of this key."""
+
+    _sentence = "no object {key!r}"
 
     def __init__(self, key: str, *, store: object = None, message: str = "") -> None:
         super().__init__(message, key=key, store=store)
@@ -107,20 +116,24 @@ class KeyNotFoundError(StorageError, KeyError):
 
 
 class KeyExistsError(StorageError, FileExistsError):
-    """There is an object of this key already, and the put was to create it."""
+    """An object of this key exists already, and the call must create one."""
+
+    _sentence = "object {key!r} already exists"
 
     def __init__(self, key: str, *, store: object = None, message: str = "") -> None:
         super().__init__(message, key=key, store=store)
 
 
 class PreconditionFailedError(StorageError):
-    """The object is not, or no longer, the version that the caller named by its etag."""
+    """The object does not exist, or its etag is not the one that the caller gave."""
+
+    _sentence = "no object {key!r} with the given etag"
 
     def __init__(self, key: str, *, store: object = None, message: str = "") -> None:
         super().__init__(message, key=key, store=store)
 
 
-#: What a store answers when all is well with it: the object is not there, or is there, or is another version.
+#: Errors of a store that works well: the object is missing, exists already, or is another version.
 ANSWERS = KeyNotFoundError, KeyExistsError, PreconditionFailedError
 
 
@@ -133,15 +146,15 @@ class KeyConflictError(StorageError, ValueError):
 
 
 class RangeNotSatisfiableError(StorageError, ValueError):
-    """The range starts behind the end of the object."""
+    """The range starts after the end of the object."""
 
 
 class CorruptObjectError(StorageError, ValueError):
-    """What is stored under the key is damaged, or was not written by this stack of stores."""
+    """The stored bytes are damaged, or were not written by this stack of stores."""
 
 
 class UnsupportedOperationError(StorageError, NotImplementedError):
-    """This store cannot do what was asked; the message names the store and the operation."""
+    """This store does not support the operation; the message names both."""
 
 
 class PermissionDeniedError(StorageError, PermissionError):
@@ -149,7 +162,7 @@ class PermissionDeniedError(StorageError, PermissionError):
 
 
 class StoreFullError(StorageError):
-    """There is no room left where the store keeps its objects (disk, quota or size limit)."""
+    """The store has no room left for the object (disk, quota or size limit)."""
 
 
 class StoreClosedError(StorageError, RuntimeError):
@@ -169,11 +182,11 @@ class StoreTimeoutError(StorageError, TimeoutError):
 
 
 class OutcomeUnknownError(StorageError):
-    """The call may have taken effect or not, and the store cannot tell: look before you make it again."""
+    """The call may or may not have taken effect, and the store cannot find out: check before you repeat it."""
 
 
 class ConfigError(StorageError, ValueError):
-    """A store cannot be built as it was asked for; the message says what would be right."""
+    """A store cannot be built from this configuration; the message says how to correct it."""
 
 
 class BulkError(StorageError):
@@ -181,7 +194,7 @@ class BulkError(StorageError):
     Some items of a bulk call failed; all were tried.
 
     Attributes:
-        results: per key what the call gave for it, or its error.
+        results: for each key its result, or its error.
     """
 
     def __init__(self, results: Mapping[str, object], *, store: object = None) -> None:
@@ -193,11 +206,11 @@ class BulkError(StorageError):
 
 class MirrorError(StorageError):
     """
-    Fewer children of a mirror did what was asked than it requires; each was tried, or none was changed.
+    The operation succeeded on fewer children of a mirror than it requires; all were tried, or none was changed.
 
     Attributes:
-        succeeded: the children that did it, by their numbers: of a `put`, those that hold the new version.
-        failed: what each child raised that did not.
+        succeeded: the numbers of the children where it succeeded; after a `put` these hold the new version.
+        failed: the error of each other child, by its number.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What `ObjectStore.open` gives: one version of one object, to be read in pieces."""
+"""Readers, which `ObjectStore.open` returns: one version of one object, read in pieces."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["BytesReader", "ObjectReader", "ReaderDecorator", "SeekableReader"]
 
 class ObjectReader(ABC):
     """
-    An open object, read from its start (or that of the range it was opened with) to its end.
+    An open object, read from its start to its end; or a range of it, if it was opened with one.
 
-    ``async for piece in reader`` gives the rest in pieces of at most 1 MiB. All of it is of one version, the one that
-    `info` describes, also when the object is overwritten meanwhile. A reader is for one task at a time.
+    ``async for piece in reader`` yields the rest in pieces of at most 1 MiB. All bytes are of one version, which `info`
+    describes, even if the object is overwritten meanwhile. A reader is for one task at a time.
 
     Attributes:
         info: the object's description; ``info.size`` is the whole object's, also when only a range was opened.
@@ -28,21 +28,21 @@ class ObjectReader(ABC):
 
     @abstractmethod
     async def read(self, size: int = -1, /) -> bytes:
-        """Return the next *size* bytes, fewer only at the end and ``b""`` behind it; all the rest for -1."""
+        """Return the next *size* bytes, fewer only at the end and ``b""`` after it; all the rest for -1."""
 
     def seekable(self) -> bool:
-        """Return whether `seek` works: where ranges are native it does."""
+        """Return whether `seek` works, as it does where ranges are native."""
         return False
 
     async def seek(self, offset: int, /) -> None:
         """
-        Go to *offset*, counted from where the reader began; at or behind the end `read` then gives ``b""``.
+        Go to *offset*, counted from where the reader began; at the end or after it `read` returns ``b""``.
 
         Raises:
-            UnsupportedOperationError: the store reads from front to back only (`seekable` says so).
+            UnsupportedOperationError: the store can only read from front to back; `seekable` returns False.
         """
         raise UnsupportedOperationError(
-            f"{type(self).__name__} cannot seek: it reads from front to back", key=self.info.key
+            f"{type(self).__name__} cannot seek: it can only read from front to back", key=self.info.key
         )
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -52,7 +52,7 @@ class ObjectReader(ABC):
 
 class ReaderDecorator(ObjectReader):
     """
-    A reader that passes every call on to another one, and has a description of its own.
+    A reader that forwards every call to another one, and has a description of its own.
 
     Attributes:
         reader: the reader below.
@@ -73,7 +73,7 @@ class ReaderDecorator(ObjectReader):
 
 
 class SeekableReader(ObjectReader):
-    """A reader over an object of which any part can be read: a subclass gives `_read_at`."""
+    """A reader over an object of which any part can be read: a subclass implements `_read_at`."""
 
     def __init__(self, info: ObjectInfo, byte_range: ByteRange | None = None) -> None:
         super().__init__(info)
@@ -82,7 +82,7 @@ class SeekableReader(ObjectReader):
 
     @abstractmethod
     async def _read_at(self, offset: int, size: int) -> bytes:
-        """Return *size* bytes, one or more, from *offset* of the object on; all of them are within it."""
+        """Return *size* bytes of the object from *offset*; there is at least one, and all are within the object."""
 
     async def read(self, size: int = -1, /) -> bytes:
         left = max(self._stop - self._position, 0)
@@ -101,7 +101,7 @@ class SeekableReader(ObjectReader):
 
 
 class BytesReader(SeekableReader):
-    """A reader over bytes that are all in memory: *data* is the whole object's, *byte_range* the part to give."""
+    """A reader over bytes in memory: *data* is the whole object, *byte_range* the part to read."""
 
     def __init__(self, info: ObjectInfo, data: bytes, byte_range: ByteRange | None = None) -> None:
         super().__init__(info, byte_range)

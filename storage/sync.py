@@ -115,7 +115,7 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
 
         Raises:
             KeyNotFoundError: there is no such object.
-            RangeNotSatisfiableError: the range starts behind the object's end.
+            RangeNotSatisfiableError: the range starts after the object's end.
         """
         return self._run(self._store.get(key, byte_range=byte_range))
 
@@ -131,15 +131,15 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
         """
         Store *data* under *key* and return the new etag; readers see the old object or the new one, never half.
 
-        A put that fails, is cancelled or killed leaves the old object. An iterable is streamed, and what it raises
-        passes unchanged. Without *attributes* the new object has none.
+        A put that fails, is cancelled or killed leaves the old object. An iterable is streamed, and its exceptions pass
+        unchanged. Without *attributes* the new object has none.
 
         Args:
             key: the name of the object.
             data: its bytes, or an iterable of them.
-            if_absent: create only: of many concurrent creators exactly one wins.
-            if_match: replace only the version of this etag (compare-and-swap).
-            attributes: text to keep beside the bytes, under lower-case names.
+            if_absent: only create the object; of many concurrent creators exactly one succeeds.
+            if_match: only replace the version with this etag (compare-and-swap).
+            attributes: text to store with the bytes, under lower-case names.
 
         Raises:
             KeyExistsError: *if_absent*, and there is an object.
@@ -154,7 +154,7 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         """
-        See to it that there is no object of this key; a missing one is no error.
+        Delete the object of this key, if there is one; a missing object is no error.
 
         Raises:
             PreconditionFailedError: *if_match*, and the object is another version or missing.
@@ -167,9 +167,9 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
 
     def keys(self, prefix: str = "", *, start_after: str = "") -> Iterator[str]:
         """
-        Yield every key that starts with *prefix* and sorts behind *start_after*, once, in code-point order.
+        Yield every key that starts with *prefix* and sorts after *start_after*, once, in code-point order.
 
-        Objects may come and go meanwhile: a key that is there throughout is yielded, one that is not may be.
+        Objects may be put and deleted meanwhile: a key that exists throughout is yielded, any other may be.
         """
         return self._call().iterate(self._store.keys(prefix, start_after=start_after))
 
@@ -188,25 +188,25 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
         """
         Open the object for reading in pieces: ``with store.open(key) as reader: reader.read(1000)``.
 
-        All that the reader gives is of one version, the one that ``reader.info`` describes.
+        Everything that the reader returns is of one version, which ``reader.info`` describes.
 
         Raises:
             KeyNotFoundError: there is no such object.
-            RangeNotSatisfiableError: the range starts behind the object's end.
+            RangeNotSatisfiableError: the range starts after the object's end.
         """
         return open_file(self._call, self._store.open(key, byte_range=byte_range), byte_range)
 
     def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
-        """Return for every key its bytes, or the `StorageError` that `get` would have raised."""
+        """Return for every key its bytes, or the `StorageError` that `get` would raise."""
         caller = self._call()
         return caller.run(self._store.get_many(caller.iterable(keys)))
 
     def put_many(self, items: Items[In], *, raise_errors: bool = True) -> dict[str, str | StorageError]:
         """
-        Put every (key, data) and return for every key its etag; all are tried, also when some fail.
+        Put every (key, data) and return for every key its etag; all are tried, even if some fail.
 
         Raises:
-            BulkError: some failed; its ``results`` hold for every key its etag or its `StorageError`. With
+            BulkError: some failed; its ``results`` have for every key the etag or the `StorageError`. With
                 ``raise_errors=False`` these results are returned instead.
         """
         caller = self._call()
@@ -214,10 +214,10 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
 
     def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         """
-        Delete every key and return for every key None; all are tried, also when some fail.
+        Delete every key and return for every key None; all are tried, even if some fail.
 
         Raises:
-            BulkError: some failed; its ``results`` hold for every key None or its `StorageError`. With
+            BulkError: some failed; its ``results`` have for every key None or the `StorageError`. With
                 ``raise_errors=False`` these results are returned instead.
         """
         caller = self._call()
@@ -227,13 +227,13 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
         """
         Yield the names one level below *prefix*, in order: keys, and common prefixes, which end in *delimiter*.
 
-        All are whole: ``children("a/")`` yields ``"a/b"`` and ``"a/c/"``.
+        They are whole keys and prefixes: ``children("a/")`` yields ``"a/b"`` and ``"a/c/"``.
         """
         return self._call().iterate(self._store.children(prefix, delimiter))
 
     def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         """
-        Copy an object with its attributes inside the store and return the copy's etag.
+        Copy an object with its attributes within the store and return the copy's etag.
 
         Raises:
             KeyNotFoundError: there is no object *source*.
@@ -243,7 +243,7 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
 
     def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         """
-        Move an object inside the store and return its etag; onto itself it does nothing.
+        Rename an object within the store and return its etag; if both keys are equal, nothing changes.
 
         It is one atomic step where the back end has one, else a copy and then a delete.
 
@@ -263,14 +263,14 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
         self._run(self._store.clear(prefix))
 
     def scan(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
-        """Yield like `keys`, but the object's description instead of its key; an object gone meanwhile is left out."""
+        """Yield like `keys`, but descriptions instead of keys; an object deleted meanwhile is left out."""
         return self._call().iterate(self._store.scan(prefix, start_after=start_after))
 
     # -- about itself --------------------------------------------------------------------------------------------
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this store, through all its decorators, really does."""
+        """What this store supports, with all its decorators."""
         return self._store.capabilities
 
 

@@ -1,4 +1,4 @@
-"""The words of the contract: what goes into a store, what comes out, and what a store says of itself."""
+"""The types of the contract: data and keys, ranges, descriptions of objects, and the capabilities of stores."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 Data: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | Iterable[bytes]
 """What `put` takes: bytes at once, or in pieces that are streamed in bounded memory. Never ``str``."""
 
-#: What a store takes, and what it gives: of nearly all stores `Data` and ``bytes``, and then nobody need say so.
+#: The types that a store takes and returns: by default `Data` and ``bytes``, as in nearly all stores.
 In = TypeVar("In", default=Data)
 Out = TypeVar("Out", default=bytes)
 
@@ -44,9 +44,9 @@ Items: TypeAlias = Mapping[str, In] | Iterable[tuple[str, In]] | AsyncIterable[t
 """What `put_many` takes: a mapping of keys to data, or pairs of them: ``Items[Data]``."""
 
 Attributes: TypeAlias = Mapping[str, str]
-"""What is kept beside an object's bytes: lower-case names (``content-type``, your own) to text."""
+"""Text that is stored with an object: lower-case names (``content-type``, your own) to values."""
 
-#: Attributes of this many bytes in all (names and values in UTF-8) are taken by every store that has attributes.
+#: Every store that has attributes accepts this many bytes of them per object (names and values in UTF-8).
 ATTRIBUTES_LIMIT = 2048
 
 _ATTRIBUTE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -58,14 +58,14 @@ def check_attributes(attributes: Attributes | None) -> dict[str, str]:
 
     Raises:
         TypeError: a name or a value is not text.
-        ValueError: a name is not made of ``a-z``, ``0-9`` and ``-``, or a value does not encode to UTF-8.
+        ValueError: a name has other characters than ``a-z``, ``0-9`` and ``-``, or a value does not encode to UTF-8.
     """
     checked = dict(attributes or {})
     for name, value in checked.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"attributes map str to str, not {name!r} to {type(value).__name__}")
         if _ATTRIBUTE_NAME.fullmatch(name) is None:
-            raise ValueError(f"attribute name {name!r}: use lower-case a-z, 0-9 and '-' ('content-type')")
+            raise ValueError(f"invalid attribute name {name!r}: use lower-case a-z, 0-9 and '-', like 'content-type'")
         value.encode()
     return checked
 
@@ -73,18 +73,19 @@ def check_attributes(attributes: Attributes | None) -> dict[str, str]:
 @dataclass(frozen=True, slots=True)
 class ByteRange:
     """
-    A part of an object: ``ByteRange(10, 20)`` is the bytes 10 to 19, ``ByteRange(10)`` all from 10 on,
+    A part of an object: ``ByteRange(10, 20)`` is the bytes 10 to 19, ``ByteRange(10)`` all from byte 10,
     ``ByteRange.suffix(5)`` the last five.
 
-    An end beyond the object is clamped, and so is a suffix longer than it. A start of exactly the size gives ``b""``.
+    A stop after the object's end means the end, and a suffix longer than the object means all of it. A start that
+    equals the object's size gives ``b""``.
 
     Attributes:
         start: the first byte, counted from 0.
-        stop: the byte behind the last one, or None for the object's end.
-        last: for a suffix the number of bytes, counted from the end; else None.
+        stop: the first byte that is not included, or None for the object's end.
+        last: for a suffix the number of bytes at the end; else None.
 
     Raises:
-        ValueError: a bound is negative, or the stop lies before the start.
+        ValueError: a bound is negative, or *stop* is less than *start*.
     """
 
     start: int
@@ -98,7 +99,7 @@ class ByteRange:
             or (self.last is not None and self.last < 0)
         ):
             raise ValueError(
-                f"{self}: bounds count from 0, the stop is not before the start; ByteRange.suffix(n) is the end"
+                f"{self}: bounds must be 0 or more, and stop not less than start; ByteRange.suffix(n) is the end"
             )
 
     @classmethod
@@ -111,26 +112,28 @@ class ByteRange:
         Return (start, stop) of this range in an object of *size* bytes: ``0 <= start <= stop <= size``.
 
         Raises:
-            RangeNotSatisfiableError: the range starts behind the end.
+            RangeNotSatisfiableError: the range starts after the end.
         """
         if self.last is not None:
             return max(size - self.last, 0), size
         if self.start > size:
-            raise RangeNotSatisfiableError(f"the range starts at {self.start}, the object has {size} bytes", key=key)
+            raise RangeNotSatisfiableError(
+                f"the range starts at byte {self.start}, but the object has {size} bytes", key=key
+            )
         return self.start, size if self.stop is None else min(self.stop, size)
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """
-    What is known of an object without its bytes.
+    The description of an object, without its bytes.
 
     Attributes:
         key: its key, as the caller of this store names it.
-        size: bytes of the whole object, as `get` gives it (decoded, behind a codec).
-        etag: an opaque word for this version, to be compared within one store only; goes into ``if_match=``.
+        size: bytes of the whole object, as `get` returns it (through a codec: decoded).
+        etag: an opaque identifier of this version, for ``if_match=``; compare it within one store only.
         modified: when it was last written, with a time zone; None where the store does not know.
-        attributes: what was put beside it.
+        attributes: those it was put with.
     """
 
     key: str
@@ -143,7 +146,7 @@ class ObjectInfo:
 def replace_info(
     info: ObjectInfo, *, key: str | None = None, size: int | None = None, attributes: Attributes | None = None
 ) -> ObjectInfo:
-    """Return *info* with what is given in its place; `dataclasses.replace` takes three times as long, 2 us a `head`."""
+    """Return *info* with the given fields replaced; `dataclasses.replace` takes three times as long, 2 us a `head`."""
     return ObjectInfo(
         info.key if key is None else key,
         info.size if size is None else size,
@@ -156,22 +159,21 @@ def replace_info(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """
-    What a store, through all its decorators, really does. The conformance suite selects its tests by this record.
+    What a store supports, with all its decorators. The conformance suite selects its tests by this record.
 
     Attributes:
-        readable: objects can be read, and it can be told of each whether it is there.
+        readable: objects can be read, and `exists` works.
         writable: objects can be put and deleted.
-        listable: `keys` and what is built on it tell which objects there are, else they raise
-            `UnsupportedOperationError`.
-        conditional_put: ``if_absent`` and ``if_match`` of `put` hold, else they raise `UnsupportedOperationError`.
-        conditional_delete: ``if_match`` of `delete` holds, likewise.
-        attributes: ``attributes=`` of `put` are kept, likewise.
-        ranges: a byte range reads only what it needs; else the whole object is read and cut.
-        streaming: objects go in and out in bounded memory.
-        bounded_listing: `keys` gives the keys in order in bounded memory; else it collects and sorts.
+        listable: `keys` and the methods built on it work; else they raise `UnsupportedOperationError`.
+        conditional_put: ``if_absent`` and ``if_match`` of `put` work; else they raise `UnsupportedOperationError`.
+        conditional_delete: ``if_match`` of `delete` works, likewise.
+        attributes: ``attributes=`` of `put` are stored, likewise.
+        ranges: a byte range reads only the bytes it needs; else the whole object is read and cut.
+        streaming: objects are read and written in bounded memory.
+        bounded_listing: `keys` yields the keys in order in bounded memory; else it collects and sorts them.
         cheap_head: `head` does not read the object.
         etags: an etag changes with every version; else it is derived from the bytes, and equal bytes share one.
-        multi_process: several processes can use the same objects at once, and conditions hold among them.
+        multi_process: several processes can use the same objects concurrently, and conditions hold between them.
         steppable: no coroutine of the stack suspends when stepped: its synchronous face needs no event loop.
     """
 
@@ -191,11 +193,11 @@ class Capabilities:
 
     @classmethod
     def all_but(cls, *names: str) -> Capabilities:
-        """Return the record of a store that does everything but what is named."""
+        """Return the record of a store that supports everything except *names*."""
         return cls(**{each.name: each.name not in names for each in fields(cls)})
 
     @classmethod
     def common(cls, several: Iterable[Capabilities]) -> Capabilities:
-        """Return the record of what all of *several* can do."""
+        """Return the record of what all of *several* support."""
         records = list(several)
         return cls(**{each.name: all(getattr(record, each.name) for record in records) for each in fields(cls)})

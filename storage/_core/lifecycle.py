@@ -1,4 +1,4 @@
-"""Opening and closing, counted: the first to enter opens a store, the last to leave closes it."""
+"""`Lifecycle`: the first ``async with`` opens a store, the end of the last one closes it."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["Lifecycle", "enter_all"]
 
 class Lifecycle:
     """
-    ``async with`` and `aclose` for a store that overrides `_open` and `_close`, or neither.
+    ``async with`` and `aclose` for a store, which may override `_open` and `_close`.
 
-    Nothing here needs an ``__init__``: a user's own store may define one without calling ours.
+    It has no ``__init__``, so that a user's store need not call one.
     """
 
     _users: int = 0
     _gate: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     async def _open(self) -> None:
-        """Take what the store needs (connections, files, tasks), or nothing when it raises. No network I/O."""
+        """Open what the store needs (connections, files, tasks), or nothing if it raises. No network I/O."""
 
     async def _close(self) -> None:
         """
-        Give back all that `_open` took. Must leave the store so that it can be opened again.
+        Close all that `_open` opened, so that the store can be opened again.
 
-        It may run in a cancelled task or scope, and has to come to its end there: shield what it awaits.
+        It may run in a cancelled task or scope, and must finish there: shield what it awaits.
         """
 
     async def __aenter__(self) -> Self:
@@ -53,14 +53,14 @@ class Lifecycle:
                 await self._close()
 
     async def aclose(self) -> None:
-        """Close the store now, whoever else has entered it; what it did not open itself stays open. May be repeated."""
+        """Close the store now, even if others have entered it. What it did not open stays open. May be repeated."""
         async with self._alone():
             if self._users:
                 self._users = 0
                 await self._close()
 
     def _alone(self) -> AbstractAsyncContextManager[object]:
-        """Keep two tasks from opening the store twice. What is stepped never suspends half way and needs no lock."""
+        """Prevent two tasks from opening the store twice. A stepped call never suspends and needs no lock."""
         if is_stepping():
             return nullcontext()
         import asyncio

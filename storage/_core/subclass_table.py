@@ -1,4 +1,4 @@
-"""`SUBCLASSES`: the classes of stores that the program derives; `storage.registry` finds them there by name."""
+"""`SUBCLASSES`: the subclasses of `ObjectStore` that a program defines; `storage.registry` looks them up there."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _SHORT_NAME = re.compile(r"[a-z][a-z0-9+.-]+")
 
 class SubclassTable:
     """
-    Classes of stores by class name and short name, as long as they exist.
+    Classes of stores by class name and short name. It keeps no class alive.
 
-    A class that is defined again in the same place, as in a notebook, replaces the first one.
+    A class that is defined again with the same module and name, as in a notebook, replaces the first one.
 
     Args:
-        homes: the modules of classes that need not be imported to be known.
-        short_names: short names of such classes.
+        homes: classes of the package, whose names are taken, and their modules.
+        short_names: their short names.
     """
 
     def __init__(self, homes: Mapping[str, str], short_names: Mapping[str, str]) -> None:
@@ -39,17 +39,17 @@ class SubclassTable:
         Add a class by its name and by short *names*.
 
         Raises:
-            ConfigError: a short name is taken by another class, or cannot be one.
+            ConfigError: a short name is not valid, or another class has it.
         """
         place = (cls.__module__, cls.__qualname__)
         for name in names:
             if _SHORT_NAME.fullmatch(name) is None:
                 raise ConfigError(
-                    f"{'.'.join(place)}: a short name is lower case, with digits, '+', '-' and '.', like 'shelf' or "
-                    f"'my-shelf'; not {name!r}"
+                    f"{'.'.join(place)}: invalid short name {name!r}: use lower-case letters, digits, '+', '-' and "
+                    "'.', like 'shelf' or 'my-shelf'"
                 )
             if taken := self._taken(name, place):
-                raise ConfigError(f"{'.'.join(place)}: the short name {name!r} is taken by {taken}")
+                raise ConfigError(f"{'.'.join(place)}: the short name {name!r} is taken by {taken}; choose another")
         kept = {name: owner for name, owner in self._short.items() if owner != place}
         self._short = {**kept, **dict.fromkeys(names, place)}
         self._classes[place] = cls
@@ -65,11 +65,11 @@ class SubclassTable:
         return found if short is None or short in found else [*found, short]
 
     def short_names(self) -> dict[str, str]:
-        """Return the short names of the classes, and the class name that each stands for."""
+        """Return the short names of the classes, and the class name of each."""
         return {name: self._classes[place].__name__ for name, place in self._short.items() if place in self._classes}
 
     def _taken(self, name: str, place: tuple[str, str]) -> str | None:
-        """Return who has a short name already, if it is not the class of this place."""
+        """Return the class that has a short name already, unless it is the class of this place."""
         known = self._short_homes.get(name, name)
         if known in self._homes:
             return f"{self._homes[known]}.{known}"
@@ -79,11 +79,11 @@ class SubclassTable:
         return ".".join(owner) if owner != place and owner in self._classes else None
 
 
-#: The classes that the program derives from `ObjectStore`.
+#: The subclasses of `ObjectStore` outside this package.
 SUBCLASSES = SubclassTable(STORES, SHORT_NAMES)
 
 
 def register_subclass(cls: type[Any], name: str | tuple[str, ...]) -> None:
-    """Add a class that was just derived to `SUBCLASSES`; those of this package are known from `storage._names`."""
+    """Add a new class to `SUBCLASSES`, unless it is one of this package: `storage._names` has these."""
     if not cls.__module__.startswith("storage."):
         SUBCLASSES.add(cls, *((name,) if isinstance(name, str) else name))

@@ -1,11 +1,11 @@
 """
-What deriving from `ObjectStore` does to the new class, once, when it is defined. Three rules:
+How a new subclass of `ObjectStore` is completed, once, when it is defined. Three rules:
 
-1. **Options it leaves out are supplied.** A ``get(self, key)`` is given ``byte_range``, and so on (`_SUPPLY`).
-2. **Nothing it overrides is bypassed.** A store may copy natively; a subclass that overrides ``put`` to check something
-   must see the copy. So a derived method stays native only if no primitive it stands for (`DERIVED_FROM`) is
-   overridden nearer to the class; else it is the contract's default over ``self`` again.
-3. **What it can no longer do it no longer claims.** `complete_class` collects the capabilities that the two rules cost.
+1. **Options that it leaves out are supplied.** A ``get(self, key)`` gets ``byte_range``, and so on (`_SUPPLY`).
+2. **What it overrides is not bypassed.** A store may copy natively, but a subclass that overrides ``put`` to check
+   objects must see the copy. So a derived method stays native only if none of the methods that it is derived from
+   (`DERIVED_FROM`) is overridden nearer to the class; else it is the contract's default again, built on ``self``.
+3. **It claims no capability that it has lost.** `complete_class` collects the capabilities that are lost by both rules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from storage.types import Attributes, ByteRange, Data
 
 __all__ = ["DERIVED_FROM", "complete_class"]
 
-#: Which methods each derived method stands for. In the order of dependence: a method comes after those it is built on.
+#: The methods that each derived method replaces. A method comes after those that it is built on.
 DERIVED_FROM: dict[str, tuple[str, ...]] = {
     "open": ("get",),
     "head": ("get", "open"),
@@ -37,10 +37,10 @@ DERIVED_FROM: dict[str, tuple[str, ...]] = {
     "scan": ("keys", "get", "open", "head"),
 }
 
-#: Likewise the optional methods by which `copy_store` goes faster; the contract's own stand for none.
+#: The same for the optional methods that make `copy_store` faster.
 _SHORTCUTS: dict[str, tuple[str, ...]] = {"_get_small": ("get", "open"), "_put_small": ("put",)}
 
-#: What a class cannot claim while it has the contract's own default of a method.
+#: The capabilities that a class lacks as long as it has the contract's default of a method.
 _DEFAULT_COSTS = {"open": ("streaming",), "head": ("cheap_head",)}
 
 
@@ -83,7 +83,7 @@ def complete_class(cls: type[Any], contract: type[Any]) -> None:
 
 
 def _provider(cls: type[Any], name: str) -> type[Any]:
-    """Return the class in the resolution order of *cls* whose body has *name*."""
+    """Return the first class in the resolution order of *cls* whose body has *name*."""
     return next(base for base in cls.__mro__ if name in vars(base))
 
 
@@ -93,7 +93,7 @@ def _nearer(cls: type[Any], name: str) -> list[type[Any]]:
 
 
 def _has_coroutine(cls: type[Any]) -> bool:
-    """Return whether the class body has a method of the contract, or another coroutine that overrides one."""
+    """Return whether the class body has a method of the contract, or overrides any other coroutine."""
     return any(
         name in _SUPPLY
         or name in DERIVED_FROM
@@ -112,7 +112,7 @@ def _takes_any(method: Callable[..., Any]) -> bool:
 
 
 def _lost_capabilities(cls: type[Any], name: str) -> Iterator[str]:
-    """Yield what a method costs: one that takes any options passes them on, and can do what the next one can."""
+    """Yield the capabilities that a method loses; one with ``**options`` passes them on, so the next one counts too."""
     for base in cls.__mro__:
         if name in vars(base):
             method = getattr(base, name)
@@ -122,12 +122,12 @@ def _lost_capabilities(cls: type[Any], name: str) -> Iterator[str]:
 
 
 def _lacks(method: Callable[..., Any], *options: str) -> set[str]:
-    """Return which of *options* the method's signature does not take."""
+    """Return those of *options* that the method does not take."""
     return set() if _takes_any(method) else set(options) - set(inspect.signature(method).parameters)
 
 
 def _losing(name: str, lacking: set[str], method: Any) -> Any:
-    """Mark what was supplied for the method *name* with the capabilities that its options' lack costs."""
+    """Mark what was supplied for the method *name* with the capabilities that are lost with its missing options."""
     method._lost_capabilities = {loss for option in lacking for loss in _OPTION_COSTS.get((name, option), ())}
     return method
 
@@ -186,7 +186,7 @@ async def _put_without(
     if_match: str | None = None,
     attributes: Attributes | None = None,
 ) -> str:
-    """Call a user's `put`, which lacks some options and gets whole bytes, and return an etag though it returns none."""
+    """Call a user's `put`, which lacks some options and takes whole bytes; return an etag even if it returns none."""
     given = {"if_absent": if_absent or None, "if_match": if_match, "attributes": attributes or None}
     check_key(key, store)
     for option in lacking:
@@ -215,7 +215,7 @@ def _supply_delete(delete: Any) -> Any:
 
 
 def _checking(exists: Any) -> Any:
-    """Return the `exists` of a store whose `get` was supplied: it leaves the check of keys to us too."""
+    """Return `exists` with a check of the key: a store whose `get` was supplied does not check keys itself."""
 
     @functools.wraps(exists)
     async def supplied(self: Any, key: str) -> bool:

@@ -1,8 +1,4 @@
-"""
-`registry`: every class of store by its name.
-
-The module is not called registry, because ``storage.registry`` is the object, and Python would put the module there.
-"""
+"""`registry`: every class of store by its name."""
 
 from __future__ import annotations
 
@@ -33,16 +29,16 @@ class Registry:
     """
     Classes of stores by name: ``registry["GzipStore"]``, ``"GzipStore" in registry``, ``sorted(registry)``.
 
-    Every subclass of `ObjectStore` is here by its class name, and by the short names it was given
-    (``class ShelfStore(ObjectStore, name="shelf")``), as long as it exists. Defined anew in the same place, as in a
-    notebook, it replaces what was there. The stores of this package and those of installed packages (entry points) are
-    imported when they are looked up. ``Async`` before a name changes nothing.
+    It has every subclass of `ObjectStore` that exists, by its class name and its short names (``class
+    ShelfStore(ObjectStore, name="shelf")``). A class that is defined again with the same module and name, as in a
+    notebook, replaces the first one. The stores of this package and of installed packages (entry points) are imported
+    when they are looked up. ``Async`` before a name changes nothing.
 
-    Iterating gives the class names of all stores that can be made, sorted.
+    Iterating yields the class names of all stores that can be made, sorted.
 
     Args:
-        homes: the modules of classes that need not be imported to be known.
-        short_names: short names of such classes.
+        homes: classes that are imported only when they are looked up, and their modules.
+        short_names: short names of these classes.
         group: the group of entry points to read, ``""`` for none.
     """
 
@@ -61,10 +57,10 @@ class Registry:
 
     def register(self, cls: StoreClass, *names: str) -> None:
         """
-        Add a class by its name and by short *names*; deriving from `ObjectStore` does this for `storage.registry`.
+        Add a class by its name and by short *names*; `storage.registry` gets every subclass of `ObjectStore` so.
 
         Raises:
-            ConfigError: a short name is taken by another class, or cannot be one.
+            ConfigError: a short name is not valid, or another class has it.
         """
         self._subclasses.add(cls, *names)
 
@@ -73,22 +69,22 @@ class Registry:
         Return the class of this name, short name or entry point.
 
         Raises:
-            ConfigError: there is none, or there are several; or the package that has it cannot be imported.
+            ConfigError: there is no such class, or several; or its package cannot be imported.
         """
         found = self._find(name)
         if len(found) > 1:
-            gc.collect()  # a class that nobody has any more may still wait for its collection
+            gc.collect()  # a class that is no longer used may still wait for its collection
             del found
             found = self._find(name)
         if not found:
             raise ConfigError(f"no store is named {name!r}: {did_you_mean(name, [*self, *self.short_names()])}")
         if len(found) > 1:
             places = " and ".join(sorted(map(_place, found)))
-            raise ConfigError(f'{name!r} is ambiguous: {places}. Give one a short name: class ...(..., name="...")')
+            raise ConfigError(f'{name!r} is ambiguous: {places}; give one a short name: class ...(..., name="...")')
         return found[0]
 
     def __contains__(self, name: object) -> bool:
-        """Return whether anything has this name; what an entry point names is not imported for that."""
+        """Return whether the name is known; the class of an entry point is not imported for that."""
         return isinstance(name, str) and any(
             each in self._homes or each in self._short_homes or self._subclasses.named(each) or self._entry_points(each)
             for each in _spellings(name)
@@ -104,16 +100,16 @@ class Registry:
         return len(list(iter(self)))
 
     def short_names(self) -> dict[str, str]:
-        """Return the other names of stores, and the class name that each stands for: those that URLs may use."""
+        """Return the short names of stores, which are also the schemes of URLs, and the class name of each."""
         self._read()
         named = {name: _class_name(entry) for name, entry in self._entries.items()}
         return dict(sorted({**self._short_homes, **named, **self._subclasses.short_names()}.items()))
 
     def session(self) -> StoreSession:
-        """Return a way to make stores that are closed together: ``async with registry.session() as session:``."""
+        """Return a session, which closes the stores made in it: ``async with registry.session() as session:``."""
         return StoreSession(self)
 
-    # -- what a name stands for ----------------------------------------------------------------------------------
+    # -- looking up a name ---------------------------------------------------------------------------------------
 
     def _find(self, name: str) -> list[StoreClass]:
         """Return all classes that *name* may mean, each once."""
@@ -122,7 +118,7 @@ class Registry:
             known = self._short_homes.get(each, each)
             if known in self._homes:
                 found.append(getattr(import_module(self._homes[known]), known))
-            else:  # the names of what is known are not for entry points to take
+            else:  # an entry point cannot take a name of the package
                 found += [self._load(entry) for entry in self._entry_points(each)]
             if found:
                 return list(dict.fromkeys(found))
@@ -131,7 +127,7 @@ class Registry:
     # -- entry points --------------------------------------------------------------------------------------------
 
     def _entry_points(self, name: str) -> list[EntryPoint]:
-        """Return the entry points of this name, or of a class of this name; they are read anew when there are none."""
+        """Return the entry points of this name, or of a class of this name; if there are none, read them again."""
         for reading in (False, True):
             if reading:
                 self._read()
@@ -144,7 +140,7 @@ class Registry:
         Read the entry points of all installed packages.
 
         Raises:
-            ConfigError: two of them have one name, or one has the name of a store of ours.
+            ConfigError: two have the same name, or one has the name of a store of this package.
         """
         if not self._group:
             return
@@ -155,35 +151,37 @@ class Registry:
             other = entries.setdefault(entry.name, entry)
             if other.value != entry.value:
                 both = f"{_origin(other)} and {_origin(entry)}"
-                raise ConfigError(f"entry point {entry.name!r} is both {both}: remove one")
+                raise ConfigError(f"the entry point {entry.name!r} is defined twice, by {both}: uninstall one package")
             if (known := self._short_homes.get(entry.name, entry.name)) in self._homes:
-                raise ConfigError(f"entry point {entry.name!r} of {_origin(entry)} has the name of our {known}")
+                raise ConfigError(
+                    f"the entry point {entry.name!r} of {_origin(entry)} has the name of storage.{known}: rename it"
+                )
         self._entries = entries
 
     def _load(self, entry: EntryPoint) -> StoreClass:
         """
-        Import what an entry point names.
+        Import the class of an entry point.
 
         Raises:
-            ConfigError: that fails, or it is no class of stores.
+            ConfigError: the import fails, or it is not a class of stores.
         """
         from storage.base import ObjectStore
 
         try:
             loaded = entry.load()
-        except Exception as cause:  # whatever a package's import raises, the package is what is wrong
+        except Exception as cause:  # whatever the import raises, the package is to blame
             _broken(entry, f"cannot be imported: {type(cause).__name__}: {cause}", cause)
         if not (isinstance(loaded, type) and issubclass(loaded, ObjectStore)):
-            _broken(entry, "is not a class that derives from ObjectStore")
+            _broken(entry, "is not a subclass of ObjectStore")
         return loaded
 
 
 class StoreSession:
     """
-    Makes stores and keeps them open until ``async with`` ends, which closes them all, the last one first.
+    Makes stores and keeps them open until its ``async with`` ends, which closes them all, the last one first.
 
     Args:
-        registry: where the classes are looked up.
+        registry: the registry that has the classes.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -195,9 +193,9 @@ class StoreSession:
         Make a store and open it.
 
         Args:
-            name: of its class, as in `Registry`.
-            args: for its constructor.
-            parameters: for its constructor.
+            name: the name of its class, as in `Registry`.
+            args: arguments for its constructor.
+            parameters: keyword arguments for its constructor.
 
         Raises:
             ConfigError: there is no such class.
@@ -214,7 +212,7 @@ class StoreSession:
 
 
 def _spellings(name: str) -> list[str]:
-    """Return what a name may stand for, the most exact first."""
+    """Return the names that *name* may mean, the most exact first."""
     return [name, name.removeprefix("Async")] if name.startswith("Async") else [name]
 
 
@@ -227,7 +225,7 @@ def _place(cls: type[Any]) -> str:
 
 
 def _is_whole(cls: type[Any]) -> bool:
-    """Return whether stores are made of this class, not only classes."""
+    """Return whether stores can be made of this class: it is neither private nor abstract."""
     return not cls.__name__.startswith("_") and not inspect.isabstract(cls)
 
 
@@ -236,9 +234,9 @@ def _origin(entry: EntryPoint) -> str:
 
 
 def _broken(entry: EntryPoint, how: str, cause: Exception | None = None) -> NoReturn:
-    raise ConfigError(f"entry point {entry.name!r}: {_origin(entry)} {how}") from cause
+    raise ConfigError(f"the entry point {entry.name!r}: {_origin(entry)} {how}") from cause
 
 
-#: Every store there is, by name: of this package, of installed packages, and of the program.
+#: All stores by name: those of this package, of installed packages, and of the program.
 registry: Registry = Registry(STORES, short_names=SHORT_NAMES, group="storage.stores")
-registry._subclasses = SUBCLASSES  # where deriving from `ObjectStore` puts a class
+registry._subclasses = SUBCLASSES  # to which deriving from `ObjectStore` adds a class

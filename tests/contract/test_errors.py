@@ -122,7 +122,7 @@ def test_bulk_error_names_some_of_the_failed() -> None:
 
 def test_error_without_a_message_says_what_its_class_means() -> None:
     """Nobody has to write the same sentence again."""
-    assert "There is no object of this key, key 'k'" == str(KeyNotFoundError("k"))
+    assert "no object 'k'" == str(KeyNotFoundError("k"))
 
 
 def test_key_error_has_the_key_for_its_argument() -> None:

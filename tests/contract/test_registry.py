@@ -203,7 +203,7 @@ def test_short_names_clash_at_once() -> None:
 @pytest.mark.parametrize("name", ["", "S", "Shelf", "my_shelf", "1a", "a b", "ä"])
 def test_short_name_is_a_word_that_a_url_can_begin_with(name: str) -> None:
     """A name that no URL can use would be one by half."""
-    with pytest.raises(ConfigError, match="a short name is lower case"):
+    with pytest.raises(ConfigError, match=r"invalid short name .*: use lower-case letters"):
         shelf(name=name)
 
 

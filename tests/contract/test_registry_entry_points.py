@@ -93,7 +93,7 @@ def test_broken_entry_point_names_its_package(tmp_path: Path) -> None:
     assert all("of the package crates" in line for line in printed[:3]), printed
     assert "AttributeError" in printed[0]
     assert "RuntimeError: no licence" in printed[1]
-    assert "is not a class that derives from ObjectStore" in printed[2]
+    assert "is not a subclass of ObjectStore" in printed[2]
     assert "GzipStore True" == printed[3]
 
 
@@ -127,7 +127,7 @@ def test_entry_point_cannot_take_a_name_of_ours(tmp_path: Path) -> None:
 
     clash, ours = run(target, LOOK_UP.format("crate")).splitlines()
 
-    assert "'sqlite' of crates:CrateStore of the package crates has the name of our SqliteStore" in clash
+    assert "'sqlite' of crates:CrateStore of the package crates has the name of storage.SqliteStore: rename it" in clash
     assert "SqliteStore" == ours
 
 

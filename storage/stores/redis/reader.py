@@ -43,7 +43,7 @@ async def open_reader(
     info = info_of(key, fields)
     if wanted.last is None and wanted.start > info.size:
         raise RangeNotSatisfiableError(
-            f"the range starts at {wanted.start}, the object has {info.size} bytes", key=key, store=store
+            f"the range starts at byte {wanted.start}, but the object has {info.size} bytes", key=key, store=store
         )
     reader = _RedisReader(session, keyspace, store, info, byte_range, data)
     try:

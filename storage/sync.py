@@ -820,8 +820,8 @@ class FallbackStore(ObjectStore[In, Out]):
     A child that fails is skipped like one that lacks the object; but if no other child has the object, the error is
     raised, as the failing child may have it. A listing is the union of all children, and fails if one of them does.
 
-    An object of another child can be replaced, which hides it. It cannot be deleted or renamed, as the hidden object
-    would be seen again: that raises `UnsupportedOperationError`. Conditions apply to the objects of all children.
+    An object of another child can be replaced, which hides it. It cannot be deleted or renamed, as it would still be
+    found in the other child: that raises `UnsupportedOperationError`. Conditions apply to the objects of all children.
 
     Args:
         children: the stores, one or more, beginning with the one that is written to; all must be readable.

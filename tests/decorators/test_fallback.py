@@ -1,4 +1,4 @@
-"""A store before an archive: where objects are read, where they are written, and what is refused."""
+"""A store before an archive: where objects are read and written, and what is refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def store(children: list[ScriptedStore]) -> FallbackStore:
 
 
 async def test_objects_are_read_from_the_first_child_that_has_them(store: FallbackStore) -> None:
-    """By every way of reading."""
+    """With every method that reads."""
     expected = {"both": b"new", "new": b"new", "old": b"archived"}
 
     assert expected == {key: await store.get(key) for key in expected}
@@ -73,7 +73,7 @@ async def test_listing_is_that_of_all_children_together(store: FallbackStore) ->
 
 
 async def test_missing_everywhere_is_missing(store: FallbackStore) -> None:
-    """All were asked."""
+    """All children were read."""
     assert not await store.exists("never")
     with pytest.raises(KeyNotFoundError) as caught:
         await store.get("never")
@@ -84,7 +84,7 @@ async def test_missing_everywhere_is_missing(store: FallbackStore) -> None:
 async def test_failing_child_is_passed_over_where_another_has_the_object(
     store: FallbackStore, children: list[ScriptedStore]
 ) -> None:
-    """Where none has it, it may be on the one that failed: that is no missing key."""
+    """If no child has it, the failing one may: the error is not that of a missing key."""
     children[0].fail()
 
     assert b"archived" == await store.get("both")
@@ -97,7 +97,7 @@ async def test_failing_child_is_passed_over_where_another_has_the_object(
 
 
 async def test_range_behind_the_end_is_not_looked_for_elsewhere(store: FallbackStore) -> None:
-    """Another version's bytes would be a wrong answer."""
+    """The bytes of another version would be wrong."""
     with pytest.raises(RangeNotSatisfiableError):
         await store.get("both", byte_range=ByteRange(5))
 
@@ -131,7 +131,7 @@ async def test_copy_brings_an_archived_object_into_the_first_child(
 
 @pytest.mark.parametrize("key", ["old", "both"])
 async def test_what_the_archive_has_cannot_be_deleted_or_renamed(store: FallbackStore, key: str) -> None:
-    """It would come to light again; nothing is changed."""
+    """It would still be found in the archive; nothing is changed."""
     for work in (store.delete(key), store.rename(key, "other")):
         with pytest.raises(UnsupportedOperationError, match=r"in children\[1\], which is never written to"):
             await work
@@ -142,7 +142,7 @@ async def test_what_the_archive_has_cannot_be_deleted_or_renamed(store: Fallback
 
 
 async def test_conditions_see_all_children(store: FallbackStore) -> None:
-    """What the archive has is there, for creators too; and what it has can be swapped by its etag."""
+    """An object of the archive exists for `if_absent`, and can be replaced with `if_match`."""
     for work in (
         store.put("old", b"x", if_absent=True),
         store.put("new", b"x", if_absent=True),
@@ -173,7 +173,7 @@ async def test_update_works_on_what_is_in_the_archive(store: FallbackStore, chil
 
 
 async def test_values_come_from_all_children_too() -> None:
-    """A stack of values is as good as one of bytes; only a copy between two of them is not made."""
+    """Children may store values; only a copy from one to another is not supported."""
     new, archive = JsonStore(DictStore()), JsonStore(DictStore())
     await archive.put("k", {"a": 1})
     store = FallbackStore([new, archive])
@@ -187,7 +187,7 @@ async def test_values_come_from_all_children_too() -> None:
 
 
 async def test_values_that_are_missing_are_missing_to_copy() -> None:
-    """Of an object that is nowhere there is nothing to be said of where it could not be copied from."""
+    """Copying an object that no child has is KeyNotFoundError."""
     store = FallbackStore([JsonStore(DictStore()), JsonStore(DictStore())])
 
     with pytest.raises(KeyNotFoundError):
@@ -206,7 +206,7 @@ def test_fallback_that_cannot_be_right_is_refused() -> None:
 
 
 def test_capabilities_are_those_of_what_is_asked() -> None:
-    """Writing is the first child's, reading is everybody's."""
+    """For writing those of the first child, for reading those of all."""
     read_only = FallbackStore([ReadonlyStore(DictStore()), DictStore()])
     mixed = FallbackStore([DictStore(), SqliteStore(":memory:")])
 
@@ -216,7 +216,7 @@ def test_capabilities_are_those_of_what_is_asked() -> None:
 
 
 def test_synchronous_fallback(tmp_path: Any) -> None:
-    """The same without await, stepped where the children can be."""
+    """In storage.sync, stepped if all children can be."""
     archive = storage.sync.FilesystemStore(tmp_path)
     archive.put("old", b"archived")
     store = storage.sync.FallbackStore([storage.sync.DictStore(), archive])

@@ -1,4 +1,4 @@
-"""Whom `NotifyingStore` tells of what, when, and what a handler that fails does."""
+"""Which handlers `NotifyingStore` calls for what and when, and what happens when a handler fails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from storage import (
 
 
 class Heard:
-    """A handler that takes down what it is told."""
+    """A handler that records its events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -38,7 +38,7 @@ class Heard:
 
     @property
     def changes(self) -> list[tuple[str, str]]:
-        """What was told, without stores and errors."""
+        """Return the events, without stores and errors."""
         return [(event.action, event.key) for event in self.events]
 
 
@@ -75,7 +75,7 @@ CHANGES: dict[str, tuple[Callable[[ObjectStore], Awaitable[object]], list[tuple[
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.parametrize("form", ["sync", "async"])
 async def test_every_change_is_told_once(name: str, form: str) -> None:
-    """By whatever method it comes about, in a handler of either kind."""
+    """Whichever method makes it, to synchronous and asynchronous handlers."""
     change, expected = CHANGES[name]
     heard = Heard()
 
@@ -95,7 +95,7 @@ async def test_every_change_is_told_once(name: str, form: str) -> None:
 
 @pytest.mark.parametrize("name", CHANGES)
 async def test_change_through_a_stack_is_told_too(name: str) -> None:
-    """Nothing above passes it by, whatever it does to keys and data; keys are those of the level that tells."""
+    """Decorators above it may change keys and data; the events have the keys of the NotifyingStore."""
     change, expected = CHANGES[name]
     heard = Heard()
     base = DictStore()
@@ -109,7 +109,7 @@ async def test_change_through_a_stack_is_told_too(name: str) -> None:
 
 
 async def test_change_is_told_when_it_has_taken_effect() -> None:
-    """A handler finds the new state, and may use the store itself, even in its own change."""
+    """A handler sees the new state, and may use the store, even while it handles an event."""
     found: list[Any] = []
 
     async def hear(event: Event) -> None:
@@ -127,7 +127,7 @@ async def test_change_is_told_when_it_has_taken_effect() -> None:
 
 
 async def test_handlers_are_for_their_action() -> None:
-    """The one for every change comes last."""
+    """The handler of all changes is called last."""
     order: list[str] = []
     store = NotifyingStore(
         DictStore(),
@@ -143,7 +143,7 @@ async def test_handlers_are_for_their_action() -> None:
 
 
 async def test_failure_is_told_with_its_error() -> None:
-    """And raised as it is: a refusal, a back end in trouble, an exception of the caller's own stream."""
+    """And raised unchanged: a refusal, an error of the back end, an exception of the caller's stream."""
     heard = Heard()
     base = DictStore()
     await base.put("a", b"")
@@ -168,7 +168,7 @@ async def test_failure_is_told_with_its_error() -> None:
 
 
 async def test_each_item_of_a_bulk_call_is_told_by_itself() -> None:
-    """Those that failed with their error, the others without."""
+    """With an error for those that failed."""
     heard = Heard()
     store = NotifyingStore(ScriptedStore(DictStore(), put=["", "before", ""]), on_change=heard)
 
@@ -179,7 +179,7 @@ async def test_each_item_of_a_bulk_call_is_told_by_itself() -> None:
 
 
 async def test_bulk_call_that_breaks_off_tells_of_what_it_had() -> None:
-    """What was put before the caller's iterable failed may be there: nobody is kept from knowing."""
+    """Objects put before the caller's iterable failed may be stored: there is an event for each."""
     heard = Heard()
     store = NotifyingStore(DictStore(), on_change=heard)
 
@@ -203,7 +203,7 @@ def _fail(event: Event) -> None:
 
 
 async def test_error_of_a_handler_is_raised_as_it_is_and_the_object_is_put(caplog: pytest.LogCaptureFixture) -> None:
-    """The other handlers have been called, and their errors are logged."""
+    """The other handlers are called before, and their errors are logged."""
     heard = Heard()
     store = NotifyingStore(DictStore(), on_put=_fail, on_change=heard)
 
@@ -218,7 +218,7 @@ async def test_error_of_a_handler_is_raised_as_it_is_and_the_object_is_put(caplo
 
 
 async def test_error_of_a_handler_can_be_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """With its traceback, and nobody else is told."""
+    """With its traceback; nothing is raised."""
     store = NotifyingStore(DictStore(), on_put=_fail, on_error="log")
 
     await store.put("a\n", b"")
@@ -234,14 +234,14 @@ async def test_error_of_a_handler_can_be_logged(caplog: pytest.LogCaptureFixture
 
 
 async def test_error_of_a_handler_can_be_ignored(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody hears of it."""
+    """It is neither raised nor logged."""
     await NotifyingStore(DictStore(), on_change=_fail, on_error="ignore").put("a", b"")
 
     assert [] == caplog.records
 
 
 async def test_operation_that_failed_says_so_whatever_its_handler_does(caplog: pytest.LogCaptureFixture) -> None:
-    """Who asked for the operation needs its error; the handler's is in the log."""
+    """The caller gets the error of the operation; the handler's is logged."""
     store = NotifyingStore(ScriptedStore(DictStore(), put=["before"] * 2), on_put=_fail)
 
     with pytest.raises(StoreUnavailableError):
@@ -253,7 +253,7 @@ async def test_operation_that_failed_says_so_whatever_its_handler_does(caplog: p
 
 
 async def test_bulk_call_that_raises_no_errors_raises_its_handlers() -> None:
-    """Its failed items are results, so that nothing stands in the handler's way."""
+    """Its failed items are results, so the operation has no error that the handler's would hide."""
     store = NotifyingStore(ScriptedStore(DictStore(), put=["before"]), on_put=_fail)
 
     with pytest.raises(ZeroDivisionError):
@@ -262,7 +262,7 @@ async def test_bulk_call_that_raises_no_errors_raises_its_handlers() -> None:
 
 @pytest.mark.parametrize("on_error", ["raise", "log", "ignore"])
 async def test_cancelled_handler_cancels_the_operation_that_took_effect(on_error: Any) -> None:
-    """One cannot be kept by a handler that hangs."""
+    """A handler that hangs can be cancelled."""
     begun = asyncio.Event()
 
     async def hang(event: Event) -> None:
@@ -280,7 +280,7 @@ async def test_cancelled_handler_cancels_the_operation_that_took_effect(on_error
 
 
 def test_wrong_choice_is_a_value_error() -> None:
-    """The error says which there are."""
+    """The message lists the choices."""
     wrong: Any = "retry"
     with pytest.raises(ValueError, match="'raise', 'log' or 'ignore', not 'retry'"):
         NotifyingStore(DictStore(), on_error=wrong)
@@ -291,7 +291,7 @@ def test_wrong_choice_is_a_value_error() -> None:
 
 @pytest.mark.parametrize("below", [DictStore(), TimeoutStore(DictStore(), 60)], ids=["stepped", "on-loop"])
 def test_handlers_of_the_synchronous_face_run_in_the_callers_thread(below: ObjectStore) -> None:
-    """They may use the store, and what they raise comes out of the call."""
+    """They may use the store, and what they raise is raised by the call."""
     threads: list[threading.Thread] = []
 
     def hear(event: Event) -> None:
@@ -312,7 +312,7 @@ def test_handlers_of_the_synchronous_face_run_in_the_callers_thread(below: Objec
 
 
 def test_store_is_stepped_unless_a_handler_needs_a_loop() -> None:
-    """Plain handlers never suspend, and the synchronous face makes no others."""
+    """Synchronous handlers never suspend, and storage.sync makes no others."""
 
     async def wait(event: Event) -> None:
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Stacks that cannot be right are refused when they are built, and those that waste work are warned of."""
+"""Stacks that cannot work are refused when they are built; stacks that waste work cause a warning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from storage._core.traits import Trait
 
 
 class TextStore(ValueTransform[str, str]):
-    """Text, kept as UTF-8."""
+    """A store of text, encoded in UTF-8."""
 
     def encode(self, value: str) -> bytes:
         return value.encode()
@@ -31,13 +31,13 @@ class TextStore(ValueTransform[str, str]):
 
 
 class SealedStore(StoreDecorator):
-    """Says of itself that it encrypts."""
+    """A store with the trait of encryption."""
 
     _traits = frozenset({Trait.ENCRYPTS})
 
 
 def test_what_cannot_work_is_refused_with_the_right_order() -> None:
-    """However many others stand between the two."""
+    """However many other decorators are between the two."""
     with pytest.raises(ConfigError) as caught:
         SealedStore(PrefixStore(GzipStore(DictStore()), "a/"))
 
@@ -49,7 +49,7 @@ def test_what_cannot_work_is_refused_with_the_right_order() -> None:
 
 
 def test_codec_over_values_is_refused() -> None:
-    """Its bytes would meet a store that takes text."""
+    """It would put bytes into a store that takes text."""
     text: Any = TextStore(DictStore())
     with pytest.raises(ConfigError, match=r"put them the other way round: TextStore\(GzipStore\(\.\.\.\)\)"):
         GzipStore(text)
@@ -81,6 +81,6 @@ def test_other_stacks_pass_silently() -> None:
 
 @pytest.mark.parametrize("base", [None, "memory:", DictStore])
 def test_decorator_over_no_store_is_a_type_error(base: Any) -> None:
-    """The class instead of an instance is the likely slip."""
+    """For example a class instead of an instance."""
     with pytest.raises(TypeError, match="must be built over a store, not over"):
         PrefixStore(base, "a/")

@@ -1,4 +1,4 @@
-"""Several tiers: what is read comes up, what is written goes down, and the last has the truth."""
+"""Several tiers: reads copy objects to the faster tiers, writes go to the last, which has the objects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from storage import (
 
 @pytest.fixture
 def tiers() -> list[ScriptedStore]:
-    """Give three stores, the fastest first."""
+    """Return three stores, the fastest first."""
     return [ScriptedStore(DictStore()) for _ in range(3)]
 
 
@@ -36,7 +36,7 @@ async def held(tiers: list[ScriptedStore]) -> list[list[str]]:
 
 
 async def test_object_comes_up_when_it_is_read(tiers: list[ScriptedStore]) -> None:
-    """From the first tier that has it into all before that, and only those are asked."""
+    """From the first tier that has it to all tiers before it; no other tier is read."""
     await tiers[2].put("k", b"v", attributes={"color": "red"})
     store = TieredStore(tiers)
     assert b"v" == await store.get("k")
@@ -53,7 +53,7 @@ async def test_object_comes_up_when_it_is_read(tiers: list[ScriptedStore]) -> No
 
 
 async def test_write_goes_to_the_last_and_leaves_nothing_old_above(tiers: list[ScriptedStore]) -> None:
-    """A put takes the copies away, or with write="through" replaces them; a delete takes them away."""
+    """A put deletes the copies, or with write="through" replaces them; a delete deletes them."""
     around, through = TieredStore(tiers), TieredStore(tiers, write="through")
     await around.put("k", b"one")
     await around.get("k")
@@ -71,7 +71,7 @@ async def test_write_goes_to_the_last_and_leaves_nothing_old_above(tiers: list[S
 
 
 async def test_each_tier_has_its_time(tiers: list[ScriptedStore]) -> None:
-    """None keeps for ever; a tier whose time is up asks the next one."""
+    """None keeps objects for ever; when the time has passed, the next tier is read."""
     bases = [tier.base for tier in tiers]
     store = TieredStore(bases, ttl=[timedelta(minutes=1), None])
     await store.put("k", b"one")
@@ -97,7 +97,7 @@ async def test_large_objects_stay_below(tiers: list[ScriptedStore]) -> None:
 
 
 async def test_tier_that_fails_fails_nobody(tiers: list[ScriptedStore]) -> None:
-    """Only the last one does."""
+    """Only a failure of the last tier raises."""
     store = TieredStore(tiers)
     for tier in tiers[:2]:
         tier.fail("enter", "get", "put", "delete")
@@ -125,7 +125,7 @@ async def test_forget_empties_all_but_the_last(tiers: list[ScriptedStore]) -> No
 
 
 async def test_entering_enters_each_tier_once(tmp_path: Path) -> None:
-    """And leaving leaves it."""
+    """And closes each once."""
     tiers = [DictStore(), SqliteStore(tmp_path / "copies.db"), SqliteStore(tmp_path / "truth.db")]
     async with TieredStore(tiers) as store:
         await store.put("k", b"v")
@@ -136,7 +136,7 @@ async def test_entering_enters_each_tier_once(tmp_path: Path) -> None:
 
 
 async def test_one_tier_is_that_store() -> None:
-    """With nothing above it."""
+    """Without a cache."""
     store = TieredStore([only := DictStore()])
     await store.put("k", b"v")
 
@@ -145,7 +145,7 @@ async def test_one_tier_is_that_store() -> None:
 
 
 def test_synchronous_face_takes_synchronous_tiers(tmp_path: Path) -> None:
-    """Stepped, where no tier waits."""
+    """Stepped if no tier waits."""
     tiers = [storage.sync.DictStore(), storage.sync.FilesystemStore(tmp_path)]
     store = storage.sync.TieredStore(tiers)
     store.put("k", b"v")
@@ -176,7 +176,7 @@ def test_it_is_shown_as_it_was_built(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_option_is_a_value_error(tiers: list[DictStore], options: dict[str, Any], why: str) -> None:
-    """That says what is right."""
+    """The message says what is right."""
     with pytest.raises(ValueError, match=why):
         TieredStore(tiers, **options)
 

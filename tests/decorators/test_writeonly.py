@@ -1,4 +1,4 @@
-"""`WriteonlyStore`, and stacks of it that could do nothing. What it takes and refuses is judged by the suite."""
+"""`WriteonlyStore`, and stacks with it that can do nothing. The suite tests what it accepts and refuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from storage import (
 
 
 async def test_clear_empties_it_unseen() -> None:
-    """To delete tells nothing; what is below another prefix stays."""
+    """Deleting reveals nothing; objects of other prefixes stay."""
     base = DictStore()
     store = WriteonlyStore(PrefixStore(base, "in/"))
     await store.put_many({"a/1": b"", "a/2": b"", "b": b""})
@@ -42,7 +42,7 @@ async def test_refusal_names_the_operation_and_the_key() -> None:
 
 
 async def test_listing_is_refused_when_it_begins() -> None:
-    """As a listing of any store fails: not where it is asked for."""
+    """Like a listing of any store that fails: not when it is created."""
     store = WriteonlyStore(DictStore())
 
     for listing in (store.keys(), store.scan(), store.children()):
@@ -54,7 +54,7 @@ async def test_listing_is_refused_when_it_begins() -> None:
 
 
 def test_capabilities_are_those_of_writing() -> None:
-    """What is about reading is off, conditions and attributes are as they are below."""
+    """Those of reading are off, conditions and attributes are those of the store below."""
     off = {name for name, on in asdict(WriteonlyStore(DictStore()).capabilities).items() if not on}
 
     assert {"readable", "listable", "ranges", "cheap_head", "bounded_listing", "multi_process"} == off
@@ -81,7 +81,7 @@ def test_stack_that_could_do_nothing_is_refused(make: Callable[[], ObjectStore],
 
 
 async def test_others_stack_on_it() -> None:
-    """What compresses or renames on the way in needs no reading."""
+    """Decorators that compress or change keys can write without reading."""
     base = DictStore()
     store = GzipStore(PrefixStore(WriteonlyStore(StoreDecorator(base)), "in/"))
     await store.put("k", b"v" * 1000)

@@ -1,4 +1,4 @@
-"""What a cache gives, keeps and lets go."""
+"""What a cache returns, what it stores and what it deletes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from storage.decorators.caching.entry import Entry
 
 @pytest.fixture
 def main() -> ScriptedStore:
-    """Give the store that has the objects."""
+    """Return the store that has the objects."""
     return ScriptedStore(DictStore())
 
 
@@ -64,7 +64,7 @@ def read_from(main: ScriptedStore) -> int:
 
 @pytest.mark.parametrize("data", [b"v", b"", b"storage-cache 1 ", b"x" * 100_000])
 async def test_second_read_does_not_ask_the_main_store(main: ScriptedStore, data: bytes) -> None:
-    """However the object is read, and if it is empty."""
+    """However the object is read, and even if it is empty."""
     await main.base.put("k", data, attributes={"color": "red"})
     store = CachingStore(main, DictStore())
     assert data == await store.get("k")
@@ -82,7 +82,7 @@ async def test_second_read_does_not_ask_the_main_store(main: ScriptedStore, data
 async def test_cached_object_is_described_as_by_the_main_store(
     main: ScriptedStore, cache: Callable[[], ObjectStore]
 ) -> None:
-    """Etag, time and attributes come through a cache without any of them, and the etag is good for conditions."""
+    """A cache store without etags, times and attributes keeps the main store's; the etag can be used for conditions."""
     etag = await main.base.put("k", b"v", attributes={"content-type": "text/plain", "origin": "Zürich 🧀"})
     store = CachingStore(main, cache())
     await store.get("k")
@@ -95,7 +95,7 @@ async def test_cached_object_is_described_as_by_the_main_store(
 
 
 async def test_range_of_what_is_not_cached_is_read_as_such(main: ScriptedStore) -> None:
-    """A part of an object is not worth all of it; once it is cached, parts are cut from it, and checked as ever."""
+    """Reading a part does not read the whole object. Parts of a cached object are cut from it; ranges are checked."""
     await main.base.put("k", b"0123456789")
     store = CachingStore(main, cache := DictStore())
 
@@ -115,7 +115,7 @@ async def test_range_of_what_is_not_cached_is_read_as_such(main: ScriptedStore) 
 
 
 async def test_large_object_is_streamed_past_the_cache(main: ScriptedStore) -> None:
-    """It is not collected in memory by open, nor kept by get; the second time nobody looks whether it is large."""
+    """`open` does not read it into memory and `get` does not cache it; its size is looked up only once."""
     await main.base.put("k", b"0123456789")
     store = CachingStore(main, cache := DictStore(), max_object_size=9)
     assert b"0123456789" == await opened(store, "k")
@@ -140,10 +140,10 @@ class _BoundlessReader(ObjectReader):
 
 
 async def test_object_larger_than_memory_is_opened(main: ScriptedStore) -> None:
-    """Nobody tries to read it whole."""
+    """It is never read as a whole."""
 
     class BoundlessStore(StoreDecorator):
-        """Says that each object is very large."""
+        """A store that reports a very large size for each object."""
 
         @asynccontextmanager
         async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
@@ -154,7 +154,7 @@ async def test_object_larger_than_memory_is_opened(main: ScriptedStore) -> None:
 
 
 async def test_object_that_others_open_is_read_whole_by_get(main: ScriptedStore) -> None:
-    """Who opens a large object wants none of it in memory; who gets it at the same time does."""
+    """`open` does not read a large object into memory; a concurrent `get` does."""
     await main.base.put("k", b"0123456789")
     store = CachingStore(main, DictStore(), max_object_size=9)
     gate = main.hold("open")
@@ -167,7 +167,7 @@ async def test_object_that_others_open_is_read_whole_by_get(main: ScriptedStore)
 
 
 async def test_listings_are_the_main_stores(main: ScriptedStore) -> None:
-    """What the cache holds says nothing about what there is."""
+    """A listing does not depend on what is cached."""
     store = CachingStore(main, DictStore())
     await store.put("a/k", b"v")
     await store.get("a/k")
@@ -185,7 +185,7 @@ async def test_listings_are_the_main_stores(main: ScriptedStore) -> None:
 async def test_key_that_the_cache_cannot_hold_is_read_all_the_same(
     main: ScriptedStore, tmp_path: Path, max_count: int | None
 ) -> None:
-    """A directory takes fewer keys than a dict; that is no failure, and the others are cached."""
+    """A directory supports fewer keys than a dict; that is not counted as an error, and other keys are cached."""
     store = CachingStore(main, FilesystemStore(tmp_path), max_count=max_count)
     objects = {key: key.encode() for key in ("a//b", "../c", "d", "d/e")}
     await store.put_many(objects)
@@ -204,7 +204,7 @@ async def test_key_that_the_cache_cannot_hold_is_read_all_the_same(
 
 
 async def test_damaged_entry_is_a_miss(main: ScriptedStore) -> None:
-    """Whichever byte of it is wrong or missing, the object comes from the main store, and is whole again afterwards."""
+    """Whichever byte is wrong or missing, the object is read from the main store, and the entry is replaced."""
     await main.base.put("k", b"value", attributes={"color": "red"})
     store = CachingStore(main, cache := DictStore())
     await store.get("k")
@@ -221,7 +221,7 @@ async def test_damaged_entry_is_a_miss(main: ScriptedStore) -> None:
 
 
 async def test_entry_of_another_key_is_a_miss(main: ScriptedStore) -> None:
-    """A whole one, and be it that its key begins alike."""
+    """Even if the entry is intact, and its key has the same beginning."""
     for key in ("k", "k2", 'k"', "é"):
         await main.base.put(key, key.encode())
     store = CachingStore(main, cache := DictStore())
@@ -233,7 +233,7 @@ async def test_entry_of_another_key_is_a_miss(main: ScriptedStore) -> None:
 
 
 def test_entry_is_read_as_it_was_written() -> None:
-    """What is in a cache on a disk is read by later versions too: this is its form."""
+    """Later versions must read a cache on a disk, too: this is the format of an entry."""
     packed = (
         b'storage-cache 1 bc804d3c {"key": "a/b", "size": 3, "etag": "17", '
         b'"modified": "2024-05-06T07:08:09+00:00", "attributes": {"color": "red"}}\nabc'
@@ -246,7 +246,7 @@ def test_entry_is_read_as_it_was_written() -> None:
 
 
 async def test_cache_on_a_disk_is_there_the_next_time(main: ScriptedStore, tmp_path: Path) -> None:
-    """What one process has cached the next one finds."""
+    """The next process finds what this one has cached."""
     await main.base.put("k", b"v")
     async with CachingStore(main, SqliteStore(tmp_path / "cache.db")) as store:
         await store.get("k")
@@ -261,7 +261,7 @@ async def test_cache_on_a_disk_is_there_the_next_time(main: ScriptedStore, tmp_p
 
 
 async def test_expiring_cache_reads_again_when_the_time_is_up(main: ScriptedStore) -> None:
-    """An ExpiringStore over the cache store is all that a time to live takes."""
+    """An ExpiringStore over the cache store gives the entries a time to live."""
     await main.base.put("k", b"one")
     cache = ExpiringStore(DictStore(), 60)
     store = CachingStore(main, cache)
@@ -274,7 +274,7 @@ async def test_expiring_cache_reads_again_when_the_time_is_up(main: ScriptedStor
 
 
 async def test_main_store_and_cache_may_be_parts_of_one(main: ScriptedStore) -> None:
-    """Under different prefixes they do not meet."""
+    """Their prefixes keep them apart."""
     store = CachingStore(PrefixStore(main, "objects/"), PrefixStore(main, "cache/"))
     await store.put("k", b"v")
     await store.get("k")
@@ -285,7 +285,7 @@ async def test_main_store_and_cache_may_be_parts_of_one(main: ScriptedStore) -> 
 
 
 async def test_entering_enters_both(tmp_path: Path) -> None:
-    """And leaving leaves them."""
+    """And closes both."""
     main, cache = SqliteStore(tmp_path / "main.db"), SqliteStore(tmp_path / "cache.db")
     store = CachingStore(main, cache)
     async with store:
@@ -297,7 +297,7 @@ async def test_entering_enters_both(tmp_path: Path) -> None:
 
 
 def test_synchronous_face_has_it_all(tmp_path: Path) -> None:
-    """Stepped over stores that never wait, on the loop over others, with its own methods."""
+    """Stepped if the stores never wait, else on the loop; the methods of its own are there, too."""
     for cache in (storage.sync.DictStore(), storage.sync.SqliteStore(":memory:")):
         main = storage.sync.DictStore()
         with storage.sync.CachingStore(main, cache, max_count=5, negative=60) as store:
@@ -312,7 +312,7 @@ def test_synchronous_face_has_it_all(tmp_path: Path) -> None:
 
 
 def test_capabilities_are_the_main_stores(tmp_path: Path) -> None:
-    """But that several processes see each other's objects is so only if each read is compared."""
+    """But several processes see each other's objects only if each read is compared with the main store."""
     main = FilesystemStore(tmp_path)
     able = main.capabilities
 
@@ -346,7 +346,7 @@ values: Any = JsonStore(DictStore())
     ],
 )
 def test_cache_that_cannot_work_is_refused(make: Callable[[], ObjectStore], why: str) -> None:
-    """With what would be right."""
+    """The message says what is needed."""
     with pytest.raises(ConfigError, match=why):
         make()
 
@@ -359,7 +359,7 @@ def test_what_is_no_store_is_a_type_error() -> None:
 
 
 def test_cache_over_objects_that_expire_is_warned_of() -> None:
-    """It would give them when their time is up; a cache whose copies expire is fine, also below another cache."""
+    """It would return them after their deadline; a cache whose copies expire is fine, also below another cache."""
     with pytest.warns(StackWarning, match="serves objects after their deadline"):
         CachingStore(ExpiringStore(DictStore(), 60), DictStore())
 

@@ -1,4 +1,4 @@
-"""A cache under random calls, random delays and random failures: no read gives less than what was last written."""
+"""A cache under random calls, delays and failures: no read returns an older version than the last one written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 class ChaoticStore(StoreDecorator):
-    """Takes up to some turns of the loop before each call and after it, and now and then does not do it, or says so."""
+    """Waits some turns of the loop before and after each call; some calls fail, with or without taking effect."""
 
     def __init__(self, base: ObjectStore, chance: random.Random, failing: float) -> None:
         super().__init__(base)
@@ -99,7 +99,7 @@ class ChaoticStore(StoreDecorator):
 
 class Players:
     """
-    One writer for each key and some readers of all, of one store.
+    One writer for each key and some readers of all keys, on one store.
 
     Attributes:
         written: of each key the number that is in the store, negative where it was deleted after it.
@@ -113,7 +113,7 @@ class Players:
         self._numbers = dict.fromkeys(KEYS, 0)
 
     async def play(self) -> None:
-        """Let all of them play to the end."""
+        """Run all of them to their end."""
         writers = [asyncio.create_task(self._write(key)) for key in KEYS]
         readers = [asyncio.create_task(self._read()) for _ in range(READERS)]
         await asyncio.gather(*writers)
@@ -145,7 +145,7 @@ class Players:
             await self._turns(40)  # in which it is cached
 
     async def _cancelled_put(self, key: str, data: bytes) -> None:
-        """Begin to put something, give up, and then put it."""
+        """Begin a put, cancel it, and put again."""
         task = asyncio.create_task(self.store.put(key, data))
         await self._turns(20)
         task.cancel()
@@ -195,7 +195,7 @@ class Players:
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "+".join(options) or "plain")
 @pytest.mark.parametrize("seed", range(4))
 async def test_reads_are_never_behind_the_writes(seed: int, options: dict[str, Any], failing: float) -> None:
-    """Whatever overlaps, and however the cache fails; and in the end nothing is kept of what was under way."""
+    """Whatever overlaps and however the cache fails; at the end no state of a read or write is left."""
     chance = random.Random(seed)
     below = DictStore()
     store = CachingStore(ChaoticStore(below, chance, 0), ChaoticStore(DictStore(), chance, failing), **options)

@@ -1,4 +1,4 @@
-"""A cache that fails: nobody else does, and it answers nobody with what it should have deleted."""
+"""A cache whose store fails: no call fails because of it, and no entry that should have been deleted is returned."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ ERRORS = [
 
 @pytest.fixture
 def main() -> DictStore:
-    """Give the store that has the objects."""
+    """Return the store that has the objects."""
     return DictStore()
 
 
 @pytest.fixture
 def cache() -> ScriptedStore:
-    """Give the cache store."""
+    """Return the cache store."""
     return ScriptedStore(DictStore())
 
 
 @pytest.fixture
 def store(main: DictStore, cache: ScriptedStore) -> CachingStore:
-    """Give the cache over both."""
+    """Return the cache over both stores."""
     return CachingStore(main, cache)
 
 
@@ -63,7 +63,7 @@ async def test_failing_cache_fails_nobody(
     bound: int | None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Every call does what it does without a cache; what went wrong is counted and logged."""
+    """Every call works as it does without a cache; the errors are counted and logged."""
     store = CachingStore(main, cache, max_count=bound)
     cache.fail(*actions, error=lambda: error)
 
@@ -93,7 +93,7 @@ async def test_failing_cache_fails_nobody(
 
 
 async def test_cache_that_cannot_be_entered_fails_nobody(main: DictStore, cache: ScriptedStore) -> None:
-    """The main store is entered and works; the next time the cache may be there again."""
+    """The main store is entered and works; the cache store may work the next time."""
     cache.fail("enter")
     store = CachingStore(main, cache)
     async with store:
@@ -107,7 +107,7 @@ async def test_cache_that_cannot_be_entered_fails_nobody(main: DictStore, cache:
 
 
 async def test_main_store_that_fails_does_fail(store: CachingStore, main: DictStore, cache: ScriptedStore) -> None:
-    """A cache hides no errors of the main store, nor is it left open when that cannot be entered."""
+    """A cache hides no errors of the main store; it is closed again if the main store cannot be entered."""
     broken = ScriptedStore(main)
     broken.fail("enter", "open")
     store = CachingStore(broken, cache)
@@ -122,7 +122,7 @@ async def test_main_store_that_fails_does_fail(store: CachingStore, main: DictSt
 async def test_entry_that_could_not_be_deleted_answers_nobody(
     store: CachingStore, main: DictStore, cache: ScriptedStore
 ) -> None:
-    """The cache still has the old value, and is not asked for it until that is deleted; for others it is."""
+    """The cache store still has the old value. It is not read for this key until the entry is deleted."""
     for key in "kl":
         await store.put(key, b"old")
         await store.get(key)
@@ -145,7 +145,7 @@ async def test_entry_that_could_not_be_deleted_answers_nobody(
 async def test_deleted_object_whose_entry_could_not_be_deleted_stays_deleted(
     store: CachingStore, cache: ScriptedStore
 ) -> None:
-    """Through every way of deleting."""
+    """However it is deleted."""
     for key in "abcd":
         await store.put(key, b"old")
         await store.get(key)
@@ -162,7 +162,7 @@ async def test_deleted_object_whose_entry_could_not_be_deleted_stays_deleted(
 
 
 async def test_cache_that_could_not_be_cleared_answers_nobody(store: CachingStore, cache: ScriptedStore) -> None:
-    """It is emptied, once, before it is asked again."""
+    """It is emptied, once, before it is read again."""
     for key in "kl":
         await store.put(key, b"v")
         await store.get(key)
@@ -183,7 +183,7 @@ async def test_cache_that_could_not_be_cleared_answers_nobody(store: CachingStor
 async def test_too_many_undeleted_entries_count_as_all(
     store: CachingStore, cache: ScriptedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is remembered of a cache that is down for long is bounded: then all of it has to go."""
+    """The number of pending deletions is bounded: beyond it the whole cache must be emptied."""
     monkeypatch.setattr(caching_ledger, "LIMIT", 3)
     keys = [f"k{number}" for number in range(10)]
     for key in keys:
@@ -203,7 +203,7 @@ async def test_too_many_undeleted_entries_count_as_all(
 
 
 async def test_whole_cache_is_emptied_by_one(store: CachingStore, cache: ScriptedStore) -> None:
-    """While it is, the others read from the main store and wait for nothing."""
+    """Meanwhile the others read the main store, without waiting."""
     await store.put("k", b"v")
     cache.fail("keys")
     await store.forget()
@@ -221,7 +221,7 @@ async def test_whole_cache_is_emptied_by_one(store: CachingStore, cache: Scripte
 
 @pytest.mark.parametrize("failing", ["delete", "keys"])
 async def test_forget_deletes_what_is_pending(store: CachingStore, cache: ScriptedStore, failing: str) -> None:
-    """When the cache works again it empties it, and no read has to."""
+    """When the cache store works again, `forget` empties it, so that no read has to."""
     await store.put("k", b"v")
     await store.get("k")
     cache.fail(failing)
@@ -237,7 +237,7 @@ async def test_forget_deletes_what_is_pending(store: CachingStore, cache: Script
 async def test_old_value_that_lands_in_an_emptied_cache_answers_nobody(
     store: CachingStore, cache: ScriptedStore
 ) -> None:
-    """All of the cache had to go, while an old value was on its way into it."""
+    """The whole cache was emptied while an old value was being put into it."""
     await store.put("k", b"old")
     put = cache.hold("put")
     slow = asyncio.create_task(store.get("k"))
@@ -259,7 +259,7 @@ async def test_old_value_that_lands_in_an_emptied_cache_answers_nobody(
 
 
 async def test_emptying_deletes_only_what_was_pending_before(store: CachingStore, cache: ScriptedStore) -> None:
-    """What could not be deleted while the cache is emptied may have come in behind the one who empties it."""
+    """An entry that is marked while the cache is emptied may have been put after the emptying had passed its key."""
     for key in ("k", "other"):
         await store.put(key, b"old")
     await store.get("other")
@@ -285,10 +285,10 @@ async def test_emptying_deletes_only_what_was_pending_before(store: CachingStore
 
 
 async def test_bulk_deletion_that_fails_in_part_owes_that_part(main: DictStore) -> None:
-    """Of several entries those that are gone are not asked for again."""
+    """Only the entries that could not be deleted stay pending."""
 
     class PickyStore(DictStore):
-        """Deletes all but ``b``."""
+        """A store that deletes every key except ``b``."""
 
         picky = True
 
@@ -314,7 +314,7 @@ async def test_bulk_deletion_that_fails_in_part_owes_that_part(main: DictStore) 
 async def test_closing_deletes_what_is_pending(
     main: DictStore, cache: ScriptedStore, written: list[str] | None
 ) -> None:
-    """The next process would not know which entries are old."""
+    """The next process does not know which entries are old."""
     async with CachingStore(main, cache) as store:
         for key in "kl":
             await store.put(key, b"old")
@@ -332,7 +332,7 @@ async def test_closing_deletes_what_is_pending(
 
 
 async def test_failing_main_store_leaves_no_old_entry(main: DictStore, cache: ScriptedStore) -> None:
-    """A bulk write of which some failed tells which, and all of its entries are gone."""
+    """A bulk write that fails in part reports the failures, and the entries of all its keys are deleted."""
     store = CachingStore(main, cache)
     await store.put("k", b"old")
     await store.get("k")
@@ -346,7 +346,7 @@ async def test_failing_main_store_leaves_no_old_entry(main: DictStore, cache: Sc
 
 @pytest.mark.parametrize("wrong", [5, None])
 async def test_what_is_no_key_at_all_is_the_main_stores_to_refuse(store: CachingStore, wrong: Any) -> None:
-    """And none of the cache's business."""
+    """The cache does not check keys."""
     with pytest.raises(TypeError, match="a key must be a str"):
         await store.put_many([(wrong, b"")])
     with pytest.raises(TypeError, match="a key must be a str"):
@@ -356,7 +356,7 @@ async def test_what_is_no_key_at_all_is_the_main_stores_to_refuse(store: Caching
 
 
 async def test_error_of_the_callers_stream_passes(store: CachingStore, main: DictStore) -> None:
-    """And the old object stays, to be cached again."""
+    """And the old object stays, and can be cached again."""
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"new"

@@ -1,4 +1,4 @@
-"""A cache among concurrent reads: many callers, one read of the main store, and nobody in another one's way."""
+"""A cache under concurrent reads: many callers share one read of the main store, and do not block each other."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MANY = 50
 
 
 async def _turns(count: int = 10) -> None:
-    """Let the other tasks go on as far as they can."""
+    """Let the other tasks run as far as they can."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 @pytest.fixture
 async def cached() -> AsyncIterator[Cached]:
-    """Give a cache whose main store has an object, and see to it that nothing is left under way."""
+    """Yield a cache whose main store has an object; check afterwards that no state of a call is left."""
     cached = Cached()
     await cached.below.put("k", b"old")
     yield cached
@@ -34,7 +34,7 @@ async def cached() -> AsyncIterator[Cached]:
 
 
 async def test_many_misses_are_one_read(cached: Cached) -> None:
-    """Fifty that want the same object at the same time, by get or open, ask the main store once."""
+    """Fifty concurrent callers of `get` or `open` on one object read the main store once."""
     gate = cached.main.hold("open")
     gets = [asyncio.create_task(cached.store.get("k")) for _ in range(MANY)]
     opens = [asyncio.create_task(cached.opened()) for _ in range(MANY)]
@@ -47,7 +47,7 @@ async def test_many_misses_are_one_read(cached: Cached) -> None:
 
 
 async def test_different_objects_do_not_wait_for_each_other(cached: Cached) -> None:
-    """One slow read holds up nobody who wants something else."""
+    """A slow read does not delay reads of other objects."""
     await cached.below.put("other", b"quick")
     gate = cached.main.hold("open")
     slow = asyncio.create_task(cached.store.get("k"))
@@ -60,7 +60,7 @@ async def test_different_objects_do_not_wait_for_each_other(cached: Cached) -> N
 
 @pytest.mark.parametrize("leaving", [[0], [MANY - 1], range(MANY - 1)], ids=["first", "last", "all but one"])
 async def test_cancelled_callers_leave_the_read_to_the_others(cached: Cached, leaving: list[int]) -> None:
-    """Whoever is cancelled, also the one who began it, the others get their answer, from that one read."""
+    """Whichever caller is cancelled, even the one that began the read, the others get the result of that one read."""
     gate = cached.main.hold("open")
     tasks = [asyncio.create_task(cached.store.get("k")) for _ in range(MANY)]
     await gate.reached()
@@ -77,7 +77,7 @@ async def test_cancelled_callers_leave_the_read_to_the_others(cached: Cached, le
 
 @pytest.mark.parametrize("held", ["open", "put"])
 async def test_read_that_nobody_waits_for_ends(cached: Cached, held: str) -> None:
-    """When the last caller is cancelled the read is, too, and over before the cancellation leaves; the next works."""
+    """When the last caller is cancelled, the read is cancelled and has ended before the cancellation is raised."""
     gate = (cached.main if held == "open" else cached.cache).hold(held)
     tasks = [asyncio.create_task(cached.store.get("k")) for _ in range(3)]
     await gate.reached()
@@ -91,7 +91,7 @@ async def test_read_that_nobody_waits_for_ends(cached: Cached, held: str) -> Non
 
 
 async def test_cancellation_waits_for_the_end_of_the_read(cached: Cached) -> None:
-    """A main store that takes its time to break off is not left to do that after the call."""
+    """If the main store needs time to stop, the call ends after it has stopped."""
     held, end = cached.main.hold("open"), cached.main.hold("open", after=True)
     task = asyncio.create_task(cached.store.get("k"))
     await held.reached()
@@ -106,7 +106,7 @@ async def test_cancellation_waits_for_the_end_of_the_read(cached: Cached) -> Non
 
 
 async def test_read_in_a_cancelled_scope_ends(cached: Cached) -> None:
-    """A scope that is cancelled again and again does not leave the read behind either."""
+    """Even in a scope that is cancelled again and again no read is left running."""
     gate = cached.main.hold("open")
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as group:
@@ -118,7 +118,7 @@ async def test_read_in_a_cancelled_scope_ends(cached: Cached) -> None:
 
 
 async def test_read_of_a_call_that_is_dropped_ends(cached: Cached) -> None:
-    """A coroutine that nobody awaits any more leaves no task behind."""
+    """A coroutine that is closed leaves no task running."""
     gate = cached.main.hold("open")
     call = cached.store.get("k")
     call.send(None)
@@ -130,7 +130,7 @@ async def test_read_of_a_call_that_is_dropped_ends(cached: Cached) -> None:
 
 
 async def test_another_loop_reads_for_itself(cached: Cached) -> None:
-    """One store belongs to one loop; who uses it in two does not wait in one for what happens in the other."""
+    """A store belongs to one loop. If it is used in two, a caller in one does not wait for a task in the other."""
     gate = cached.main.hold("open")
     reading = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
@@ -141,7 +141,7 @@ async def test_another_loop_reads_for_itself(cached: Cached) -> None:
 
 
 async def test_each_caller_has_an_error_of_his_own(cached: Cached) -> None:
-    """Two views that name the object differently find their own names in the errors of one read."""
+    """Two views with different keys for the object find their own keys in the errors of one read."""
     views = [PrefixStore(cached.store, "a/"), PrefixStore(cached.store, "a"), cached.store]
     gate = cached.main.hold("open")
     tasks = [asyncio.create_task(view.get(key)) for view, key in zip(views, ["gone", "/gone", "a/gone"], strict=True)]
@@ -154,7 +154,7 @@ async def test_each_caller_has_an_error_of_his_own(cached: Cached) -> None:
 
 
 async def test_attributes_of_one_read_are_not_shared() -> None:
-    """What one caller does to the description that he got does not change another's."""
+    """A caller that changes its description does not change that of another caller."""
     cached = Cached()
     await cached.below.put("k", b"v", attributes={"color": "red"})
     gate = cached.main.hold("open")
@@ -174,7 +174,7 @@ async def test_attributes_of_one_read_are_not_shared() -> None:
 
 
 async def test_read_that_was_cancelled_from_within_is_made_again(cached: Cached) -> None:
-    """A main store that breaks off a read, for reasons of its own, does not cancel the callers."""
+    """If the main store cancels the read, the callers are not cancelled."""
     gate = cached.main.hold("open")
     task = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
@@ -186,7 +186,7 @@ async def test_read_that_was_cancelled_from_within_is_made_again(cached: Cached)
 
 
 async def test_read_beside_a_write_is_not_shared(cached: Cached) -> None:
-    """What it found may be old already: who comes later may have seen the new object, and gets that."""
+    """Its result may be old: a later caller may have seen the new object, and must get the new one."""
     before, after = cached.main.hold("put"), cached.main.hold("put", after=True)
     write = asyncio.create_task(cached.store.put("k", b"newer"))
     await before.reached()

@@ -1,4 +1,4 @@
-"""What the options of a cache do: bounds, missing keys, comparing with the main store, writing through."""
+"""The options of a cache: bounds, missing keys, comparing with the main store, writing through."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from storage.decorators.caching.recent_keys import RecentKeys
 
 @pytest.fixture
 def main() -> ScriptedStore:
-    """Give the store that has the objects."""
+    """Return the store that has the objects."""
     return ScriptedStore(DictStore())
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Give a function that lets seconds pass."""
+    """Return a function that lets seconds pass."""
     passed = [0.0]
     monkeypatch.setattr(recent_keys, "now", lambda: passed[0])
     monkeypatch.setattr("storage.decorators.caching.store.now", lambda: passed[0])
@@ -61,7 +61,7 @@ def read_from(main: ScriptedStore) -> int:
 
 
 async def test_least_recently_used_goes_first(main: ScriptedStore) -> None:
-    """Of more objects than max_count those stay that were used last; to read one from the cache is to use it."""
+    """The max_count objects that were used last stay; reading an object from the cache is a use."""
     store = CachingStore(main, cache := DictStore(), max_count=2)
     for key in "abc":
         await main.base.put(key, key.encode())
@@ -72,7 +72,7 @@ async def test_least_recently_used_goes_first(main: ScriptedStore) -> None:
 
 
 async def test_bytes_are_bounded(main: ScriptedStore) -> None:
-    """Entries have max_bytes at most, their descriptions included; one that alone has more makes nobody go."""
+    """All entries have max_bytes at most, their descriptions included; a larger one is not cached and deletes none."""
     for key, size in {"a": 300, "b": 300, "c": 300, "large": 900, "d": 600}.items():
         await main.base.put(key, b"x" * size)
     store = CachingStore(main, cache := DictStore(), max_bytes=1000)
@@ -88,7 +88,7 @@ async def test_bytes_are_bounded(main: ScriptedStore) -> None:
 
 
 async def test_what_the_cache_holds_already_counts(main: ScriptedStore) -> None:
-    """A bound holds for a cache that was filled before, and the objects that were cached first go first."""
+    """A bound includes what the cache store held before, and the objects cached first are deleted first."""
     cache = DictStore()
     for key in "abcd":
         await main.base.put(key, key.encode())
@@ -104,7 +104,7 @@ async def test_what_the_cache_holds_already_counts(main: ScriptedStore) -> None:
 
 
 async def test_what_was_written_or_cleared_takes_no_room(main: ScriptedStore) -> None:
-    """Nobody makes way for objects that are no longer cached."""
+    """Objects that are no longer cached do not count."""
     store = CachingStore(main, cache := DictStore(), max_count=3)
     for key in ("a", "b", "x/c", "d", "e"):
         await main.base.put(key, key.encode())
@@ -119,7 +119,7 @@ async def test_what_was_written_or_cleared_takes_no_room(main: ScriptedStore) ->
 
 
 async def test_cache_that_is_entered_again_is_counted_again(main: ScriptedStore) -> None:
-    """Others may have used it in the meantime."""
+    """The cache store may have been changed in the meantime."""
     cache = DictStore()
     for key in "abcd":
         await main.base.put(key, key.encode())
@@ -139,7 +139,7 @@ async def test_cache_that_is_entered_again_is_counted_again(main: ScriptedStore)
 
 
 async def test_missing_key_is_remembered_for_a_while(main: ScriptedStore, clock: Callable[[float], None]) -> None:
-    """With negative= the main store is asked once for what it does not have, until the time is up or it is put."""
+    """With negative= a missing key is read once from the main store, until the time has passed or it is put."""
     store = CachingStore(main, DictStore(), negative=timedelta(minutes=1))
     for _ in range(2):
         for call in (store.get("k"), opened(store, "k"), store.head("k"), store.get("k", byte_range=ByteRange(0))):
@@ -164,7 +164,7 @@ async def test_missing_key_is_remembered_for_a_while(main: ScriptedStore, clock:
 
 @pytest.mark.parametrize("first", ["head", "exists"])
 async def test_missing_key_is_remembered_however_it_was_found_out(main: ScriptedStore, first: str) -> None:
-    """Asking whether there is an object is enough; forget() forgets that, too."""
+    """`exists` is enough; `forget` forgets it, too."""
     store = CachingStore(main, DictStore(), negative=60)
     assert first == "head" or not await store.exists("k")
     if first == "head":
@@ -178,7 +178,7 @@ async def test_missing_key_is_remembered_however_it_was_found_out(main: Scripted
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """However many keys are asked for, memory is not full of them; those remembered last stay."""
+    """However many keys are read, a bounded number is remembered: the last ones."""
     recent = RecentKeys(math.inf, limit=3)
     for key in "abcda":
         recent.remember(key)
@@ -187,7 +187,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 async def test_object_is_compared_with_the_main_stores_each_time(main: ScriptedStore) -> None:
-    """With revalidate=0 what others write is seen at once, for a head; what they did not write is not read again."""
+    """With revalidate=0 others' writes are seen immediately, for a head; unchanged objects are not read again."""
     store = CachingStore(main, DictStore(), revalidate=0)
     await main.base.put("k", b"one")
     for _ in range(3):
@@ -205,7 +205,7 @@ async def test_object_is_compared_with_the_main_stores_each_time(main: ScriptedS
 
 
 async def test_object_is_compared_after_a_while(main: ScriptedStore, clock: Callable[[float], None]) -> None:
-    """With revalidate=60 an object may be a minute old, counted from when it was read or compared last."""
+    """With revalidate=60 an object may be a minute old, counted from its last read or comparison."""
     store = CachingStore(main, DictStore(), revalidate=60)
     await main.base.put("k", b"one")
     await store.get("k")
@@ -222,7 +222,7 @@ async def test_object_is_compared_after_a_while(main: ScriptedStore, clock: Call
 async def test_time_counts_from_when_the_main_store_was_asked(
     main: ScriptedStore, clock: Callable[[float], None]
 ) -> None:
-    """A slow answer is old when it comes."""
+    """A slow result is old when it arrives."""
     store = CachingStore(main, DictStore(), revalidate=60)
     await main.base.put("k", b"one")
     gate = main.hold("open", after=True)
@@ -238,7 +238,7 @@ async def test_time_counts_from_when_the_main_store_was_asked(
 
 
 async def test_stale_object_is_better_than_none_if_one_says_so(main: ScriptedStore) -> None:
-    """When the main store cannot be asked the cached object is given; other errors, and objects not cached, fail."""
+    """When the main store is unavailable the cached object is returned; other errors, and objects not cached, raise."""
     await main.base.put("k", b"v")
     store = CachingStore(main, DictStore(), revalidate=0, stale_on_error=True)
     strict = CachingStore(main, store.cache_store, revalidate=0)
@@ -261,7 +261,7 @@ async def test_stale_object_is_better_than_none_if_one_says_so(main: ScriptedSto
 
 @pytest.mark.parametrize("past", [False, True], ids=["through the cache", "past it"])
 async def test_deleted_object_is_not_given_for_stale(main: ScriptedStore, past: bool) -> None:
-    """Once it is known that it was deleted, whoever did it; also when the main store is away."""
+    """Once its deletion has been seen, whoever deleted it; even when the main store is unavailable."""
     await main.base.put("k", b"v")
     store = CachingStore(main, DictStore(), revalidate=0, stale_on_error=True)
     await store.get("k")
@@ -274,7 +274,7 @@ async def test_deleted_object_is_not_given_for_stale(main: ScriptedStore, past: 
 
 
 async def test_write_through_caches_what_is_put(main: ScriptedStore) -> None:
-    """With write="through" a buffer that is put is cached, as the main store describes it; a stream is not."""
+    """With write="through" a buffer that is put is cached, with the main store's description; a stream is not."""
     store = CachingStore(main, cache := DictStore(), write="through", max_object_size=10)
     buffer = bytearray(b"0123456789")
     gate = main.hold("put", after=True)
@@ -293,7 +293,7 @@ async def test_write_through_caches_what_is_put(main: ScriptedStore) -> None:
 
 
 async def test_write_through_of_another_version_is_not_kept(main: ScriptedStore) -> None:
-    """Where somebody else has written since, or the main store cannot say, the put has still succeeded."""
+    """If another writer has written since, or `head` fails, the put has still succeeded."""
     store = CachingStore(main, cache := DictStore(), write="through")
     gate = main.hold("put", after=True)
     putting = asyncio.create_task(store.put("k", b"mine"))
@@ -310,7 +310,7 @@ async def test_write_through_of_another_version_is_not_kept(main: ScriptedStore)
 
 
 async def test_forget_empties_the_cache_and_nothing_else(main: ScriptedStore) -> None:
-    """One key, or all; the objects stay."""
+    """One key or all keys; the objects stay."""
     store = CachingStore(main, cache := DictStore(), max_count=2)
     for key in "ab":
         await store.put(key, b"v")
@@ -336,6 +336,6 @@ async def test_forget_empties_the_cache_and_nothing_else(main: ScriptedStore) ->
     ],
 )
 def test_wrong_option_is_a_value_error(options: dict[str, Any]) -> None:
-    """That names it."""
+    """The message names the option."""
     with pytest.raises(ValueError, match=next(iter(options))):
         CachingStore(DictStore(), DictStore(), **options)

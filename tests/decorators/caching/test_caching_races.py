@@ -1,4 +1,4 @@
-"""A cache among concurrent writes: what was read before a write is never given after it."""
+"""A cache under concurrent writes: what was read before a write is never returned after it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from storage import (
 
 @pytest.fixture
 async def cached() -> AsyncIterator[Cached]:
-    """Give a cache whose main store has an object, and see to it that nothing is left under way."""
+    """Yield a cache whose main store has an object; check afterwards that no state of a call is left."""
     cached = Cached()
     await cached.below.put("k", b"old")
     yield cached
@@ -49,7 +49,7 @@ async def _renamed(cached: Cached) -> object:
 
 
 async def _beaten(cached: Cached) -> object:
-    """A conditional put fails, but somebody else has changed the object past the cache, which the caller learns."""
+    """A conditional put that fails, as the object was changed without the cache: the caller then sees the change."""
     await cached.below.put("k", b"past the cache")
     with pytest.raises(PreconditionFailedError):
         await cached.store.put("k", b"new", if_match="no version")
@@ -91,7 +91,7 @@ async def _matching(cached: Cached) -> object:
 
 @each_write
 async def test_write_is_seen_at_once(cached: Cached, write: Write) -> None:
-    """What was cached before a write answers nobody after it."""
+    """An entry made before a write is not used after it."""
     assert b"old" == await cached.store.get("k")
 
     await write(cached)
@@ -102,7 +102,7 @@ async def test_write_is_seen_at_once(cached: Cached, write: Write) -> None:
 
 @each_write
 async def test_slow_miss_does_not_bring_the_old_value_back(cached: Cached, write: Write) -> None:
-    """The main store was read before the write, and its answer comes after it."""
+    """The main store is read before the write, and the result arrives after it."""
     gate = cached.main.hold("open", after=True)
     slow = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
@@ -117,7 +117,7 @@ async def test_slow_miss_does_not_bring_the_old_value_back(cached: Cached, write
 
 @each_write
 async def test_slow_fill_does_not_bring_the_old_value_back(cached: Cached, write: Write) -> None:
-    """The old value is on its way into the cache when the write begins, and lands when it is over."""
+    """The old value is being put into the cache when the write begins, and is there when the write has ended."""
     gate = cached.cache.hold("put")
     slow = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
@@ -132,7 +132,7 @@ async def test_slow_fill_does_not_bring_the_old_value_back(cached: Cached, write
 
 @each_write
 async def test_entry_that_lands_after_a_write_answers_nobody(cached: Cached, write: Write) -> None:
-    """The old value is in the cache again, past its deletion, while the call that put it there goes on."""
+    """The old value is in the cache again, after its deletion, while the call that put it there still runs."""
     gate = cached.cache.hold("put")
     slow = asyncio.create_task(cached.store.get("k"))
     await gate.reached()
@@ -150,7 +150,7 @@ async def test_entry_that_lands_after_a_write_answers_nobody(cached: Cached, wri
 
 
 async def test_entry_that_lands_while_it_is_deleted_answers_nobody(cached: Cached) -> None:
-    """The deletion has done its part before the old value lands, and returns when that is over."""
+    """The deletion takes effect before the old value is put, and returns after it."""
     put = cached.cache.hold("put")
     slow = asyncio.create_task(cached.store.get("k"))
     await put.reached()
@@ -184,7 +184,7 @@ each_held = pytest.mark.parametrize(("action", "write"), HELD.items(), ids=["put
 
 @each_held
 async def test_entry_is_gone_before_the_main_store_is_written(cached: Cached, action: str, write: Write) -> None:
-    """A process that dies in a write leaves nothing old behind."""
+    """A process that dies during a write leaves no old entry."""
     await cached.store.get("k")
     held = cached.main.hold(action)
     writing = asyncio.create_task(write(cached))
@@ -197,7 +197,7 @@ async def test_entry_is_gone_before_the_main_store_is_written(cached: Cached, ac
 
 @each_held
 async def test_cache_has_nothing_of_what_is_being_written(cached: Cached, action: str, write: Write) -> None:
-    """Neither what was read before nor what is read meanwhile."""
+    """Neither what was read before the write nor what is read during it."""
     late = cached.main.hold("open", after=True)
     early = asyncio.create_task(cached.store.get("k"))
     await late.reached()
@@ -215,7 +215,7 @@ async def test_cache_has_nothing_of_what_is_being_written(cached: Cached, action
 
 @each_held
 async def test_read_during_a_write_is_not_kept(cached: Cached, action: str, write: Write) -> None:
-    """Who reads during a write may get the old value, but neither does the cache nor who reads when it is over."""
+    """A read during a write may return the old value, but it is not cached, and not returned after the write."""
     held = cached.main.hold(action)
     writing = asyncio.create_task(write(cached))
     await held.reached()
@@ -232,7 +232,7 @@ async def test_read_during_a_write_is_not_kept(cached: Cached, action: str, writ
 
 
 async def test_read_that_begins_after_a_write_does_not_join_one_from_before(cached: Cached) -> None:
-    """A read that began before the write, or during it, answers only those who asked before the write was over."""
+    """A read that began before or during a write is shared only with callers that came before the write ended."""
     gates = [cached.main.hold("open", after=True)]
     early = asyncio.create_task(cached.store.get("k"))
     await gates[0].reached()
@@ -253,7 +253,7 @@ async def test_read_that_begins_after_a_write_does_not_join_one_from_before(cach
 
 
 async def test_two_writes_at_once_keep_the_object_out_until_both_are_over(cached: Cached) -> None:
-    """The first to end does not open the cache to what is read before the second has taken effect."""
+    """When the first write has ended, what is read before the second takes effect is still not cached."""
     held = cached.main.hold("put")
     slow = asyncio.create_task(cached.store.put("k", b"newest"))
     await held.reached()
@@ -269,7 +269,7 @@ async def test_two_writes_at_once_keep_the_object_out_until_both_are_over(cached
 @pytest.mark.parametrize("late", [False, True], ids=["before it took effect", "after"])
 @pytest.mark.parametrize("action", ["put", "delete"])
 async def test_cancelled_write_leaves_nothing_old(cached: Cached, action: str, late: bool) -> None:
-    """Whatever became of it, the cache gives what the main store has."""
+    """Whether it took effect or not, the cache returns what the main store has."""
     gate = cached.main.hold(action, after=late)
     call = cached.store.put("k", b"new") if action == "put" else cached.store.delete("k")
     writing = asyncio.create_task(call)
@@ -284,7 +284,7 @@ async def test_cancelled_write_leaves_nothing_old(cached: Cached, action: str, l
 
 
 async def test_write_that_is_cancelled_while_it_deletes_its_entry_leaves_nothing_old(cached: Cached) -> None:
-    """What it did not come to do is done before the cache is asked again."""
+    """The deletion is completed before the cache is read for this key again."""
     await cached.store.get("k")
     entry = await cached.copies.get("k")
     held = cached.main.hold("put", after=True)
@@ -305,7 +305,7 @@ async def test_write_that_is_cancelled_while_it_deletes_its_entry_leaves_nothing
 
 @pytest.mark.parametrize("error", [StoreTimeoutError("slow"), StoreUnavailableError("away"), RuntimeError("a bug")])
 async def test_write_of_unknown_outcome_leaves_nothing_old(cached: Cached, error: Exception) -> None:
-    """The main store did as it was told, and failed to say so."""
+    """The write took effect in the main store, but its result was lost."""
     await cached.store.get("k")
     put = cached.main.base.put
 
@@ -322,7 +322,7 @@ async def test_write_of_unknown_outcome_leaves_nothing_old(cached: Cached, error
 
 @pytest.mark.parametrize("finding", ["open", "exists", "head"])
 async def test_object_that_is_created_meanwhile_is_not_remembered_as_missing(finding: str) -> None:
-    """The same race with nothing for a value, whichever way of asking finds nothing."""
+    """The same race with a missing object, whichever method finds it missing."""
     cached = Cached(negative=60)
     gate = cached.main.hold(finding, after=True)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
@@ -340,7 +340,7 @@ async def test_object_that_is_created_meanwhile_is_not_remembered_as_missing(fin
 
 
 async def test_write_through_that_was_overtaken_is_not_kept() -> None:
-    """Two puts at once: the cache gets the value that the main store has in the end, or none."""
+    """Two concurrent puts: the cache gets the value that the main store has in the end, or none."""
     cached = Cached(write="through")
     held = cached.main.hold("head", after=True)
     first = asyncio.create_task(cached.store.put("k", b"first"))
@@ -357,7 +357,7 @@ async def test_write_through_that_was_overtaken_is_not_kept() -> None:
 
 
 def test_threads_never_see_an_older_value_than_was_written() -> None:
-    """Without an event loop there are threads: what one has written another reads, or something newer."""
+    """Without an event loop, in threads: what one thread has written another one reads, or something newer."""
     store = storage.sync.CachingStore(storage.sync.DictStore(), storage.sync.DictStore())
     store.put("k", b"0")
     written = 0

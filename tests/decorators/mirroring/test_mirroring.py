@@ -1,4 +1,4 @@
-"""What a mirror promises while children fail: who has to write, what is never read again, and how children catch up."""
+"""What a mirror guarantees while children fail: how many must write, what is not read, how children catch up."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_put_reaches_every_child() -> None:
 
 
 async def test_children_are_written_at_the_same_time() -> None:
-    """No child waits for another one: each write is under way before any has ended."""
+    """No child waits for another: all writes have begun before any has ended."""
     children = scripted(3)
     holds = [child.hold("put") for child in children]
 
@@ -71,7 +71,7 @@ async def test_children_are_written_at_the_same_time() -> None:
 
 
 async def test_error_says_who_holds_the_new_version_and_who_does_not() -> None:
-    """All children are tried; the numbers are those of the children, the errors theirs."""
+    """All children are tried; the error has their numbers and their errors."""
     children = scripted(3)
     full, down = StoreFullError("no room left"), StoreUnavailableError("down")
     children[0].fail("put", error=lambda: full)
@@ -137,7 +137,7 @@ async def test_require_is_how_many_have_to_succeed(require: Any, children: int, 
 
 
 async def test_failure_that_is_tolerated_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody need be told by an error, but somebody must be told."""
+    """No error is raised, but a warning is logged."""
     first, second = scripted(2)
     second.fail("put", error=lambda: StoreFullError("no room left"))
 
@@ -150,7 +150,7 @@ async def test_failure_that_is_tolerated_is_logged(caplog: pytest.LogCaptureFixt
 
 
 async def test_refusal_of_all_children_is_raised_as_it_is() -> None:
-    """What no child takes is the caller's mistake, not a failure of the mirror."""
+    """If all children refuse the same request, it is the caller's mistake, not a failure of the mirror."""
     first, second = scripted(2)
     refusal = InvalidKeyError("not here", key="k")
     first.fail("put", error=lambda: refusal)
@@ -163,7 +163,7 @@ async def test_refusal_of_all_children_is_raised_as_it_is() -> None:
 
 
 async def test_closed_children_and_missing_sources_are_no_failure_of_the_mirror(tmp_path: Path) -> None:
-    """Nothing was done anywhere, and the error says what to do, or what is not there."""
+    """Nothing was written, and the error says what to do, or what is missing."""
     store = MirroringStore([SqliteStore(tmp_path / "a"), SqliteStore(tmp_path / "b")])
 
     with pytest.raises(StoreClosedError, match="async with"):
@@ -175,7 +175,7 @@ async def test_closed_children_and_missing_sources_are_no_failure_of_the_mirror(
 
 
 async def test_key_that_one_child_cannot_hold_is_held_by_none(tmp_path: Any) -> None:
-    """A put that is refused leaves nothing, also in the children that would take it."""
+    """A put that one child refuses leaves nothing on the other children."""
     child = DictStore()
     store = MirroringStore([child, FilesystemStore(tmp_path)])
     await store.put("a", b"file")
@@ -191,7 +191,7 @@ async def test_key_that_one_child_cannot_hold_is_held_by_none(tmp_path: Any) -> 
 
 
 async def test_mistake_in_a_child_is_seen_as_it_is() -> None:
-    """What is no StorageError is a bug, and a mirror hides none."""
+    """An error that is not a StorageError is a bug, which a mirror does not hide."""
     first, second = scripted(2)
     second.fail("put", error=ZeroDivisionError)
 
@@ -222,13 +222,13 @@ async def test_mistake_in_a_child_is_seen_as_it_is() -> None:
     ],
 )
 def test_mirror_that_cannot_be_right_is_refused(make: Any, error: type[Exception], text: str) -> None:
-    """When it is built, and with a word on what to do."""
+    """When it is built, and the message says what to do."""
     with pytest.raises(error, match=text):
         make()
 
 
 async def test_write_only_child_is_written_and_never_read() -> None:
-    """A sink is a fine second child; copying goes by way of one that can be read."""
+    """A write-only store can be a second child; a copy reads from a child that can be read."""
     below = ScriptedStore()
     store = MirroringStore([DictStore(), WriteonlyStore(below)])
 
@@ -247,7 +247,7 @@ async def test_write_only_child_is_written_and_never_read() -> None:
 
 
 async def test_children_before_one_that_fails_to_open_are_left_again() -> None:
-    """Whatever is required of writes: a child that cannot be opened is a mistake to be seen."""
+    """Whatever *require* is: a child that cannot be opened is an error."""
     log = []
 
     class Opening(DictStore):
@@ -271,7 +271,7 @@ async def test_children_before_one_that_fails_to_open_are_left_again() -> None:
 
 
 async def test_attributes_are_refused_where_not_all_keep_them() -> None:
-    """They would be lost with the child that has them; nothing is written then."""
+    """Attributes would be lost with the child that keeps them; nothing is written."""
     first = DictStore()
     store = MirroringStore([first, MinimalStore()])
 
@@ -284,7 +284,7 @@ async def test_attributes_are_refused_where_not_all_keep_them() -> None:
 
 
 def test_mirror_over_real_back_ends_in_several_threads(tmp_path: Any) -> None:
-    """The synchronous face, on the loop: every thread's puts are on all children, each key the same everywhere."""
+    """The synchronous API, on the loop: the puts of all threads are on all children, each key the same everywhere."""
     files, database = FilesystemStore(tmp_path / "files"), SqliteStore(tmp_path / "objects.db")
     mirror = storage.sync.MirroringStore(
         [storage.sync.ObjectStore(files), storage.sync.ObjectStore(database)], require="quorum"
@@ -305,13 +305,13 @@ def test_mirror_over_real_back_ends_in_several_threads(tmp_path: Any) -> None:
 
 
 async def test_repr_names_the_children_and_what_they_must_do() -> None:
-    """As it was made."""
+    """With the children and *require*."""
     assert "MirroringStore([DictStore(), DictStore()])" == repr(MirroringStore([DictStore(), DictStore()]))
     assert "MirroringStore([DictStore()], require='any')" == repr(MirroringStore([DictStore()], require="any"))
 
 
 async def test_error_of_a_bulk_delete_is_per_key() -> None:
-    """Where one child misses some of the deletes, each key has its own outcome."""
+    """If one child misses some of the deletes, each key has a result of its own."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put_many({"a": b"1", "b": b"2"})

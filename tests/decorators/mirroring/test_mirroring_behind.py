@@ -1,4 +1,4 @@
-"""A child of a mirror that missed a write: it is not believed until it has caught up."""
+"""A child of a mirror that missed a write is not read until it has caught up."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def missed(require: Any = "any", **options: Any) -> tuple[MirroringStore, 
 
 
 async def test_old_version_is_never_read_again() -> None:
-    """The first child missed a put and is back; it is not asked, though it is the first."""
+    """The first child missed a put and works again; it is not read, although it is the first."""
     store, first, _ = await missed(repair=False)
 
     assert [NEW] * 3 == await read(store, "k")
@@ -44,7 +44,7 @@ async def test_old_version_is_never_read_again() -> None:
 
 
 async def test_old_version_is_not_read_even_if_nobody_else_answers() -> None:
-    """Rather an error than a value that was overwritten."""
+    """An error is raised rather than an overwritten value returned."""
     store, first, second = await missed(repair=False)
     second.fail()
 
@@ -59,7 +59,7 @@ async def test_old_version_is_not_read_even_if_nobody_else_answers() -> None:
 
 
 async def test_listing_fails_rather_than_lacking_a_key_that_is_known() -> None:
-    """One child alone took the put; the others could list all that was put on all of them, but not this."""
+    """Only one child has the object; the others can list all objects but this one."""
     children = scripted(3)
     store = MirroringStore(children, repair=False)
     await store.put("a", OLD)
@@ -76,7 +76,7 @@ async def test_listing_fails_rather_than_lacking_a_key_that_is_known() -> None:
 
 @pytest.mark.parametrize("failing", [0, 1])
 async def test_deleted_object_is_not_found_on_a_child_that_missed_the_delete(failing: int) -> None:
-    """Not read, not listed, not to be seen as a prefix."""
+    """It is not read, not listed, and not shown as a prefix."""
     children = scripted(2)
     store = MirroringStore(children, require="any", repair=False)
     await store.put("a/k", OLD)
@@ -115,7 +115,7 @@ async def test_read_lets_a_child_catch_up(action: str) -> None:
 
 
 async def test_child_that_can_hold_no_such_object_misses_nothing(tmp_path: Path) -> None:
-    """There is nothing old to be read from it, and nothing that it could catch up on: it is left alone."""
+    """It has no old version, and nothing to catch up on: it is not written to again."""
     able, unable = ScriptedStore(), ScriptedStore(FilesystemStore(tmp_path))
     store = MirroringStore([able, unable], require="any")
 
@@ -126,7 +126,7 @@ async def test_child_that_can_hold_no_such_object_misses_nothing(tmp_path: Path)
 
 
 async def test_next_write_lets_a_child_catch_up() -> None:
-    """A child that takes a later write of the key is no longer behind: it is read again, as the first."""
+    """A child that has a later write of the key is no longer stale: it is read again."""
     store, first, second = await missed(repair=False)
 
     await store.put("k", b"newest")
@@ -149,7 +149,7 @@ async def test_child_that_cannot_catch_up_does_no_harm_to_the_read() -> None:
 
 
 async def test_failed_write_leaves_the_old_version_where_it_surely_is() -> None:
-    """One child had no room, the other's answer was lost and it has the new version: the old one counts everywhere."""
+    """One child was full, the other has the new version but its result was lost: the old version stays right."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", OLD)
@@ -166,7 +166,7 @@ async def test_failed_write_leaves_the_old_version_where_it_surely_is() -> None:
 
 
 async def test_reads_do_not_waver_when_no_outcome_is_known() -> None:
-    """Every answer was lost: whatever the first child has counts from then on."""
+    """Every result was lost: from then on the first child's version is the right one."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     await store.put("k", OLD)
@@ -184,7 +184,7 @@ async def test_reads_do_not_waver_when_no_outcome_is_known() -> None:
 
 
 async def test_child_with_too_much_to_remember_is_not_read_at_all() -> None:
-    """What is remembered is bounded; beyond that a child is not believed in anything, until it was gone through."""
+    """The table of stale children is bounded; beyond that a child is not read at all until `verify` has finished."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any", max_behind=2)
     for key in ("a", "b", "c", "other"):

@@ -1,8 +1,8 @@
 """
-A mirror against a model, with children that fail in every way and at every time.
+A mirror is compared with a model, while its children fail in every way and at any time.
 
-The model is, for each key, the values that it may have: one after a write that was done, or done by some children; the
-old and the new one after a write that failed, until a read has told which. None stands for no object.
+The model has, for each key, the values that it may have: one after a write that succeeded, or succeeded on some
+children; the old and the new one after a write that failed, until a read shows which. None stands for no object.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Value: TypeAlias = bytes | None
 
 
 class Trouble(NamedTuple):
-    """What goes wrong in a child during one step: an action that fails, or one whose answer is lost."""
+    """The failure of a child during one step: an action that fails, or one whose result is lost."""
 
     action: str
     error: type[StorageError]
@@ -43,7 +43,7 @@ class Trouble(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One call, and the trouble of each child meanwhile."""
+    """One call, and the failure of each child during it."""
 
     action: str
     key: str
@@ -72,7 +72,7 @@ _steps = st.builds(
 
 
 class Model:
-    """A mirror, and what it may hold."""
+    """A mirror, and the values that it may have."""
 
     def __init__(self, require: Any, count: int, repair: bool) -> None:
         self.children = scripted(count)
@@ -80,7 +80,7 @@ class Model:
         self.values: dict[str, set[Value]] = {key: {None} for key in KEYS}
 
     async def take(self, number: int, step: Step) -> None:
-        """Make one call and hold what comes of it against the model."""
+        """Make one call and compare its result with the model."""
         for child, its in zip(self.children, step.troubles, strict=False):
             child.heal()
             if its is not None:
@@ -200,8 +200,8 @@ async def _held(child: ScriptedStore, key: str) -> Value:
 )
 def test_mirror_is_never_older_than_what_it_said(require: str, count: int, repair: bool, steps: list[Step]) -> None:
     """
-    However its children fail, what a mirror gives is what was written last, or an error.
+    However its children fail, a mirror returns what was written last, or raises an error.
 
-    And when all children work again, `verify` makes them alike, whatever they went through.
+    And when all children work again, `verify` makes them equal.
     """
     asyncio.run(_run(require, count, repair, steps))

@@ -1,4 +1,4 @@
-"""What a mirror lets its children do inside of themselves: copies, renames, and many deletes in one call."""
+"""What a mirror's children do natively: copies, renames, and many deletes in one call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage import MirrorError, MirroringStore, StoreUnavailableError
 
 @pytest.mark.parametrize("action", ["copy", "rename"])
 async def test_objects_are_copied_and_renamed_inside_of_each_child(action: str) -> None:
-    """No bytes pass through the mirror where the children can do it themselves."""
+    """No data passes through the mirror if the children can copy natively."""
     children = scripted(2)
     store = MirroringStore(children)
     await store.put("k", b"v", attributes={"color": "red"})
@@ -29,7 +29,7 @@ async def test_objects_are_copied_and_renamed_inside_of_each_child(action: str) 
 
 @pytest.mark.parametrize("action", ["copy", "rename"])
 async def test_child_that_lost_the_source_gets_it_first(action: str) -> None:
-    """What it lost, or missed, is not missing from the copy."""
+    """What the child lost or missed is not missing from its copy."""
     children = scripted(3)
     store = MirroringStore(children, require="quorum")
     await store.put("k", b"old")
@@ -46,7 +46,7 @@ async def test_child_that_lost_the_source_gets_it_first(action: str) -> None:
 
 @pytest.mark.parametrize("action", ["copy", "rename"])
 async def test_child_that_missed_a_move_catches_up(action: str) -> None:
-    """On both keys: neither the old source nor an old target is read from it."""
+    """For both keys: neither the old source nor an old target is read from it."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any")
     await store.put("k", b"v")
@@ -63,7 +63,7 @@ async def test_child_that_missed_a_move_catches_up(action: str) -> None:
 
 
 async def test_source_that_is_behind_is_not_copied_inside_of_a_child() -> None:
-    """It cannot catch up just now, so it misses the copy as well."""
+    """It cannot catch up now, so it misses the copy, too."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any")
     await store.put("k", b"old")
@@ -95,7 +95,7 @@ async def test_many_deletes_are_one_call_to_each_child() -> None:
 
 
 async def test_bulk_delete_that_a_child_fails_as_a_whole() -> None:
-    """Its error is every key's."""
+    """Each key gets its error."""
     first, second = scripted(2)
 
     async def refused(keys: Any, *, raise_errors: bool = True) -> Any:

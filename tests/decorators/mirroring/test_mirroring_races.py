@@ -1,4 +1,4 @@
-"""A mirror among concurrent writes, reads, repairs and cancellations: the children end alike, nothing is left over."""
+"""A mirror under concurrent writes, reads, repairs and cancellations: the children end equal, and no state is left."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from storage.decorators.mirroring import writes as mirroring_writes
 
 
 def idle(store: MirroringStore) -> bool:
-    """Return whether nothing is kept of what was under way."""
+    """Return whether no lock and no repair is left."""
     return not vars(store._repairs._locks)["_entries"] and not store._repairs._under_way
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and wait until that has come out of it."""
+    """Cancel a task and wait until the cancellation is raised."""
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -30,7 +30,7 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
 
 
 async def test_two_puts_of_a_key_end_alike_on_all_children() -> None:
-    """One child is slow with the first put, the other one would be with the second."""
+    """One child is slow with the first put, the other one with the second."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     hold = first.hold("put")
@@ -49,7 +49,7 @@ async def test_two_puts_of_a_key_end_alike_on_all_children() -> None:
 
 
 async def test_puts_of_other_keys_do_not_wait() -> None:
-    """The order is per key."""
+    """Writes are in order for each key only."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     hold = first.hold("put")
@@ -65,7 +65,7 @@ async def test_puts_of_other_keys_do_not_wait() -> None:
 
 
 async def test_copy_and_put_of_its_source_end_alike_on_all_children() -> None:
-    """No child copies the version before the put, and another one that behind it."""
+    """Not that one child copies the version before the put, and another one the version after it."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("source", b"old")
@@ -83,7 +83,7 @@ async def test_copy_and_put_of_its_source_end_alike_on_all_children() -> None:
 
 
 async def test_moves_crosswise_do_not_wait_for_each_other_for_ever() -> None:
-    """Who needs two keys takes them in one order."""
+    """A call that locks two keys always locks them in the same order."""
     store = MirroringStore(scripted(2))
     await store.put_many({"a": b"1", "b": b"2"})
 
@@ -94,7 +94,7 @@ async def test_moves_crosswise_do_not_wait_for_each_other_for_ever() -> None:
 
 
 async def test_waiting_put_that_is_cancelled_leaves_nothing() -> None:
-    """It never had its turn: nothing was written, and the next one has it."""
+    """It never had the lock: nothing was written, and the next put gets the lock."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     hold = first.hold("put")
@@ -114,7 +114,7 @@ async def test_waiting_put_that_is_cancelled_leaves_nothing() -> None:
 
 
 async def test_locks_are_kept_of_no_key_that_nobody_uses() -> None:
-    """A million keys later there are as many locks as at the start."""
+    """Locks of keys that are no longer used take no memory."""
     locks = KeyLocks()
 
     async with locks.hold("k"):
@@ -132,7 +132,7 @@ async def test_locks_are_kept_of_no_key_that_nobody_uses() -> None:
 
 
 async def test_read_does_not_put_back_what_is_being_deleted() -> None:
-    """The first child has deleted it, the second is about to: for a reader that is as if the first had lost it."""
+    """The first child has deleted it, the second not yet: to a reader the first child seems to have lost it."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"v")
@@ -148,7 +148,7 @@ async def test_read_does_not_put_back_what_is_being_deleted() -> None:
 
 
 async def test_read_does_not_put_back_what_was_deleted_since() -> None:
-    """The reader saw the object on the second child only, and comes to repair when it is gone from there, too."""
+    """The reader saw the object on the second child only, and repairs when it is deleted there, too."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"v")
@@ -170,7 +170,7 @@ async def test_read_does_not_put_back_what_was_deleted_since() -> None:
 
 
 async def test_read_does_not_put_back_what_one_child_failed_to_delete() -> None:
-    """The second child still has the object when the reader comes to repair, but is known to be behind."""
+    """The second child still has the object when the reader repairs, but is known to be stale."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any")
     await store.put("k", b"v")
@@ -188,7 +188,7 @@ async def test_read_does_not_put_back_what_one_child_failed_to_delete() -> None:
 
 
 async def test_repair_does_not_undo_a_put_that_came_since() -> None:
-    """What the reader brings back is older than what was put meanwhile."""
+    """The reader would put back an older version than the one put meanwhile."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"old")
@@ -204,7 +204,7 @@ async def test_repair_does_not_undo_a_put_that_came_since() -> None:
 
 
 async def test_repair_does_not_undo_what_another_process_put() -> None:
-    """It looks again before it puts back what was lost."""
+    """The repair checks again before it puts an object back."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"old")
@@ -220,7 +220,7 @@ async def test_repair_does_not_undo_what_another_process_put() -> None:
 
 
 async def test_write_does_not_wait_for_a_repair() -> None:
-    """A repair may take long, and the write does its work: it is given up."""
+    """A repair may take long, and the write makes it unnecessary: it is cancelled."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"old")
@@ -236,7 +236,7 @@ async def test_write_does_not_wait_for_a_repair() -> None:
 
 
 async def test_readers_do_not_queue_for_a_repair() -> None:
-    """One of them repairs; for the others the answer they have is enough."""
+    """One of them repairs; the others return what they have read."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"v")
@@ -257,7 +257,7 @@ async def test_readers_do_not_queue_for_a_repair() -> None:
 
 @pytest.mark.parametrize("action", ["put", "delete", "copy", "rename"])
 async def test_cancelled_write_goes_on_to_its_end_on_all_children(action: str) -> None:
-    """One child has done it, so the other one does it, too; then the cancellation comes out."""
+    """One child has written, so the other one writes, too; then the cancellation is raised."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"old")
@@ -284,7 +284,7 @@ async def test_cancelled_write_goes_on_to_its_end_on_all_children(action: str) -
 
 
 async def test_cancelled_conditional_write_goes_on_to_the_other_children() -> None:
-    """The first child judged and wrote; cancelled there and then, the others would lack it."""
+    """The first child checked the condition and wrote; if the write ended there, the others would lack the object."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     hold = first.hold("put")
@@ -304,7 +304,7 @@ async def test_cancelled_conditional_write_goes_on_to_the_other_children() -> No
 async def test_child_that_hangs_is_cut_off_from_a_cancelled_write_and_is_behind(
     monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
-    """A cancellation does not wait for ever; what the others wrote counts, and the child that hung catches up."""
+    """A cancellation waits for a bounded time; what the others wrote is valid, and the child that hung catches up."""
     monkeypatch.setattr(mirroring_writes, "GRACE", 0.01)
     first, second = scripted(2)
     store = MirroringStore([first, second])
@@ -325,7 +325,7 @@ async def test_child_that_hangs_is_cut_off_from_a_cancelled_write_and_is_behind(
 
 
 async def test_cancelled_read_leaves_its_repair() -> None:
-    """The lock of the key is free again."""
+    """The lock of the key is released."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"v")
@@ -341,7 +341,7 @@ async def test_cancelled_read_leaves_its_repair() -> None:
 
 
 async def test_read_is_not_ahead_of_the_first_child() -> None:
-    """An object that was missing there, and was put twice since, is the one that the next reader gets."""
+    """An object that was missing there and has been put twice since: the read returns what the next reader gets."""
     children = scripted(2)
     store = MirroringStore(children)
     late = children[1].hold("get")

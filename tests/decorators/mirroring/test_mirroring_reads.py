@@ -1,4 +1,4 @@
-"""How a mirror reads while children fail or lost something, and who judges its conditions."""
+"""How a mirror reads while children fail or have lost objects, and which child checks conditions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OLD, NEW = b"old", b"new"
 
 
 async def test_first_healthy_child_answers() -> None:
-    """One that is down is passed over, and nobody else is asked than has to be."""
+    """A child that is down is skipped, and no more children are read than necessary."""
     children = scripted(3)
     store = MirroringStore(children)
     await store.put("k", b"v")
@@ -44,7 +44,7 @@ async def test_first_healthy_child_answers() -> None:
 
 
 async def test_failing_child_is_told_of_once_until_it_works_again(caplog: pytest.LogCaptureFixture) -> None:
-    """Not once for each of a million reads."""
+    """One warning is logged, not one for each read."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"v")
@@ -62,7 +62,7 @@ async def test_failing_child_is_told_of_once_until_it_works_again(caplog: pytest
 
 
 async def test_object_that_a_child_lost_is_served_and_put_back() -> None:
-    """One copy gone is no loss."""
+    """The loss of one copy loses no object."""
     children = scripted(3)
     store = MirroringStore(children)
     for key in ("a", "b", "c"):
@@ -80,7 +80,7 @@ async def test_object_that_a_child_lost_is_served_and_put_back() -> None:
 
 
 async def test_object_that_was_put_while_it_was_read_was_not_lost(caplog: pytest.LogCaptureFixture) -> None:
-    """A read that asks one child before a put and the next one after it tells nobody of a loss, and copies nothing."""
+    """A read that tries one child before a put and the next one after it logs no loss, and copies nothing."""
     first = ScriptedStore(DictStore())
     store = MirroringStore([first, DictStore()])
     answered = first.hold("get", after=True)
@@ -96,7 +96,7 @@ async def test_object_that_was_put_while_it_was_read_was_not_lost(caplog: pytest
 
 
 async def test_looking_repairs_nothing() -> None:
-    """`head` and `exists` see what a child lost, and copy no data."""
+    """`head` and `exists` find that a child lost an object, and copy no data."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.put("k", b"v")
@@ -107,7 +107,7 @@ async def test_looking_repairs_nothing() -> None:
 
 
 async def test_damaged_object_is_read_from_the_next_child_and_mended() -> None:
-    """A child that finds its checksum wrong gets the object anew."""
+    """A child whose checksum is wrong gets the object again."""
     below = DictStore()
     store = MirroringStore([ChecksumStore(below), DictStore()])
     await store.put("k", b"v")
@@ -120,7 +120,7 @@ async def test_damaged_object_is_read_from_the_next_child_and_mended() -> None:
 
 
 async def test_object_that_is_damaged_is_not_copied_onto_itself() -> None:
-    """The child tells its size all the same; what is read is damaged."""
+    """The child's `head` works, but what is read is damaged."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await second.base.put("k", b"good")
@@ -132,7 +132,7 @@ async def test_object_that_is_damaged_is_not_copied_onto_itself() -> None:
 
 
 async def test_without_repair_reads_change_nothing() -> None:
-    """Where other processes delete, an object that is half deleted looks like one that is half lost."""
+    """If other processes delete, an object deleted on some children looks like one that others lost."""
     first, second = scripted(2)
     store = MirroringStore([first, second], repair=False)
     await second.put("k", b"v")
@@ -154,7 +154,7 @@ async def test_without_repair_reads_change_nothing() -> None:
     ],
 )
 async def test_key_is_missing_only_if_that_can_be_known(require: Any, children: int, down: int, known: bool) -> None:
-    """When the silent children alone could have it, that is an error, not a missing key."""
+    """If only the failing children could have the object, that is an error, not a missing key."""
     stores = scripted(children)
     store = MirroringStore(stores, require=require)
     for child in stores[:down]:
@@ -172,7 +172,7 @@ async def test_key_is_missing_only_if_that_can_be_known(require: Any, children: 
 
 
 async def test_key_that_was_seen_to_be_deleted_is_missing_though_a_child_is_silent() -> None:
-    """With "any", the silent child could have an object that the others have not; but this one it has deleted, too."""
+    """With "any", the failing child could have an object that the others lack; but this one was deleted there, too."""
     children = scripted(3)
     store = MirroringStore(children, require="any", repair=False)
     await store.put("k", OLD)
@@ -187,7 +187,7 @@ async def test_key_that_was_seen_to_be_deleted_is_missing_though_a_child_is_sile
 
 
 async def test_range_behind_the_end_is_no_reason_to_ask_another_child() -> None:
-    """The object is there, and the answer is the same everywhere."""
+    """The object exists, and every child would raise the same error."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"v")
@@ -198,7 +198,7 @@ async def test_range_behind_the_end_is_no_reason_to_ask_another_child() -> None:
 
 
 async def test_failing_child_ends_a_listing_early_and_the_others_go_on() -> None:
-    """It failed in the middle; all that was put is on the other one, too."""
+    """It failed in the middle; the other child has all objects, too."""
 
     class Breaking(DictStore):
         async def keys(self, prefix: str = "", *, start_after: str = "") -> Any:
@@ -216,7 +216,7 @@ async def test_failing_child_ends_a_listing_early_and_the_others_go_on() -> None
 
 
 async def test_condition_that_fails_on_the_first_child_reaches_no_other() -> None:
-    """The others are not even asked."""
+    """The others are not called."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any")
     await store.put("k", OLD)
@@ -238,7 +238,7 @@ async def test_condition_that_fails_on_the_first_child_reaches_no_other() -> Non
 
 
 async def test_nothing_is_written_on_a_condition_without_the_first_child() -> None:
-    """Who judges is one child, or two could judge differently: that holds also where any child will do."""
+    """One child checks conditions, as two could decide differently: even with require="any"."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any")
     etag = await store.put("k", OLD)
@@ -259,7 +259,7 @@ async def test_nothing_is_written_on_a_condition_without_the_first_child() -> No
 
 
 async def test_first_child_catches_up_before_it_judges() -> None:
-    """It holds an old version, whose etag somebody remembers: compare-and-swap must not fall for it."""
+    """It holds an old version, whose etag a caller still has: compare-and-swap must not succeed with it."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     stale = await store.put("k", OLD)
@@ -281,7 +281,7 @@ async def test_first_child_catches_up_before_it_judges() -> None:
 
 
 async def test_stream_on_a_condition_waits_until_the_first_child_has_caught_up() -> None:
-    """It missed a delete: for a creator the key is free."""
+    """It missed a delete: `if_absent` must succeed."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     await store.put("k", OLD)
@@ -295,7 +295,7 @@ async def test_stream_on_a_condition_waits_until_the_first_child_has_caught_up()
 
 
 async def test_etag_of_another_child_is_not_taken_for_the_first_ones() -> None:
-    """Two stores may use the same word for different versions."""
+    """Two stores may use the same etag for different versions."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     first.fail("put", "get", "head", "open")

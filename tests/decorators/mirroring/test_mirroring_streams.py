@@ -32,7 +32,7 @@ PIECE = b"x" * (1 << 20)
 
 
 class Reading(StoreDecorator):
-    """A child that takes a stream piece by piece, and may fail or be held at one of them."""
+    """A child that reads a stream piece by piece, and may fail or wait at one of them."""
 
     def __init__(self, base: DictStore) -> None:
         super().__init__(base)
@@ -69,7 +69,7 @@ def reading(count: int) -> list[Reading]:
 
 
 class Producer:
-    """A stream that counts what was asked of it."""
+    """A stream that counts the pieces that were read from it."""
 
     def __init__(self, count: int, error: Exception | None = None) -> None:
         self.given = 0
@@ -85,7 +85,7 @@ class Producer:
 
 
 async def test_stream_is_read_once_and_handed_to_all() -> None:
-    """All children get the same pieces: the bytes are not copied for each."""
+    """All children get the same pieces: the bytes are not copied."""
     children = reading(3)
     producer = Producer(5)
 
@@ -99,7 +99,7 @@ async def test_stream_is_read_once_and_handed_to_all() -> None:
 
 
 async def test_slow_child_holds_up_the_others_and_the_producer() -> None:
-    """Memory is bounded: nobody runs ahead of the slowest by more than a piece."""
+    """Memory is bounded: no child is more than one piece ahead of the slowest."""
     quick, slow = reading(2)
     slow.held_at = 2
     producer = Producer(50)
@@ -117,7 +117,7 @@ async def test_slow_child_holds_up_the_others_and_the_producer() -> None:
 
 @pytest.mark.parametrize("require", ["quorum", "any"])
 async def test_child_that_fails_amid_a_stream_does_not_stop_the_others(require: Any) -> None:
-    """As long as enough are left; the one that failed is behind, and catches up."""
+    """As long as enough children are left; the one that failed is stale, and catches up."""
     children = reading(3)
     children[0].fails_at = 2
     store = MirroringStore(children, require=require)
@@ -128,7 +128,7 @@ async def test_child_that_fails_amid_a_stream_does_not_stop_the_others(require: 
 
 
 async def test_stream_that_too_few_can_take_is_written_nowhere() -> None:
-    """It is given up as soon as that is known: the producer is not drained for nothing, no child has anything."""
+    """It stops as soon as that is known: the rest of the stream is not read, and no child has an object."""
     children = reading(2)
     children[1].fails_at = 3
     store = MirroringStore(children)
@@ -144,7 +144,7 @@ async def test_stream_that_too_few_can_take_is_written_nowhere() -> None:
 
 
 async def test_stream_on_a_condition_ends_when_the_first_child_fails() -> None:
-    """Nobody else can judge, so the rest of the stream is not asked for."""
+    """No other child can check the condition, so the rest of the stream is not read."""
     children = reading(2)
     children[0].fails_at = 2
     producer = Producer(1000)
@@ -195,7 +195,7 @@ async def test_first_child_judges_a_stream_before_the_others_see_its_end() -> No
 
 
 async def test_first_child_that_fell_behind_amid_a_stream_does_not_judge_it() -> None:
-    """While the stream came, the first child missed a put: its etag is an old one."""
+    """While the stream was read, the first child missed a put: its etag is old."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     etag = await store.put("k", b"old")
@@ -214,7 +214,7 @@ async def test_first_child_that_fell_behind_amid_a_stream_does_not_judge_it() ->
 
 
 class Collecting(StoreDecorator):
-    """A child that has the whole stream before it writes, and is held there the first time."""
+    """A child that reads the whole stream before it writes, and waits there the first time."""
 
     def __init__(self, base: DictStore) -> None:
         super().__init__(base)
@@ -252,7 +252,7 @@ async def test_what_comes_after_a_stream_comes_after_it_on_all_children(other: s
 
 @pytest.mark.parametrize("limit", [1, 2])
 async def test_children_may_share_a_limit(limit: int) -> None:
-    """A stream that waits keeps no place: neither another child's write nor another put of the key waits for ever."""
+    """A stream that waits occupies no slot: neither another child's write nor another put of the key is blocked."""
     base = DictStore()
     limited = ConcurrencyLimitStore(base, limit)
     store = MirroringStore([PrefixStore(limited, "a/"), PrefixStore(limited, "b/")])
@@ -267,7 +267,7 @@ async def test_children_may_share_a_limit(limit: int) -> None:
 
 
 async def test_stream_that_would_wait_for_ever_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child lets one in at a time: the stream is in, the put behind it has the key, and neither could end."""
+    """A child accepts one write at a time, the stream; the next put has the lock: each waits for the other."""
 
     class OneAtATime(ScriptedStore):
         lock: asyncio.Lock
@@ -302,7 +302,7 @@ async def test_stream_that_would_wait_for_ever_gives_up(monkeypatch: pytest.Monk
 
 
 async def test_cancelled_stream_is_abandoned_everywhere() -> None:
-    """Its producer hangs: the cancellation is prompt, and nothing is left behind."""
+    """Its producer hangs: the cancellation is prompt, and nothing is left."""
     children = scripted(2)
     store = MirroringStore(children)
     begun = asyncio.Event()

@@ -1,4 +1,4 @@
-"""`verify`: what differs among the children of a mirror, and how it is put right."""
+"""`verify`: how differences between the children of a mirror are found and repaired."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def found(store: MirroringStore, *args: Any, **options: Any) -> list[tuple
 
 
 async def test_children_that_are_alike_differ_in_nothing() -> None:
-    """Etags and times are each store's own, and no difference."""
+    """Etags and times may differ between stores: they are not compared."""
     store = MirroringStore(scripted(3))
     for number in range(50):
         await store.put(f"k{number}", b"%d" % number, attributes={"number": str(number)})
@@ -36,7 +36,7 @@ async def test_children_that_are_alike_differ_in_nothing() -> None:
 
 
 async def test_differences_come_in_the_order_of_keys_with_child_and_problem() -> None:
-    """Nothing is changed if that is not asked for."""
+    """Nothing is changed without repair=True."""
     children = scripted(2)
     store = MirroringStore(children)
     await store.put_many(dict.fromkeys(("a", "b", "c", "d", "e"), b"same"))
@@ -62,7 +62,7 @@ async def test_differences_come_in_the_order_of_keys_with_child_and_problem() ->
 
 
 async def test_repair_makes_the_children_alike() -> None:
-    """What is missing is put back, what differs is what the first child has."""
+    """A missing object is put back; of two different versions the first child's is right."""
     children = scripted(2)
     store = MirroringStore(children)
     await children[0].base.put("a", b"a", attributes={"color": "red"})
@@ -79,7 +79,7 @@ async def test_repair_makes_the_children_alike() -> None:
 
 
 async def test_what_most_children_have_is_right() -> None:
-    """One child of three is wrong, be it the first."""
+    """One child of three is wrong, even if it is the first."""
     children = scripted(3)
     store = MirroringStore(children)
     await store.put("k", b"right")
@@ -90,7 +90,7 @@ async def test_what_most_children_have_is_right() -> None:
 
 
 async def test_damaged_object_is_found_and_mended() -> None:
-    """A child that checks its objects says so when it reads them."""
+    """A child that verifies its objects raises when they are read."""
     below = DictStore()
     store = MirroringStore([ChecksumStore(below), DictStore()])
     await store.put("k", b"v")
@@ -101,7 +101,7 @@ async def test_damaged_object_is_found_and_mended() -> None:
 
 
 async def test_object_that_is_damaged_everywhere_is_left_as_it_is() -> None:
-    """Nobody can tell what was right, and what is left of it may still be of use."""
+    """The right version is not known, and the damaged object may still be useful."""
     below = DictStore()
     store = MirroringStore([ChecksumStore(below), DictStore()])
     await store.stores[0].put("k", b"v")
@@ -129,7 +129,7 @@ async def test_what_this_mirror_deleted_is_not_put_back() -> None:
 
 
 async def test_child_that_did_the_write_though_its_answer_was_lost_has_caught_up() -> None:
-    """It is alike, so it is believed again."""
+    """It is equal to the others, so it is read again."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     first.fail("put", after=True, error=lambda: StoreUnavailableError("no answer"))
@@ -142,7 +142,7 @@ async def test_child_that_did_the_write_though_its_answer_was_lost_has_caught_up
 
 
 async def test_key_that_nobody_has_any_more_is_forgotten() -> None:
-    """One child missed a delete and was then emptied by somebody else: it is alike, and nothing is remembered."""
+    """One child missed a delete and was then emptied by someone else: it is equal to the others, and current again."""
     first, second = scripted(2)
     store = MirroringStore([first, second], require="any", repair=False)
     await store.put("k", b"v")
@@ -186,7 +186,7 @@ async def test_repair_that_fails_is_told() -> None:
 
 
 async def test_child_that_fails_cannot_be_compared() -> None:
-    """To report its objects as missing would be wrong."""
+    """Its objects must not be reported as missing."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await store.put("k", b"v")
@@ -197,7 +197,7 @@ async def test_child_that_fails_cannot_be_compared() -> None:
 
 
 async def test_it_can_be_stopped_and_leaves_nothing() -> None:
-    """Between two differences nothing is under way and no key is locked."""
+    """Between two differences nothing runs and no key is locked."""
     first, second = scripted(2)
     store = MirroringStore([first, second])
     await first.base.put_many({f"k{number:03}": b"v" for number in range(100)})
@@ -211,7 +211,7 @@ async def test_it_can_be_stopped_and_leaves_nothing() -> None:
 
 
 def test_synchronous_mirror_verifies(tmp_path: Any) -> None:
-    """The same without await."""
+    """In storage.sync."""
     mirror = storage.sync.MirroringStore(
         [storage.sync.FilesystemStore(tmp_path / "one"), storage.sync.FilesystemStore(tmp_path / "two")]
     )
@@ -223,7 +223,7 @@ def test_synchronous_mirror_verifies(tmp_path: Any) -> None:
 
 
 async def test_verify_reads_large_objects_in_pieces(tmp_path: Any) -> None:
-    """An object that differs in its last byte only."""
+    """Two versions of an object differ in the last byte only."""
     one, two = FilesystemStore(tmp_path / "one"), FilesystemStore(tmp_path / "two")
     await one.put("k", b"x" * 3_000_000 + b"1")
     await two.put("k", b"x" * 3_000_000 + b"2")

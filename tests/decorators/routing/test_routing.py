@@ -1,4 +1,4 @@
-"""`RoutingStore`: which store has a key, what is listed, and what it says about itself."""
+"""`RoutingStore`: which store has a key, what is listed, capabilities and repr."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from storage.testing.suite.harness import listed
 
 
 async def test_longest_prefix_wins_and_patterns_come_first() -> None:
-    """A pattern matches the whole key, and the first that does is taken."""
+    """A pattern must match the whole key, and the first that does is used."""
     names = ["a", "a/", "a/b/", "tif", "digits", "default"]
     stores = {name: DictStore() for name in names}
     store = RoutingStore(
@@ -65,7 +65,7 @@ async def test_longest_prefix_wins_and_patterns_come_first() -> None:
 
 
 async def test_key_without_a_route_is_invalid_in_every_method() -> None:
-    """The error names the routes, and carries the key."""
+    """The error names the routes and the key."""
     store = RoutingStore({"b/": DictStore(), "a/": DictStore()}, patterns={"c+": DictStore()})
     await store.put("a/k", b"v")
     calls: list[Callable[[str], Awaitable[object]]] = [
@@ -127,7 +127,7 @@ SHORT = st.text("ab/", max_size=4)
 def test_any_routes_list_what_was_put(
     routes: dict[str, int], patterns: list[tuple[str, int]], keys: list[str], prefix: str, start_after: str
 ) -> None:
-    """Whatever routes share a store or lie within each other, each key is listed once, in order, and can be resumed."""
+    """Even if routes share a store or are nested, each key is listed once, in order, and a listing can be resumed."""
     stores = [DictStore() for _ in range(4)]
 
     async def check() -> None:
@@ -157,7 +157,7 @@ def test_any_routes_list_what_was_put(
 @pytest.mark.parametrize("start_after", ["", "a", "a/", "a/k", "b", "b/a", "b/l", "c"])
 @pytest.mark.parametrize("prefix", ["", "a/", "b", "b/", "b/k", "c"])
 async def test_listing_with_stripped_prefixes(prefix: str, start_after: str) -> None:
-    """Prefixes and starts within, before and behind what is cut off."""
+    """With prefixes and starts inside, before and after the part that is cut off."""
     store = RoutingStore({"a/": DictStore(), "b/": DictStore()}, default=DictStore(), strip_prefix=True)
     keys = ["a", "a/a", "a/k", "b/a", "b/k", "b/k/x", "b/l", "b0", "c", "k"]
     await store.put_many(dict.fromkeys(keys, b"v"))
@@ -168,7 +168,7 @@ async def test_listing_with_stripped_prefixes(prefix: str, start_after: str) -> 
 
 
 async def test_stripped_prefix_is_not_in_the_store_below() -> None:
-    """Errors, descriptions and readers speak of the whole key."""
+    """Errors, descriptions and readers have the whole key."""
     below = DictStore()
     store = RoutingStore({"images/": below}, strip_prefix=True)
     await store.put("images/a/b", b"v")
@@ -187,7 +187,7 @@ async def test_stripped_prefix_is_not_in_the_store_below() -> None:
 
 
 async def test_routes_to_transforms_of_keys() -> None:
-    """What becomes of a key behind its route is a matter of the decorators there."""
+    """Decorators in a route may change its keys."""
     base = DictStore()
     store = RoutingStore({"images/": HashPrefixStore(PrefixStore(base, "spread/"))}, default=PrefixStore(base, "rest/"))
     await store.put_many({"images/a": b"1", "b": b"2"})
@@ -200,7 +200,7 @@ async def test_routes_to_transforms_of_keys() -> None:
 
 
 async def test_listing_asks_no_more_than_it_needs() -> None:
-    """A store with several routes lists once, one without keys below the prefix not at all."""
+    """A store with several routes is listed once, a store without keys of the prefix not at all."""
     one, other = WatchedStore(DictStore()), WatchedStore(DictStore())
     store = RoutingStore({"a/": one, "a/b/": one, "c/": other}, patterns={"x.*": one, "y.*": one}, default=one)
 
@@ -212,7 +212,7 @@ async def test_listing_asks_no_more_than_it_needs() -> None:
 
 
 async def test_children_of_one_store_are_its_own() -> None:
-    """Where all keys below a prefix are one store's, it is asked for the children, not for all keys below."""
+    """If all keys of a prefix are in one store, its `children` is called and its keys are not listed."""
     one, other = WatchedStore(DictStore()), WatchedStore(DictStore())
     store = RoutingStore({"a/": one, "a/b/": other})
     await store.put_many(dict.fromkeys(["a/x/1", "a/x/2", "a/b/c/d"], b""))
@@ -229,7 +229,7 @@ async def test_children_of_one_store_are_its_own() -> None:
 
 
 def test_capabilities_are_what_all_stores_can() -> None:
-    """One that is read-only makes the whole no place to write to without looking."""
+    """If one store is read-only, the RoutingStore is not `writable`."""
     able, lacking = DictStore(), ReadonlyStore(HashPrefixStore(DictStore()))
 
     assert able.capabilities == RoutingStore({"a/": able}, default=able).capabilities
@@ -239,14 +239,14 @@ def test_capabilities_are_what_all_stores_can() -> None:
 
 
 def test_every_method_is_routed() -> None:
-    """A method added to the contract and forgotten here would miss its native ways in the stores."""
+    """A method added to the contract and forgotten here would not use the stores' native methods."""
     public = {name for name in vars(ObjectStore) if not name.startswith("_")}
 
     assert set() == public - set(vars(RoutingStore))
 
 
 async def test_all_stores_are_open_inside_and_closed_again(tmp_path: Path) -> None:
-    """Also one that two routes share; the parts have names."""
+    """Also a store that two routes share; the parts have names."""
     one, other = SqliteStore(tmp_path / "one.db"), SqliteStore(tmp_path / "other.db")
     store = RoutingStore({"a/": one, "b/": one}, patterns={"c.*": other}, default=other)
 
@@ -271,7 +271,7 @@ async def test_all_stores_are_open_inside_and_closed_again(tmp_path: Path) -> No
     ],
 )
 def test_routes_that_make_no_sense_are_refused(make: Callable[[ObjectStore], ObjectStore], says: str) -> None:
-    """When the store is built, with what would be right."""
+    """When the store is built; the message says what is right."""
     with pytest.raises(ConfigError, match=re.escape(says)):
         make(DictStore())
 
@@ -283,7 +283,7 @@ def test_route_leads_to_a_store() -> None:
 
 
 def test_it_shows_its_routes() -> None:
-    """And what is not as by default."""
+    """And the options that are not the default."""
     store = RoutingStore({"a/": DictStore()}, patterns={"b": DictStore()}, default=DictStore(), strip_prefix=True)
 
     assert "RoutingStore({'a/': DictStore()})" == repr(RoutingStore({"a/": DictStore()}))
@@ -294,7 +294,7 @@ def test_it_shows_its_routes() -> None:
 
 
 async def test_error_of_one_store_ends_the_listing() -> None:
-    """A part of the keys is not passed off as all of them."""
+    """A listing that lacks keys must not look complete."""
 
     class BrokenStore(StoreDecorator):
         async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
@@ -310,7 +310,7 @@ async def test_error_of_one_store_ends_the_listing() -> None:
 
 @pytest.mark.parametrize("stepped", [True, False])
 def test_it_routes_without_await(tmp_path: Path, stepped: bool) -> None:
-    """In storage.sync, stepped over stores that can be, else on the loop."""
+    """In storage.sync, stepped if all stores can be, else on the loop."""
     below = storage.sync.SqliteStore(tmp_path / "objects.db") if not stepped else storage.sync.DictStore()
     files = storage.sync.FilesystemStore(tmp_path / "files")
     with storage.sync.RoutingStore({"a/": files}, patterns={r".*\.tif": below}, default=below) as store:

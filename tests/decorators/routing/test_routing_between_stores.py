@@ -29,7 +29,7 @@ from storage.types import Items, Keys
 
 @pytest.mark.parametrize("method", ["copy", "rename"])
 async def test_objects_go_from_store_to_store_with_their_attributes(method: str) -> None:
-    """As a stream; the etag is that of the copy, in its store."""
+    """As a stream; the etag returned is that of the copy."""
     one, other = DictStore(), WatchedStore(DictStore())
     store = RoutingStore({"a/": one, "b/": other})
     await store.put("a/k", b"v", attributes={"color": "red"})
@@ -74,7 +74,7 @@ async def test_attributes_are_never_dropped_on_the_way() -> None:
 
 
 async def test_copy_within_a_store_is_its_own() -> None:
-    """Also between two routes to one store: nothing is streamed."""
+    """Even between two routes to one store: nothing is streamed."""
     copies: list[tuple[str, str]] = []
 
     class CopyingStore(StoreDecorator):
@@ -103,7 +103,7 @@ class NumberStore(ValueTransform[int, int]):
 
 
 async def test_values_are_not_streamed_between_stores() -> None:
-    """An open value is bytes, which a store of values would take for a value: the copy is refused instead."""
+    """`open` reads the bytes of a value, which a store of values would take for a value: the copy is refused."""
     store = RoutingStore({"a/": NumberStore(DictStore()), "b/": NumberStore(DictStore())})
     await store.put_many({"a/k": 5, "b/k": 7})
     await store.copy("a/k", "a/copy")
@@ -116,7 +116,7 @@ async def test_values_are_not_streamed_between_stores() -> None:
 
 
 async def test_conditions_are_those_of_the_store_of_the_key() -> None:
-    """An etag of one store is another version in the next."""
+    """An etag of one store is not compared in another."""
     store = RoutingStore({"a/": DictStore(), "b/": DictStore()})
     await store.put("b/k", b"1", if_absent=True)
     await store.put("a/other", b"1")
@@ -134,7 +134,7 @@ async def test_conditions_are_those_of_the_store_of_the_key() -> None:
 
 
 async def test_bulk_results_are_in_the_callers_order() -> None:
-    """Not in that of the stores, and with the refused ones in their places."""
+    """Not in the order of the stores, and refused keys are in their places."""
     store = RoutingStore({"a/": DictStore(), "b/": DictStore()})
     keys = ["b/2", "a/1", "", "b/1", "c", "a/2", "b/2"]
 
@@ -144,7 +144,7 @@ async def test_bulk_results_are_in_the_callers_order() -> None:
 
 
 async def test_store_that_fails_as_a_whole_fails_for_its_keys_only() -> None:
-    """Each of them has an error of its own, which carries it; the others are done."""
+    """Each of its keys has an error with this key; the other keys succeed."""
     one = DictStore()
     store = RoutingStore({"a/": one, "b/": ReadonlyStore(DictStore())})
 
@@ -159,7 +159,7 @@ async def test_store_that_fails_as_a_whole_fails_for_its_keys_only() -> None:
 
 
 async def test_stores_do_their_shares_at_once() -> None:
-    """Each waits for the other here: one after the other they would wait for ever."""
+    """Each waits for the other here: called one after the other they would never end."""
     begun = {name: anyio.Event() for name in "ab"}
 
     class WaitingStore(StoreDecorator):
@@ -178,7 +178,7 @@ async def test_stores_do_their_shares_at_once() -> None:
 
 @pytest.mark.parametrize(("data", "most"), [(b"v", 1000), (b"v" * (1 << 20), 8), ([b"v"], 16)])
 async def test_bulk_put_gathers_no_more_than_fits(data: Data, most: int) -> None:
-    """A million items are taken a part at a time: by number, by bytes, and few of what has no size yet."""
+    """Many items are read in parts, limited by number and by bytes; parts of items without a size are small."""
     taken = 0
     ahead: list[int] = []
 
@@ -205,7 +205,7 @@ async def test_bulk_put_gathers_no_more_than_fits(data: Data, most: int) -> None
 
 
 async def test_clear_goes_to_the_stores() -> None:
-    """Below a prefix of one route, of several, and everywhere; one that cannot fails for its keys."""
+    """For a prefix of one route, of several, and all keys; a store that cannot clear raises for its keys."""
     store = RoutingStore({"a/": DictStore(), "a/b/": DictStore(), "c/": DictStore()})
     keys = ["a/b/1", "a/b/2", "a/c", "c/1"]
     await store.put_many(dict.fromkeys(keys, b"v"))

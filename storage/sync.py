@@ -1806,10 +1806,10 @@ class StoreFactory(SyncStoreFactory["ObjectStore[Any, Any]"]):
 
 def clear_store(store: ObjectStore, prefix: str = "") -> None:
     """
-    Delete every object, or every one whose key starts with *prefix*: `ObjectStore.clear` as a function.
+    Delete every object whose key starts with *prefix*, by default all: `ObjectStore.clear` as a function.
 
     Raises:
-        BulkError: some could not be deleted; all were tried.
+        BulkError: some objects could not be deleted; all were tried.
     """
     caller = caller_for(store)
     caller.run(storage.clear_store(async_store_of(store), prefix))
@@ -1826,26 +1826,27 @@ def copy_store(
     progress: Callable[[Progress], object] | None = None,
 ) -> Progress:
     """
-    Copy every object to the same key of another store and return how many, and how many bytes, that were.
+    Copy every object to the same key of another store, and return the number of objects and bytes.
 
-    Attributes go along where the target keeps some. Objects of up to 1 MiB are handed over whole, larger ones are
+    Attributes are copied if the target keeps attributes. Objects of up to 1 MiB are copied whole, larger ones are
     streamed: with stores that stream, memory stays below *concurrency* times a few MiB, for any number of keys. Small
-    ones go by the hundred, with stores that read or write so many at once, and are read while others are written.
+    objects are copied in pages of some hundred if a store reads or writes many in one call, and one page is read while
+    others are written.
 
-    The first error stops the copy and is raised as it is. What was copied stays; call again with the last progress's
-    ``key`` as *start_after*, or with ``overwrite=False``, to go on.
+    The first error stops the copy and is raised as it is. Objects that were copied stay. To continue, call again with
+    the ``key`` of the last progress as *start_after*, or with ``overwrite=False``.
 
     Args:
-        source: where objects are read.
-        target: where they are put; what else it holds stays.
-        overwrite: replace objects that the target has already; else they are skipped unread.
+        source: the store to read from.
+        target: the store to put into; its other objects stay.
+        overwrite: replace objects that exist in the target; else they are skipped without being read.
         prefix: copy only keys that start with this.
-        start_after: copy only keys that sort behind this one.
-        concurrency: objects, or pages of small ones, under way at once; one when run without an event loop.
-        progress: called after each object; its ``key`` never goes back. What it raises stops the copy.
+        start_after: copy only keys that sort after this one.
+        concurrency: objects, or pages of small ones, copied concurrently; one when run without an event loop.
+        progress: called after each object; its ``key`` never goes back. An exception that it raises stops the copy.
 
     Raises:
-        StorageError: an object could not be read or written; the error's ``key`` says which.
+        StorageError: an object could not be read or written; the error has its ``key``.
         ValueError: *concurrency* is less than 1.
     """
     caller = caller_for(source, target)
@@ -1862,7 +1863,7 @@ def copy_store(
 
 
 def get_or(store: ObjectStore, key: str, default: T) -> bytes | T:
-    """Return the object's bytes, or *default* where there is none."""
+    """Return the object's bytes, or *default* if there is no object."""
     caller = caller_for(store)
     return caller.run(storage.get_or(async_store_of(store), key, default))
 
@@ -1899,31 +1900,31 @@ def sync_stores(
     on_change: Callable[[Change], object] | None = None,
 ) -> Progress:
     """
-    Make another store hold what this one does, copying only objects that are missing or different there.
+    Make the target hold the objects of the source, copying only those that are missing or different there.
 
-    Both are listed side by side, in order, and objects above 1 MiB are streamed: memory does not grow with the number
-    of keys. The first error stops it and is raised as it is; call again, with the last progress's ``key`` as
-    *start_after* to go on where it stopped.
+    Both stores are listed side by side, in order, and objects above 1 MiB are streamed: memory does not grow with the
+    number of keys. The first error stops the call and is raised as it is. To continue, call again with the ``key`` of
+    the last progress as *start_after*.
 
     Args:
-        source: where objects are read.
-        target: where they are put.
-        delete: delete from the target what the source has not (below *prefix*); else that stays.
-        compare: how an object of the same key and size is found to be different. ``"checksum"`` reads both and compares
-            bytes and attributes. ``"etag"`` keeps the source's etag with each copy, as the attribute ``source-etag``,
-            and reads only what has another one since; the target must keep attributes. ``"size"`` takes it for the
-            same.
-        dry_run: change nothing, only count and tell what would be done.
+        source: the store to read from.
+        target: the store to put into.
+        delete: delete objects of the target that the source does not have (with *prefix*, only such keys); else they
+            stay.
+        compare: how objects of the same key and size are compared. ``"checksum"`` reads both and compares bytes and
+            attributes. ``"etag"`` keeps the source's etag with each copy, in the attribute ``source-etag``, and reads
+            only objects whose etag has changed; the target must keep attributes. ``"size"`` takes them as equal.
+        dry_run: change nothing; only count and report what would be done.
         prefix: only keys that start with this.
-        start_after: only keys that sort behind this one.
-        concurrency: objects under way at once; one at a time when run without an event loop.
-        progress: called after each object; its ``key`` never goes back. What it raises stops the work.
+        start_after: only keys that sort after this one.
+        concurrency: objects copied concurrently; one when run without an event loop.
+        progress: called after each object; its ``key`` never goes back. An exception that it raises stops the call.
         on_change: called with each `Change` before it is made.
 
     Raises:
-        StorageError: an object could not be read or written; the error's ``key`` says which.
-        UnsupportedOperationError: ``compare="etag"``, and the target keeps no attributes.
-        ValueError: *concurrency* is less than 1, or *compare* none of the three.
+        StorageError: an object could not be read or written; the error has its ``key``.
+        UnsupportedOperationError: *compare* is ``"etag"`` and the target keeps no attributes.
+        ValueError: *concurrency* is less than 1, or *compare* is none of the three.
     """
     caller = caller_for(source, target)
     work = storage.sync_stores(
@@ -1945,19 +1946,19 @@ def update(store: ObjectStore, key: str, fn: Callable[[bytes | None], bytes], *,
     """
     Replace the object's bytes with ``fn(bytes)`` and return them; no concurrent writer's change is lost.
 
-    This is a compare-and-swap loop: when another writer came between the read and the write, *fn* is called again with
-    the new bytes, after a short random pause. The object keeps its attributes.
+    This is a compare-and-swap loop: if another writer changes the object between the read and the write, *fn* is called
+    again with the new bytes, after a short random pause. The object keeps its attributes.
 
     Args:
         store: one whose capabilities have ``conditional_put``.
-        key: the object; where there is none, *fn* gets None and the object is created.
-        fn: a function from the old bytes to the new; what it raises passes unchanged, and nothing is
-            written then.
-        attempts: how often to try.
+        key: the key of the object; if there is no object, *fn* gets None and the object is created.
+        fn: a function, or async function, from the old bytes to the new; an exception that it raises is raised as it
+            is, and nothing is written.
+        attempts: the most attempts.
 
     Raises:
-        PreconditionFailedError: others were faster each time.
-        UnsupportedOperationError: the store cannot put on a condition.
+        PreconditionFailedError: other writers changed the object during each attempt.
+        UnsupportedOperationError: the store has no conditional put.
         ValueError: *attempts* is less than 1.
     """
     caller = caller_for(store)

@@ -1,4 +1,4 @@
-"""What `put` takes, in the shapes a store wants it: whole, or in pieces of a steady size."""
+"""The data of `put`, in the forms that stores need: whole, or in pieces of a fixed size."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from storage.types import Data
 
 __all__ = ["BUFFERS", "CHUNK", "SMALL", "as_bytes", "chunks", "etag_of", "is_stream", "whole"]
 
-#: Bytes in a piece of a stream: so large that a worker thread's hop (about 50 us) does not matter beside the copying.
+#: Bytes in a piece of a stream: so many that copying them takes longer than a hop to a worker thread (about 50 us).
 CHUNK = 1 << 20
 
-#: Bytes up to which `copy_store` has objects read and written together, 256 of them, which are then 8 MiB at the most.
-#: Larger ones gain nothing from company.
+#: The most bytes of an object that `copy_store` reads and writes together with others: 256 of them have at most 8 MiB.
+#: Larger ones gain nothing from that.
 SMALL = 1 << 15
 
 
-#: Kinds of data that are one buffer. A tuple: a union would be made anew for each `isinstance`, for 0.1 us of a put.
+#: Types of data that are one buffer. A tuple, because a union is built again for each `isinstance` (0.1 us per put).
 BUFFERS = (bytes, bytearray, memoryview)
 
 
@@ -27,7 +27,7 @@ def is_stream(data: Data) -> TypeGuard[AsyncIterable[bytes] | Iterable[bytes]]:
     Return whether *data* comes in pieces, rather than as one buffer.
 
     Raises:
-        TypeError: it is ``str``, or nothing that `put` takes.
+        TypeError: it is a ``str``, or no type that `put` takes.
     """
     if isinstance(data, BUFFERS):
         return False
@@ -67,7 +67,7 @@ async def chunks(data: Data, size: int = CHUNK) -> AsyncGenerator[bytes, None]:
     """
     Yield *data* in pieces of exactly *size* bytes and a last one of 1 to *size*; nothing for no bytes.
 
-    A stream of crumbs costs a store no more than one of slabs, and a slab no more memory than *size*.
+    So tiny pieces cost a store no more calls than large ones, and a huge piece takes no more memory than *size*.
     """
     pending = bytearray()
     async with aclosing(_pieces(data)) as pieces:
@@ -88,7 +88,7 @@ async def chunks(data: Data, size: int = CHUNK) -> AsyncGenerator[bytes, None]:
 
 
 async def _pieces(data: Data) -> AsyncGenerator[bytes, None]:
-    """Yield the buffers of *data* as they come, each checked to be one."""
+    """Yield the buffers of *data* as they come, after checking that each one is a buffer."""
     if not is_stream(data):
         yield as_bytes(data)
     elif isinstance(data, AsyncIterable):
@@ -100,7 +100,7 @@ async def _pieces(data: Data) -> AsyncGenerator[bytes, None]:
 
 
 def etag_of(data: bytes) -> str:
-    """Return the etag of a store that keeps none of its own: the start of the bytes' sha-256, 128 bits in hex."""
-    import hashlib  # for the few that need it: OpenSSL is large
+    """Return the etag for a store without etags of its own: the first 128 bits of the bytes' SHA-256, in hex."""
+    import hashlib  # imported here because few need it and OpenSSL is large
 
     return hashlib.sha256(data).hexdigest()[:32]

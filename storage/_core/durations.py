@@ -1,4 +1,4 @@
-"""Times as parameters: seconds, or a timedelta."""
+"""`seconds`: durations as parameters, in seconds or as a timedelta."""
 
 from __future__ import annotations
 

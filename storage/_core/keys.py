@@ -1,4 +1,4 @@
-"""Pure functions on keys: what is a key at all, and what is one that can be a plain path."""
+"""Pure functions on keys: which texts are keys, and which keys can be plain paths."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["check_key", "check_length", "check_path", "is_key"]
 
 
 def is_key(key: object) -> bool:
-    """Return whether *key* is a key at all: a non-empty ``str`` that encodes to UTF-8."""
+    """Return whether *key* is a key: a non-empty ``str`` that can be encoded in UTF-8."""
     return isinstance(key, str) and key != "" and (key.isascii() or _encodes(key))
 
 
 def check_key(key: str, store: object = None) -> str:
     """
-    Return *key* when it is one.
+    Return *key* if it is a key.
 
     Raises:
-        InvalidKeyError: it is empty, or holds lone surrogates, which have no UTF-8 form.
+        InvalidKeyError: it is empty or has lone surrogates, which cannot be encoded in UTF-8.
         TypeError: it is not a ``str``.
     """
     if not isinstance(key, str):
@@ -32,16 +32,16 @@ def check_key(key: str, store: object = None) -> str:
     return key
 
 
-#: Bytes in one name (NAME_MAX), and in a path with its NUL (PATH_MAX); linux/limits.h, and no system here has more.
+#: The most bytes in one name (NAME_MAX) and in a path with its NUL (PATH_MAX): linux/limits.h; no system here has more.
 _NAME_MAX, _PATH_MAX = 255, 4096
 
 
 def check_length(path: str, root: str, key: str, store: object = None) -> str:
     """
-    Return *path*, below *root* and standing for *key*, when the operating system takes one of its length.
+    Return *path*, the path below *root* for *key*, if the operating system accepts its length.
 
     Raises:
-        InvalidKeyError: a name in it has more than 255 bytes, or the whole more than 4,095.
+        InvalidKeyError: a name in it has more than 255 bytes, or the whole path more than 4,095.
     """
     if len(path) * 4 > _NAME_MAX:  # a character has up to 4 bytes
         whole = len(os.fsencode(root)) + 1 + len(path.encode()) + 1
@@ -67,10 +67,10 @@ _PATH = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
 
 def check_path(key: str, store: object = None) -> str:
     """
-    Return *key* when it is a plain relative path: segments between single slashes, none of them ``.`` or ``..``.
+    Return *key* if it is a plain relative path: segments between single slashes, none of them ``.`` or ``..``.
 
     Raises:
-        InvalidKeyError: it is absolute, climbs, has an empty segment (``//``, a trailing slash) or a NUL.
+        InvalidKeyError: it is absolute, or has ``.`` or ``..``, an empty segment (``//``, a trailing slash) or a NUL.
         TypeError: it is not a ``str``.
     """
     if isinstance(key, str) and _PATH.fullmatch(key) and (key.isascii() or _encodes(key)):

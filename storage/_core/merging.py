@@ -1,4 +1,4 @@
-"""`merged`: several ordered listings as one, for stores that are made of several."""
+"""`merged`: several ordered listings as one, for stores that consist of several."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _END: Any = object()
 
 async def merged(listings: Sequence[AsyncIterator[T]], key: Callable[[T], str] = str) -> AsyncIterator[T]:
     """
-    Yield what *listings* yield, in the order of their keys, each key once: of the first listing that has it.
+    Yield the items of *listings* in the order of their keys, each key once, from the first listing that has it.
 
-    One item of each listing is in memory. The listings begin at once, and go on in turn, each no further than is asked
-    for; none is closed, and between two items nothing is under way. The error of one is raised as it is.
+    One item of each listing is in memory. The listings start concurrently and advance in turn, each no further than
+    necessary. None is closed, and between two items nothing runs. An error of a listing is raised as it is.
 
     Args:
-        listings: each in the order of its keys; not to be used elsewhere meanwhile.
-        key: the key of an item; by default it is its own.
+        listings: each in the order of its keys; they must not be used elsewhere meanwhile.
+        key: returns the key of an item; by default the item itself.
     """
     heads: list[tuple[str, int, T]] = []  # of each listing that has not ended: a key, the listing, the item
 

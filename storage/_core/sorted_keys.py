@@ -1,4 +1,4 @@
-"""The keys of a dict in order, for stores that hold all of theirs in memory."""
+"""`SortedKeys`: the keys of a dict in order, for stores that hold all keys in memory."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import bisect
 import threading
 from collections.abc import Iterator, Mapping
 
-__all__ = ["Listing"]
+__all__ = ["SortedKeys"]
 
 
-class Listing:
+class SortedKeys:
     """
-    A sorted view of a dict's keys. It is sorted when it is first asked for after a key has come or gone.
+    A sorted view of a dict's keys, which is sorted again at the first use after a key was added or removed.
 
-    The sorted list is replaced, never changed, so that one who iterates it is undisturbed.
+    The sorted list is replaced, never changed, so that iterations over it are not disturbed.
     """
 
     def __init__(self, objects: Mapping[str, object]) -> None:
         self._objects = objects
         self._sorted: list[str] | None = None
-        self._sorting = threading.Lock()  # or a list sorted before a change could be kept after it
+        self._sorting = threading.Lock()  # else a list sorted before a change could be stored after it
 
-    def outdated(self) -> None:
-        """Say that a key has come or gone; call it after the change."""
+    def invalidate(self) -> None:
+        """Sort again at the next use; call this after a key was added or removed."""
         with self._sorting:
             self._sorted = None
 
@@ -30,14 +30,14 @@ class Listing:
         """Return the keys in order."""
         with self._sorting:
             if self._sorted is None:
-                self._sorted = sorted(self._objects)  # takes the keys in one step, which no thread can disturb
+                self._sorted = sorted(self._objects)  # copies the keys in one step that no thread can interrupt
             return self._sorted
 
     def select(self, prefix: str, start_after: str) -> Iterator[str]:
-        """Yield the keys that start with *prefix* and sort behind *start_after*, but for those gone meanwhile."""
+        """Yield the keys that start with *prefix* and sort after *start_after*, without those removed meanwhile."""
         keys, objects = self.all(), self._objects
         begin = max(bisect.bisect_left(keys, prefix), bisect.bisect_right(keys, start_after))
-        # Both ends are searched for: to ask each key whether it starts with the prefix takes three times as long.
+        # Both ends are searched: testing each key for the prefix takes three times as long.
         end = bisect.bisect_right(keys, prefix, begin, key=lambda key: key[: len(prefix)])
         for i in range(begin, end):
             key = keys[i]

@@ -1,4 +1,4 @@
-"""What to say of a name that is wrong: the nearest right one, and all that there are."""
+"""`did_you_mean`: for errors about an unknown name, the nearest known name and all known names."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 __all__ = ["did_you_mean"]
 
-#: Names that are listed; where there are more, the rest is counted.
+#: The most names that are listed; the rest is counted.
 SHOWN = 60
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """Return the end of a message about *name*, which is none of the *valid* names: ``did you mean 'level'? ...``."""
-    import difflib  # of no use to a program without mistakes
+    """Return the end of an error about the unknown *name*: ``did you mean 'level'? Available: ...``."""
+    import difflib  # imported here because only errors need it
 
     names = sorted(set(valid))
     if not names:
@@ -27,6 +27,6 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    """Return a name without what people leave out or write differently: ``gzip`` is near to ``GzipStore``."""
+    """Return a name without the parts that people omit or write differently: ``gzip`` for ``GzipStore``."""
     plain = name.lower().replace("-", "").replace("_", "")
     return plain.removeprefix("async").removesuffix("store") or plain

@@ -1,1 +1,1 @@
-"""Functions over the contract: they work on every store, a user's own included."""
+"""Functions that use only the contract of stores: they work on every store, also on your own."""

@@ -1,4 +1,4 @@
-"""`clear_store`: every object of a store deleted."""
+"""`clear_store`: deletes every object of a store."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["clear_store"]
 
 async def clear_store(store: ObjectStore, prefix: str = "") -> None:
     """
-    Delete every object, or every one whose key starts with *prefix*: `ObjectStore.clear` as a function.
+    Delete every object whose key starts with *prefix*, by default all: `ObjectStore.clear` as a function.
 
     Raises:
-        BulkError: some could not be deleted; all were tried.
+        BulkError: some objects could not be deleted; all were tried.
     """
     await store.clear(prefix)

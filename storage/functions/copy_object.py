@@ -21,7 +21,7 @@ async def copy_object(
     *,
     note: Callable[[ObjectInfo], Attributes] | None = None,
 ) -> int | None:
-    """Copy one object, with the attributes that *note* makes of its own, and return its size; None if skipped."""
+    """Copy one object and return its size, or None if it is skipped; *note* makes the attributes of the copy."""
     if not overwrite and await target.exists(key):
         return None
     try:
@@ -35,6 +35,6 @@ async def copy_object(
                 if_absent=not overwrite and able.conditional_put,
                 attributes=attributes if able.attributes else None,
             )
-    except (KeyNotFoundError, KeyExistsError):  # gone since it was listed, or made in the target since we looked
+    except (KeyNotFoundError, KeyExistsError):  # deleted since it was listed, or created in the target since the check
         return None
     return size

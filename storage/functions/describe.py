@@ -1,4 +1,4 @@
-"""`describe`: a stack of stores as a tree, to be read by people."""
+"""`describe`: a stack of stores as a tree, for people to read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["describe"]
 
 def describe(store: ObjectStore[Any, Any] | SyncStore[Any]) -> str:
     """
-    Return a stack as a tree, a store a line: how it was made, and which capabilities it has not, itself and below it.
+    Return a stack as a tree with a line for each store: its constructor call and the capabilities that it lacks.
 
-    A store of `storage.sync` is described as the async one that it calls. No secret is shown, as in no ``repr``.
+    A store of `storage.sync` is described as the async store that it calls. Secrets are not shown, as in ``repr``.
     """
     return "\n".join(_lines(store.async_store if isinstance(store, SyncStore) else store))
 

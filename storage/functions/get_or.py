@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def get_or(store: ObjectStore, key: str, default: T) -> bytes | T:
-    """Return the object's bytes, or *default* where there is none."""
+    """Return the object's bytes, or *default* if there is no object."""
     try:
         return await store.get(key)
     except KeyNotFoundError:

@@ -1,4 +1,4 @@
-"""`Progress`: how far a long call has come, and what `copy_store` and `sync_stores` share to keep count of it."""
+"""`Progress`: how far a long call has come, and `Track`, with which `copy_store` and `sync_stores` count it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Progress:
     """
-    How far a `copy_store` or a `sync_stores` has come.
+    How far a `copy_store` or `sync_stores` has come.
 
     Attributes:
-        objects: how many it has copied.
-        bytes: how many bytes these have, as they are read from the source.
-        skipped: how many it left alone: they were in the target already, or went from the source meanwhile.
-        key: all objects up to this key are done. As ``start_after=`` it lets another call go on from here.
-        deleted: how many it has deleted from the target.
+        objects: the number of copied objects.
+        bytes: the bytes of these objects, as they are read from the source.
+        skipped: the number of skipped objects: they existed in the target, or were deleted from the source meanwhile.
+        key: all objects up to this key are done; pass it as ``start_after=`` to continue from here.
+        deleted: the number of objects deleted from the target.
     """
 
     objects: int = 0
@@ -32,13 +32,13 @@ class Progress:
 
 
 class Track:
-    """What has been done of many things that are under way at once."""
+    """Counts the objects that are done while others are in progress."""
 
-    def __init__(self, start_after: str, told: Callable[[Progress], object] | None) -> None:
-        self._told = told
+    def __init__(self, start_after: str, report: Callable[[Progress], object] | None) -> None:
+        self._report = report
         self._objects = self._bytes = self._skipped = self._deleted = 0
         self._listed = start_after
-        self._before: dict[str, str] = {}  # of each object under way, in order: the key that was listed before it
+        self._before: dict[str, str] = {}  # of each object in progress, in order: the key that was listed before it
 
     async def follow(self, items: AsyncIterator[T], key: Callable[[T], str]) -> AsyncIterator[T]:
         """Yield *items*, which come in the order of their keys."""
@@ -48,7 +48,7 @@ class Track:
             yield item
 
     def done(self, key: str, *, copied: int | None = None, deleted: bool = False) -> None:
-        """Count one object: that it was *copied*, and how many bytes; that it was *deleted*; or that it was skipped."""
+        """Count one object: *copied*, with so many bytes, or *deleted*, or else skipped."""
         del self._before[key]
         if copied is not None:
             self._objects += 1
@@ -57,17 +57,17 @@ class Track:
             self._deleted += 1
         else:
             self._skipped += 1
-        if self._told is not None:
-            self._told(self.reached)
+        if self._report is not None:
+            self._report(self.reached)
 
     @property
     def reached(self) -> Progress:
-        """The sum so far; its key never goes back, for all up to it is done."""
+        """The progress so far. Its key never goes back, because all objects up to it are done."""
         reached = next(iter(self._before.values()), self._listed)
         return Progress(self._objects, self._bytes, self._skipped, reached, self._deleted)
 
 
 def check_concurrency(concurrency: int) -> None:
-    """Raise `ValueError` where nothing could be under way."""
+    """Raise `ValueError` if nothing could ever run."""
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")

@@ -1,4 +1,4 @@
-"""`sync_stores`: one store made to hold what another does."""
+"""`sync_stores`: makes one store hold the same objects as another."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from storage.types import Attributes, Capabilities, ObjectInfo
 
 __all__ = ["Change", "sync_stores"]
 
-#: The attribute by which `sync_stores` knows of a copy which version it is of.
+#: The attribute in which `sync_stores` keeps the etag of the version that was copied.
 SOURCE_ETAG = "source-etag"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """
-    What `sync_stores` does to one object of the target, or would do.
+    What `sync_stores` does, or with ``dry_run`` would do, to one object of the target.
 
     Attributes:
-        action: the object is created, replaced or deleted.
-        key: which one it is.
-        size: its bytes: those that are copied, or that are freed.
-        why: what was found, in a few words.
+        action: whether the object is created, replaced or deleted.
+        key: the key of the object.
+        size: the bytes that are copied or, for a delete, freed.
+        why: the reason in a few words.
     """
 
     action: Literal["create", "replace", "delete"]
@@ -52,31 +52,31 @@ async def sync_stores(
     on_change: Callable[[Change], object] | None = None,
 ) -> Progress:
     """
-    Make another store hold what this one does, copying only objects that are missing or different there.
+    Make the target hold the objects of the source, copying only those that are missing or different there.
 
-    Both are listed side by side, in order, and objects above 1 MiB are streamed: memory does not grow with the number
-    of keys. The first error stops it and is raised as it is; call again, with the last progress's ``key`` as
-    *start_after* to go on where it stopped.
+    Both stores are listed side by side, in order, and objects above 1 MiB are streamed: memory does not grow with the
+    number of keys. The first error stops the call and is raised as it is. To continue, call again with the ``key`` of
+    the last progress as *start_after*.
 
     Args:
-        source: where objects are read.
-        target: where they are put.
-        delete: delete from the target what the source has not (below *prefix*); else that stays.
-        compare: how an object of the same key and size is found to be different. ``"checksum"`` reads both and compares
-            bytes and attributes. ``"etag"`` keeps the source's etag with each copy, as the attribute ``source-etag``,
-            and reads only what has another one since; the target must keep attributes. ``"size"`` takes it for the
-            same.
-        dry_run: change nothing, only count and tell what would be done.
+        source: the store to read from.
+        target: the store to put into.
+        delete: delete objects of the target that the source does not have (with *prefix*, only such keys); else they
+            stay.
+        compare: how objects of the same key and size are compared. ``"checksum"`` reads both and compares bytes and
+            attributes. ``"etag"`` keeps the source's etag with each copy, in the attribute ``source-etag``, and reads
+            only objects whose etag has changed; the target must keep attributes. ``"size"`` takes them as equal.
+        dry_run: change nothing; only count and report what would be done.
         prefix: only keys that start with this.
-        start_after: only keys that sort behind this one.
-        concurrency: objects under way at once; one at a time when run without an event loop.
-        progress: called after each object; its ``key`` never goes back. What it raises stops the work.
+        start_after: only keys that sort after this one.
+        concurrency: objects copied concurrently; one when run without an event loop.
+        progress: called after each object; its ``key`` never goes back. An exception that it raises stops the call.
         on_change: called with each `Change` before it is made.
 
     Raises:
-        StorageError: an object could not be read or written; the error's ``key`` says which.
-        UnsupportedOperationError: ``compare="etag"``, and the target keeps no attributes.
-        ValueError: *concurrency* is less than 1, or *compare* none of the three.
+        StorageError: an object could not be read or written; the error has its ``key``.
+        UnsupportedOperationError: *compare* is ``"etag"`` and the target keeps no attributes.
+        ValueError: *concurrency* is less than 1, or *compare* is none of the three.
     """
     check_concurrency(concurrency)
     if compare not in ("checksum", "etag", "size"):
@@ -114,7 +114,7 @@ def _with_etag(info: ObjectInfo) -> Attributes:
 
 
 class _Pair(NamedTuple):
-    """What two stores have of one key; one of them may have nothing."""
+    """The descriptions of one key's objects in both stores; one of them may be None."""
 
     source: ObjectInfo | None
     target: ObjectInfo | None
@@ -127,7 +127,7 @@ class _Pair(NamedTuple):
 
 
 async def _side_by_side(source: AsyncIterator[ObjectInfo], target: AsyncIterator[ObjectInfo]) -> AsyncIterator[_Pair]:
-    """Yield what two listings have, key by key, in order."""
+    """Yield the pairs of two listings, in the order of keys."""
     ours, theirs = await anext(source, None), await anext(target, None)
     while ours is not None or theirs is not None:
         if theirs is None or (ours is not None and ours.key < theirs.key):
@@ -144,11 +144,11 @@ async def _side_by_side(source: AsyncIterator[ObjectInfo], target: AsyncIterator
 async def _change(
     source: ObjectStore, target: ObjectStore, able: Capabilities, compare: str, delete: bool, pair: _Pair
 ) -> Change | None:
-    """Return what is to be done about a pair, None where it is nothing."""
+    """Return the change that a pair needs, or None."""
     ours, theirs = pair
     if ours is None:
         assert theirs is not None
-        if not delete or await source.exists(theirs.key):  # it may have come since it was not listed
+        if not delete or await source.exists(theirs.key):  # it may have been created since the listing
             return None
         return Change("delete", theirs.key, theirs.size, "not in the source")
     if theirs is None:
@@ -160,7 +160,7 @@ async def _change(
 async def _difference(
     source: ObjectStore, target: ObjectStore, able: Capabilities, compare: str, ours: ObjectInfo, theirs: ObjectInfo
 ) -> str | None:
-    """Return what differs between two objects of one key."""
+    """Return the difference between two objects of one key, or None."""
     if ours.size != theirs.size:
         return f"{theirs.size} bytes, not {ours.size}"
     if compare == "etag":
@@ -174,7 +174,7 @@ async def _difference(
 
 
 async def _same_bytes(source: ObjectStore, target: ObjectStore, key: str) -> bool:
-    """Compare two objects, piece by piece; what is gone is not the same."""
+    """Return whether two objects have the same bytes; a deleted one has not."""
     try:
         async with source.open(key) as ours, target.open(key) as theirs:
             if ours.info.size != theirs.info.size:

@@ -1,4 +1,4 @@
-"""`update`: an object's bytes replaced by a function of them, by compare-and-swap."""
+"""`update`: replaces an object's bytes by a function of them, with compare-and-swap."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ async def update(
     """
     Replace the object's bytes with ``fn(bytes)`` and return them; no concurrent writer's change is lost.
 
-    This is a compare-and-swap loop: when another writer came between the read and the write, *fn* is called again with
-    the new bytes, after a short random pause. The object keeps its attributes.
+    This is a compare-and-swap loop: if another writer changes the object between the read and the write, *fn* is called
+    again with the new bytes, after a short random pause. The object keeps its attributes.
 
     Args:
         store: one whose capabilities have ``conditional_put``.
-        key: the object; where there is none, *fn* gets None and the object is created.
-        fn: a function from the old bytes to the new, or an async one; what it raises passes unchanged, and nothing is
-            written then.
-        attempts: how often to try.
+        key: the key of the object; if there is no object, *fn* gets None and the object is created.
+        fn: a function, or async function, from the old bytes to the new; an exception that it raises is raised as it
+            is, and nothing is written.
+        attempts: the most attempts.
 
     Raises:
-        PreconditionFailedError: others were faster each time.
-        UnsupportedOperationError: the store cannot put on a condition.
+        PreconditionFailedError: other writers changed the object during each attempt.
+        UnsupportedOperationError: the store has no conditional put.
         ValueError: *attempts* is less than 1.
     """
     if attempts < 1:
         raise ValueError(f"attempts must be at least 1, not {attempts}")
-    beaten: StorageError | None = None
+    conflict: StorageError | None = None
     for attempt in range(attempts):
-        if beaten is not None:
-            await pause(full_jitter(attempt, base=0.001, most=1))  # in step they would beat each other every time
+        if conflict is not None:
+            await pause(full_jitter(attempt, base=0.001, most=1))  # else writers in step conflict every time
         try:
             async with store.open(key) as reader:
                 current, info = await reader.read(), reader.info
@@ -57,7 +57,7 @@ async def update(
                 await store.put(key, changed, if_match=info.etag, attributes=info.attributes or None)
             return changed
         except (PreconditionFailedError, KeyExistsError) as error:
-            beaten = error
+            conflict = error
     raise PreconditionFailedError(
         key, store=store, message=f"other writers changed the object during each of {attempts} attempts"
-    ) from beaten
+    ) from conflict

@@ -13,7 +13,7 @@ from storage._core.bulk import raise_failures, result_of, results_of
 from storage._core.conditions import WriteConditions
 from storage._core.data import SMALL, as_bytes, is_stream, whole
 from storage._core.keys import check_key
-from storage._core.sorted_keys import Listing
+from storage._core.sorted_keys import SortedKeys
 from storage.base import ObjectStore
 from storage.errors import KeyNotFoundError, StorageError
 from storage.reader import BytesReader, ObjectReader
@@ -42,7 +42,7 @@ class DictStore(ObjectStore):
         self._objects: dict[str, _Object] = {}
         self._versions = itertools.count(1)
         self._writing = threading.Lock()  # a condition and its write are one step, also for threads
-        self._listing = Listing(self._objects)
+        self._listing = SortedKeys(self._objects)
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
         data = self._find(key).data
@@ -71,7 +71,7 @@ class DictStore(ObjectStore):
                 conditions.enforce(key, current and current.etag, self)
             self._objects[key] = _Object(content, etag, datetime.now(UTC), kept)
             if current is None:
-                self._listing.outdated()
+                self._listing.invalidate()
         return etag
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
@@ -81,7 +81,7 @@ class DictStore(ObjectStore):
             WriteConditions(if_match=if_match).enforce(key, current and current.etag, self)
             if current is not None:
                 del self._objects[key]
-                self._listing.outdated()
+                self._listing.invalidate()
 
     async def exists(self, key: str) -> bool:
         return check_key(key, self) in self._objects
@@ -130,7 +130,7 @@ class DictStore(ObjectStore):
         with self._writing:
             for (key, data, _), etag, attributes in zip(items, etags, kept, strict=True):
                 self._objects[check_key(key, self)] = _Object(data, etag, now, attributes)
-            self._listing.outdated()
+            self._listing.invalidate()
         return [*etags]
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from storage._core.conditions import Target, WriteConditions
 from storage._core.data import CHUNK
 from storage._core.opened import OpenState
-from storage._core.sorted_keys import Listing
+from storage._core.sorted_keys import SortedKeys
 from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError, StoreClosedError, StoreUnavailableError
 from storage.stores.zip.changes import Change
 from storage.stores.zip.content import CompressedData, Content
@@ -77,7 +77,7 @@ class Archive:
         self._keyless: list[StoredEntry] = []  # entries that no key can name: kept, for other programs
         self._queue: deque[Sequence[Change]] = deque()
         self._writing = threading.Lock()  # held over a write and its sync
-        self.listing: Listing = Listing(self.objects)
+        self.listing: SortedKeys = SortedKeys(self.objects)
         self.state: OpenState = OpenState(any_loop=True)
         self._closed = self._name_synced = False
         self._file = open_locked(self._path)
@@ -301,7 +301,7 @@ class Archive:
                 self.objects[key] = found
             self._changed = True
         if others:  # a key has come or gone
-            self.listing.outdated()
+            self.listing.invalidate()
 
     # -- the directory -------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`ZipStore`, an object store in one zip archive."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
-`Archive`: an open archive, to which records are appended. It blocks, and may be used from several threads.
+`Archive`: an open archive, to which records are appended. Its methods block, and may be called from several threads.
 
-Nothing that counts is overwritten: an object, or the deletion of one, is a record at the end of the file; the directory
-goes behind the records when it is asked for, and later records behind it. So at every moment the file is an archive
-with a tail of records, and opening it restores what they say, wherever the tail breaks off.
+No current data is overwritten: an object, or the deletion of one, is a record at the end of the file. `flush` writes
+the directory after the records, and later records follow it. So at any time the file is an archive with a tail of
+records, and opening it restores the records of the tail, up to the first incomplete one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = ["Archive", "StoredEntry"]
 
 
 class StoredEntry(NamedTuple):
-    """An object: its entry, and the file that has it."""
+    """An object: its entry, and the file that contains it."""
 
     file: OpenFile
     entry: Entry
@@ -52,21 +52,21 @@ class StoredEntry(NamedTuple):
 
 class Archive:
     """
-    The archive at *path*, for this process alone; made when it is missing, repaired when its end is torn.
+    The archive at *path*, locked for this process; created if it is missing, repaired if its end is incomplete.
 
     Args:
         path: the file.
-        sync: whether `commit` waits until what it wrote is on the disk.
+        sync: whether `commit` waits until its writes are on the disk.
 
     Attributes:
-        objects: the objects by key. To be read only; it may change at any moment, one object at a time.
-        listing: their keys in order.
-        directory: the path of the directory that the archive is in.
+        objects: the objects by key, read-only; it may change at any time, one object at a time.
+        listing: the keys in order.
+        directory: the path of the archive's directory.
 
     Raises:
-        CorruptObjectError: the file is no zip archive, or its directory is damaged; it is left as it is.
+        CorruptObjectError: the file is no zip archive, or its directory is damaged; the file is not changed.
         StoreUnavailableError: another store has it open.
-        OSError: as the operating system says, here and in every method.
+        OSError: the operating system reported an error; raised here and in every method.
     """
 
     def __init__(self, path: str, *, sync: bool) -> None:
@@ -74,16 +74,16 @@ class Archive:
         self.directory: str = os.path.dirname(self._path)
         self._draft = os.path.join(self.directory, f".{os.path.basename(self._path)}.compacting")
         self.objects: dict[str, StoredEntry] = {}
-        self._keyless: list[StoredEntry] = []  # entries that no key can name: kept, for other programs
+        self._keyless: list[StoredEntry] = []  # entries whose names are no valid keys: kept for other programs
         self._queue: deque[Sequence[Change]] = deque()
-        self._writing = threading.Lock()  # held over a write and its sync
+        self._writing = threading.Lock()  # held during a write and its sync
         self.listing: SortedKeys = SortedKeys(self.objects)
         self.state: OpenState = OpenState(any_loop=True)
         self._closed = self._name_synced = False
         self._file = open_locked(self._path)
         try:
             with suppress(FileNotFoundError):
-                os.unlink(self._draft)  # left by a process that was killed
+                os.unlink(self._draft)  # left by a killed process
             self._load()
         except BaseException:
             self._file.unlock()
@@ -92,7 +92,7 @@ class Archive:
     # -- opening and closing -------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Read the directory and the records behind it."""
+        """Read the directory and the records after it."""
         size = self._file.size()
         if size < len(EMPTY) and EMPTY.startswith(self._file.read(size, 0)):
             size = self._file.write(EMPTY, 0)
@@ -104,7 +104,7 @@ class Archive:
                 f"{self._path} is not a zip archive, or its end is missing; the file was not changed"
             )
         entries = parse_directory(self._file.read(end.size, end.start), end.start)
-        if (len(entries) - end.length) % 0x10000:  # without zip64 there is no room for more of the number
+        if (len(entries) - end.length) % 0x10000:  # without zip64 the count has 16 bits
             raise CorruptObjectError(
                 f"the directory of {self._path} has {len(entries)} entries, but its end record says {end.length}"
             )
@@ -121,33 +121,33 @@ class Archive:
                 self.objects.pop(key, None)
             else:
                 self.objects[key] = StoredEntry(self._file, entry)
-        self._changed = end.stop != size  # whether the file ends in something else than its directory
+        self._changed = end.stop != size  # whether anything follows the directory
         self._synced = end.stop
         self._sync_uncertain = self._changed
         if self._changed and self._sync:
-            self._rewrite_unsynced()  # what was found may not be on the disk yet, and is about to be shown
+            self._rewrite_unsynced()  # the records may not be on the disk yet, and readers are about to see them
             self._file.sync()
             self._synced, self._sync_uncertain = self._end, False
 
     def _rewrite_unsynced(self) -> None:
         """
-        Write what is not known to be on the disk once more, if a sync of it may have failed.
+        Write again what may not be on the disk, if its sync may have failed.
 
-        The system says once that bytes did not get to the disk. Then it takes them for written, and the next sync, also
-        that of another process, for a success.
+        The system reports only once that bytes did not reach the disk. After that it treats them as written, and the
+        next sync, also in another process, succeeds.
         """
         if self._sync_uncertain:
             for start in range(self._synced, self._end, CHUNK):
                 self._file.write(self._file.read(min(CHUNK, self._end - start), start), start)
 
     def _sync_name(self) -> None:
-        """Wait until the archive's name is on the disk; whoever made the file may have been killed before."""
+        """Wait until the archive's name is on the disk; the process that created it may have been killed before."""
         if not self._name_synced:
             sync_directory(self.directory)
             self._name_synced = True
 
     def _records(self) -> Iterator[tuple[str, Entry]]:
-        """Yield our records from `_end` on, which moves behind each, up to the first that is not whole."""
+        """Yield our records from `_end` on, which moves past each of them, up to the first incomplete one."""
         while length := local_header_size(self._file.read(LOCAL.size, self._end)):
             entry = parse_record(self._file.read(length, self._end), self._end)
             key = entry and key_of(entry)
@@ -157,7 +157,7 @@ class Archive:
             self._end += length + entry.compressed_size
 
     def _is_complete(self, entry: Entry) -> bool:
-        """Return whether an entry's data are all there: of a file that was being written, any page may be missing."""
+        """Return whether an entry's data is complete: after an interrupted write any page of it may be missing."""
         try:
             content = Content(self._file, entry)
             for start in range(0, entry.size, CHUNK):
@@ -167,7 +167,7 @@ class Archive:
         return True
 
     def close(self) -> None:
-        """Write the directory and let others open the archive. Readers that are at work go on."""
+        """Write the directory and unlock the archive. Open readers go on."""
         try:
             self.flush()
         finally:
@@ -193,9 +193,9 @@ class Archive:
 
     def commit(self, changes: Sequence[Change]) -> None:
         """
-        Make all changes, each one or none of it, and say in each how it went.
+        Make all changes, each of them completely or not at all, and set the result of each.
 
-        Threads that come while another one writes wait, and one of them then writes for all: they share its sync.
+        Threads that arrive while another one writes wait; then one of them writes for all, so that they share a sync.
         """
         self._queue.append(changes)
         try:
@@ -207,24 +207,24 @@ class Archive:
                     self._write(batch)
         except BaseException:
             with suppress(ValueError):
-                self._queue.remove(changes)  # interrupted while it waited: it must not be done later
+                self._queue.remove(changes)  # interrupted while it waited: it must not be written later
             raise
 
     def commit_one(self, change: Change) -> str:
-        """Make one change and return the new version's etag, or raise why it could not be made."""
+        """Make one change and return the etag of the new version, or raise its error."""
         self.commit([change])
         return change.result()
 
     def copy(self, source: str, target: str, *, if_absent: bool, move: bool) -> str:
         """
-        Copy an object as it is packed, or move it, and return the new version's etag.
+        Copy the compressed data of an object, or rename it, and return the etag of the new version.
 
         Raises:
             KeyNotFoundError: there is no object *source*.
         """
         with self._writing:
             file, entry = self.find(source)
-            decoder_of(entry)  # raises for what is not understood and therefore cannot be copied: it is encrypted
+            decoder_of(entry)  # raises for an entry that cannot be read, so not copied either: an encrypted one
             new = entry_of(
                 target,
                 method=entry.method,
@@ -246,7 +246,7 @@ class Archive:
         return changes
 
     def _write(self, batch: Sequence[Change]) -> None:
-        """Append the changes' records, wait for the disk, and only then let readers see them."""
+        """Append the records of the changes, sync them to the disk, and only then show them to readers."""
         self._check_open()
         pending: dict[str, StoredEntry | None] = {}
         end = self._end
@@ -274,7 +274,7 @@ class Archive:
                 change.processed = True
 
     def _write_one(self, change: Change, pending: dict[str, StoredEntry | None], end: int) -> int:
-        """Append one change's record at *end*, behind those *pending*, and return where the next one goes."""
+        """Append the record of one change at *end*, after those *pending*, and return the end of it."""
         key, _, conditions, _ = change.target
         current = pending[key] if key in pending else self.objects.get(key)
         try:
@@ -300,13 +300,13 @@ class Archive:
             else:
                 self.objects[key] = found
             self._changed = True
-        if others:  # a key has come or gone
+        if others:  # a key was added or deleted
             self.listing.invalidate()
 
     # -- the directory -------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write the directory, if anything has changed: other programs can read the archive then."""
+        """Write the directory, if anything has changed, so that other programs can read the archive."""
         with self._writing:
             if self._changed and not self._closed:
                 self._check_not_replaced()
@@ -318,10 +318,10 @@ class Archive:
 
     def compact(self) -> None:
         """
-        Put a new archive with nothing but what counts in the place of this one, in one step; data are copied packed.
+        Replace this archive atomically by a new one without outdated records; the data is copied compressed.
 
         Raises:
-            CorruptObjectError: an entry is not where the directory says; the archive stays as it is.
+            CorruptObjectError: an entry is not where the directory says; the archive is not changed.
         """
         with self._writing:
             self._check_open()
@@ -344,15 +344,15 @@ class Archive:
             self._file, self._end, self._changed = draft, end, False
             self._synced, self._sync_uncertain, self._name_synced = end, False, False
             self._keyless = [found for key, found in moved if key is None]
-            self.objects.update((key, found) for key, found in moved if key is not None)  # the same keys, moved
+            self.objects.update((key, found) for key, found in moved if key is not None)  # the same keys at new offsets
             self._sync_name()
 
     def _write_directory(self, file: OpenFile, start: int, everything: Iterable[StoredEntry]) -> int:
-        """Write the directory of *everything* into *file* at *start*, and return where the archive ends then."""
+        """Write the directory of *everything* into *file* at *start*, and return the end of the archive."""
         headers = [pack_central(entry) for _, entry in everything]
         directory = b"".join(headers)
         stop = file.append([directory], start)
-        # The end record says that a directory is there: it must not get to the disk before that.
+        # The end record refers to the directory, so it must not reach the disk before the directory.
         file.sync()
         stop = file.append([pack_end(start, len(directory), len(headers), self._comment)], stop)
         file.sync()

@@ -1,4 +1,4 @@
-"""What is to be written into an archive: `Change`, and the objects' bytes made ready for it."""
+"""`Change`, a write to an archive, and how the bytes of objects are compressed for it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["Change", "SpooledData", "put_change"]
 
 class Change:
     """
-    A write that is to be: an object to put, with its entry and packed bytes, or, without them, one to delete.
+    A write to make: an object to put, with its entry and compressed bytes, or, without them, an object to delete.
 
-    With *after* it is done only if that other change, of the same commit, was.
+    With *after* it is made only if that other change, of the same commit, was made.
 
     Attributes:
-        processed: whether a commit has dealt with it.
-        error: then: why nothing came of it, None when it is done.
+        processed: whether a commit has processed it.
+        error: then, why it was not made, and None if it was.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class Change:
         self.error: OSError | StorageError | None = None
 
     def result(self) -> str:
-        """Return the etag of what was put, ``""`` for what was deleted, or raise the error."""
+        """Return the etag of the object that was put, ``""`` for a delete, or raise the error."""
         if self.error is not None:
             raise self.error
         return "" if self.entry is None else self.entry.etag
 
 
 def put_change(target: Target, data: bytes, level: int | None) -> Change:
-    """Return the change that puts *data*: deflated at *level* if that makes them fewer, as they are for None."""
+    """Return the change that puts *data*, deflated at *level* if that makes it smaller; None is no compression."""
     small = data if level is None else zlib.compress(data, level, -zlib.MAX_WBITS)
     method, content = (DEFLATED, small) if len(small) < len(data) else (STORED, data)
     entry = entry_of(
@@ -66,10 +66,10 @@ def put_change(target: Target, data: bytes, level: int | None) -> Change:
 
 class SpooledData:
     """
-    The bytes of a stream, packed on their way into a temporary file in *directory*: a header comes before its data, and
-    says how many there are.
+    The bytes of a stream, compressed into a temporary file in *directory*: their number is needed for the header, which
+    precedes them in the archive.
 
-    Up to 1 MiB is kept in memory. The file has no name, and is gone when it is closed or the process ends.
+    Up to 1 MiB is kept in memory. The file has no name, and disappears when it is closed or the process ends.
     """
 
     def __init__(self, directory: str, level: int | None) -> None:
@@ -78,7 +78,7 @@ class SpooledData:
         self._crc = self._size = 0
 
     def write(self, piece: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         self._crc = zlib.crc32(piece, self._crc)
         self._size += len(piece)
         self._file.write(piece if self._compressor is None else self._compressor.compress(piece))
@@ -102,5 +102,5 @@ class SpooledData:
         return iter(partial(self._file.read, CHUNK), b"")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, which deletes it."""
         self._file.close()

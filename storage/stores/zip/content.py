@@ -1,4 +1,4 @@
-"""The data of one zip entry, as they are in the archive or decoded, in pieces."""
+"""The data of one zip entry in pieces: compressed, as it is in the archive, or decoded."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from storage.stores.zip.format import LOCAL, data_offset
 
 __all__ = ["CompressedData", "Content"]
 
-#: Compressed bytes that a decoder gets at once. It copies those that it has not used yet with every piece it gives.
+#: Compressed bytes that a decoder gets in one piece. It copies the unused ones with every piece that it returns.
 _COMPRESSED_CHUNK = 1 << 16
 
 
 class CompressedData:
     """
-    An entry's bytes as they are in the archive.
+    The compressed bytes of an entry, as they are in the archive.
 
     Attributes:
-        position: how many of them come before the next; it may be set.
+        position: the offset of the next byte; it may be set.
 
     Raises:
-        CorruptObjectError: there is no such entry in the file, or not all of it; here or in `take`.
+        CorruptObjectError: the entry is not in the file, or not completely; raised here or in `take`.
     """
 
     def __init__(self, file: OpenFile, entry: Entry) -> None:
@@ -49,14 +49,14 @@ class CompressedData:
 
 class Content:
     """
-    An entry's bytes decoded. It blocks.
+    The decoded bytes of an entry. Its methods block.
 
-    When an entry was read from its start to its end, its checksum is held against the bytes. Never more bytes come out
-    than the entry's headers say, whatever its data would decode to.
+    When an entry has been read from start to end, its checksum is verified. `read` never returns more bytes than the
+    entry's headers say, whatever its data would decode to.
 
     Raises:
-        CorruptObjectError: the data are not what the entry's headers say, here or in `read`.
-        UnsupportedOperationError: the entry is encrypted, or compressed by a method that is not known here.
+        CorruptObjectError: the data does not match the entry's headers; raised here or in `read`.
+        UnsupportedOperationError: the entry is encrypted, or its compression method is not supported.
     """
 
     def __init__(self, file: OpenFile, entry: Entry) -> None:
@@ -68,10 +68,10 @@ class Content:
         self._decoder = decoder_of(self._entry)
         self._compressed.position = 0
         self._position = 0
-        self._crc: int | None = 0  # of the bytes up to the position; None when some of them were not seen
+        self._crc: int | None = 0  # of the bytes up to the position; None if some of them were skipped
 
     def read(self, start: int, size: int) -> bytes:
-        """Return *size* bytes from *start* on, fewer only at the end; it is quickest where the last ones ended."""
+        """Return *size* bytes from *start* on, fewer only at the end; it is fastest where the last read ended."""
         self._move_to(start)
         stop = min(start + size, self._entry.size)
         pieces = []
@@ -80,7 +80,7 @@ class Content:
         return b"".join(pieces)
 
     def _move_to(self, position: int) -> None:
-        """Go to *position*; what is compressed is decoded up to there, and from the start to go back."""
+        """Move to *position*; compressed data is decoded up to there, and to move back, from the start."""
         if position == self._position:
             return
         if self._decoder is None:
@@ -93,7 +93,7 @@ class Content:
             self._next(min(position - self._position, CHUNK))
 
     def _next(self, limit: int) -> bytes:
-        """Return 1 to *limit* bytes; there are as many left, the headers say."""
+        """Return 1 to *limit* bytes; by the headers there are at least *limit* left."""
         piece = self._compressed.take(limit) if self._decoder is None else self._decoded(self._decoder, limit)
         if not piece:
             raise CorruptObjectError("the entry's data end too early")
@@ -105,7 +105,7 @@ class Content:
         return piece
 
     def _check_complete(self) -> None:
-        """Hold what was read against the checksum, and see that the data end here, too."""
+        """Verify the checksum of what was read, and that the data ends here."""
         if self._crc not in (None, self._entry.crc):
             raise CorruptObjectError("the entry's data do not match its checksum")
         if self._decoder is not None and (self._decoded(self._decoder, 1) or not self._decoder.eof):
@@ -114,9 +114,9 @@ class Content:
     def _decoded(self, decoder: Decoder, limit: int) -> bytes:
         """Return the decoder's next bytes, ``b""`` where there are none."""
         while not decoder.eof:
-            hungry = decoder.needs_input
-            compressed = self._compressed.take(_COMPRESSED_CHUNK) if hungry else b""
+            needs_input = decoder.needs_input
+            compressed = self._compressed.take(_COMPRESSED_CHUNK) if needs_input else b""
             piece = decode(decoder, compressed, limit)
-            if piece or (hungry and not compressed):
+            if piece or (needs_input and not compressed):
                 return piece
         return b""

@@ -1,4 +1,4 @@
-"""The decoders of the compression methods that a zip entry can have, all of one shape."""
+"""The decoders of the compression methods of zip entries, all with one interface."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ __all__ = ["DEFLATED", "Decoder", "decode", "decoder_of"]
 
 DEFLATED, _BZIP2, _LZMA = 8, 12, 14
 
-#: Bytes that an LZMA decoder may take: four times what the strongest preset needs. An entry may ask for 4 GiB.
+#: Bytes of memory for an LZMA decoder: four times what the strongest preset needs. An entry could demand 4 GiB.
 _LZMA_MEMORY = 1 << 28
 
-#: Set in the flags when LZMA data end in a marker; the decoder is then not told their size.
+#: Set in the flags when LZMA data ends in a marker; the decoder then does not get the size.
 _ENDS_IN_MARKER = 0x0002
 
 
 class Decoder(Protocol):
     """
-    What turns compressed bytes into the object's, in pieces.
+    Decodes compressed bytes in pieces.
 
     Attributes:
-        eof: whether the data have come to their own end.
-        needs_input: whether the next piece cannot be had without more compressed bytes.
+        eof: whether the end of the compressed data was reached.
+        needs_input: whether the next piece needs more compressed bytes.
     """
 
     @property
@@ -37,17 +37,17 @@ class Decoder(Protocol):
     def needs_input(self) -> bool: ...
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """Take *data* and return at most *max_length* bytes."""
+        """Decode *data* and return at most *max_length* bytes."""
         ...
 
 
 def decoder_of(entry: Entry) -> Decoder | None:
     """
-    Return a decoder of an entry's data, None where they are stored as they are.
+    Return a decoder for the data of an entry, and None for uncompressed data.
 
     Raises:
-        UnsupportedOperationError: the entry is encrypted, or compressed by a method that is not known here.
-        CorruptObjectError: it is stored as it is, and yet in another size.
+        UnsupportedOperationError: the entry is encrypted, or its compression method is not supported.
+        CorruptObjectError: the entry is uncompressed, but its two sizes differ.
     """
     if entry.flags & ENCRYPTED:
         raise UnsupportedOperationError("the entry is encrypted; ZipStore reads only unencrypted entries")
@@ -69,10 +69,10 @@ def decoder_of(entry: Entry) -> Decoder | None:
 
 def decode(decoder: Decoder, compressed: bytes, limit: int) -> bytes:
     """
-    Return at most *limit* bytes, having taken *compressed*.
+    Add *compressed* to the decoder's input and return at most *limit* decoded bytes.
 
     Raises:
-        CorruptObjectError: this is not what the decoder's method makes.
+        CorruptObjectError: the data is not valid for the decoder.
     """
     try:
         return decoder.decompress(compressed, limit)
@@ -81,7 +81,7 @@ def decode(decoder: Decoder, compressed: bytes, limit: int) -> bytes:
 
 
 class _Inflater:
-    """The decoder of `zlib`, which keeps what it has not used for its caller to hand in again."""
+    """The decoder of `zlib`, which returns unused input to its caller, with the interface of the others."""
 
     def __init__(self) -> None:
         self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -99,7 +99,7 @@ class _Inflater:
 
 
 class _LzmaDecoder:
-    """The decoder of `lzma` for .lzma files, given the header that a zip has in another form."""
+    """The decoder of `lzma` for .lzma files, whose header a zip entry has in another form."""
 
     def __init__(self, size: int | None) -> None:
         self._size = b"\xff" * 8 if size is None else size.to_bytes(8, "little")
@@ -115,7 +115,7 @@ class _LzmaDecoder:
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
         if self._decoder is None:
-            # In a zip: two bytes of version, two that say 5, five of properties. In a file: these five and the size.
+            # In a zip: two bytes of version, two of length (5), five of properties. In a file: properties and size.
             if len(data) < 9 or data[2:4] != b"\5\0":
                 raise lzma.LZMAError("no LZMA properties")
             self._decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_LZMA_MEMORY)

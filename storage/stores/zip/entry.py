@@ -1,9 +1,9 @@
 """
-`Entry`: one entry of a zip archive, the key and the description it stands for, and what we add to the format.
+`Entry`: one entry of a zip archive, its key and description, and what we add to the format.
 
-Our own entries carry one more *extra field*, of the id `PRIVATE`: what a zip has no place for (the version's etag, its
-time in nanoseconds, attributes), whether it is an object or says that one was deleted, and a checksum over the header,
-so that a record which was being written when the power failed is told from a whole one.
+Our own entries have an additional *extra field* with the id `PRIVATE`. It holds what a zip has no place for (the etag
+of the version, its time in nanoseconds, attributes), whether the entry is an object or the deletion of one, and a
+checksum of the header, which tells a complete record from one whose writing was interrupted by a power failure.
 """
 
 from __future__ import annotations
@@ -40,45 +40,45 @@ __all__ = [
     "kind_of",
 ]
 
-#: A number of this and more does not fit into the 32-bit field of a header, and stands in the zip64 extra field.
+#: A number of this size or more does not fit into the 32-bit field of a header, and is in the zip64 extra field.
 LIMIT32 = 0xFFFFFFFF
 _UNIX_TIME, _UNICODE_NAME = 0x5455, 0x7075
 
 STORED = 0
 ENCRYPTED, HAS_DESCRIPTOR, _UTF8 = 0x0001, 0x0008, 0x0800
-#: What must stay of the flags when data is moved to an entry of ours: how it was compressed.
+#: The flags that are kept when data is moved to an entry of ours: how it was compressed.
 _CODING_FLAGS = 0x0006
 #: The version of the specification that a reader needs: by method, and for zip64.
 _VERSIONS, _VERSION, VERSION64 = {12: 46, 14: 63}, 20, 45
-#: Made on Unix: that makes unzip take a backslash in a name for what it is.
+#: "Made on Unix", so that unzip treats a backslash in a name as an ordinary character.
 MADE_BY = 3 << 8 | VERSION64
-#: A plain file that all may read and its owner may write, for what extracts the archive.
+#: A regular file that everyone may read and its owner may write, for programs that extract the archive.
 MODE = 0o100644 << 16
 
-#: The id of our extra field, and what it begins with, should others use the id too.
+#: The id of our extra field, and the bytes that it begins with, in case others use the id too.
 PRIVATE, _MAGIC = 0x736F, b"obj1"
-#: Id and length, the magic, object or deletion, the checksum, the stamp, the time; then the attributes.
+#: Id and length, magic bytes, object or deletion, checksum, stamp, time; the attributes follow.
 _PRIVATE = struct.Struct("<HH4sBI16sq")
-#: Where the checksum is among these, and with it in an entry's extra fields: ours is the first of them.
+#: The position of the checksum in this field, and in all extra fields of an entry: ours is the first.
 _CHECK = slice(9, 13)
 OBJECT, DELETION = 0, 1
 
-#: Bytes that a name, and that all extra fields of an entry together, may have.
+#: The most bytes of a name, and of all extra fields of an entry together.
 _FIELD_LIMIT = 0xFFFF
-#: Bytes of extra fields beside the attributes: ours without them, the time, zip64, and the header of each.
+#: Bytes of the extra fields without the attributes: ours, the time, zip64, and the header of each.
 _OTHER_FIELDS = _PRIVATE.size + (4 + 5) + (4 + 24)
 
 
 class Entry(NamedTuple):
     """
-    What a header says of one entry.
+    The header of one entry.
 
     Attributes:
         made_by, needed, flags, method, time, date, crc, internal, external: as in the central header.
-        compressed_size: bytes of its data in the archive.
-        size: bytes of its data decoded.
-        offset: where its local header is.
-        name: its name as written.
+        compressed_size: the bytes of its data in the archive.
+        size: the bytes of its decoded data.
+        offset: the offset of its local header.
+        name: its name as it is written.
         extra: its extra fields except zip64, which follows from the numbers.
         comment: its comment.
     """
@@ -101,7 +101,7 @@ class Entry(NamedTuple):
 
     @property
     def etag(self) -> str:
-        """The version's own mark; of an entry made by others, what there is to tell its versions apart."""
+        """The etag of the version; for an entry of another program, made of what tells its versions apart."""
         private = _private_field(self)
         if private is not None:
             return private.stamp.hex()
@@ -109,7 +109,7 @@ class Entry(NamedTuple):
 
     @property
     def modified(self) -> datetime | None:
-        """When it was written, None where the header gives no time there is."""
+        """When it was written; None if the header has no valid time."""
         private = _private_field(self)
         seconds = dict(extra_fields(self.extra)).get(_UNIX_TIME, b"")
         date, clock = self.date, self.time
@@ -129,10 +129,10 @@ class Entry(NamedTuple):
     @property
     def attributes(self) -> dict[str, str]:
         """
-        What was put beside the object.
+        The attributes of the object.
 
         Raises:
-            CorruptObjectError: what is there are no attributes.
+            CorruptObjectError: the stored attributes are not valid.
         """
         private = _private_field(self)
         if private is None or not private.attributes:
@@ -155,17 +155,17 @@ class _Private(NamedTuple):
 
 # -- keys and names ----------------------------------------------------------------------------------------------------
 
-# Absolute, climbing or a directory; "\" separates on Windows, where such a name would leave the directory as well.
+# Absolute, with "..", or a directory; on Windows "\" is a separator, so such a name would leave the directory, too.
 _REFUSED = re.compile(r"^[/\\]|(?:^|[/\\])\.\.(?:[/\\]|\Z)|/\Z|\0")
 
 
 def check_zip_key(key: str, store: object = None) -> str:
     """
-    Return *key* when an entry can have it as its name.
+    Return *key* if it can be the name of an entry.
 
     Raises:
-        InvalidKeyError: it begins with a slash or backslash, has ``..`` as a segment, ends in a slash, holds a NUL, or
-            has more than 65,535 bytes.
+        InvalidKeyError: it begins with a slash or backslash, has ``..`` as a segment, ends in a slash, contains a NUL,
+            or has more than 65,535 bytes.
         TypeError: it is not a ``str``.
     """
     if _REFUSED.search(check_key(key, store)):
@@ -180,7 +180,7 @@ def check_zip_key(key: str, store: object = None) -> str:
 
 
 def key_of(entry: Entry) -> str | None:
-    """Return the key of an entry, None for what no key can name: a directory, a name that climbs or is not text."""
+    """Return the key of an entry; None for a directory, and for a name with ``..`` or in no valid encoding."""
     name, unicode_name = entry.name, b""
     if _UNICODE_NAME.to_bytes(2, "little") in entry.extra:
         unicode_name = dict(extra_fields(entry.extra)).get(_UNICODE_NAME, b"")
@@ -215,12 +215,12 @@ def entry_of(
     modified: int | None = None,
 ) -> Entry:
     """
-    Return a new entry of ours, a version of its own; its offset is for the writer to replace.
+    Return a new entry of ours, with a new version; the writer replaces its offset.
 
-    *flags* are those of the entry whose data it takes over as it is, *modified* is in nanoseconds since 1970.
+    *flags* are those of the entry whose compressed data it takes over; *modified* is in nanoseconds since 1970.
 
     Raises:
-        UnsupportedOperationError: the attributes have more bytes than a header has room for.
+        UnsupportedOperationError: the attributes have more bytes than fit into a header.
     """
     stamp = os.urandom(16) if stamp is None else stamp
     modified = time.time_ns() if modified is None else modified
@@ -243,13 +243,13 @@ def entry_of(
 
 
 def kind_of(entry: Entry) -> int | None:
-    """Return `OBJECT` or `DELETION` for an entry of ours whose header is whole, None for any other."""
+    """Return `OBJECT` or `DELETION` for an entry of ours with a complete header, and None for any other."""
     private = _private_field(entry)
     return None if private is None else private.kind
 
 
 def _private_field(entry: Entry) -> _Private | None:
-    """Return what our extra field says; None also when another program has changed the entry, and left the field."""
+    """Return the content of our extra field; None also if another program has changed the entry but not the field."""
     extra = entry.extra
     if len(extra) < _PRIVATE.size or extra[_CHECK] != _checksum(entry):
         return None
@@ -260,7 +260,7 @@ def _private_field(entry: Entry) -> _Private | None:
 
 
 def _checksum(entry: Entry) -> bytes:
-    """Return the CRC-32 of all that a local header says, but for the checksum itself."""
+    """Return the CRC-32 of everything in a local header except the checksum itself."""
     _, _, flags, method, clock, date, crc, compressed_size, size, _, _, _, name, extra, _ = entry
     numbers = struct.pack("<HHHHIQQ", flags, method, clock, date, crc, compressed_size, size)
     check = zlib.crc32(extra[_CHECK.stop :], zlib.crc32(extra[: _CHECK.start], zlib.crc32(name, zlib.crc32(numbers))))
@@ -268,7 +268,7 @@ def _checksum(entry: Entry) -> bytes:
 
 
 def _dos_time(seconds: int) -> tuple[int, int]:
-    """Return local time in the format's words for it: two seconds to a tick, and years from 1980 to 2107."""
+    """Return local time as the format has it: in steps of two seconds, with years from 1980 to 2107."""
     at = time.localtime(seconds)
     if not 1980 <= at.tm_year <= 2107:
         return 0, 1 << 5 | 1
@@ -279,7 +279,7 @@ def _dos_time(seconds: int) -> tuple[int, int]:
 
 
 def extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield id and content of the extra fields; what is cut short at their end is left out."""
+    """Yield id and content of the extra fields; an incomplete one at their end is left out."""
     at = 0
     while at + 4 <= len(extra):
         number, size = struct.unpack_from("<HH", extra, at)

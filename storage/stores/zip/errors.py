@@ -1,4 +1,4 @@
-"""The one place where errors of an archive's file become ours, and say which store and key they are about."""
+"""The one place where errors of an archive's file are mapped to ours and get their store and key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["error_of"]
 
 
 def error_of(error: OSError | StorageError, key: str | None, store: object) -> StorageError:
-    """Return an error as one of our tree that says what it is about."""
+    """Return *error* as a `StorageError` with its store and key."""
     if not isinstance(error, StorageError):
         ours = from_os_error(error, key, store)
         ours.__cause__ = error

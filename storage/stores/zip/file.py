@@ -1,4 +1,4 @@
-"""The file of an archive: open for one writer, and as long as anyone reads from it."""
+"""The file of an archive: locked by one writer, and open until the last reader is gone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from storage.errors import StoreUnavailableError
-from storage.stores.files.reader import pread  # before fcntl: where there is none, its module says what to use instead
+from storage.stores.files.reader import pread  # before fcntl: without that, its module says what to use
 
 import fcntl  # isort: skip
 
@@ -18,9 +18,9 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 class OpenFile:
     """
-    A file, closed when nothing refers to it any more: no archive, no entry that may be read, no reader.
+    A file that is closed when nothing refers to it any more: no archive, no entry, no reader.
 
-    So what is being read stays, when the archive is replaced or closed meanwhile.
+    So readers go on when the archive is replaced or closed.
     """
 
     __slots__ = ("descriptor",)
@@ -33,7 +33,7 @@ class OpenFile:
             os.close(self.descriptor)
 
     def size(self) -> int:
-        """Return the bytes it has."""
+        """Return its size in bytes."""
         return os.fstat(self.descriptor).st_size
 
     def read(self, size: int, offset: int) -> bytes:
@@ -50,7 +50,7 @@ class OpenFile:
         return offset
 
     def append(self, pieces: Iterable[bytes], end: int) -> int:
-        """Write *pieces* at *end*, in place of what is behind it, and return their end; nothing stays if that fails."""
+        """Write *pieces* at *end*, replacing what follows, and return their end; a failure leaves none of them."""
         self.truncate(end)
         stop = end
         try:
@@ -58,36 +58,36 @@ class OpenFile:
                 stop = self.write(piece, stop)
         except BaseException:
             with suppress(OSError):
-                self.truncate(end)  # else the next write does it
+                self.truncate(end)  # otherwise the next write truncates it
             raise
         return stop
 
     def truncate(self, size: int) -> None:
-        """Cut off what is behind the first *size* bytes."""
+        """Remove everything after the first *size* bytes."""
         if self.size() > size:
             os.ftruncate(self.descriptor, size)
 
     def sync(self) -> None:
-        """Wait until all that was written is on the disk."""
+        """Wait until everything that was written is on the disk."""
         os.fsync(self.descriptor)
 
     def lock(self) -> None:
         """
-        Keep others from locking it until `unlock`, or the end of the process.
+        Lock the file for this writer until `unlock` or the end of the process.
 
         Raises:
-            BlockingIOError: somebody has locked it.
+            BlockingIOError: another writer has locked it.
         """
         fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def unlock(self) -> None:
-        """Let others lock it; also when a forked child has the file open, too."""
+        """Unlock the file, even if a forked child has it open, too."""
         fcntl.flock(self.descriptor, fcntl.LOCK_UN)
 
 
 def open_locked(path: str) -> OpenFile:
     """
-    Open the file at *path*, which is made when it is missing, and lock it.
+    Open the file at *path*, which is created if it is missing, and lock it.
 
     Raises:
         StoreUnavailableError: it is locked.
@@ -102,7 +102,7 @@ def open_locked(path: str) -> OpenFile:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.descriptor), os.stat(path)):
                 return file
-        # It was replaced by a compacted one after it was opened and before it was locked: that is the one to open.
+        # A compacted archive replaced the file between opening and locking: open that one.
 
 
 def sync_directory(path: str) -> None:

@@ -1,8 +1,8 @@
 """
-The zip format as `ZipStore` writes and reads it: pure functions between bytes and `Entry`.
+The zip format as `ZipStore` writes and reads it: pure functions that convert between bytes and `Entry`.
 
-An archive is a row of records, each a *local header* and the data, then a *directory* with a *central header* for each
-record that counts, then an *end record* that says where the directory is. All numbers are little-endian.
+An archive is a sequence of records, each a *local header* and its data, then a *directory* with a *central header* for
+each current record, then an *end record* with the position of the directory. All numbers are little-endian.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ _END = struct.Struct("<4sHHHHIIH")
 _END64 = struct.Struct("<4sQHHIIQQQQ")
 _LOCATOR = struct.Struct("<4sIQI")
 
-#: The id of the zip64 extra field; `LIMIT16` entries and more are counted in the zip64 end record.
+#: The id of the zip64 extra field; the count of `_LIMIT16` entries and more is in the zip64 end record.
 _ZIP64, _LIMIT16 = 0x0001, 0xFFFF
 
-#: Bytes that are read at once on the search for the end record.
+#: Bytes of one read during the search for the end record.
 _SEARCH_STEP = 1 << 20
 
 
@@ -61,7 +61,7 @@ _SEARCH_STEP = 1 << 20
 
 
 def _to_32_bits(*numbers: int) -> tuple[list[int], bytes]:
-    """Return numbers as 32-bit fields have them, and the zip64 field with those that are too large."""
+    """Return numbers for 32-bit fields, and the zip64 field with those that are too large."""
     large = [number for number in numbers if number >= LIMIT32]
     zip64 = extra_field(_ZIP64, struct.pack(f"<{len(large)}Q", *large)) if large else b""
     return [min(number, LIMIT32) for number in numbers], zip64
@@ -82,7 +82,7 @@ def _from_32_bits(numbers: tuple[int, ...], extra: bytes) -> tuple[list[int], by
 
 
 def pack_local(entry: Entry) -> bytes:
-    """Return the header that stands before an entry's data; a large entry has both sizes in zip64."""
+    """Return the header that precedes the data of an entry; a large entry has both sizes in zip64."""
     large = max(entry.size, entry.compressed_size) >= LIMIT32
     zip64 = extra_field(_ZIP64, struct.pack("<QQ", entry.size, entry.compressed_size)) if large else b""
     compressed_size, size = (LIMIT32, LIMIT32) if large else (entry.compressed_size, entry.size)
@@ -94,7 +94,7 @@ def pack_local(entry: Entry) -> bytes:
 
 
 def pack_descriptor(entry: Entry) -> bytes:
-    """Return what follows the data of an entry whose flags announce it (made by a writer that could not seek)."""
+    """Return the descriptor after the data of an entry whose flags announce it (its writer could not seek)."""
     if not entry.flags & HAS_DESCRIPTOR:
         return b""
     width = "<4sIQQ" if max(entry.size, entry.compressed_size) >= LIMIT32 else "<4sIII"
@@ -102,7 +102,7 @@ def pack_descriptor(entry: Entry) -> bytes:
 
 
 def pack_central(entry: Entry) -> bytes:
-    """Return an entry's header in the directory."""
+    """Return the header of an entry in the directory."""
     (size, compressed_size, offset), zip64 = _to_32_bits(entry.size, entry.compressed_size, entry.offset)
     fixed = _CENTRAL.pack(
         _CENTRAL_SIGNATURE, entry.made_by, VERSION64 if zip64 else entry.needed, entry.flags, entry.method, entry.time,
@@ -113,7 +113,7 @@ def pack_central(entry: Entry) -> bytes:
 
 
 def local_header_size(fixed: bytes) -> int | None:
-    """Return the bytes of the whole local header that begins with *fixed*, None where none begins."""
+    """Return the size of the local header that begins with *fixed*, or None if *fixed* is no such beginning."""
     if len(fixed) < LOCAL.size or not fixed.startswith(_LOCAL_SIGNATURE):
         return None
     *_, name, extra = LOCAL.unpack_from(fixed)
@@ -121,7 +121,7 @@ def local_header_size(fixed: bytes) -> int | None:
 
 
 def parse_record(header: bytes, offset: int) -> Entry | None:
-    """Return the entry of one of our own local headers, None where it is not whole and ours."""
+    """Return the entry of one of our own local headers, or None if it is incomplete or not ours."""
     _, needed, flags, method, clock, date, crc, compressed_size, size, name_size, _ = LOCAL.unpack_from(header)
     name, extra = header[LOCAL.size : LOCAL.size + name_size], header[LOCAL.size + name_size :]
     try:
@@ -136,7 +136,7 @@ def parse_record(header: bytes, offset: int) -> Entry | None:
 
 def data_offset(entry: Entry, fixed: bytes) -> int:
     """
-    Return where an entry's data begin, by the fixed part of its local header.
+    Return the offset of an entry's data, given the fixed part of its local header.
 
     Raises:
         CorruptObjectError: there is no local header.
@@ -149,7 +149,7 @@ def data_offset(entry: Entry, fixed: bytes) -> int:
 
 def parse_directory(directory: bytes, limit: int) -> list[Entry]:
     """
-    Return the entries of a directory, all of which must lie before *limit*.
+    Return the entries of a directory, all of which must end before *limit*.
 
     Raises:
         CorruptObjectError: it is damaged.
@@ -197,13 +197,13 @@ def parse_directory(directory: bytes, limit: int) -> list[Entry]:
 
 class End(NamedTuple):
     """
-    Where an end record says that things are.
+    What an end record says.
 
     Attributes:
-        start: the first byte of the directory.
-        size: the directory's bytes.
-        length: how many entries are in it.
-        stop: the first byte behind the end record and its comment.
+        start: the offset of the directory.
+        size: the size of the directory in bytes.
+        length: the number of its entries, modulo 65,536 without zip64.
+        stop: the offset after the end record and its comment.
         comment: the archive's comment.
     """
 
@@ -215,7 +215,7 @@ class End(NamedTuple):
 
 
 def pack_end(start: int, size: int, length: int, comment: bytes = b"") -> bytes:
-    """Return the end record behind a directory, with the zip64 ones before it where the numbers need them."""
+    """Return the end record to write after a directory, with the zip64 records before it if the numbers need them."""
     end64 = b""
     if max(start, size) >= LIMIT32 or length >= _LIMIT16:
         end64 = _END64.pack(_END64_SIGNATURE, _END64.size - 12, MADE_BY, VERSION64, 0, 0, length, length, size, start)
@@ -227,10 +227,10 @@ def pack_end(start: int, size: int, length: int, comment: bytes = b"") -> bytes:
 
 def find_end(read: Callable[[int, int], bytes], size: int) -> End | None:
     """
-    Return the last end record of a file of *size* bytes, None where there is none; ``read(size, offset)`` reads.
+    Return the last end record of a file of *size* bytes, or None; ``read(size, offset)`` reads the file.
 
-    It counts only where it stands right behind the directory that it names: the end of an archive that is the data of
-    an entry of this one, stored as it is, does not.
+    An end record is valid only directly after its directory. So the end of another archive, stored uncompressed as an
+    entry of this one, is not taken for the end of this archive.
     """
     stop = size
     while stop > 0:
@@ -247,7 +247,7 @@ def find_end(read: Callable[[int, int], bytes], size: int) -> End | None:
 
 
 def _end_at(read: Callable[[int, int], bytes], at: int, record: bytes) -> End | None:
-    """Return what stands at *at* and begins with the signature of an end record, if it is one."""
+    """Return the end record at *at*, where its signature is, or None if it is not valid."""
     if len(record) < _END.size:
         return None
     _, _, _, _, length, size, start, comment_size = _END.unpack(record)
@@ -267,8 +267,8 @@ def _end_at(read: Callable[[int, int], bytes], at: int, record: bytes) -> End | 
     return End(start, size, length, at + _END.size + comment_size, comment) if len(comment) == comment_size else None
 
 
-#: A new archive: a record of nothing, and the end of a directory without entries. The record is there for programs that
-#: tell a file's type by its first bytes; those of an end record say "empty". It is the same in each new archive: a
-#: file that holds a beginning of it and no more was about to become one.
+#: A new archive: a record without an object, and the end of a directory without entries. The record is there for
+#: programs that recognize a file by its first bytes; an end record there means "empty". It is the same in every new
+#: archive, so a file with only a beginning of it is one whose creation was interrupted.
 _NOTHING = pack_local(entry_of("", DELETION, stamp=bytes(16), modified=0))
 EMPTY = _NOTHING + pack_end(len(_NOTHING), 0, 0)

@@ -13,13 +13,13 @@ __all__ = ["ZipReader"]
 
 class ZipReader(SeekableReader):
     """
-    A reader over one entry; nothing overwrites its data, and its file stays open for it.
+    A reader of one entry, whose data is never overwritten and whose file stays open until the reader is gone.
 
     Args:
-        info: the object.
+        info: the description of the object.
         content: its bytes.
-        byte_range: the part to give.
-        do: ``await do(key, work, *args)`` does blocking work, and gives its errors the key.
+        byte_range: the part to read.
+        do: ``await do(key, work, *args)`` runs blocking work, and sets the key of its errors.
     """
 
     def __init__(

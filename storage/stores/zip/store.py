@@ -31,23 +31,23 @@ __all__ = ["ZipStore"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Bytes of objects that `put_many` gathers for one write.
+#: Bytes of objects that `put_many` collects for one write.
 MAX_BATCH_BYTES = 1 << 23
 
 
 class ZipStore(ObjectStore):
     """
-    Objects in one zip archive, which other programs can read after `flush` and once the store is closed.
+    Objects in one zip archive, which other programs can read after `flush` and after the store is closed.
 
-    A put or delete appends to the file; what was overwritten or deleted takes room until `compact`. After a crash the
-    next opening restores all that was acknowledged. One store, in one process, has the archive open at a time.
+    A put or delete appends to the file; overwritten and deleted data occupies space until `compact`. After a crash the
+    next opening restores every acknowledged write. Only one store in one process can open the archive at a time.
 
     Args:
-        path: the archive; made when it is missing. It may be one that another program made.
-        compression: ``"deflate"``, or ``"stored"`` for data as they are: ranges of such objects are read directly.
-        level: of deflate, 0 to 9, slower and smaller.
-        durability: ``"fsync"``: a put or delete that has returned outlasts a loss of power; ``"atomic"``: it outlasts
-            the end of the process, and a loss of power leaves a beginning of what was done since `flush`.
+        path: the archive, which is created if it is missing. Archives of other programs can be used.
+        compression: ``"deflate"``, or ``"stored"`` for uncompressed data: ranges of such objects are read directly.
+        level: of deflate, 0 to 9; a higher level is slower and compresses better.
+        durability: ``"fsync"``: a put or delete that has returned survives a power loss; ``"atomic"``: it survives the
+            end of the process, and after a power loss the writes since `flush` are there up to some point.
     """
 
     _steppable = True
@@ -80,18 +80,18 @@ class ZipStore(ObjectStore):
             await self._do(None, archive.close)
 
     async def flush(self) -> None:
-        """Write the archive's directory, if anything has changed: other programs see all objects then."""
+        """Write the archive's directory, if anything has changed, so that other programs see all objects."""
         await self._do(None, self._opened().flush)
 
     async def compact(self) -> None:
         """
-        Give back the room of what was overwritten and deleted, in one step: the archive is written anew beside itself.
+        Free the space of overwritten and deleted data: a new archive is written, and replaces this one atomically.
 
-        It takes the time to copy what is there, and as much room meanwhile. Writes wait; readers go on.
+        It takes the time and the space of a copy of all objects. Writes wait for it; readers go on.
 
         Raises:
-            CorruptObjectError: an entry is not where the archive's directory says; the archive stays as it is.
-            StoreFullError: there is no room for both.
+            CorruptObjectError: an entry is not where the archive's directory says; the archive is not changed.
+            StoreFullError: there is no space for both archives.
         """
         await self._do(None, self._opened().compact)
 
@@ -105,7 +105,7 @@ class ZipStore(ObjectStore):
         return opened(self._archive, self)
 
     async def _do(self, key: str | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do work that blocks, on the object *key* where it is about one."""
+        """Run work that blocks; its errors get *key*."""
         try:
             return await offload(work, *args, **kwargs)
         except (OSError, StorageError) as error:
@@ -244,7 +244,7 @@ class ZipStore(ObjectStore):
     def _commit(
         self, archive: Archive, items: Iterable[tuple[str, Callable[[Target], Change]]]
     ) -> dict[str, str | StorageError]:
-        """Make a change of each item that has a key, commit them together, and return what came of each item."""
+        """Make a change of each item with a valid key, commit them together, and return the result of each item."""
         results: dict[str, str | StorageError] = {}
         changes = []
         for key, change in items:

@@ -1,5 +1,5 @@
 """
-Our stores beside their peers and beside the limit, and the demonstration that they do their main job.
+Benchmarks of our stores against their peers and against the limit, and a demonstration of their main job.
 
 - Who: `contenders` defines what a contender is; `memory`, `files`, `sqlite`, `buckets` and `redis` define all of them;
   `call_styles` has the calls of packages with several kinds of stores.

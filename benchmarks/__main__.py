@@ -1,8 +1,8 @@
 """
-``python -m benchmarks``: our stores and their peers side by side, in one run.
+``python -m benchmarks``: measures our stores and their peers side by side, in one run.
 
-Without arguments it tells the whole story, in some ten minutes; ``targets`` measures what is promised; and any of
---store, --op, --size, --tasks, --face and --loop chooses from the whole matrix.
+Without arguments it measures the story, in about ten minutes; ``targets`` measures only what is promised; each of
+--store, --op, --size, --tasks, --face and --loop selects from the whole matrix.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from benchmarks.session import LOOPS, Session
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="?", choices=["story", "targets", "matrix"], help="the default is the story")
     parser.add_argument(
-        "--only", nargs="+", metavar="TEXT", default=[""], help="only comparisons with this in their name"
+        "--only", nargs="+", metavar="TEXT", default=[""], help="only comparisons whose name contains this"
     )
-    parser.add_argument("--list", action="store_true", help="name the comparisons, and measure nothing")
-    chosen = parser.add_argument_group("choose from the matrix; each takes one or more")
+    parser.add_argument("--list", action="store_true", help="list the comparisons without measuring them")
+    chosen = parser.add_argument_group("selection from the matrix; each option takes one or more values")
     chosen.add_argument("--store", nargs="+", choices=KINDS, help="kinds of stores")
     chosen.add_argument("--op", nargs="+", choices=OPERATIONS, help="operations")
     chosen.add_argument("--size", nargs="+", choices=SIZES, help="sizes of the objects")
-    chosen.add_argument("--tasks", nargs="+", type=int, help="how many at once; threads where nothing is awaited")
-    chosen.add_argument("--face", nargs="+", choices=FACES, help="awaited or not")
+    chosen.add_argument("--tasks", nargs="+", type=int, help="concurrent tasks; threads for synchronous calls")
+    chosen.add_argument("--face", nargs="+", choices=FACES, help="async or synchronous calls")
     chosen.add_argument("--loop", nargs="+", choices=LOOPS, help="event loops")
     how = parser.add_argument_group("how long")
     how.add_argument("--rounds", type=int, default=Plan.rounds, help="default: %(default)s")
     how.add_argument("--seconds", type=float, default=Plan.seconds, help="of each round, default: %(default)s")
-    how.add_argument("--smoke", action="store_true", help="run everything for a moment and judge nothing")
-    output = parser.add_argument_group("what to do with the numbers")
-    output.add_argument("--read", metavar="FILE", help="take them from an earlier --json, and measure nothing")
-    output.add_argument("--json", metavar="FILE", help="write them here")
-    output.add_argument("--plot", metavar="FILE.svg", help="draw what matters most")
-    output.add_argument("--pages", action="store_true", help="write them into README.md and docs/performance.md")
-    output.add_argument("--compare", metavar="FILE", help="hold them against an earlier --json")
+    how.add_argument("--smoke", action="store_true", help="run everything briefly and check no targets")
+    output = parser.add_argument_group("output")
+    output.add_argument("--read", metavar="FILE", help="read the results of an earlier --json, and measure nothing")
+    output.add_argument("--json", metavar="FILE", help="write the results to this file")
+    output.add_argument("--plot", metavar="FILE.svg", help="draw the most important results")
+    output.add_argument("--pages", action="store_true", help="write the results into README.md and docs/performance.md")
+    output.add_argument("--compare", metavar="FILE", help="compare the results with an earlier --json")
     return parser
 
 
 def entries(arguments: argparse.Namespace) -> Iterator[Entry]:
-    """Yield what is to be measured."""
+    """Yield the selected comparisons."""
     selection = {
         "kinds": arguments.store,
         "operations": arguments.op,
@@ -67,14 +67,14 @@ def entries(arguments: argparse.Namespace) -> Iterator[Entry]:
     if arguments.what == "matrix" or (selection and arguments.what is None):
         chosen = of_matrix(matrix(**selection))
     elif selection:
-        raise SystemExit(f"{arguments.what} is not chosen from: leave it away, or use --only")
+        raise SystemExit(f"options of the matrix cannot be used with {arguments.what}: leave it out, or use --only")
     else:
         chosen = targets() if arguments.what == "targets" else story()
     return (entry for entry in chosen if any(text in entry.name for text in arguments.only))
 
 
 def run(chosen: Iterator[Entry], plan: Plan) -> Iterator[dict[str, Any]]:
-    """Measure and print, and yield what `--json` has of each comparison."""
+    """Measure and print each comparison, and yield its record for `--json`."""
     for entry in chosen:
         with Session() as session, entry.prepare(session, plan) as comparison:
             results = measure(comparison, plan, session) if comparison.contenders else []
@@ -84,7 +84,7 @@ def run(chosen: Iterator[Entry], plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def concluded(measured: dict[str, Any]) -> int:
-    """Print what became of all promises and return how many were not kept."""
+    """Print the verdict on each promise and return how many were not kept."""
     verdicts = [verdict for record in measured["results"] for verdict in record["promises"]]
     if verdicts:
         print("\npromises", *(f"  {report.verdict_line(verdict)}" for verdict in verdicts), sep="\n")
@@ -92,7 +92,7 @@ def concluded(measured: dict[str, Any]) -> int:
 
 
 def main() -> int:
-    """Run from the command line and return the exit code: 1 where a promise was not kept or something became worse."""
+    """Run from the command line and return the exit code: 1 if a promise was not kept or a result became worse."""
     arguments = parser().parse_args()
     chosen = entries(arguments)
     if arguments.list:
@@ -106,7 +106,7 @@ def main() -> int:
         print(report.heading(measured["machine"]))
         for record in run(chosen, plan):
             measured["results"].append(record)
-            if arguments.json:  # each time: a run that is ended leaves what it has
+            if arguments.json:  # after each one: a run that is stopped keeps its results
                 Path(arguments.json).write_text(json.dumps(measured, indent=1) + "\n")
     failed = concluded(measured) > 0 and not arguments.read
     if arguments.plot:

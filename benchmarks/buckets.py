@@ -27,19 +27,19 @@ __all__ = ["ACCOUNT", "RCLONE", "obstore_bucket", "rclone", "store_bucket"]
 #: Where `make servers` puts rclone.
 RCLONE = Path(__file__).parent.parent / ".servers" / "pip" / "bin" / "rclone"
 
-#: Where a server is not held up by a disk.
+#: Directories in memory, where no disk slows the server.
 MEMORY = "/dev/shm"
 
 BUCKETS = ("bucket", "another")
 REGION = "us-east-1"
 
-#: Who may use the server.
+#: The credentials for the server.
 ACCOUNT = {"access_key": "AKBENCH000000000", "secret_key": "SKBENCH000000000"}
 
 
 @contextmanager
 def rclone() -> Iterator[str]:
-    """Start the server over an empty directory, in memory where there is one, and give its URL."""
+    """Start the server over an empty directory, in memory if possible, and yield its URL."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -57,7 +57,7 @@ def rclone() -> Iterator[str]:
                 time.sleep(0.05)
             yield f"http://{address}"
         finally:
-            process.kill()  # asked to end, it waits for connections that clients keep
+            process.kill()  # terminated, it would wait for connections that clients keep open
             process.wait()
 
 

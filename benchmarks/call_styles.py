@@ -1,4 +1,4 @@
-"""How the packages that have stores of several kinds spell each call."""
+"""The calls of the packages that have stores of several kinds."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def sync_store(store: storage.sync.ObjectStore) -> Calls:
 
 
 def awaited_obstore(store: Any) -> Calls:
-    """Return the calls of one of obstore's stores; it deletes many at once, but reads and writes one by one."""
+    """Return the calls of one of obstore's stores; it deletes many in one call, but reads and writes one by one."""
 
     async def get(key: str) -> bytes:
         return bytes(await (await store.get_async(key)).bytes_async())

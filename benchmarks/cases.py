@@ -1,8 +1,8 @@
 """
-What is measured: the matrix, the story that a run tells by default, and the targets.
+What is measured: the matrix, the story that is measured by default, and the targets.
 
-Every case of the matrix is a kind of store, an operation, a size, so many tasks, and awaited (on one loop or the other)
-or not. All contenders of the kind that can do the operation compete in it.
+Each case of the matrix is a kind of store, an operation, a size, a number of tasks, and async (on one of the loops) or
+synchronous. All contenders of the kind that have the operation compete in it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks import buckets, cold, copying, decorators, files, memory, processes, redis, settings, sqlite  # noqa: F401  # they register their contenders
+from benchmarks import (  # noqa: F401  # the kinds of stores register their contenders
+    buckets,
+    cold,
+    copying,
+    decorators,
+    files,
+    memory,
+    processes,
+    redis,
+    settings,
+    sqlite,
+)
 from benchmarks.contenders import CONTENDERS, Calls, Contender, Place
 from benchmarks.harness import Comparison, Plan, Workload
 from benchmarks.operations import OPERATIONS, Opened, filled, workload
@@ -30,7 +41,7 @@ SIZES = {"100B": 100, "4KiB": 4 << 10, "1MiB": 1 << 20, "64MiB": 64 << 20}
 TASKS = (1, 16, 64, 512)
 FACES = ("await", "sync")
 
-#: The kinds of stores, and what each needs beside a directory: how it is started, and what is missing to start it.
+#: The kinds of stores; for each, what starts its server, and what is missing to start it.
 KINDS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], str]] = {
     "memory": (nullcontext, ""),
     "file": (nullcontext, ""),
@@ -47,12 +58,12 @@ class Case:
 
     Attributes:
         kind: of store.
-        operation: by its name.
-        size: of each object in bytes.
-        tasks: that share the work; threads where nothing is awaited.
+        operation: the name of the operation.
+        size: bytes of each object.
+        tasks: the number of tasks, or of threads for synchronous calls.
         face: ``await`` or ``sync``.
         loop: ``asyncio`` or ``uvloop``.
-        objects: how many there are; by default some hundred, fewer where they are large, thousands to list.
+        objects: the number of objects; by default some hundred, fewer large ones, and thousands to list.
     """
 
     kind: str
@@ -65,7 +76,7 @@ class Case:
 
     @property
     def count(self) -> int:
-        """How many objects there are; more than tasks, which would wait for each other at the same one."""
+        """The number of objects: more than tasks, which would otherwise wait for each other at one object."""
         if self.operation == "keys":
             return self.objects or (2_000 if self.kind == "s3" else 10_000)
         if self.size > 16 << 20:
@@ -90,7 +101,7 @@ def matrix(
     faces: Iterable[str] = FACES,
     loops: Iterable[str] = LOOPS,
 ) -> Iterator[Case]:
-    """Yield all cases of these, once where something makes no difference: the loop without ``await``, sizes of keys."""
+    """Yield all cases of these values, once where one is not used: the loop if synchronous, the size for keys."""
     seen = set()
     for cell in itertools.product(kinds, operations, sizes, tasks, faces, loops):
         kind, operation, size, at_once, face, loop = cell
@@ -138,7 +149,7 @@ def _directory() -> tempfile.TemporaryDirectory[str]:
 
 
 class _Given:
-    """What all contenders of a case are given: the same objects, the server, and a directory each."""
+    """What all contenders of a case get: the same objects, the server, and a directory each."""
 
     def __init__(self, case: Case, session: Session, plan: Plan, server: Any, work: str) -> None:
         self._case, self._session, self._server, self._work = case, session, server, work
@@ -167,7 +178,7 @@ class _Given:
         return calls
 
     def _prepare(self, directory: str, use: str) -> None:
-        """Make a directory; one for files has the objects in it, or at least their directories, which is for peers."""
+        """Make a directory; for files with the objects in it, or at least with their directories, which peers need."""
         os.makedirs(f"{directory}.part")
         os.makedirs(directory)
         if self._case.kind != "file":
@@ -263,7 +274,7 @@ class Entry:
 
 
 def of_case(case: Case, *, promised: bool = False) -> Entry:
-    """Return the entry of a case; only with those that something is promised against, where that is all one wants."""
+    """Return the entry of a case; if *promised*, only with the peers of its targets."""
     wanted = TARGETS.get(case, ())
     only = {target.against for target in wanted} if promised else set()
     return Entry(case.title, lambda session, plan: compared(case, session, plan, wanted, only=only))
@@ -274,7 +285,7 @@ def of_function(prepare: Callable[[Session, Plan], AbstractContextManager[Compar
     return Entry(f"{prepare.__module__.removeprefix('benchmarks.')} {prepare.__name__}", prepare)
 
 
-#: What is promised for other comparisons is said where they are.
+#: Comparisons outside the matrix that have targets of their own.
 PROMISED = [
     cold.cold_small_reads,
     cold.cold_large_reads,
@@ -296,13 +307,13 @@ OTHERS = [
 
 
 def targets() -> Iterator[Entry]:
-    """Yield what something is promised for."""
+    """Yield the comparisons that have targets."""
     yield from (of_case(case, promised=True) for case in TARGETS)
     yield from map(of_function, PROMISED)
 
 
 def story() -> Iterator[Entry]:
-    """Yield what says most: every operation and kind, one thing varied at a time; all targets are among it."""
+    """Yield the most informative comparisons: every operation and kind, one setting varied at a time; all targets."""
     cases: list[Case] = []
     for kind, many in {"memory": 64, "file": 64, "sqlite": 64, "redis": 64, "s3": 32}.items():
         for operation in ("get", "put", "head"):
@@ -321,7 +332,7 @@ def story() -> Iterator[Entry]:
 
 
 def _plain(case: Case) -> Case:
-    """Return a case as its promise has it, where what differs makes no difference."""
+    """Return a case without the settings that its operation does not use."""
     return Case(case.kind, "keys", SMALL, objects=case.objects) if case.operation == "keys" else case
 
 

@@ -1,6 +1,6 @@
 """
-What is measured in a process of its own: ``python -m benchmarks.child NAME SIZE [SERVER]`` streams one object through
-a store and prints, as JSON, the seconds and the CPU time that took and the memory it needed above what there was.
+Measurements in a process of their own: ``python -m benchmarks.child NAME SIZE [SERVER]`` streams one object through a
+store and prints, as JSON, the seconds, the CPU seconds and the additional memory that it took.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PUT, GET, BOTH = slice(0, 1), slice(1, 2), slice(0, 2)
 async def pieces(size: int) -> AsyncIterator[bytes]:
     """Yield so many bytes."""
     for _ in range(size // len(PIECE)):
-        yield bytes(memoryview(PIECE))  # bytes of its own, as those that come from somewhere: one object is no memory
+        yield bytes(memoryview(PIECE))  # a copy, as data from elsewhere is: one shared object would take no memory
 
 
 async def put(store: Any, key: str, size: int) -> None:
@@ -38,18 +38,18 @@ async def put(store: Any, key: str, size: int) -> None:
 
 
 async def get(store: Any, key: str, size: int) -> None:
-    """Stream it from there."""
+    """Stream the object back."""
     async with store.open(key) as reader:
         assert size == sum([len(piece) async for piece in reader])
 
 
 async def obstore_put(store: Any, key: str, size: int) -> None:
-    """Stream an object into one of obstore's."""
+    """Stream an object into one of obstore's stores."""
     await store.put_async(key, pieces(size), chunk_size=8 << 20, max_concurrency=4)
 
 
 async def obstore_get(store: Any, key: str, size: int) -> None:
-    """Stream it from there."""
+    """Stream the object back."""
     stream = (await store.get_async(key)).stream(1 << 20)
     assert size == sum([len(piece) async for piece in stream])
 
@@ -68,7 +68,7 @@ Step = Callable[[Any, str, int], Awaitable[None]]
 OURS: list[Step] = [put, get]
 OBSTORE: list[Step] = [obstore_put, obstore_get]
 
-#: How each stream opens its store, which has a directory and a server; how that is put to and got from; and which of
+#: For each stream: how its store is opened from a directory and a server, how an object is put and read, and which of
 #: the two is measured.
 STREAMS: dict[str, tuple[Callable[[str, str], Any], list[Step], slice]] = {
     "FilesystemStore": (_files, OURS, BOTH),
@@ -84,14 +84,14 @@ STREAMS: dict[str, tuple[Callable[[str, str], Any], list[Step], slice]] = {
 
 
 def memory(name: str) -> int:
-    """Return a number of bytes from what the kernel says of this process."""
+    """Return a number of bytes from the kernel's status of this process."""
     with open("/proc/self/status", encoding="ascii") as status:
         line = next(line for line in status if line.startswith(f"{name}:"))
     return int(line.split()[1]) << 10
 
 
 async def stream(name: str, size: int, work: str, server: str) -> dict[str, float]:
-    """Return what the stream took, warmed up with a little object."""
+    """Return the measures of the stream, after a small object as a warm-up."""
     opens, steps, measured = STREAMS[name]
     async with AsyncExitStack() as opened:
         store = opens(work, server)
@@ -101,7 +101,7 @@ async def stream(name: str, size: int, work: str, server: str) -> dict[str, floa
             await step(store, "little", len(PIECE))
         gc.collect()
         with open("/proc/self/clear_refs", "w", encoding="ascii") as peak:
-            peak.write("5")  # the greatest size begins anew
+            peak.write("5")  # resets the peak
         before, began, busy = memory("VmRSS"), time.perf_counter(), time.process_time()
         for step in steps[measured]:
             await step(store, KEY, size)

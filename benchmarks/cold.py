@@ -1,4 +1,4 @@
-"""Files that are not in the page cache: how long the event loop stands still while they are read."""
+"""Files that are not in the page cache: how long the event loop is blocked while they are read."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ __all__ = ["cold_large_reads", "cold_small_reads"]
 
 TASKS = 16
 
-#: What the loop may stand still for at one time, in seconds.
+#: The longest time that the loop may be blocked, in seconds.
 BLOCKED = 0.002
 
 
 class Stillness:
     """
-    Watches how long a loop's callbacks take: as long as one runs, the loop does nothing else.
+    Measures how long a loop's callbacks take: while one runs, the loop does nothing else.
 
-    What this thread spends waiting for a processor is not the callback's fault, and is taken off where the kernel
-    tells.
+    The time in which this thread waits for a processor is subtracted, if the kernel reports it.
     """
 
     def __init__(self) -> None:
@@ -41,12 +40,12 @@ class Stillness:
             self._waits = -1
 
     def close(self) -> None:
-        """Let go of what the kernel tells."""
+        """Close the kernel's statistics."""
         if self._waits >= 0:
             os.close(self._waits)
 
     async def during(self, work: Awaitable[object]) -> float:
-        """Do the work and return the longest time of a callback in seconds."""
+        """Await the work and return the longest time of a callback in seconds."""
         handles: Any = asyncio.Handle
         plain = handles._run
 
@@ -57,7 +56,7 @@ class Stillness:
 
         handles._run = run
         try:
-            await asyncio.sleep(0)  # from the next callback on
+            await asyncio.sleep(0)  # measure from the next callback on
             self._longest = 0.0
             await work
         finally:
@@ -65,13 +64,13 @@ class Stillness:
         return self._longest
 
     def _now(self) -> float:
-        """Return the seconds in which this thread ran, or waited for anything but a processor."""
+        """Return the seconds in which this thread ran or waited for anything but a processor."""
         waited = int(os.pread(self._waits, 100, 0).split()[1]) * 1e-9 if self._waits >= 0 else 0.0
         return time.perf_counter() - waited
 
 
 def _forgotten(paths: list[str]) -> None:
-    """Have the kernel drop what it keeps of the files."""
+    """Let the kernel drop the files from its page cache."""
     for path in paths:
         file = os.open(path, os.O_RDONLY)
         try:
@@ -116,7 +115,7 @@ def _comparison(title: str, size: int, count: int, session: Session) -> Iterator
         for key in keys:
             with open(f"{root}/{key}", "wb") as file:
                 file.write(os.urandom(size))
-                os.fsync(file.fileno())  # what is not on the disk is not dropped
+                os.fsync(file.fileno())  # only data that is on the disk is dropped
         found = [each for each in CONTENDERS if (each.kind, each.face) == ("file", "await")]
         yield Comparison(
             title=title,

@@ -1,4 +1,4 @@
-"""A run beside an older one: what became better or worse by more than the noise."""
+"""Compares a run with an older one: what became better or worse by more than the noise."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 __all__ = ["Change", "changes", "lines"]
 
-#: Medians of two runs differ by so much although nothing was changed.
+#: Medians of two runs differ by up to this, although nothing was changed.
 NOISE = 0.1
 
 
 @dataclass(frozen=True)
 class Change:
     """
-    What became of one contender of ours.
+    The change of one contender of ours.
 
     Attributes:
         comparison: its title.
         contender: its name.
-        times: how many times its old time the new one is, after the machine's part in that is taken off.
-        machine: how many times the old times of the others, who were not changed, their new ones are.
-        noise: by how much of it the times of this row differ among the rounds of a run.
+        times: its new time divided by its old one, without the machine's part.
+        machine: the machine's part: the new times of the other contenders divided by their old ones.
+        noise: the spread of the times among the rounds of a run, relative to the time.
     """
 
     comparison: str
@@ -34,7 +34,7 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """``worse``, ``better`` or nothing."""
+        """``worse``, ``better`` or empty."""
         if self.times > 1 + self.noise:
             return "worse"
         return "better" if self.times < 1 / (1 + self.noise) else ""
@@ -42,9 +42,9 @@ class Change:
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
     """
-    Yield what became of our contenders in the comparisons that both runs have.
+    Yield the changes of our contenders in the comparisons that both runs have.
 
-    A machine is slower on some days: the others of the same comparison say by how much, if there are any.
+    A machine is slower on some days: the other contenders of the same comparison, if there are any, show by how much.
     """
     before = {record["comparison"]: _results(record) for record in old["results"]}
     for record in new["results"]:
@@ -63,12 +63,12 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
 
 
 def is_ours(record: dict[str, Any], name: str) -> bool:
-    """Tell whether a contender is of this package."""
+    """Return whether a contender belongs to this package."""
     return name in record["ours"]
 
 
 def lines(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines that show what changed."""
+    """Yield the lines that show the changes."""
     for name, version in new["machine"]["packages"].items():
         if (earlier := old["machine"]["packages"].get(name)) not in (None, version):
             yield f"{name} was {earlier}, is {version}: its part is not only the machine's"

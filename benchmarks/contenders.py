@@ -1,5 +1,5 @@
 """
-Who is compared: each contender is one short function that opens a package's store and says how it spells each call.
+Who is compared: each contender is one short function that opens a package's store and yields its calls.
 
 The contenders themselves are in `memory`, `files`, `sqlite`, `buckets` and `redis`, ours first, the raw limit last::
 
@@ -25,18 +25,18 @@ __all__ = ["CONTENDERS", "Calls", "Contender", "Place", "contender"]
 @dataclass(frozen=True, kw_only=True)
 class Calls:
     """
-    What a contender can do, awaited or not; None for what it has no call for.
+    The calls of a contender, async or synchronous; None if it has no such call.
 
     Attributes:
         get: key -> the whole object as bytes.
-        put: key, data -> anything; the object is there, whole, when it returns.
+        put: key, data -> anything; the whole object is stored when it returns.
         head: key -> anything, with size and time.
         keys: () -> the list of all keys.
         get_many: keys -> the objects.
         put_many: a dict of objects -> anything.
         delete_many: keys -> anything.
-        copy: the calls of another store of the contender -> anything; all objects are there too.
-        store: what `copy` of another one needs to know of this one.
+        copy: the calls of another store of the contender -> anything; all objects are stored there too.
+        store: the store itself, for `copy` of another one.
     """
 
     get: Callable[[str], Any]
@@ -54,12 +54,12 @@ class Calls:
 @dataclass(frozen=True)
 class Place:
     """
-    Where a contender is to keep its objects.
+    Where a contender keeps its objects.
 
     Attributes:
-        directory: its own; it holds the objects as files already where the kind of the contender is ``file``.
-        server: of the kinds that have one, as what starts it gives it.
-        tasks: how many of them will use the contender at once.
+        directory: its own directory; for the kind ``file`` it already holds the objects as files.
+        server: the server, for kinds that have one.
+        tasks: how many tasks use the contender concurrently.
         number: 0, or 1 for another store on the same server.
     """
 
@@ -72,15 +72,15 @@ class Place:
 @dataclass(frozen=True)
 class Contender:
     """
-    One package's way of one kind.
+    One package's store of one kind.
 
     Attributes:
-        kind: what it keeps objects in: ``memory``, ``file``, ``sqlite``, ``s3`` or ``redis``.
-        name: in tables.
+        kind: where it keeps objects: ``memory``, ``file``, ``sqlite``, ``s3`` or ``redis``.
+        name: its name in tables.
         face: ``await`` or ``sync``.
-        needs: packages that it cannot do without.
+        needs: the packages that it requires.
         less: what it does less than the others, in words.
-        ours: whether it is of this package.
+        ours: whether it belongs to this package.
         limit: whether it does the least that can be done.
     """
 
@@ -95,21 +95,21 @@ class Contender:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Which of its packages are not installed, by the names that pip has for them."""
+        """Its packages that are not installed, by their names for pip."""
         return tuple(DISTRIBUTIONS.get(package, package) for package in self.needs if not installed(package))
 
     def entered(self, session: Session, loop: str, place: Place) -> Any:
-        """Return the context in which it is open, and which gives its calls."""
+        """Return the context that opens it and yields its calls."""
         return session.entered(loop, self.opens(place)) if self.face == "await" else self.opens(place)
 
 
-#: What pip calls packages that are imported by another name.
+#: The names for pip of packages that are imported by another name.
 DISTRIBUTIONS = {"key_value": "py-key-value-aio"}
 
-#: All of them, in the order in which they are shown.
+#: All contenders, in the order of the tables.
 CONTENDERS: list[Contender] = []
 
-#: A contender: awaited if it is an asynchronous generator.
+#: Opens a contender: an async one if this is an asynchronous generator.
 Opening = Callable[[Place], AsyncIterator[Calls] | Iterator[Calls]]
 
 

@@ -1,4 +1,4 @@
-"""Many small files into a database: `copy_store` beside what one writes without it."""
+"""Many small files into a database: `copy_store` against code without it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def by_copy_store(root: str, database: str) -> None:
 
 
 async def by_loop(root: str, database: str) -> None:
-    """Copy one after the other, as one writes it."""
+    """Copy one object after the other, with a plain loop."""
     async with FilesystemStore(root) as source, SqliteStore(database) as target:
         async for key in source.keys():
             await target.put(key, await source.get(key))
@@ -45,7 +45,7 @@ async def by_aiosqlite(root: str, database: str) -> None:
 
 
 async def by_sqlite3(root: str, database: str) -> None:
-    """Copy in one transaction on the loop: nothing less can be done."""
+    """Copy in one transaction on the loop: the least that can be done."""
     with closing(sqlite3.connect(database)) as db:
         db.executescript(SETTINGS + TABLE)
         db.executemany(PUT, ((key, read_file(f"{root}/{key}")) for key in os.listdir(root)))
@@ -54,7 +54,7 @@ async def by_sqlite3(root: str, database: str) -> None:
 
 @contextmanager
 def copied_into_sqlite(session: Session, plan: Plan) -> Iterator[Comparison]:
-    """20 000 files of 100 bytes into a new database, which is closed again."""
+    """Copy 20 000 files of 100 bytes into a new database and close it."""
     count = 40 if plan.quick else 20_000
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as work:
         os.mkdir(f"{work}/files")

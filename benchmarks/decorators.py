@@ -1,4 +1,4 @@
-"""What each decorator adds to a call, beside the wrapper of the same kind that py-key-value has."""
+"""What each decorator adds to a call, against py-key-value's wrapper of the same kind."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["added_to_get", "added_to_put"]
 SMALL = bytes(100)
 LATER = 3600.0
 
-#: Quiet for both sides: what is measured is the wrapper, not the handler.
+#: Silent, so that the wrapper is measured and not the handler.
 QUIET = logging.getLogger("benchmarks.quiet")
 QUIET.setLevel(logging.WARNING)
 
-#: How each decorator is put over a store, and what it is given to put where that is not bytes.
+#: How each decorator is put over a store, and the value to put if it is not bytes.
 DECORATORS: dict[str, Callable[[ObjectStore], ObjectStore[Any, Any]]] = {
     "Base64Store": storage.Base64Store,
     "BufferStore": storage.BufferStore,
@@ -63,7 +63,7 @@ PEER_VALUE = {"data": "x" * 100}
 
 
 def _wrappers() -> dict[str, Callable[[Any], Any]]:
-    """Return py-key-value's wrappers, by the name of ours that does the same."""
+    """Return py-key-value's wrappers, by the name of our decorator that does the same."""
     from cryptography.fernet import Fernet
     from key_value.aio.stores.memory import MemoryStore
     from key_value.aio.wrappers.compression import CompressionWrapper
@@ -93,7 +93,7 @@ def _wrappers() -> dict[str, Callable[[Any], Any]]:
     }
 
 
-#: What a decorator that changes nothing is held against: the wrapper that does the same.
+#: The targets of decorators that change nothing: against the wrapper that does the same.
 TRANSPARENT = {"PrefixStore": "PrefixKeysWrapper"}
 WORDS = "one transparent decorator: against a py-key-value wrapper, a quarter of its cost"
 TARGETS = tuple(
@@ -155,10 +155,10 @@ PEER = "py-key-value MemoryStore"
 
 
 def added_to_get(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
-    """Each decorator over a DictStore, each wrapper over a MemoryStore."""
+    """Compare gets: each decorator over a DictStore, each wrapper over a MemoryStore."""
     return session.entered("asyncio", _comparison("get"))
 
 
 def added_to_put(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
-    """Likewise."""
+    """Compare puts, likewise."""
     return session.entered("asyncio", _comparison("put"))

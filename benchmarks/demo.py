@@ -39,12 +39,12 @@ from storage import (
 )
 from storage._concurrency.tasks import for_each
 
-#: Not part of the standard library proper: what was compiled from it, and what was installed beside it.
+#: Not part of the standard library itself: compiled files and installed packages.
 LEFT_OUT = {"__pycache__", "site-packages", "dist-packages"}
 
 
 class SourceTree(ReadonlyStore):
-    """A directory of files as a store that cannot be changed, without the names in `LEFT_OUT`."""
+    """A directory of files as a read-only store, without the names in `LEFT_OUT`."""
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         async for key in self.base.keys(prefix, start_after=start_after):
@@ -54,7 +54,7 @@ class SourceTree(ReadonlyStore):
 
 @dataclass
 class Stage:
-    """What one stage has done so far, and the bar that shows it."""
+    """The counts of one stage so far, and the bar that shows them."""
 
     name: str
     bars: Bars
@@ -96,7 +96,7 @@ class Report:
 
     @contextmanager
     def stage(self, name: str, disk: Path | None = None) -> Iterator[Stage]:
-        """Time a stage, which is to be told of every object; *disk* is where its objects end up."""
+        """Time a stage, which counts every object; *disk* is the directory of its objects."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Bars(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bars:
             stage = Stage(name, bars, bars.add_task(name, total=self._total), disk)
@@ -106,7 +106,7 @@ class Report:
             stage.seconds = time.perf_counter() - began
 
     def show(self) -> None:
-        """Print the table; once the stores are closed, so that all they wrote is in its place."""
+        """Print the table. Call this after the stores are closed, so that all data is on the disk."""
         table = Table(box=None, header_style="bold", pad_edge=False)
         table.add_column("stage", no_wrap=True)
         for name in ("objects", "MB", "s", "objects/s", "MB/s", "on disk", "saved"):
@@ -141,7 +141,7 @@ async def checksums(store: ObjectStore, stage: Stage) -> dict[str, str]:
 
 
 def differences(copy: str, expected: dict[str, str], found: dict[str, str]) -> list[str]:
-    """Return the names of objects that are wrong in a copy, missing from it, or too many."""
+    """Return the names of objects that are wrong, missing or superfluous in a copy."""
     return sorted(f"{copy}: {key}" for key in dict(expected.items() ^ found.items()))
 
 
@@ -151,7 +151,7 @@ def size_on_disk(path: Path) -> int:
 
 
 async def demonstrate(tree: Path, work: Path) -> list[str]:
-    """Copy *tree* through the stack in *work*, print what that took, and return what is not as it was."""
+    """Copy *tree* through the stack in *work*, print the costs, and return the differences."""
     expected = originals(tree)
     print(f"{len(expected)} files of {tree}")
     report = Report(len(expected))

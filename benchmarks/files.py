@@ -1,4 +1,4 @@
-"""Objects as files: nobody waits for the disk, and an object is replaced in one step, unless `less` says otherwise."""
+"""Objects as files: no contender waits for the disk; each replaces an object in one step, unless `less` differs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _temporary = itertools.count()
 
 
 def read_file(path: str) -> bytes:
-    """Return a file's bytes: nothing less can be done for them."""
+    """Return a file's bytes: the least that can be done."""
     file = os.open(path, os.O_RDONLY | _FLAGS)
     try:
         return os.read(file, os.fstat(file).st_size)
@@ -36,7 +36,7 @@ def read_file(path: str) -> bytes:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Put a file into its place in one step: nothing less can be done for that."""
+    """Put a file into its place in one step: the least that can be done."""
     temporary = f"{path}.{next(_temporary)}"
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o644)
     try:

@@ -1,8 +1,8 @@
 """
-Contenders that do the same, measured beside each other: in one run, in turns, by the median, as ratios.
+Measures contenders that do the same against each other: in one run, in turns, by the median, as ratios.
 
-A machine is never twice as fast as it was a minute ago: what is compared is run in short rounds, one contender after
-the other in every round, so that what slows the machine slows all of them. Absolute times are for orientation.
+The speed of a machine changes from minute to minute. So contenders run in short rounds, one after the other in each
+round: what slows the machine slows all of them. Absolute times are only for orientation.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from benchmarks.targets import Target, Verdict
 
 __all__ = ["Comparison", "Measures", "Plan", "Result", "Work", "Workload", "judge", "measure"]
 
-#: What was measured, by name: ``seconds`` and ``cpu`` (seconds of all threads of this process) for one operation;
-#: some add ``peak`` (bytes of memory above what there was before), ``blocked`` (the longest time, in seconds, that the
-#: loop stood still in a round) and ``worst`` (likewise, in all rounds).
+#: Measured values by name: ``seconds`` and ``cpu`` (seconds of all threads of this process) per operation; some have
+#: ``peak`` (additional bytes of memory), ``blocked`` (the longest time in seconds that the loop was blocked in a round)
+#: and ``worst`` (likewise, in all rounds).
 Measures = Mapping[str, float]
 
-#: Does the measured operation so many times, awaited or not. What it returns takes the place of what is measured here.
+#: Does the operation so many times, async or not. Measures that it returns replace those that are taken here.
 Work = Callable[[int], Awaitable[Measures | None] | Measures | None]
 
 
@@ -35,13 +35,13 @@ class Workload:
     What one contender does in a comparison.
 
     Attributes:
-        work: does it so many times.
-        step: does it so many times at least, or a multiple of that: as many as there are tasks, or as a call handles.
-        before: what is to be done before each round and is not measured; a round is then one step.
-        loop: the event loop that it is awaited on.
+        work: does the operation so many times.
+        step: the number of operations is a multiple of this: the number of tasks, or of objects in a call.
+        before: runs before each round and is not measured; each round is then one step.
+        loop: the event loop on which it is awaited.
         less: what it does less than the others, in words.
-        limit: whether it does the least that can be done, so that nothing that does more can be faster.
-        over: the contender that this one is put over, where what it adds is of interest.
+        limit: whether it does the least that can be done, so that nothing else can be faster.
+        over: the contender that this one wraps, if the time that it adds is of interest.
     """
 
     work: Work
@@ -60,12 +60,12 @@ class Comparison:
 
     Attributes:
         title: what they do.
-        contenders: what each does, by its name; the first is ours, which the others are held against.
-        ours: which of them are of this package.
-        targets: what ours is to reach.
+        contenders: the workload of each, by name; the first is ours, with which the others are compared.
+        ours: the names of the contenders of this package.
+        targets: what ours must reach.
         missing: peers that are not installed.
-        rounds: as many at most, where one takes long.
-        about: the fields of what is compared, for whoever reads the JSON.
+        rounds: the most rounds, if one takes long.
+        about: the fields of the case, for readers of the JSON.
     """
 
     title: str
@@ -80,13 +80,13 @@ class Comparison:
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """
-    How long to measure: so many rounds, in each of which every contender works for so many seconds.
+    How long to measure.
 
     Attributes:
-        rounds: so many.
-        seconds: so long each.
-        patience: after so many seconds for one comparison, three rounds will do.
-        quick: see that everything runs, once, on few and small objects; nothing is judged.
+        rounds: the number of rounds.
+        seconds: how long each contender works in each round.
+        patience: after so many seconds in one comparison, three rounds are enough.
+        quick: run everything once, on few and small objects, and check no targets.
     """
 
     rounds: int = 9
@@ -95,24 +95,24 @@ class Plan:
     quick: bool = False
 
 
-#: Of fewer rounds a median says nothing.
+#: The median of fewer rounds is meaningless.
 FEWEST = 3
 
-#: Enough to see that every benchmark still runs.
+#: Enough to show that every benchmark still runs.
 SMOKE = Plan(rounds=1, quick=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """
-    What one contender took.
+    The result of one contender.
 
     Attributes:
         contender: its name.
-        measures: by name; the median of the rounds, but the greatest for ``peak`` and ``worst``.
-        ratio: how many times its seconds are the first contender's: so many times as fast is the first one.
-        added: seconds of CPU more than the contender that it is put over, the median of the rounds; None for none.
-        spread: the width of the middle half of the rounds, by the median.
+        measures: by name: the median of the rounds, but the maximum for ``peak`` and ``worst``.
+        ratio: its seconds divided by those of the first contender, which is so many times faster.
+        added: CPU seconds more than the contender that it wraps, the median of the rounds; None if it wraps none.
+        spread: the width of the middle half of the rounds, divided by the median.
     """
 
     contender: str
@@ -123,7 +123,7 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """For one operation."""
+        """The seconds of one operation."""
         return self.measures["seconds"]
 
 
@@ -131,7 +131,7 @@ def measure(comparison: Comparison, plan: Plan, session: Session) -> list[Result
     """Run the contenders in turns and return their results in the comparison's order."""
     contenders = comparison.contenders
     gc.collect()
-    gc.freeze()  # what was made so far is not looked through before every round
+    gc.freeze()  # existing objects are not scanned before every round
     try:
         rounds = _rounds(comparison, plan, session)
     finally:
@@ -153,7 +153,7 @@ def _rounds(comparison: Comparison, plan: Plan, session: Session) -> dict[str, l
 
 
 def results(rounds: Mapping[str, list[Measures]], over: Mapping[str, str]) -> list[Result]:
-    """Return what follows from the *rounds* of contenders, of which some are put *over* another one."""
+    """Return the results of the *rounds* of contenders, some of which are put *over* another one."""
     measures = {name: _summed(taken) for name, taken in rounds.items()}
     first = next(iter(measures.values()))["seconds"]
     return [
@@ -169,7 +169,7 @@ def results(rounds: Mapping[str, list[Measures]], over: Mapping[str, str]) -> li
 
 
 def judge(comparison: Comparison, measured: list[Result]) -> list[Verdict]:
-    """Return what became of the comparison's targets; those against a peer that is not there are left out."""
+    """Return the verdicts on the comparison's targets, without those against a missing peer."""
     values: dict[str, dict[str, float]] = {
         result.contender: {**result.measures, **({} if result.added is None else {"added": result.added})}
         for result in measured
@@ -180,12 +180,12 @@ def judge(comparison: Comparison, measured: list[Result]) -> list[Verdict]:
 
 
 def _added(rounds: list[Measures], below: list[Measures]) -> float:
-    """Return the difference within a round: what slowed one of the two slowed the other."""
+    """Return the median of the differences within rounds: what slowed one of the two slowed the other."""
     return statistics.median(own["cpu"] - base["cpu"] for own, base in zip(rounds, below, strict=True))
 
 
 def _summed(rounds: list[Measures]) -> Measures:
-    """Return the median of each measure; the greatest of what must never be great."""
+    """Return the median of each measure, or the maximum of those that must never be large."""
     worst = {"peak", "worst"}
     return {
         name: (max if name in worst else statistics.median)([measured[name] for measured in rounds])
@@ -201,7 +201,7 @@ def _spread(values: list[float]) -> float:
 
 
 def _calibrated(workload: Workload, plan: Plan, session: Session) -> int:
-    """Return how many operations take about so long; also warms up."""
+    """Return how many operations take about the planned time; this is also the warm-up."""
     step = workload.step
     if workload.before is not None or plan.quick:
         return step
@@ -212,7 +212,7 @@ def _calibrated(workload: Workload, plan: Plan, session: Session) -> int:
 
 
 def _took(workload: Workload, count: int, plan: Plan, session: Session) -> float:
-    """Return how long so many operations take: the best of three, for a stall is no measure; one will do if long."""
+    """Return how long so many operations take: the best of three, without stalls, or a single long one."""
     times = [_timed(workload, count, session)["seconds"] * count]
     while len(times) < 3 and times[0] < 4 * plan.seconds:
         times.append(_timed(workload, count, session)["seconds"] * count)
@@ -220,7 +220,7 @@ def _took(workload: Workload, count: int, plan: Plan, session: Session) -> float
 
 
 def _timed(workload: Workload, count: int, session: Session) -> Measures:
-    """Return what *count* operations took, for one."""
+    """Return the measures of *count* operations, per operation."""
     if workload.before is not None:
         session.done(workload.loop, workload.before())
     gc.collect()
@@ -237,7 +237,7 @@ def _timed(workload: Workload, count: int, session: Session) -> Measures:
 
 
 async def _awaited(work: Callable[[int], Awaitable[Measures | None]], count: int) -> Measures:
-    """Likewise; the loop is running already when the time begins."""
+    """Likewise; the loop is already running when the measurement begins."""
     began, busy = time.perf_counter(), time.process_time()
     measured = await work(count)
     return measured or _each(began, busy, count)

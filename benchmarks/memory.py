@@ -130,7 +130,7 @@ class _Kept(NamedTuple):
 
 
 class _Plain:
-    """A dict store as one writes it by hand, without asyncio: the same calls and the same checks of a get."""
+    """A hand-written dict store without asyncio: the same calls and the same checks of a get."""
 
     def __init__(self) -> None:
         self._objects: dict[str, _Kept] = {}
@@ -153,7 +153,7 @@ class _Plain:
 
 
 class _PlainFace:
-    """One plain call before another."""
+    """A plain call that makes another."""
 
     def __init__(self, store: _Plain) -> None:
         self._store = store

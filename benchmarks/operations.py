@@ -1,4 +1,4 @@
-"""What is compared: each operation says how often a contender is called for it, with what, and what is done before."""
+"""`OPERATIONS`: what is compared. Each defines the calls of a contender, their arguments and the preparation."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from benchmarks.harness import Work, Workload
 
 __all__ = ["NO_SUCH_CALL", "OPERATIONS", "Opened", "each", "filled", "workload"]
 
-#: How the note of a contender begins that has no call for many objects.
+#: How the note on a contender begins that has no call for many objects.
 NO_SUCH_CALL = "no such call"
 
-#: One call on an object, with its key and whatever belongs to it.
+#: One call for an object, with its key and other arguments.
 Call = Callable[..., Any]
 
 
 def each(call: Call, things: list[tuple[Any, ...]], tasks: int, face: str) -> Work:
     """
-    Return the work that goes through *things* over and over, calling with each, in so many tasks or threads.
+    Return the work that calls *call* with each of *things*, over and over, in so many tasks or threads.
 
-    It goes on where it stopped: nobody puts the same bytes twice in a row, which SQLite would not even write.
+    It continues where it stopped, so that no bytes are put twice in a row: SQLite would not even write them.
     """
     turning = itertools.cycle(things)
     if face == "sync":
@@ -80,7 +80,7 @@ def _in_tasks(call: Call, things: Iterator[tuple[Any, ...]], tasks: int) -> Work
 
 
 def repeated(call: Call, size: int, face: str) -> Work:
-    """Return the work of a *call* that does *size* operations at once."""
+    """Return the work of a *call* that does *size* operations in one."""
     if face == "sync":
 
         def work(count: int) -> None:
@@ -97,7 +97,7 @@ def repeated(call: Call, size: int, face: str) -> Work:
 
 
 def filled(contender: Contender, calls: Calls, objects: Mapping[str, bytes]) -> Callable[[], Any]:
-    """Return what puts the *objects* where the contender keeps them."""
+    """Return the work that puts the *objects* into the contender's store."""
     if calls.put_many is not None:
         put_many = calls.put_many
         return lambda: put_many(dict(objects))
@@ -117,21 +117,21 @@ class Opened:
 
     @property
     def keys(self) -> list[tuple[Any, ...]]:
-        """What is handed to calls that want a key."""
+        """The arguments of calls with a key."""
         return [(key,) for key in self.objects]
 
     @property
     def items(self) -> list[tuple[Any, ...]]:
-        """What is handed to calls that want a key and its data: first one version of all, then another one."""
+        """The arguments of calls with a key and data: first one version of all objects, then another one."""
         return [*self.objects.items(), *self.changed.items()]
 
     @property
     def changed(self) -> dict[str, bytes]:
-        """Another version of the objects, that is different in its first byte."""
+        """Another version of the objects, with a different first byte."""
         return {key: bytes([data[0] ^ 1]) + data[1:] for key, data in self.objects.items()}
 
     def at_once(self, call: Callable[[], Any], before: Callable[[], Any] | None = None) -> Workload:
-        """Return the workload whose *call* is for all objects; what it takes is told for one."""
+        """Return the workload of a *call* for all objects; it is measured per object."""
         return Workload(
             work=repeated(call, len(self.objects), self.contender.face), step=len(self.objects), before=before
         )
@@ -139,7 +139,7 @@ class Opened:
     def one_by_one(
         self, call: Call, things: list[tuple[Any, ...]], name: str, before: Callable[[], Any] | None = None
     ) -> Workload:
-        """Return the workload where there is no call for all objects: it does so many at once as there are tasks."""
+        """Return the workload without a call for all objects: as many calls run concurrently as there are tasks."""
         workers = "threads" if self.contender.face == "sync" else "tasks"
         less = f"{NO_SUCH_CALL}: {name} in {f'{self.tasks} {workers}' if self.tasks > 1 else 'turn'}"
         work = each(call, things, self.tasks, self.contender.face)
@@ -164,7 +164,7 @@ def _by_key(name: str) -> Operation:
 
 
 def _keys(opened: Opened) -> Workload | None:
-    """List them all."""
+    """List all keys."""
     return None if opened.calls.keys is None else opened.at_once(opened.calls.keys)
 
 
@@ -200,7 +200,7 @@ def _copy(opened: Opened) -> Workload | None:
     return opened.one_by_one(moved, opened.keys, "get and put")
 
 
-#: By name, as the command line has them.
+#: The operations, by their names on the command line.
 OPERATIONS: dict[str, Operation] = {
     "get": _by_key("get"),
     "put": _by_key("put"),

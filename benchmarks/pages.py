@@ -23,21 +23,21 @@ PICTURE = ROOT / "docs" / "performance.svg"
 
 _PART = re.compile(r"(<!-- benchmarks: (?P<name>[\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-#: A run, as the JSON has it.
+#: A run, as read from the JSON.
 Run = dict[str, Any]
 
 MEASURES = {"blocked": "loop blocked", "worst": "at worst", "peak": "memory"}
 
 
 def write_pages(measured: Run) -> None:
-    """Write the tables of README.md and docs/performance.md, and its picture."""
+    """Write the tables of README.md and docs/performance.md, and the picture."""
     for page in PAGES:
         page.write_text(rewritten(page.read_text(), measured))
     PICTURE.write_text(plot(measured))
 
 
 def rewritten(text: str, measured: Run) -> str:
-    """Return a page's *text* with its tables from the run; one that nothing was measured for stays as it is."""
+    """Return a page's *text* with its tables from the run; a table without results stays as it is."""
 
     def part(match: re.Match[str]) -> str:
         lines = list(TABLES[match["name"]](measured))
@@ -47,7 +47,7 @@ def rewritten(text: str, measured: Run) -> str:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> Iterator[str]:
-    """Yield a table's lines; the first column stands left."""
+    """Yield the lines of a table; the first column is aligned left."""
     if rows:
         yield f"| {' | '.join(head)} |"
         yield f"|---{'|---:' * (len(head) - 1)}|"
@@ -62,7 +62,7 @@ def _machine(measured: Run) -> Iterator[str]:
 
 
 def _promises(measured: Run) -> Iterator[str]:
-    """What was asked for and what was reached."""
+    """Yield the table of promises: the target and the result."""
     rows = []
     for verdict in (verdict for record in measured["results"] for verdict in record["promises"]):
         if verdict["unit"] == "times":
@@ -75,7 +75,7 @@ def _promises(measured: Run) -> Iterator[str]:
 
 
 def _kind(kind: str, face: str) -> Callable[[Run], Iterator[str]]:
-    """Return the table of a kind: a row for each case, a column for each side."""
+    """Return the table of a kind: a row for each case, a column for each contender."""
 
     def table(measured: Run) -> Iterator[str]:
         records = [
@@ -96,7 +96,7 @@ def _kind(kind: str, face: str) -> Callable[[Run], Iterator[str]]:
 
 
 def _notes(results: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield what each side does less; the page itself says what is done where one has no such call."""
+    """Yield what each contender does less; the page itself explains contenders without the call."""
     notes: dict[str, dict[str, None]] = {}
     for result in results:
         parts = [part for part in result["less"].split("; ") if part and not part.startswith(NO_SUCH_CALL)]
@@ -107,7 +107,7 @@ def _notes(results: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _both(result: dict[str, Any]) -> str:
-    """Return wall time, and CPU time where it is not the same."""
+    """Return wall time, and CPU time if it differs."""
     wall, cpu = (amount("seconds", result["measures"][name]) for name in ("seconds", "cpu"))
     return f"{wall}<br>({cpu})"
 
@@ -139,7 +139,7 @@ def _contenders(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _decorators(measured: Run) -> Iterator[str]:
-    """What each decorator adds, and the wrapper of py-key-value that does the same."""
+    """Yield the table of what each decorator adds, and py-key-value's wrapper that does the same."""
     added: dict[str, dict[str, str]] = {"get": {}, "put": {}}
     for record in measured["results"]:
         for operation, found in added.items():
@@ -157,7 +157,7 @@ def _decorators(measured: Run) -> Iterator[str]:
     return _table(["", "adds to get", "to put", "py-key-value", "adds to get", "to put"], rows)
 
 
-#: The rows of the README: a case, what it is called there.
+#: The rows of the README: a case, and its name there.
 README = {
     "memory get, 100B, 1 task, await": "get 100 bytes from memory",
     "file get, 4KiB, 1 task, await": "get a 4 KiB file",
@@ -173,7 +173,7 @@ README = {
 
 
 def _readme(measured: Run) -> Iterator[str]:
-    """Ours beside obstore, beside the best of the other packages, and beside the limit."""
+    """Yield the table of our stores, obstore, the best of the other packages, and the limit."""
     records = {record["comparison"]: record for record in measured["results"]}
     rows = []
     for title, words in README.items():
@@ -198,7 +198,7 @@ def _named(results: list[dict[str, Any]], named: bool) -> str:
     return "".join(f"{_wall(result)}{', ' + result['contender'] if named else ''}" for result in results[:1])
 
 
-#: By the name that pages use.
+#: The tables, by their names in the pages.
 TABLES: dict[str, Callable[[Run], Iterator[str]]] = {
     "machine": _machine,
     "promises": _promises,

@@ -1,4 +1,4 @@
-"""What matters most, as a picture: bars of operations a second, ours in colour, the limit in outline."""
+"""The most important results as a picture: bars of operations per second, ours in colour, the limit in outline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["PANELS", "plot"]
 
-#: The comparisons that are drawn, where they were measured, and what each is called there.
+#: The comparisons that are drawn if they were measured, and their titles.
 PANELS = {
     "memory get, 100B, 1 task, await": "get from memory, 100 B",
     "file get, 4KiB, 1 task, await": "get a 4 KiB file, one task",

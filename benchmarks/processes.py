@@ -1,4 +1,4 @@
-"""What is measured in processes of its own: imports, and the memory that streams need."""
+"""Measurements in processes of their own: imports, and the memory of streams."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["imports", "streams", "streams_from_bucket", "streams_into_bucket"]
 ROOT = Path(__file__).parent.parent
 MIB = 1 << 20
 
-#: Whether the kernel tells how much memory a process has needed.
+#: Whether the kernel reports the peak memory of a process.
 PEAKS = os.path.exists("/proc/self/clear_refs")
 
-#: What streams may need above what there was: not the size of what is streamed.
+#: The most additional bytes of memory that a stream may take, whatever its size.
 PEAK = 64 * MIB
 
-#: Likewise with a bucket: ten parts of an upload, of which four are under way at once.
+#: Likewise with a bucket: ten parts of an upload, of which four are sent concurrently.
 BUCKET_PEAK = 10 * 8 * MIB
 
 
@@ -53,7 +53,7 @@ def _imported(statement: str) -> Workload:
 
 @contextmanager
 def imports(session: Session, plan: Plan) -> Iterator[Comparison]:
-    """What a program waits for when it starts."""
+    """Compare imports, which delay the start of a program."""
     statements = {
         "import storage": "storage",
         "from storage import FilesystemStore": "storage",
@@ -77,7 +77,7 @@ def _stream(name: str, size: int, server: str = "") -> Workload:
 
 @contextmanager
 def streams(session: Session, plan: Plan) -> Iterator[Comparison]:
-    """One object of 1 GiB in and out again."""
+    """Stream one object of 1 GiB into a store and back."""
     size = 4 * MIB if plan.quick else 1024 * MIB
     ours = ["FilesystemStore", "SqliteStore", "ZipStore", "GzipStore over files"]
     peers = ["obstore LocalStore"] if installed("obstore") else []
@@ -120,10 +120,10 @@ def _bucket(operation: str, plan: Plan) -> Iterator[Comparison]:
 
 
 def streams_into_bucket(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
-    """256 MiB in parts."""
+    """Stream 256 MiB into a bucket, in parts."""
     return _bucket("put", plan)
 
 
 def streams_from_bucket(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
-    """256 MiB at once."""
+    """Stream 256 MiB from a bucket, in one request."""
     return _bucket("get", plan)

@@ -14,13 +14,13 @@ from benchmarks.contenders import Calls, Place, contender
 
 __all__ = ["SERVER", "redis_server"]
 
-#: The server's program, None where it is not installed.
+#: The server's program; None if it is not installed.
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
 
 
 @contextmanager
 def redis_server() -> Iterator[int]:
-    """Start the server and give its port."""
+    """Start the server and yield its port."""
     assert SERVER is not None
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as JSON for programs."""
+"""The results, as a table for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from benchmarks.targets import Verdict
 
 __all__ = ["amount", "heading", "machine", "record", "size_name", "table", "verdict_line"]
 
-#: Packages whose versions belong to the numbers.
+#: Packages whose versions are reported with the results.
 PEERS = "obstore opendal fsspec s3fs py-key-value-aio diskcache aiocache"
 PACKAGES = f"{PEERS} aiofiles aiosqlite aiobotocore aiohttp redis uvloop"
 
 
 def machine() -> dict[str, Any]:
-    """Say what the numbers were measured on and with."""
+    """Return the machine and the versions that were used."""
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,  # of others, before it began
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,  # of others, before the run
         "packages": dict(_versions()),
     }
 
 
 def heading(about: dict[str, Any]) -> str:
-    """Return what is said before the first table."""
+    """Return the heading before the first table."""
     return (
         f"{about['python']}, {about['system']}, {about['cores']} cores, load {about['load']} before it began\n"
         "medians of rounds in turns, for one operation\n"
@@ -48,7 +48,7 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 
 def record(comparison: Comparison, results: list[Result], verdicts: list[Verdict]) -> dict[str, Any]:
-    """Return what the JSON has of one comparison."""
+    """Return the JSON record of one comparison."""
     return {
         "comparison": comparison.title,
         **comparison.about,
@@ -65,7 +65,7 @@ def _described(comparison: Comparison, result: Result) -> dict[str, Any]:
 
 
 def table(record: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines that show one comparison; `ratio` is how many times as fast as each the first one is."""
+    """Yield the lines of one comparison; `ratio` is how many times faster the first contender is."""
     results = record["results"]
     more = [name for name in ("blocked", "worst", "peak") if any(name in result["measures"] for result in results)]
     more += ["added"] if any(result["added"] is not None for result in results) else []
@@ -85,7 +85,7 @@ def table(record: dict[str, Any]) -> Iterator[str]:
 
 
 def verdict_line(verdict: dict[str, Any]) -> str:
-    """Return a promise in one line, with what became of it."""
+    """Return one line about a promise and its result."""
     kept = "kept" if verdict["kept"] else "NOT KEPT"
     if verdict["unit"] == "times":
         return f"{kept:<9}{verdict['reached']:>7.2f} times, at least {verdict['asked']:g}: {verdict['words']}"
@@ -94,7 +94,7 @@ def verdict_line(verdict: dict[str, Any]) -> str:
 
 
 def amount(measure: str, value: float | None) -> str:
-    """Return a measure with a unit that suits it."""
+    """Return a measure with a suitable unit."""
     if value is None:
         return ""
     if measure == "peak":

@@ -13,15 +13,15 @@ __all__ = ["LOOPS", "Session", "installed"]
 
 T = TypeVar("T")
 
-#: The event loops that there are; one that is not installed is left out.
+#: The event loops; those that are not installed are left out.
 LOOPS = ("asyncio", "uvloop")
 
 
 class Session:
     """
-    The event loops of a run: each is made when it is first asked for, and closed with the session.
+    The event loops of a run: each is created at its first use and closed with the session.
 
-    The session itself runs outside of any loop, so that contenders without ``await`` are measured where they are used.
+    The session runs outside any loop, so that synchronous contenders are measured where they are used.
     """
 
     def __init__(self) -> None:
@@ -35,12 +35,12 @@ class Session:
         self._opened.close()
 
     def done(self, loop: str, result: Any) -> Any:
-        """Return *result*, or what comes of awaiting it on the named loop if it can be awaited."""
+        """Return *result* or, if it is awaitable, the result of awaiting it on the named loop."""
         return self._loop(loop).run_until_complete(_of(result)) if inspect.isawaitable(result) else result
 
     @contextmanager
     def entered(self, loop: str, context: AbstractAsyncContextManager[T]) -> Iterator[T]:
-        """Enter *context* on the named loop and leave it in the same task, as what keeps task groups demands."""
+        """Enter *context* on the named loop and leave it in the same task, as contexts with task groups require."""
         running = self._loop(loop)
         value: asyncio.Future[T] = running.create_future()
         leave = asyncio.Event()
@@ -55,7 +55,7 @@ class Session:
         running.run_until_complete(asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED))
         try:
             if task.done():
-                task.result()  # which raises: it did not come in
+                task.result()  # raises the error of entering
             yield value.result()
         finally:
             leave.set()
@@ -82,5 +82,5 @@ def _factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def installed(*packages: str) -> bool:
-    """Tell whether all of the packages can be imported."""
+    """Return whether all of the packages can be imported."""
     return all(find_spec(package) for package in packages)

@@ -1,4 +1,4 @@
-"""What settings are worth: our stores beside themselves."""
+"""The effect of settings: our stores against themselves."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _comparison(
 
 
 def durability(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
-    """What it costs to wait for the disk."""
+    """Compare levels of durability: what waiting for the disk costs."""
     opens: dict[str, Callable[[str], ObjectStore]] = {
         "atomic": FilesystemStore,
         "fsync": lambda path: FilesystemStore(path, durability="fsync"),
@@ -64,18 +64,18 @@ def durability(session: Session, plan: Plan) -> AbstractContextManager[Compariso
 
 
 def loops_and_files(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
-    """What uvloop is worth where a thread does the work."""
+    """Compare the loops where a thread does the work."""
     variants = {loop: Variant(lambda path: FilesystemStore(path), 64, loop) for loop in LOOPS}
     return _comparison("setting: loop, FilesystemStore put 4KiB, 64 tasks", "put", PAGE, variants, session, plan)
 
 
 def loops_and_sqlite(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
-    """What uvloop is worth where requests are gathered."""
+    """Compare the loops where requests are gathered."""
     variants = {loop: Variant(SqliteStore, 64, loop) for loop in LOOPS}
     return _comparison("setting: loop, SqliteStore get 100B, 64 tasks", "get", 100, variants, session, plan)
 
 
 def tasks_and_sqlite(session: Session, plan: Plan) -> AbstractContextManager[Comparison]:
-    """What it is worth not to wait for one put before the next."""
+    """Compare numbers of tasks: puts that do not wait for each other."""
     variants = {f"{tasks} task{'s' * (tasks > 1)}": Variant(SqliteStore, tasks) for tasks in (1, 16, 64, 512)}
     return _comparison("setting: tasks, SqliteStore put 100B", "put", 100, variants, session, plan)

@@ -1,4 +1,4 @@
-"""What the package is to reach beside its peers, and whether it does."""
+"""`Target`: what our stores must reach against their peers, and whether they do."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["Target", "Verdict", "ahead", "within"]
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """
-    What ours is to reach: so many times as much as a peer does, or not more than so much of something.
+    A promise: our contender is so many times as good as a peer, or stays within a bound.
 
     Attributes:
-        words: what is promised, for people.
+        words: the promise in words.
         by: the measure: ``seconds``, ``cpu``, ``added``, ``peak`` or ``blocked``.
-        against: the peer; none for a bound.
-        at_least: how many times the peer's measure is to be ours.
-        at_most: how great ours may be.
-        ours: the contender that promises; the first one where this is empty.
+        against: the peer; empty for a bound.
+        at_least: the lowest allowed ratio of the peer's measure to ours.
+        at_most: the greatest allowed measure of ours.
+        ours: our contender; if empty, the first one.
     """
 
     words: str
@@ -30,7 +30,7 @@ class Target:
     ours: str = ""
 
     def judged(self, values: Mapping[str, Mapping[str, float]], ours: str) -> Verdict | None:
-        """Return what became of it, by the measures of each contender; None where one of the two is not there."""
+        """Return the verdict by the measures of each contender; None if one of the two was not measured."""
         if self.by not in values.get(ours, {}) or (self.against and self.against not in values):
             return None
         own = values[ours][self.by]
@@ -43,14 +43,14 @@ class Target:
 @dataclass(frozen=True)
 class Verdict:
     """
-    What became of a promise.
+    The result of a target.
 
     Attributes:
-        words: what was promised.
-        unit: ``times`` for a ratio to a peer, which is to be reached; else the measure, which is a bound.
-        asked: the ratio or the bound.
-        reached: what was measured.
-        kept: whether that is enough.
+        words: the promise in words.
+        unit: ``times`` for a ratio to a peer; else the measure that has a bound.
+        asked: the required ratio or the bound.
+        reached: the measured value.
+        kept: whether the target was reached.
     """
 
     words: str
@@ -61,10 +61,10 @@ class Verdict:
 
 
 def ahead(words: str, against: str, at_least: float, *, by: str = "seconds", ours: str = "") -> Target:
-    """Target to be *at_least* so many times as good as a peer."""
+    """Return the target to be at least *at_least* times as good as a peer."""
     return Target(words=words, against=against, at_least=at_least, by=by, ours=ours)
 
 
 def within(words: str, by: str, at_most: float, *, ours: str = "") -> Target:
-    """Target to stay within a bound."""
+    """Return the target to stay within a bound."""
     return Target(words=words, by=by, at_most=at_most, ours=ours)

@@ -938,26 +938,26 @@ class HttpStore(ObjectStore):
     """
     The objects of a web server: the key ``reports/2024.csv`` is the URL ``base_url/reports/2024.csv``.
 
-    It reads from any web server, and writes to one that takes PUT and DELETE. Use it inside ``with``; entering
-    asks the network for nothing. One store belongs to one event loop.
+    It reads from any web server, and writes to one that accepts PUT and DELETE. Use it inside ``with``; entering
+    sends no request. One store belongs to one event loop.
 
     Args:
-        base_url: the URL below which all keys are; a ``user:password@`` in it is taken for `username` and `password`.
+        base_url: the URL below which all objects are; a ``user:password@`` in it sets `username` and `password`.
         token: sent as ``Authorization: Bearer``.
-        username: sent, with the password, as ``Authorization: Basic``.
-        password: the secret that belongs to it.
-        headers: more headers for every request to this server.
-        redirects: whether reads follow redirects; neither credentials nor *headers* go with them to another host.
-        writable: whether the server takes PUT and DELETE.
-        conditions: ``"trust"`` where the server is known to keep ``If-Match`` and ``If-None-Match`` when it writes;
-            many ignore them, nginx among them, so ``"off"`` refuses conditions.
-        listing: ``"autoindex"`` where the server lists directories as nginx does with ``autoindex_format json``; None
-            where it does not, and `keys` raises `UnsupportedOperationError`.
-        ca_bundle: a file with the certificates to trust, for a server with one of its own.
-        connect_timeout: seconds, or a timedelta, until a connection must be there.
-        read_timeout: seconds without any progress until an attempt is given up, uploads included.
-        retry_timeout: seconds within which attempts are begun, all those of one call together.
-        session: a session of aiohttp's to use; it stays open, and yours.
+        username: sent with the password as ``Authorization: Basic``.
+        password: the password of the user.
+        headers: additional headers for every request to this server.
+        redirects: whether reads follow redirects; credentials and *headers* are never sent to another host.
+        writable: whether the server accepts PUT and DELETE.
+        conditions: ``"trust"`` if the server is known to check ``If-Match`` and ``If-None-Match`` of writes; many
+            servers ignore them, including nginx, so ``"off"`` refuses conditional writes.
+        listing: ``"autoindex"`` if the server lists directories as nginx does with ``autoindex_format json``; with None
+            `keys` raises `UnsupportedOperationError`.
+        ca_bundle: a file with the certificates to trust, for a server with a private certificate.
+        connect_timeout: seconds, or a timedelta, until a connection must be established.
+        read_timeout: seconds without progress, also of an upload, after which an attempt fails.
+        retry_timeout: seconds within which all attempts of one call must begin.
+        session: a session of aiohttp to use; the store does not close it.
     """
 
     def __init__(

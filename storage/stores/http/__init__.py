@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`HttpStore`, an object store on a web server."""
 
 from __future__ import annotations
 

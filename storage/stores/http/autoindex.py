@@ -1,4 +1,4 @@
-"""Listings of directories, as nginx gives them with ``autoindex_format json``."""
+"""Listings of directories, as nginx returns them with ``autoindex_format json``."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["parse_listing", "walk"]
 
 def parse_listing(body: bytes, directory: str, store: object) -> list[str]:
     """
-    Return the names in a directory in order, those of directories with a slash behind.
+    Return the names in a directory in order, those of subdirectories with a slash at the end.
 
-    Names that are not UTF-8 are left out: no key stands for them.
+    Names that are not UTF-8 are left out, because they are not valid keys.
 
     Raises:
-        StorageError: that is no such listing.
+        StorageError: the body is no such listing.
     """
     try:
         entries = json.loads(body.decode("utf-8", "surrogateescape"))
         if not isinstance(entries, list):
-            raise TypeError("a listing is a list")
+            raise TypeError("a listing must be a list")
         names = [entry["name"] + ("/" if entry["type"] == "directory" else "") for entry in entries]
         return sorted(name for name in names if is_key(name) and "/" not in name[:-1])
     except (ValueError, TypeError, KeyError) as cause:
@@ -34,12 +34,12 @@ def parse_listing(body: bytes, directory: str, store: object) -> list[str]:
 
 async def walk(names: Callable[[str], Awaitable[list[str]]], prefix: str, start_after: str) -> AsyncIterator[str]:
     """
-    Yield the keys of a tree in order; of the directories on the way to where it is, the names are kept.
+    Yield the keys of a tree in order; only the names in the directories above the current one are kept in memory.
 
     Args:
-        names: gives those of a directory, as `parse_listing` does.
-        prefix: of the keys that are wanted.
-        start_after: what they sort behind.
+        names: returns the names in a directory, as `parse_listing` does.
+        prefix: of the keys to yield.
+        start_after: a key after which the keys sort.
     """
     top = prefix[: prefix.rfind("/") + 1]
     levels: list[tuple[str, Iterator[str]]] = [(top, iter(await names(top)))]

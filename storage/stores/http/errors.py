@@ -1,4 +1,4 @@
-"""The one place where statuses of a web server, and what aiohttp raises, become our errors."""
+"""The one place where statuses of a web server and errors of aiohttp are mapped to ours."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _BY_STATUS: dict[int, Kind] = {
 
 
 def error_of(status: int, headers: Mapping[str, str], key: str, store: object) -> StorageError:
-    """Return the error that a response of this *status* is to the caller, about *key*."""
+    """Return the error for a response with this *status*, with *key*."""
     kind = _BY_STATUS.get(status) or (StoreUnavailableError if status >= 500 else StorageError)
     error: StorageError
     if kind is KeyNotFoundError:
@@ -62,7 +62,7 @@ def error_of(status: int, headers: Mapping[str, str], key: str, store: object) -
 
 @contextmanager
 def mapped_errors(key: str, store: object) -> Iterator[None]:
-    """Turn what aiohttp raises into errors of ours; its own messages have URLs in them, so they stay out."""
+    """Map errors of aiohttp to ours; their messages contain URLs, so they are left out."""
     import aiohttp
 
     try:
@@ -82,7 +82,7 @@ def mapped_errors(key: str, store: object) -> Iterator[None]:
 
 
 def was_sent(error: StorageError) -> bool:
-    """Return whether a request may have reached the server, of which `mapped_errors` has made this error."""
+    """Return whether the request that ended in this error of `mapped_errors` may have reached the server."""
     import aiohttp
 
     return not isinstance(error.__cause__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)

@@ -1,4 +1,4 @@
-"""Reads an object of a web server in pieces, on from where a broken response ended."""
+"""`HttpReader`: reads an object of a web server in pieces, and resumes after a broken response."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from storage.stores.http.session import Response
 
 __all__ = ["HttpReader"]
 
-#: Bytes that are thrown away at once, of a response that begins before what was asked for.
+#: Bytes that are discarded in one piece, if a response begins before the requested range.
 _SKIPPED = 1 << 20
 
 
 class HttpReader(ObjectReader):
     """
-    A reader over the bytes *start* to *stop* of an object.
+    A reader of the bytes *start* to *stop* of an object.
 
-    What breaks off is asked for again from there on, of the same version only; where the server says nothing by which
-    that is sure, it is an error.
+    After a broken response it requests the rest, of the same version only; if no header identifies the version for
+    sure, it raises an error.
 
     Attributes:
-        replaced: whether the version that was begun has been found to be no more.
+        replaced: whether the version that was being read was found to be replaced or deleted.
 
     Args:
-        found: the object.
-        request: sends a GET with these headers more.
-        policy: how long to try again.
-        start: the first byte to give.
-        stop: the byte behind the last one.
-        response: the one that has begun, None if nothing is to be read.
-        begin: the byte with which its body begins.
-        store: what errors say they come from.
+        found: the description of the object.
+        request: sends a GET with these additional headers.
+        policy: how long to retry.
+        start: the offset of the first byte to read.
+        stop: the offset after the last byte to read.
+        response: the response whose body has not been read yet, or None for an empty range.
+        begin: the offset at which its body begins in the object.
+        store: the name of the store in errors.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class HttpReader(ObjectReader):
         self._stop = stop
         self._position = start
         self._response = response
-        self._at = begin  # where in the object the response's next byte is
+        self._at = begin  # the offset in the object of the response's next byte
         self._store = store
 
     async def read(self, size: int = -1, /) -> bytes:
@@ -77,12 +77,12 @@ class HttpReader(ObjectReader):
 
     @property
     def resumable(self) -> bool:
-        """Whether a later response can be known to be of the same version."""
+        """Whether a later response can be verified to be of the same version."""
         return self._condition is not None
 
     @property
     def remaining(self) -> int:
-        """How many bytes are still to be read."""
+        """The number of bytes left to read."""
         return max(self._stop - self._position, 0)
 
     def seekable(self) -> bool:
@@ -100,7 +100,7 @@ class HttpReader(ObjectReader):
             self.close()
 
     async def read_some(self, wanted: int) -> bytes:
-        """Return up to *wanted* bytes, one or more, in one attempt."""
+        """Return 1 to *wanted* bytes, in one attempt."""
         try:
             response = self._response or await self._resume()
             while self._at < self._position:
@@ -113,7 +113,7 @@ class HttpReader(ObjectReader):
         return piece
 
     def close(self) -> None:
-        """Let go of the response."""
+        """Close the response."""
         response, self._response = self._response, None
         if response is not None:
             response.close()
@@ -128,7 +128,7 @@ class HttpReader(ObjectReader):
         return piece
 
     async def _resume(self) -> Response:
-        """Ask for the rest, of the version that was begun."""
+        """Request the rest of the same version."""
         key = self.info.key
         if self._condition is None:
             raise StoreUnavailableError(
@@ -156,7 +156,7 @@ class HttpReader(ObjectReader):
         return response
 
     def _replaced_error(self) -> StorageError:
-        """Return the error of an object that is not there any more as it was begun, and go on no more."""
+        """Return the error for an object that was replaced or deleted, and stop to resume."""
         self.replaced, self._condition = True, None
         return StorageError(
             "the object was replaced while it was read: open it again", key=self.info.key, store=self._store

@@ -1,4 +1,4 @@
-"""Reads from a web server, whatever it leaves out: HEAD, etags, lengths, ranges."""
+"""`Reads`: reads from a web server, also from one without HEAD, etags, lengths or ranges."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _METHOD_UNSUPPORTED = (405, 501)
 
 class Reads:
     """
-    What is read from one server.
+    Reads objects of one server.
 
     Args:
         session: sends the requests.
-        paths: gives the paths of keys.
-        policy: how long to try again.
-        store: what errors say they come from.
+        paths: returns the paths of keys.
+        policy: how long to retry.
+        store: the name of the store in errors.
     """
 
     def __init__(self, session: Session, paths: KeyPaths, policy: RetryPolicy, store: str) -> None:
@@ -50,7 +50,7 @@ class Reads:
         async with AsyncExitStack() as opened:
 
             async def attempt() -> bytes:
-                """Go on with what has come; begin anew where nothing tells that the rest belongs to it."""
+                """Resume after the received bytes, or restart if the version of the rest cannot be verified."""
                 nonlocal reader
                 if not (isinstance(reader, HttpReader) and reader.resumable):
                     pieces.clear()
@@ -61,7 +61,7 @@ class Reads:
                     while reader.remaining:
                         pieces.append(await reader.read_some(reader.remaining))
                 except StorageError as error:
-                    if reader.replaced:  # whoever has given no byte away yet may begin anew
+                    if reader.replaced:  # no byte was returned to the caller yet, so it can restart
                         raise StoreUnavailableError(
                             "the object was replaced while it was read", key=key, store=self._store
                         ) from error
@@ -71,17 +71,17 @@ class Reads:
             return await self._policy.retry(lambda: self._session.limited(attempt))
 
     async def open_reader(self, key: str, byte_range: ByteRange | None, opened: AsyncExitStack) -> ObjectReader:
-        """Return, in one attempt, a reader whose first response has begun; *opened* closes it."""
+        """Return, in one attempt, a reader with an open response, which *opened* closes."""
         if byte_range is not None:
             if byte_range.last != 0 and byte_range.stop != byte_range.start:
                 try:
                     response = await self._get(key, {"range": range_header(byte_range)}, opened)
                 except RangeNotSatisfiableError:
-                    pass  # it starts at the end, or behind it, and the size will say which
+                    pass  # it starts at the end of the object, or after it: the size tells which
                 else:
                     if response.status != 206 or self._described(response, key)[1] is not None:
                         return await self._reader(response, key, byte_range, opened)
-                    response.close()  # too little is said of a part
+                    response.close()  # its headers describe the object too little for a part
             info = await self.describe(key)
             start, stop = byte_range.within(info.size, key)
             if start == stop:
@@ -97,7 +97,7 @@ class Reads:
     async def _reader(
         self, response: Response, key: str, byte_range: ByteRange | None, opened: AsyncExitStack
     ) -> ObjectReader:
-        """Return the reader of a response that has begun; one that says too little of the object is read at once."""
+        """Return the reader of an open response; the object is read if the headers describe it too little."""
         begin, found = self._described(response, key)
         if found is None:
             data = await response.read()
@@ -115,9 +115,9 @@ class Reads:
 
     async def describe(self, key: str) -> ObjectInfo:
         """
-        Return, in one attempt, what HEAD says of an object, or GET where HEAD is refused.
+        Return, in one attempt, the description of an object from HEAD, or from GET if the server refuses HEAD.
 
-        Where neither says how large it is, or nothing by which versions could be told apart, it is read.
+        If the headers have no size, or nothing that tells versions apart, the object is read.
         """
         if self._head_supported:
             response = await self._session.send("HEAD", self._path(key), key)
@@ -136,7 +136,7 @@ class Reads:
             response.close()
 
     async def exists(self, key: str) -> bool:
-        """Say, in one attempt, whether there is an object."""
+        """Return, in one attempt, whether the object exists."""
         response = await self._session.send("HEAD" if self._head_supported else "GET", self._path(key), key)
         if self._head_supported and response.status in _METHOD_UNSUPPORTED:
             self._head_supported = False
@@ -149,7 +149,7 @@ class Reads:
         return True
 
     async def names_in(self, directory: str) -> list[str]:
-        """Return the names in a directory, which ends in a slash or is ``""``; none where there is none."""
+        """Return the names in a directory, which ends in a slash or is ``""``; none if it does not exist."""
         if directory:
             try:
                 self._path(directory[:-1])
@@ -171,16 +171,16 @@ class Reads:
         return await self._policy.retry(lambda: self._session.limited(attempt))
 
     def _described(self, response: Response, key: str) -> tuple[int, DescribedObject | None]:
-        """Return where the response's body begin, and the object as it describes it."""
+        """Return the offset of the response's body, and the object as the headers describe it."""
         begin, size = offset_and_size(response.status, response.headers, key, self._store)
         return begin, describe_response(response.headers, key, size)
 
     async def _check(self, response: Response, key: str) -> None:
         """
-        Let a response that has an object pass.
+        Check that a response has an object.
 
         Raises:
-            StorageError: it is another one, and is closed.
+            StorageError: it has none, and was closed.
         """
         if response.status not in (200, 203, 206):
             await response.discard()
@@ -191,7 +191,7 @@ class Reads:
 
 
 def _info(response: Response, key: str, data: bytes) -> ObjectInfo:
-    """Return the description of an object of which the server does not say enough, so that it was read."""
+    """Return the description of an object that was read, because the headers describe it too little."""
     found = describe_response(response.headers, key, len(data))
     return (
         ObjectInfo(key, len(data), etag_of(data), None, attributes_of(response.headers))

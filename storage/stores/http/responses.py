@@ -1,4 +1,4 @@
-"""What the responses of a web server say of an object."""
+"""`DescribedObject`: what the headers of a response say about an object."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["ATTRIBUTES", "DescribedObject", "attributes_of", "describe_response"
 #: The headers that are attributes of the object.
 ATTRIBUTES = ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
 
-#: How old an object must be for its time to tell its version: HTTP's times are whole seconds, and clocks are two.
+#: Age from which the time of an object identifies its version: times are in whole seconds, and two clocks may differ.
 _MIN_AGE = timedelta(seconds=2)
 
-#: What a server says of an object of which it knows no type.
+#: The types that servers send for an object of unknown type.
 _NO_TYPE = ("application/octet-stream", "binary/octet-stream")
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
@@ -28,12 +28,12 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 class DescribedObject(NamedTuple):
     """
-    An object as a response describes it.
+    An object as the headers of a response describe it.
 
     Attributes:
         info: its description.
-        condition: headers that let a later request succeed for this very version only; None where nothing that the
-            server says tells it apart for sure.
+        condition: headers with which a later request succeeds only for this version; None if no header identifies the
+            version for sure.
     """
 
     info: ObjectInfo
@@ -42,9 +42,9 @@ class DescribedObject(NamedTuple):
 
 def describe_response(headers: Mapping[str, str], key: str, size: int | None) -> DescribedObject | None:
     """
-    Return the object whose response has these *headers*, names in lower case.
+    Return the object whose response has these *headers*, with names in lower case.
 
-    None if they do not say how large it is, or nothing by which versions could be told apart: one has to read it.
+    Return None if they have no size, or nothing that tells versions apart: then the object must be read.
     """
     modified, now = _time(headers, "last-modified"), _time(headers, "date")
     said = headers.get("etag", "").strip()
@@ -53,11 +53,11 @@ def describe_response(headers: Mapping[str, str], key: str, size: int | None) ->
     settled = modified is not None and now is not None and now - modified >= _MIN_AGE
     by_time = "" if modified is None else f"{int(modified.timestamp()):x}-{size:x}"
     condition = None
-    if said.startswith("W/"):  # two versions that are as good as each other may share it
+    if said.startswith("W/"):  # two equivalent versions may share it
         etag = said
     elif said:
         etag = said.strip('"')
-        if settled or etag != by_time:  # nginx makes its etags of the time
+        if settled or etag != by_time:  # nginx computes its etags from the time
             condition = {"if-match": said}
     else:
         etag = by_time
@@ -67,7 +67,7 @@ def describe_response(headers: Mapping[str, str], key: str, size: int | None) ->
 
 
 def attributes_of(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the attributes that an object's headers are."""
+    """Return the attributes of an object from its headers."""
     found = {name: headers[name] for name in ATTRIBUTES if name in headers}
     if found.get("content-type") in _NO_TYPE:
         del found["content-type"]
@@ -76,10 +76,10 @@ def attributes_of(headers: Mapping[str, str]) -> dict[str, str]:
 
 def offset_and_size(status: int, headers: Mapping[str, str], key: str, store: object) -> tuple[int, int | None]:
     """
-    Return the offset of the response's body in the object, and the object's size, None where the server does not say.
+    Return the offset of the response's body in the object, and the object's size, or None if that is not sent.
 
     Raises:
-        StorageError: the response is a part of the object, and does not say which.
+        StorageError: the response is a part of the object, but does not say which.
     """
     if status != 206:
         length = headers.get("content-length", "")
@@ -91,7 +91,7 @@ def offset_and_size(status: int, headers: Mapping[str, str], key: str, store: ob
 
 
 def _time(headers: Mapping[str, str], name: str) -> datetime | None:
-    """Return the time that a header says, None where it says none."""
+    """Return the time in a header, or None if it has no valid time."""
     text = headers.get(name)
     return None if text is None else _parse_time(text)
 

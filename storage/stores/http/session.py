@@ -1,4 +1,4 @@
-"""The open half of an `HttpStore`: its connections, what it shows to which server, and its responses."""
+"""`Session`: the connections of an open `HttpStore`, its requests, responses and redirects."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ __all__ = ["Response", "Session", "Upload"]
 
 T = TypeVar("T")
 
-#: Calls of one store that are under way at once; one more waits its turn.
+#: Concurrent calls of one store; further calls wait.
 MAX_CALLS = 64
 
-#: Redirects that one request follows.
+#: The most redirects that one request follows.
 MAX_REDIRECTS = 10
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
-#: Bytes that are written to a connection at once, so that progress is noticed.
+#: Bytes that are written to a connection in one piece, so that progress is noticed.
 SLICE = 128 << 10
 
-#: Bytes of a response that is no object: they are read, so that the connection can be used again.
+#: Bytes of a response without an object: they are read, so that the connection can be reused.
 _SMALL = 64 << 10
 
-#: What aiohttp would add by itself.
+#: Headers that aiohttp would add.
 _NOT_SENT = ("Accept", "Content-Type", "User-Agent")
 
 
 class Response:
     """
-    One response of a server, whose body is yet to be read.
+    One response of a server, whose body has not been read yet.
 
     Attributes:
-        status: of HTTP; 404 for a redirect to the directory of this name.
-        headers: with names in lower case.
+        status: the HTTP status; 404 for a redirect to the directory of this name.
+        headers: the headers, with names in lower case.
     """
 
     def __init__(self, raw: aiohttp.ClientResponse, status: int, key: str, store: str) -> None:
@@ -57,12 +57,12 @@ class Response:
         self._store = store
 
     async def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes of the body, up to *size*; all the rest for -1, and ``b""`` at its end."""
+        """Return the next bytes of the body, up to *size*; for -1 all the rest; ``b""`` at its end."""
         with mapped_errors(self._key, self._store):
             return await self._raw.content.read(size)
 
     async def discard(self) -> None:
-        """Be done with a body that is no object."""
+        """Read and drop a body without an object, so that the connection can be reused."""
         try:
             await self.read(_SMALL)
             await self.read(1)  # notices the end
@@ -71,18 +71,18 @@ class Response:
         self.close()
 
     def close(self) -> None:
-        """Let go of it; what was not read to its end takes its connection with it."""
+        """Close the response; if it was not read to its end, its connection is closed, too."""
         self._raw.close()
 
 
 class Upload:
     """
-    Bytes on their way to a server, once: in pieces, each of which is progress.
+    The body of a request, which is sent only once, in pieces; each piece counts as progress.
 
     Attributes:
-        size: how many bytes, where that is known.
-        error: what the caller's own stream raised, if it did.
-        ended: whether all of them were taken.
+        size: the number of bytes, or None if it is unknown.
+        error: the exception that the caller's own stream raised, if any.
+        ended: whether all bytes were taken.
     """
 
     def __init__(self, pieces: AsyncIterator[bytes], size: int | None = None) -> None:
@@ -97,20 +97,20 @@ class Upload:
 
     @classmethod
     def of(cls, data: bytes) -> Upload:
-        """Return bytes that are sent once, whatever becomes of the connection."""
+        """Return an upload of bytes, which are sent only once, even if the connection breaks."""
         return cls(_single(data), len(data))
 
     def with_progress(self, progress: ProgressTimeout) -> Upload:
-        """Return itself, with the time limit that its progress is told to."""
+        """Return this upload; its progress restarts the time limit *progress*."""
         self._progress = progress
         return self
 
     async def idle(self) -> None:
-        """Wait until the caller's stream is not waited for any more: it may then be closed."""
+        """Wait until no piece of the caller's stream is being fetched, so that the stream can be closed."""
         await self._idle.wait()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._begun:  # aiohttp sends a request again when the connection was stale, and would now send nothing
+        if self._begun:  # aiohttp resends a request if the connection was stale, but now nothing is left to send
             raise StoreUnavailableError("the connection broke while a stream was sent")
         self._begun = True
         while (piece := await self._next()) is not None:
@@ -121,7 +121,7 @@ class Upload:
 
     async def _next(self) -> bytes | None:
         if self._progress is not None:
-            self._progress.rest()  # it is the caller who is waited for
+            self._progress.rest()  # no time limit while the caller produces data
         self._idle.clear()
         try:
             return await anext(self._pieces, None)
@@ -139,16 +139,16 @@ class Upload:
 
 class Session:
     """
-    The connections of a store that is open; they belong to one event loop and one process.
+    The connections of an open store; they belong to one event loop and one process.
 
     Args:
-        origin: scheme, host and port of the store's own server.
-        headers: for every request to it, credentials among them; no other host gets any.
+        origin: scheme, host and port of the store's server.
+        headers: for every request to it, including credentials; they are sent to no other host.
         timeouts: how long to wait.
-        redirects: whether reads follow them.
-        given: a session of the caller's, which stays open; None to make one.
-        trust: the certificates that one trusts.
-        store: what errors say they come from.
+        redirects: whether reads follow redirects.
+        given: a session of the caller, which stays open; None to make one.
+        trust: the certificates that the made session trusts.
+        store: the name of the store in errors.
     """
 
     def __init__(
@@ -179,16 +179,16 @@ class Session:
         self._slots = asyncio.Semaphore(MAX_CALLS)
 
     async def close(self) -> None:
-        """Close what was opened; a session that was given stays open."""
+        """Close the connections; a session of the caller stays open."""
         if self._given is None:
             await self._session.close()
 
     async def limited(self, call: Callable[[], Awaitable[T]]) -> T:
         """
-        Return what *call* gives, when it is its turn.
+        Return the result of *call*, when fewer than `MAX_CALLS` are running.
 
-        It is for what comes to an end by itself. Open readers and streams that are put have no turn: they would wait
-        for each other, and those whom their caller has open at the same time for ever.
+        It is only for calls that end by themselves. Open readers and streamed puts are not limited: a caller that has
+        many open at the same time would wait for itself for ever.
         """
         async with self._slots:
             return await call()
@@ -205,7 +205,7 @@ class Session:
         Send one request and return its response, whatever its status.
 
         Raises:
-            StorageError: there was no response, or it leads to where we do not go.
+            StorageError: there was no response, or a redirect that is not followed.
         """
         from yarl import URL
 
@@ -218,7 +218,7 @@ class Session:
             await response.discard()
             target = self._target(url, response.headers["location"], key)
             if not self._redirects and target.path == f"{url.path}/":
-                response.status = 404  # there is a directory of this name, and no object
+                response.status = 404  # this is a directory, not an object
                 return response
             same_origin = target.origin() == own_url.origin()
             self._check_redirect(method, url, target, key, same_origin)
@@ -267,7 +267,7 @@ class Session:
         return target
 
     def _check_redirect(self, method: str, url: URL, target: URL, key: str, same_origin: bool) -> None:
-        """Refuse a redirect that is not wanted, or would carry away what is secret; only its host is named."""
+        """Refuse a redirect that is not allowed or would leak secrets; the error names only its host."""
         why = None
         if method not in ("GET", "HEAD"):
             why = "writes do not follow redirects"

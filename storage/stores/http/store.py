@@ -1,4 +1,4 @@
-"""`HttpStore`: the objects of a web server, to be read, and written where it takes PUT and DELETE."""
+"""`HttpStore`: reads the objects of a web server, and writes them if the server accepts PUT and DELETE."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpStore"]
 
-#: Headers that are the store's business.
+#: Headers that the store sets itself.
 _RESERVED_HEADERS = {"accept-encoding", "content-length", "expect", "host", "if-match", "range", "transfer-encoding"}
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -38,26 +38,26 @@ class HttpStore(ObjectStore):
     """
     The objects of a web server: the key ``reports/2024.csv`` is the URL ``base_url/reports/2024.csv``.
 
-    It reads from any web server, and writes to one that takes PUT and DELETE. Use it inside ``async with``; entering
-    asks the network for nothing. One store belongs to one event loop.
+    It reads from any web server, and writes to one that accepts PUT and DELETE. Use it inside ``async with``; entering
+    sends no request. One store belongs to one event loop.
 
     Args:
-        base_url: the URL below which all keys are; a ``user:password@`` in it is taken for `username` and `password`.
+        base_url: the URL below which all objects are; a ``user:password@`` in it sets `username` and `password`.
         token: sent as ``Authorization: Bearer``.
-        username: sent, with the password, as ``Authorization: Basic``.
-        password: the secret that belongs to it.
-        headers: more headers for every request to this server.
-        redirects: whether reads follow redirects; neither credentials nor *headers* go with them to another host.
-        writable: whether the server takes PUT and DELETE.
-        conditions: ``"trust"`` where the server is known to keep ``If-Match`` and ``If-None-Match`` when it writes;
-            many ignore them, nginx among them, so ``"off"`` refuses conditions.
-        listing: ``"autoindex"`` where the server lists directories as nginx does with ``autoindex_format json``; None
-            where it does not, and `keys` raises `UnsupportedOperationError`.
-        ca_bundle: a file with the certificates to trust, for a server with one of its own.
-        connect_timeout: seconds, or a timedelta, until a connection must be there.
-        read_timeout: seconds without any progress until an attempt is given up, uploads included.
-        retry_timeout: seconds within which attempts are begun, all those of one call together.
-        session: a session of aiohttp's to use; it stays open, and yours.
+        username: sent with the password as ``Authorization: Basic``.
+        password: the password of the user.
+        headers: additional headers for every request to this server.
+        redirects: whether reads follow redirects; credentials and *headers* are never sent to another host.
+        writable: whether the server accepts PUT and DELETE.
+        conditions: ``"trust"`` if the server is known to check ``If-Match`` and ``If-None-Match`` of writes; many
+            servers ignore them, including nginx, so ``"off"`` refuses conditional writes.
+        listing: ``"autoindex"`` if the server lists directories as nginx does with ``autoindex_format json``; with None
+            `keys` raises `UnsupportedOperationError`.
+        ca_bundle: a file with the certificates to trust, for a server with a private certificate.
+        connect_timeout: seconds, or a timedelta, until a connection must be established.
+        read_timeout: seconds without progress, also of an upload, after which an attempt fails.
+        retry_timeout: seconds within which all attempts of one call must begin.
+        session: a session of aiohttp to use; the store does not close it.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class HttpStore(ObjectStore):
 
     @classmethod
     def _from_url(cls, url: StoreUrl) -> ObjectStore[Any, Any]:
-        """Return the store of ``https://host/path?redirects=true``: what is not the query is the base URL."""
+        """Return the store of ``https://host/path?redirects=true``: the part before the query is the base URL."""
         return url.make(cls, base_url=url.address)
 
     # -- life cycle --------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ class HttpStore(ObjectStore):
             await parts.session.close()
 
     def _opened(self, key: str | None = None) -> _OpenParts:
-        """Return the open half, for a call about *key*."""
+        """Return the open session, reads and writes, after a check of *key*."""
         parts = opened(self._open_parts, self)
         if key is not None:
             self._paths.path_of(key, self)
@@ -190,7 +190,7 @@ class HttpStore(ObjectStore):
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         self._opened(target)
         self._need_writable("copy", target)
-        async with self.open(source) as reader:  # the server says of the copy what it said of its source
+        async with self.open(source) as reader:  # the server decides the attributes of the copy
             return await self.put(target, reader, if_absent=if_absent)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
@@ -221,7 +221,7 @@ class HttpStore(ObjectStore):
             )
 
     def _condition(self, if_absent: bool, if_match: str | None, key: str) -> dict[str, str]:
-        """Return the headers that make a write conditional."""
+        """Return the headers of a conditional write."""
         if not if_absent and if_match is None:
             return {}
         if self.conditions != "trust":
@@ -271,10 +271,10 @@ def _headers_of(
     given: Mapping[str, str] | None, token: str | None, username: str | None, password: str | None
 ) -> dict[str, str]:
     """
-    Return the headers of every request, credentials among them; no error shows a value.
+    Return the headers of every request, including credentials; no error shows a value.
 
     Raises:
-        ConfigError: there are two kinds of credentials, or a header cannot be one.
+        ConfigError: there are two kinds of credentials, or a header is not valid.
     """
     headers = {name.lower(): value for name, value in (given or {}).items()}
     if token is not None:

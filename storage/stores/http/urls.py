@@ -1,4 +1,4 @@
-"""The URL of an object: what a key becomes, and which keys become none."""
+"""The URLs of objects: `BaseUrl`, and `KeyPaths`, which maps keys to paths of URLs."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from storage.errors import ConfigError, InvalidKeyError
 
 __all__ = ["BaseUrl", "KeyPaths"]
 
-#: scheme://user:password@host:port/path, each part as it is written.
+#: scheme://user:password@host:port/path, with each part as it is written.
 _URL = re.compile(
     r"(https?)://(?:([^/?#@:]*)(?::([^/?#@]*))?@)?(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?(/[^?#]*)?", re.I
 )
 
-#: What may stand in a path without being escaped (RFC 3986, 3.3), and the sign of an escape.
+#: The characters of a path that need no escape (RFC 3986, 3.3), and the escape character.
 _PATH = "/-_.~%!$&'()*+,;=:@"
 
-#: Bytes of a URL: servers take 8,000 at least, where they say so (RFC 9110, 4.1).
+#: Bytes of a URL: servers should accept at least 8,000 (RFC 9110, 4.1).
 MAX_URL_BYTES = 8000
 
-#: Bytes of a name, and of a whole path below the server's root: behind PUT there are files.
+#: Bytes of a name, and of a whole path below the server's root: a server that accepts PUT writes files.
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 3000
 
 
 class BaseUrl(NamedTuple):
     """
-    Where a store's objects are.
+    The URL below which the objects of a store are.
 
     Attributes:
         origin: scheme, host and port: ``"https://host:8080"``.
-        path: quoted, without a slash at its end: ``"/data"``, or ``""``.
-        username: from the URL, None where it has none.
-        password: likewise.
+        path: quoted, without a slash at the end: ``"/data"``, or ``""``.
+        username: the user in the URL, or None.
+        password: the password in the URL, or None.
     """
 
     origin: str
@@ -47,7 +47,7 @@ class BaseUrl(NamedTuple):
 
     @property
     def url(self) -> str:
-        """The URL without what is secret in it."""
+        """The URL without secrets."""
         return f"{self.origin}{self.path}"
 
     @classmethod
@@ -56,7 +56,7 @@ class BaseUrl(NamedTuple):
         Return the parts of a base URL.
 
         Raises:
-            ConfigError: it is no URL of a path on a web server; the text is not in the message, it may hold a secret.
+            ConfigError: it is not a URL of a web server; the message does not show it, as it may contain a secret.
         """
         parts = _URL.fullmatch(base_url)
         path = (parts[6] or "").rstrip("/") if parts else ""
@@ -73,12 +73,12 @@ def _climbs(path: str) -> bool:
 
 class KeyPaths(NamedTuple):
     """
-    Turns keys into paths of URLs, each key into one of its own.
+    Maps keys to paths of URLs, different keys to different paths.
 
     Attributes:
-        path: of the URL below which all are.
-        writable: whether there must be a file behind each.
-        listed: whether a listing that leaves out hidden files must show each.
+        path: the path of the base URL.
+        writable: whether each key must be valid as a file on the server.
+        listed: whether each key must appear in a listing that leaves out hidden files.
     """
 
     path: str
@@ -87,13 +87,13 @@ class KeyPaths(NamedTuple):
 
     def path_of(self, key: str, store: object) -> str:
         """
-        Return the quoted path that stands for *key*.
+        Return the quoted path of *key*.
 
-        Nothing in it is special: what could end the path or begin another host, query or fragment is escaped, and what
-        no escape protects (servers and proxies resolve ``..`` and join slashes, escaped or not) is refused.
+        Characters that would end the path or begin a host, query or fragment are escaped. Keys that no escape protects
+        are refused: servers and proxies resolve ``..`` and join slashes, escaped or not.
 
         Raises:
-            InvalidKeyError: a web server could not tell this key from another one, or would not take it.
+            InvalidKeyError: a web server could not tell this key from another one, or would refuse it.
         """
         check_path(check_key(key, store), store)
         path = f"{self.path}/{quote(key, safe='/-_.~')}"

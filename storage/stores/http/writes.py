@@ -1,4 +1,4 @@
-"""Writes to a web server that takes PUT and DELETE."""
+"""`Writes`: writes to a web server that accepts PUT and DELETE."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from storage.types import Data
 
 __all__ = ["Writes"]
 
-#: Responses of a server, or of one between, that may have come to them after the write was done.
+#: Statuses of a server or proxy that do not exclude that the write was done.
 _MAYBE_DONE = (408, 500, 502, 504)
 
-#: Responses of a server that finds a file where the path wants a directory, or the other way round.
+#: Statuses of a server that finds a file in place of a directory, or a directory in place of a file.
 _MAYBE_CONFLICT = (403, 404, 409, 500)
 
 
 class Writes:
     """
-    What is written to one server.
+    Writes objects of one server.
 
     Args:
         session: sends the requests.
-        paths: gives the paths of keys.
-        policy: how long to try again.
+        paths: returns the paths of keys.
+        policy: how long to retry.
         reads: reads from the same server.
-        store: what errors say they come from.
+        store: the name of the store in errors.
     """
 
     def __init__(self, session: Session, paths: KeyPaths, policy: RetryPolicy, reads: Reads, store: str) -> None:
@@ -54,7 +54,7 @@ class Writes:
         self._store = store
 
     async def put(self, key: str, data: Data, condition: Mapping[str, str]) -> str:
-        """Put one object and return its etag; what is small, or one buffer, is tried again, a stream is sent once."""
+        """Put one object and return its etag; bytes and short streams are retried, a longer stream is sent once."""
         if not is_stream(data):
             return await self._put_bytes(key, as_bytes(data), condition)
         async with aclosing(chunks(data)) as pieces:
@@ -83,7 +83,7 @@ class Writes:
                 if condition:
                     raise PreconditionFailedError(key, store=self._store)
             elif response.status == 409 and not await self._reads.exists(key):
-                pass  # it is the name of a directory
+                pass  # the key is a directory
             elif not 200 <= response.status < 300:
                 raise error_of(response.status, response.headers, key, self._store)
 
@@ -107,7 +107,7 @@ class Writes:
         try:
             return (await self._policy.retry(lambda: self._reads.describe(key))).etag
         except KeyNotFoundError:
-            return ""  # it is gone already, and no version has this etag
+            return ""  # it was deleted already, and no version has this etag
 
     async def _send(
         self, method: str, key: str, condition: Mapping[str, str], data: bytes | Upload | None = None
@@ -116,11 +116,11 @@ class Writes:
         Send a write.
 
         Raises:
-            OutcomeUnknownError: it was on a condition, and its response is lost: made again it would meet itself.
+            OutcomeUnknownError: the response to a conditional write was lost; a retry could fail by the first try.
         """
         path = self._paths.path_of(key, self._store)
         if condition and not isinstance(data, Upload):
-            data = Upload.of(data or b"")  # aiohttp would send bytes again by itself, when an old connection ends
+            data = Upload.of(data or b"")  # aiohttp would resend bytes by itself, if an old connection ended
         try:
             response = await self._session.send(method, path, key, condition, data)
         except (StoreUnavailableError, StoreTimeoutError) as error:
@@ -140,7 +140,7 @@ class Writes:
         )
 
     async def _put_error(self, response: Response, key: str, condition: Mapping[str, str]) -> StorageError:
-        """Return what a refused put is; a server may only say that it failed where a file is in a directory's place."""
+        """Return the error of a refused put; for a file in place of a directory a server may report only a failure."""
         if response.status in _MAYBE_CONFLICT:
             names = key.split("/")
             for count in range(1, len(names)):

@@ -11,7 +11,7 @@ from storage.decorators.retrying import reader as retrying_reader
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
-    """Nobody waits in earnest."""
+    """Replace the clock, so that no test really waits."""
     clock = HandClock()
     monkeypatch.setattr(retry, "monotonic", clock.monotonic)
     monkeypatch.setattr(retry, "pause", clock.sleep)

@@ -1,4 +1,4 @@
-"""What `RetryingStore` makes again, and how often."""
+"""What `RetryingStore` retries, and how often."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def a_gone(store: ObjectStore) -> bool:
     return not await store.exists("a")
 
 
-#: What to call, on a store that has an object ``a`` of the bytes ``old``, and what has come of it then.
+#: Calls on a store that has an object ``a`` of the bytes ``old``, and a check of what each did.
 AGAIN: dict[str, tuple[Callable[[ObjectStore], Awaitable[object]], Callable[[ObjectStore], Awaitable[object]]]] = {
     "get": (lambda store: store.get("a"), lambda store: store.get("a")),
     "head": (lambda store: store.head("a"), lambda store: store.head("a")),
@@ -45,7 +45,7 @@ AGAIN: dict[str, tuple[Callable[[ObjectStore], Awaitable[object]], Callable[[Obj
 @pytest.mark.parametrize("action", AGAIN)
 @pytest.mark.parametrize("fails", ["before", "after"])
 async def test_what_may_be_done_again_is_tried_until_it_succeeds(action: str, fails: str) -> None:
-    """Two failures in passing are not seen by the caller, whether the call or its answer was lost."""
+    """The caller does not notice two temporary failures, whether the call or its answer was lost."""
     base, plain = DictStore(), DictStore()
     flaky = ScriptedStore(base, **{action: [fails, fails]})
     for store in (base, plain):
@@ -61,7 +61,7 @@ async def test_what_may_be_done_again_is_tried_until_it_succeeds(action: str, fa
 
 
 async def test_what_is_not_retryable_is_not_tried_again() -> None:
-    """A missing key will not come by asking again."""
+    """A missing key stays missing."""
     flaky = ScriptedStore(DictStore())
 
     with pytest.raises(KeyNotFoundError):
@@ -71,7 +71,7 @@ async def test_what_is_not_retryable_is_not_tried_again() -> None:
 
 
 async def test_last_error_is_raised_as_it_is() -> None:
-    """After the last attempt its own error comes out, unchanged."""
+    """The error of the last attempt is raised unchanged."""
     errors: list[StorageError] = [
         StoreUnavailableError("one"),
         StoreTimeoutError("two"),
@@ -89,7 +89,7 @@ async def test_last_error_is_raised_as_it_is() -> None:
 
 
 async def test_pauses_double_up_to_the_longest(clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each pause is random up to its bound, and the bounds are doubled."""
+    """Each pause is random up to its limit, and the limits double."""
     bounds: list[tuple[float, float]] = []
 
     def uniform(low: float, high: float) -> float:
@@ -106,7 +106,7 @@ async def test_pauses_double_up_to_the_longest(clock: HandClock, monkeypatch: py
 
 
 async def test_no_attempt_begins_after_the_budget(clock: HandClock) -> None:
-    """The time of the attempts counts like that of the pauses."""
+    """The time of the attempts counts as well as that of the pauses."""
     flaky = ScriptedStore(DictStore(), get=["before"] * 100)
 
     def pass_time(action: str) -> None:
@@ -123,7 +123,7 @@ async def test_no_attempt_begins_after_the_budget(clock: HandClock) -> None:
 
 
 async def test_pause_that_would_outlast_the_budget_is_not_made(clock: HandClock) -> None:
-    """Nobody waits for an attempt that there will not be."""
+    """Without another attempt there is no pause."""
     flaky = ScriptedStore(DictStore(), get=["before"])
     flaky.error = lambda: _busy_for(60)
 
@@ -140,7 +140,7 @@ def _busy_for(seconds: float) -> StoreUnavailableError:
 
 
 async def test_nobody_comes_before_the_time_that_a_server_names(clock: HandClock) -> None:
-    """The pause is that time and a random one on top, so that not all come at once."""
+    """The pause is that time plus a random one, so that not all clients return at the same time."""
     flaky = ScriptedStore(DictStore(), exists=["before"])
     flaky.error = lambda: _busy_for(7)
 
@@ -151,7 +151,7 @@ async def test_nobody_comes_before_the_time_that_a_server_names(clock: HandClock
 
 
 async def test_each_attempt_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Operators see that a back end is shaky before it breaks."""
+    """Operators see that a back end is unreliable before it breaks."""
     flaky = ScriptedStore(DictStore(), exists=["before"])
 
     with caplog.at_level(logging.INFO, "storage"):
@@ -163,7 +163,7 @@ async def test_each_attempt_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_cancelled_pause_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that is cancelled while it waits is not made again."""
+    """A call that is cancelled during a pause is not repeated."""
     waiting = asyncio.Event()
 
     async def wait(seconds: float) -> None:
@@ -193,7 +193,7 @@ def test_wrong_bounds_are_a_value_error(options: dict[str, Any]) -> None:
 
 
 def test_synchronous_face_waits_in_the_callers_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over a store that needs no event loop retries need none."""
+    """Over a store that needs no event loop, retries need none."""
     monkeypatch.undo()
     slept: list[float] = []
     monkeypatch.setattr("storage._concurrency.backoff.time.sleep", slept.append)
@@ -204,7 +204,7 @@ def test_synchronous_face_waits_in_the_callers_thread(monkeypatch: pytest.Monkey
 
     assert store.capabilities.steppable
     assert b"v" == store.get("a")
-    assert 1 == len(slept)  # the stream was used up by the put whose answer was lost, which was looked up
+    assert 1 == len(slept)  # the put with the lost answer used up the stream, so it was looked up
 
 
 # -- streams ----------------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ async def _pieces(*pieces: bytes) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("data", [b"onetwo", bytearray(b"onetwo"), [b"one", b"two"], (b"one", b"two")], ids=repr)
 @pytest.mark.parametrize("options", [{}, {"if_absent": True}], ids=["plain", "create"])
 async def test_what_is_there_at_once_is_put_again(data: Any, options: dict[str, Any]) -> None:
-    """Buffers and collections can be put as often as need be."""
+    """Buffers and collections can be put any number of times."""
     base = DictStore()
 
     await RetryingStore(ScriptedStore(base, put=["before", "before"])).put("a", data, **options)
@@ -254,7 +254,7 @@ class _HalfWayStore(storage.StoreDecorator):
 
 @pytest.mark.parametrize("options", [{}, {"if_absent": True}], ids=["plain", "create"])
 async def test_error_of_the_callers_stream_is_the_callers(options: dict[str, Any]) -> None:
-    """A stream that reads from another store in trouble raises that store's error, once, and nothing is looked up."""
+    """A stream that reads from another, failing store raises that store's error, once, and nothing is looked up."""
     mine = StoreUnavailableError("the other store is busy")
     flaky = ScriptedStore(DictStore(), head=["before"] * 9)
 
@@ -270,7 +270,7 @@ async def test_error_of_the_callers_stream_is_the_callers(options: dict[str, Any
 
 
 async def test_values_are_put_again_as_they_are() -> None:
-    """Over a store of values an iterator may be a value: what cannot be told apart is not watched, nor put again."""
+    """Over a store of values, an iterator may be a value: such data is neither watched nor put again."""
     flaky = ScriptedStore(storage.JsonStore(DictStore()), put=["before"] * 2)
     store: ObjectStore[Any, Any] = RetryingStore(flaky)
 
@@ -281,7 +281,7 @@ async def test_values_are_put_again_as_they_are() -> None:
 
 
 async def test_file_is_put_once() -> None:
-    """A file that is a value may have been read by the attempt that failed, and nothing tells whether it was."""
+    """A file that is a value may have been read by the failed attempt, and that cannot be known."""
     flaky = ScriptedStore(storage.BufferStore(DictStore()), put=["after"])
     store: ObjectStore[Any, Any] = RetryingStore(flaky)
 

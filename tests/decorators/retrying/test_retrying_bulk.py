@@ -1,4 +1,4 @@
-"""How `RetryingStore` makes bulk calls again, and whole copies."""
+"""How `RetryingStore` retries bulk calls and whole copies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from storage._concurrency.tasks import CONCURRENCY
 
 
 async def test_only_failed_items_are_asked_for_again() -> None:
-    """The others have their result already, and the order is the caller's."""
+    """The others have their results already, and the results are in the caller's order."""
     base = DictStore()
     await base.put_many({"a": b"1", "b": b"2", "c": b"3"})
     flaky = ScriptedStore(base, get=["", "before", "", "before", ""])
@@ -40,7 +40,7 @@ async def test_only_failed_items_are_asked_for_again() -> None:
 
 @pytest.mark.parametrize("form", [dict, lambda items: list(items.items()), lambda items: iter(items.items())])
 async def test_put_many_and_delete_many_make_failed_items_again(form: Callable[..., Any]) -> None:
-    """Mappings, lists and what comes one by one."""
+    """The items may be a mapping, a list or an iterable."""
     base = DictStore()
     flaky = ScriptedStore(base, put=["before", "after", ""] * 2, delete=["before", "after", ""] * 2)
     store = RetryingStore(flaky)
@@ -57,7 +57,7 @@ async def test_put_many_and_delete_many_make_failed_items_again(form: Callable[.
 
 
 async def test_items_that_come_one_by_one_are_not_collected() -> None:
-    """Objects that do not fit in memory together can be put in one call."""
+    """One call can put objects that together do not fit in memory."""
     flaky = ScriptedStore(DictStore())
     ahead: list[int] = []
 
@@ -74,7 +74,7 @@ async def test_items_that_come_one_by_one_are_not_collected() -> None:
 
 
 async def test_used_up_stream_of_a_bulk_call_keeps_its_error() -> None:
-    """It cannot be put again; the others are."""
+    """Its stream cannot be put again; the other items are."""
     flaky = ScriptedStore(DictStore(), put=["after", "before"])
 
     results = await RetryingStore(flaky).put_many([("a", iter([b"1"])), ("b", b"2")], raise_errors=False)
@@ -85,7 +85,7 @@ async def test_used_up_stream_of_a_bulk_call_keeps_its_error() -> None:
 
 
 class _BrokenBulkStore(DictStore):
-    """A store whose bulk calls fail as a whole, so often."""
+    """A store whose bulk calls fail as a whole a given number of times."""
 
     def __init__(self, failures: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class _BrokenBulkStore(DictStore):
 
 
 async def test_bulk_call_that_fails_as_a_whole_is_made_again() -> None:
-    """Also from keys that can be listed once only; and when it stays so, the error is raised."""
+    """This works for keys that can be iterated only once; if the failure persists, the error is raised."""
     base = _BrokenBulkStore(failures=2)
     await base.put("a", b"")
 
@@ -111,7 +111,7 @@ async def test_bulk_call_that_fails_as_a_whole_is_made_again() -> None:
 
 
 async def test_clear_gets_there_in_the_end() -> None:
-    """Deletes are tried again, the listing goes on."""
+    """Deletes are retried, and the listing continues."""
     base = DictStore()
     await base.put_many({f"k{number}": b"" for number in range(10)})
     flaky = ScriptedStore(base, delete=["before", ""] * 8, keys=["before"], next=["before", ""] * 5)
@@ -126,7 +126,7 @@ async def test_clear_gets_there_in_the_end() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_shaky_store_is_as_good_as_a_sound_one(seed: int) -> None:
-    """A copy over stores that lose calls and answers of every kind is the same, byte for byte."""
+    """A copy over stores that lose calls and answers of every kind is identical, byte for byte."""
     chance = random.Random(seed)
     source, target = DictStore(), DictStore()
     await source.put_many({f"d{number % 3}/{number}": chance.randbytes(number * 50) for number in range(40)})

@@ -1,4 +1,4 @@
-"""What `RetryingStore` never does twice: it looks up what came of a call whose answer was lost."""
+"""What `RetryingStore` never does twice: after a lost answer it looks up whether the call took effect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from storage import (
 
 
 async def test_creator_whose_answer_was_lost_is_told_that_it_won() -> None:
-    """The object is found to be its own, and its etag returned."""
+    """The object turns out to be its own, and its etag is returned."""
     base = DictStore()
     flaky = ScriptedStore(base, put=["after"])
     store = RetryingStore(flaky)
@@ -46,7 +46,7 @@ async def test_creator_whose_answer_was_lost_is_told_that_it_won() -> None:
     "make", [FilesystemStore, lambda root: SqliteStore(root / "objects.db")], ids=["files", "sqlite"]
 )
 async def test_lasting_stores_keep_the_mark(make: Callable[[Path], ObjectStore], tmp_path: Path) -> None:
-    """A creator finds its own object there, of a stream too, and so does who swaps."""
+    """The writer finds its own object there after a create or a swap, also one of a stream."""
     async with make(tmp_path) as base:
         store = RetryingStore(ScriptedStore(base, put=["after", "", "after"]), base_delay=0)
         if not base.capabilities.attributes:
@@ -60,7 +60,7 @@ async def test_lasting_stores_keep_the_mark(make: Callable[[Path], ObjectStore],
 
 
 async def test_creation_that_did_not_happen_is_made_again() -> None:
-    """Where there is still no object, there is no harm in another attempt."""
+    """If there is still no object, another attempt does no harm."""
     flaky = ScriptedStore(DictStore(), put=["before", "before"])
 
     await RetryingStore(flaky).put("a", b"mine", if_absent=True)
@@ -70,7 +70,7 @@ async def test_creation_that_did_not_happen_is_made_again() -> None:
 
 
 async def test_creator_is_told_of_an_object_that_is_not_its_own() -> None:
-    """Equal bytes make no difference: another's object is another's."""
+    """Equal bytes make no difference: the object is another writer's."""
     base = DictStore()
     await base.put("a", b"same")
 
@@ -81,12 +81,12 @@ async def test_creator_is_told_of_an_object_that_is_not_its_own() -> None:
 
 
 async def test_creation_that_lands_late_is_still_ones_own() -> None:
-    """The first request arrives while the second is on its way, which is refused: by the creator's own object."""
+    """The first request takes effect late: the second one is then refused because of the creator's own object."""
     base = DictStore()
     late: list[Any] = []
 
     class Slow(storage.StoreDecorator):
-        """A store that has done nothing when the first put has timed out, and does it after the next look."""
+        """A store whose first put times out without effect, and takes effect after the next lookup."""
 
         async def put(self, key: str, data: Any, **options: Any) -> str:
             if not late:
@@ -101,7 +101,7 @@ async def test_creation_that_lands_late_is_still_ones_own() -> None:
 
 
 async def test_create_without_attributes_cannot_tell_whose_object_it_is() -> None:
-    """An object is there after a failure, and nothing says who made it: the caller has to look."""
+    """After a failure there is an object, and nothing tells who created it: the caller has to check."""
     flaky = ScriptedStore(UnmarkedStore(), put=["after"])
 
     with pytest.raises(OutcomeUnknownError) as caught:
@@ -113,7 +113,7 @@ async def test_create_without_attributes_cannot_tell_whose_object_it_is() -> Non
 
 
 async def test_create_without_attributes_is_made_again_where_there_is_nothing() -> None:
-    """That there is no object needs no mark."""
+    """To see that there is no object needs no nonce."""
     flaky = ScriptedStore(UnmarkedStore(), put=["before"])
 
     await RetryingStore(flaky).put("a", b"mine", if_absent=True)
@@ -122,7 +122,7 @@ async def test_create_without_attributes_is_made_again_where_there_is_nothing() 
 
 
 async def test_outcome_is_unknown_when_it_cannot_be_looked_up() -> None:
-    """A store that is gone altogether tells nothing; the reason is the failure of the put."""
+    """A store that does not answer at all tells nothing; the cause of the error is the failure of the put."""
     flaky = ScriptedStore(DictStore(), put=["after"], head=["before"] * 9)
 
     with pytest.raises(OutcomeUnknownError) as caught:
@@ -133,7 +133,7 @@ async def test_outcome_is_unknown_when_it_cannot_be_looked_up() -> None:
 
 
 async def test_last_attempt_is_looked_up_too() -> None:
-    """A create that succeeded in its last attempt succeeded; one that did not raises its own error."""
+    """A create whose last attempt took effect succeeds; otherwise it raises its own error."""
     base = DictStore()
     assert await RetryingStore(ScriptedStore(base, put=["before", "after"]), attempts=2).put("a", b"v", if_absent=True)
 
@@ -142,7 +142,7 @@ async def test_last_attempt_is_looked_up_too() -> None:
 
 
 async def test_nothing_is_looked_up_after_the_budget(clock: HandClock) -> None:
-    """When the time is over, it is over."""
+    """After the budget nothing is sent."""
     flaky = ScriptedStore(DictStore(), put=["after"])
 
     def pass_time(action: str) -> None:
@@ -156,7 +156,7 @@ async def test_nothing_is_looked_up_after_the_budget(clock: HandClock) -> None:
 
 
 async def test_looking_up_has_the_time_that_is_left(clock: HandClock) -> None:
-    """The budget is that of a call with all that it takes."""
+    """The budget includes the lookups of a call."""
     flaky = ScriptedStore(DictStore(), put=["after"], head=["before"] * 9)
     took = {"put": 40, "head": 15}
 
@@ -172,7 +172,7 @@ async def test_looking_up_has_the_time_that_is_left(clock: HandClock) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_exactly_one_of_many_creators_wins_whatever_is_lost(seed: int) -> None:
-    """However calls and answers are lost, one creator is told that it won, and the object is its own."""
+    """Whichever calls and answers are lost, one creator succeeds, and the object is its own."""
     chance = random.Random(seed)
     base = DictStore()
 
@@ -191,11 +191,11 @@ async def test_exactly_one_of_many_creators_wins_whatever_is_lost(seed: int) -> 
     assert [await base.get("a")] == won
 
 
-# -- swaps, deletes on a condition, copies and renames ----------------------------------------------------------------
+# -- swaps, conditional deletes, copies and renames -------------------------------------------------------------------
 
 
 async def test_swap_whose_answer_was_lost_is_found() -> None:
-    """A compare-and-swap is told by its mark, too, and not made twice."""
+    """A compare-and-swap is recognized by its nonce as well, and not repeated."""
     base = DictStore()
     old = await base.put("a", b"1")
     flaky = ScriptedStore(base, put=["after"])
@@ -219,7 +219,7 @@ async def test_swap_that_did_not_happen_is_made_again(make: type[DictStore]) -> 
 
 @pytest.mark.parametrize("make", [DictStore, UnmarkedStore])
 async def test_outcome_of_a_swap_is_unknown_under_another_version(make: type[DictStore]) -> None:
-    """The next writer may have built on ours or come instead of it. To tell it that it lost would count twice."""
+    """The next writer may have built on our version or an older one: a reported lost race could count twice."""
     base = make()
     old = await base.put("a", b"1")
     flaky = ScriptedStore(base, put=["before"])
@@ -236,7 +236,7 @@ async def test_outcome_of_a_swap_is_unknown_under_another_version(make: type[Dic
 
 
 async def test_lost_race_is_just_that() -> None:
-    """Where nothing failed, a refusal is a refusal."""
+    """If nothing failed, the refusal is raised."""
     base = DictStore()
     flaky = ScriptedStore(base)
     await base.put("a", b"1")
@@ -249,7 +249,7 @@ async def test_lost_race_is_just_that() -> None:
 
 
 async def test_no_increment_is_lost_or_counted_twice() -> None:
-    """An update over lost answers counts once for each caller who was not told that the outcome is unknown."""
+    """An update with lost answers counts once for each caller, except where the outcome is reported as unknown."""
     base = DictStore()
     chance = random.Random(1)
     counted = unknown = 0
@@ -268,7 +268,7 @@ async def test_no_increment_is_lost_or_counted_twice() -> None:
 
 @pytest.mark.parametrize("method", ["delete", "copy", "rename"])
 async def test_outcome_is_unknown_where_nothing_bears_a_mark(method: str) -> None:
-    """A lost answer of a conditional delete or copy, or of a rename, leaves nothing to tell whose work it was."""
+    """After a lost answer of a conditional delete or copy, or of a rename, nothing tells whose effect is seen."""
     base = DictStore()
     etag = await base.put("a", b"v")
     flaky = ScriptedStore(base, **{method: ["after"]})
@@ -286,7 +286,7 @@ async def test_outcome_is_unknown_where_nothing_bears_a_mark(method: str) -> Non
 
 @pytest.mark.parametrize("method", ["delete", "copy", "rename"])
 async def test_what_was_not_done_is_made_again(method: str) -> None:
-    """Where everything is as it was before, nothing was done."""
+    """If everything is as before, the call took no effect."""
     base = DictStore()
     etag = await base.put("a", b"v")
     flaky = ScriptedStore(base, **{method: ["before", "before"]})
@@ -304,7 +304,7 @@ async def test_what_was_not_done_is_made_again(method: str) -> None:
 
 
 async def test_rename_does_not_move_what_came_after() -> None:
-    """The answer was lost, and somebody put a new object there: a second rename would put it over the first."""
+    """The answer was lost, and a new object was put at the source: a second rename would overwrite the first."""
     base = DictStore()
     await base.put("a", b"first")
     flaky = ScriptedStore(base, rename=["after"])
@@ -324,7 +324,7 @@ async def test_rename_does_not_move_what_came_after() -> None:
 
 
 async def test_mark_is_not_seen_from_above() -> None:
-    """Descriptions have the caller's attributes only, by every way to them, and so have copies."""
+    """Descriptions and copies have only the caller's attributes, in every method."""
     base = DictStore()
     store = RetryingStore(base)
     await store.put("a", b"v", if_absent=True, attributes={"color": "red"})
@@ -340,7 +340,7 @@ async def test_mark_is_not_seen_from_above() -> None:
 @pytest.mark.parametrize("own", ["", " ", "mine", "-", "a -", "x\n", "0" * 32, "a " + "0" * 32])
 @pytest.mark.parametrize("create", [True, False])
 async def test_callers_own_attribute_of_that_name_is_kept(own: str, create: bool) -> None:
-    """Whatever it looks like, and through two stores that try again."""
+    """This holds for any value, and through two stores that retry."""
     with pytest.warns(storage.StackWarning):
         store = RetryingStore(RetryingStore(DictStore()))
 

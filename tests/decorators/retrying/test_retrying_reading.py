@@ -1,4 +1,4 @@
-"""How `RetryingStore` reads on after a failure: open objects at their place, listings behind their last key."""
+"""How `RetryingStore` reads on after a failure: open objects at their position, listings after their last key."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _FrontToBack:
     "byte_range", [None, ByteRange(5), ByteRange(3, 47), ByteRange.suffix(20), ByteRange(0, 0)], ids=str
 )
 async def test_open_object_is_read_on_where_it_broke_off(make: type[DictStore], byte_range: ByteRange | None) -> None:
-    """Of three pieces two fail at first, and opening again fails too; no byte is missing or comes twice."""
+    """Two of three pieces fail at first, and opening again fails too; no byte is missing or repeated."""
     data = bytes(range(50))
     base = make()
     await base.put("a", data)
@@ -55,7 +55,7 @@ async def test_open_object_is_read_on_where_it_broke_off(make: type[DictStore], 
 
 
 async def test_seek_survives_a_failure() -> None:
-    """The place that counts is the caller's."""
+    """Reading continues at the caller's position."""
     base = DictStore()
     await base.put("a", b"0123456789")
     flaky = ScriptedStore(base, read=["", "before"])
@@ -71,7 +71,7 @@ async def test_seek_survives_a_failure() -> None:
 @pytest.mark.parametrize("make", [DictStore, _FrontToBackStore])
 @pytest.mark.parametrize("new", [b"another version of the object", b"short", b""])
 async def test_versions_are_never_mixed(make: type[DictStore], new: bytes) -> None:
-    """An object that has changed when it is opened again is not read on; the error says that all of it can be."""
+    """If the object has changed when it is opened again, it is not read on; the error says to open it again."""
     base = make()
     await base.put("a", b"the object as it was at first")
     flaky = ScriptedStore(base, read=["", "before"])
@@ -89,7 +89,7 @@ async def test_versions_are_never_mixed(make: type[DictStore], new: bytes) -> No
 
 
 async def test_object_that_is_gone_is_not_found() -> None:
-    """Also half way."""
+    """This holds in the middle of a read as well."""
     base = DictStore()
     await base.put("a", b"v")
 
@@ -100,7 +100,7 @@ async def test_object_that_is_gone_is_not_found() -> None:
 
 
 async def test_every_reader_below_is_left() -> None:
-    """One that failed is left before another is entered, and the last one with the caller."""
+    """A failed reader is closed before another is opened, and the last one when the caller leaves the block."""
     inside: list[int] = []
     most: list[int] = []
 
@@ -143,7 +143,7 @@ async def test_each_read_has_its_own_attempts() -> None:
     [("keys", ["", "before"] * 20), ("scan", ["", "before"] * 20), ("children", ["", "", "before"])],
 )
 async def test_listing_goes_on_behind_its_last_key(method: str, steps: list[Any]) -> None:
-    """Whatever step fails, each name comes once and in order; each step has attempts of its own."""
+    """Whichever step fails, each name comes once and in order; each step has its own attempts."""
     base = DictStore()
     for number in range(20):
         await base.put(f"d/{number:02}" if number % 3 else f"d/{number:02}/x", b"")
@@ -156,7 +156,7 @@ async def test_listing_goes_on_behind_its_last_key(method: str, steps: list[Any]
 
 
 async def test_listing_that_stays_broken_raises() -> None:
-    """What was listed before has been given."""
+    """The names before the failure have been yielded."""
     base = DictStore()
     for key in "abc":
         await base.put(key, b"")

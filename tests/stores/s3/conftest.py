@@ -14,7 +14,7 @@ from storage import BucketStore
 
 @pytest.fixture(params=["ministack", "ceph"])
 def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
-    """Give each server that does all there is."""
+    """Return each server that supports everything."""
     return servers.get(request.param)
 
 

@@ -30,12 +30,12 @@ BIG = bytes(range(256)) * (20 * MIB // 256)
 
 @pytest.fixture
 def server(servers: Servers) -> Server:
-    """Give the emulator: it keeps conditions, and is there wherever pip is."""
+    """Return the emulator: it supports conditions, and pip can install it everywhere."""
     return servers.get("ministack")
 
 
 async def test_bucket_is_made_once(server: Server) -> None:
-    """Asking for one's own bucket again changes nothing in it."""
+    """Creating one's own bucket again changes nothing in it."""
     async with bucket_store(server, bucket_name="made-once") as store:
         await store.create_bucket()
         await store.put("k", b"v")
@@ -45,7 +45,7 @@ async def test_bucket_is_made_once(server: Server) -> None:
 
 
 async def test_missing_bucket_is_told(server: Server) -> None:
-    """It is a mistake in the configuration, not an object that is not there."""
+    """It is an error of the configuration, not a missing object."""
     async with bucket_store(server, bucket_name="no-such-bucket") as store:
         for call in (store.get("k"), store.put("k", b"v"), anext(aiter(store.keys()))):
             with pytest.raises(ConfigError, match="bucket"):
@@ -53,7 +53,7 @@ async def test_missing_bucket_is_told(server: Server) -> None:
 
 
 async def test_secrets_are_in_no_text(servers: Servers) -> None:
-    """Neither the store nor an error shows what requests are signed with."""
+    """Neither the store nor an error shows the credentials."""
     store = bucket_store(servers.get("rclone"), s3_secret_key="hush-hush", session_token="hush-token")
     async with store:
         with pytest.raises(PermissionDeniedError) as caught:
@@ -64,7 +64,7 @@ async def test_secrets_are_in_no_text(servers: Servers) -> None:
 
 
 async def test_error_has_the_request_id(servers: Servers) -> None:
-    """By which those who run the server find it in their logs."""
+    """Operators of the server find it in their logs."""
     async with bucket_store(servers.get("ministack"), bucket_name="no-such-bucket") as store:
         with pytest.raises(ConfigError) as caught:
             await store.get("k")
@@ -74,7 +74,7 @@ async def test_error_has_the_request_id(servers: Servers) -> None:
 
 
 async def test_given_client_does_everything_and_stays_open(server: Server) -> None:
-    """No other client is made, and the one that is not ours works on when the store is closed."""
+    """No other client is created, and the caller's client still works after the store is closed."""
     asked: list[str] = []
     async with s3_client(server) as client:
         client.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
@@ -96,14 +96,14 @@ async def test_given_client_does_everything_and_stays_open(server: Server) -> No
 
 
 async def test_nobody_signs_a_url_without_credentials(server: Server) -> None:
-    """An anonymous store can only be read from."""
+    """A presigned URL needs credentials."""
     async with bucket_store(server, s3_access_key=None, s3_secret_key=None, anonymous=True) as store:
         with pytest.raises(PermissionDeniedError, match="credentials"):
             await store.presigned_get("k")
 
 
 async def test_public_object_is_read_unsigned(servers: Servers) -> None:
-    """`make_public` lets everybody read, `make_private` nobody."""
+    """After `make_public` everybody can read the object, after `make_private` nobody."""
     server = servers.get("ceph")
     async with (
         bucket_store(server, prefix="public/") as store,
@@ -147,7 +147,7 @@ async def _all(items: AsyncIterator[object]) -> list[object]:
 
 @pytest.mark.parametrize("hours", [-2, 2])
 async def test_clock_that_is_wrong_is_set_by_the_server(servers: Servers, hours: int) -> None:
-    """A request refused for its time is signed again with the server's, whoever sends it."""
+    """A request refused for its time is signed again with the server's time, in every kind of call."""
     async with bucket_store(servers.get("ceph"), prefix=f"clock{hours}/", conditions="trust") as store:
         bucket: Any = (await store._bucket()).once
         await store.put("k", b"v")
@@ -166,7 +166,7 @@ async def test_clock_that_is_wrong_is_set_by_the_server(servers: Servers, hours:
 
 
 async def test_refusal_is_no_matter_of_the_clock(servers: Servers) -> None:
-    """Where the server's clock agrees, or is none, nobody asks twice."""
+    """If the server's clock agrees or is unknown, the request is not repeated."""
     server = servers.get("ministack")
     for headers in ({}, {"Date": "yesterday"}, {"Date": format_datetime(datetime.now(UTC), usegmt=True)}):
         denied = Fault(times=0, answer=(403, b""), headers=headers)
@@ -178,7 +178,7 @@ async def test_refusal_is_no_matter_of_the_clock(servers: Servers) -> None:
 
 
 async def test_credentials_that_change_are_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each request is signed with what the chain of credentials gives at that moment."""
+    """Each request is signed with the credentials that the chain returns at that moment."""
     keys: list[str] = []
     proxy = FaultProxy(server.url, lambda request: keys.append(request.headers["authorization"].split("/")[0][-3:]))
     async with proxy, bucket_store(server, endpoint_url=proxy.url) as store:
@@ -191,7 +191,7 @@ async def test_credentials_that_change_are_used(server: Server, monkeypatch: pyt
 
 
 async def test_no_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody has any, the error says how to give them."""
+    """Without any credentials, the error says how to give them."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -212,13 +212,13 @@ async def test_no_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
-    """At once, and with what would be right."""
+    """The error comes from the constructor, and says what would be right."""
     with pytest.raises(ValueError, match=message):
         BucketStore("bucket", **options)
 
 
 async def test_store_from_a_url(server: Server) -> None:
-    """The bucket is the host, the prefix the path, all else the query."""
+    """The bucket is the host, the prefix is the path, and the options are the query."""
     url = (
         f"s3://{server.access_key}:{server.secret_key}@{BUCKET}/from/url/"
         f"?endpoint_url={server.url}&region=us-east-1&read_timeout=5"
@@ -231,7 +231,7 @@ async def test_store_from_a_url(server: Server) -> None:
 
 
 async def test_store_of_another_loop_says_so(server: Server) -> None:
-    """One client belongs to one event loop, and the error says what to do."""
+    """A client belongs to one event loop, and the error says what to do."""
     async with bucket_store(server) as store:
 
         def elsewhere() -> bytes:
@@ -250,7 +250,7 @@ async def test_virtual_hosts_have_the_bucket_in_the_host(server: Server) -> None
 
 @pytest.mark.parametrize("key", ["a\0b", "k" * 1025, "é" * 513])
 async def test_keys_that_no_bucket_holds_are_refused(store: BucketStore, key: str) -> None:
-    """In every method alike, and without asking the server."""
+    """Every method refuses them without a request."""
     for call in (store.get(key), store.put(key, b""), store.exists(key), store.presigned_get(key)):
         with pytest.raises(InvalidKeyError):
             await call

@@ -17,12 +17,12 @@ MIB = 1 << 20
 
 @pytest.fixture
 def server(servers: Servers) -> Server:
-    """Give the emulator: it keeps conditions, and is there wherever pip is."""
+    """Return the emulator: it supports conditions, and pip can install it everywhere."""
     return servers.get("ministack")
 
 
 async def test_server_that_ignores_conditions_never_overwrites(servers: Servers) -> None:
-    """It is found out before the first write on a condition; the object stays as it is."""
+    """This is tested before the first conditional write; the object does not change."""
     async with bucket_store(servers.get("rclone"), prefix="ignores/") as store:
         etag = await store.put("k", b"old")
         assert store.capabilities.conditional_put
@@ -43,7 +43,7 @@ async def test_server_that_ignores_conditions_never_overwrites(servers: Servers)
 
 @pytest.mark.parametrize("conditions", ["off", "trust"])
 async def test_conditions_need_not_be_tried(server: Server, conditions: str) -> None:
-    """What the caller says is not asked of the server."""
+    """What the caller states is not tested on the server."""
     seen: list[str] = []
     proxy = FaultProxy(server.url, lambda request: seen.append(request.method))
     async with proxy, bucket_store(server, endpoint_url=proxy.url, conditions=conditions, prefix="said/") as store:
@@ -59,7 +59,7 @@ async def test_conditions_need_not_be_tried(server: Server, conditions: str) -> 
 
 @pytest.mark.parametrize("data", [b"mine", [b"m" * MIB] * 9], ids=["one request", "in parts"])
 async def test_lost_answer_to_a_create_is_found_out(server: Server, data: Any) -> None:
-    """The object is looked at: it is ours, and the put succeeds."""
+    """The object is looked up: it is ours, and the put succeeds."""
     method, where = ("PUT", "") if isinstance(data, bytes) else ("POST", "uploadId=")
     decide = first(method, Fault(lose=True), where=where)
     async with (
@@ -74,7 +74,7 @@ async def test_lost_answer_to_a_create_is_found_out(server: Server, data: Any) -
 
 
 async def test_lost_answer_to_a_create_that_came_second(server: Server) -> None:
-    """The object is somebody else's, and the put fails as it would have with the answer."""
+    """The object is another writer's, and the put fails as it would have with the answer."""
     async with bucket_store(server, prefix="second/") as other:
         await other.put("k", b"theirs")
         async with (
@@ -88,7 +88,7 @@ async def test_lost_answer_to_a_create_that_came_second(server: Server) -> None:
 
 
 async def test_lost_answer_to_a_swap_that_nobody_can_tell(server: Server) -> None:
-    """Our version may have been there and be gone again: the error says that it is not known."""
+    """Our version may have been stored and replaced again: the error says that the outcome is unknown."""
     async with bucket_store(server, prefix="swap/") as other:
         etag = await other.put("k", b"base")
         answers = 0

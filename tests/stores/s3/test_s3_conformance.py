@@ -1,4 +1,4 @@
-"""The suite on `BucketStore`, over every S3 server that is there, plain and over TLS."""
+"""The suite on `BucketStore` over every installed S3 server, plain and over TLS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from servers.s3 import Server, Servers, both_ways
 from storage import BucketStore, ObjectStore
 from storage.testing import StoreConformance
 
-#: What a server does that is not for a store to mend: tests that are not run on it, and why.
+#: Faults of servers that a store cannot repair: tests that are not run on them, and why.
 LIMITS: dict[str, dict[str, tuple[str, ...]]] = {
     "ceph": {
         "it drops a plain put that meets a conditional one, and says that it was done": (
@@ -52,7 +52,7 @@ LIMITS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 class TestBucketStore(StoreConformance):
-    """One bucket of each server, and in it a prefix for every test."""
+    """One bucket on each server, with a prefix in it for every test."""
 
     late_writes = True
     large = 9_000_000  # more than a part of an upload
@@ -69,7 +69,7 @@ class TestBucketStore(StoreConformance):
             if request.function.__name__ in tests:
                 pytest.skip(f"{self.server.kind}: {reason}")
         paged = request.param == "ceph" and request.function.__name__ == "test_listing_goes_on_over_pages"
-        self.many = 1203 if paged else 120  # a page of keys takes its time
+        self.many = 1203 if paged else 120  # a page of keys takes long
         self.prefix = f"t{next(self.numbers)}/"
         self.conditions = await conditions_of(self.server)
         async with self._store() as store:

@@ -1,4 +1,4 @@
-"""What `BucketStore` holds of connections."""
+"""The connections of `BucketStore`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")
 async def test_closed_store_holds_no_connection(servers: Servers) -> None:
-    """Stores that come and go, some in the middle of reading, leave no open file."""
+    """Stores that are closed, some in the middle of a read, leave no open file."""
     server = servers.get("ministack")
     async with bucket_store(server, prefix="closed/") as store:
         await store.put("k", b"x" * 3 * MIB)

@@ -1,4 +1,4 @@
-"""`BucketStore` with credentials that expire: they are those of a role at Ceph, or of a command."""
+"""`BucketStore` with credentials that expire: those of a role on Ceph, or of a command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from storage.testing import FaultProxy, ProxiedRequest
 
 MIB = 1 << 20
 
-#: Seconds for which a role is taken at least; botocore takes it anew when it has no more than that left.
+#: The shortest duration of a role in seconds; botocore assumes it again when no more than that is left.
 SHORTEST = 900
 
 ROLE = "worker"
@@ -32,7 +32,7 @@ def server(servers: Servers) -> Server:
 
 @pytest.fixture
 def own_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Let the chain of credentials begin and end with one file, which is returned."""
+    """Make one file the only source of credentials, and return it."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -42,14 +42,14 @@ def own_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def chained(server: Server, **options: object) -> BucketStore:
-    """Return a store that is given no credentials."""
+    """Return a store without credentials of its own."""
     return bucket_store(
         server, s3_access_key=None, s3_secret_key=None, prefix=f"chained-{uuid.uuid4().hex}/", **options
     )
 
 
 async def make_role(server: Server) -> str:
-    """Let the server's user take a role that may do all with objects, and return the role's name in full."""
+    """Allow the server's user to assume a role with all rights on objects, and return the role's full name."""
     everybody = {"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": ["sts:AssumeRole"]}
     everything = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
     async with get_session().create_client(
@@ -74,7 +74,7 @@ async def make_role(server: Server) -> str:
 async def test_role_is_taken_again_before_it_ends(
     server: Server, own_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ceph gives the credentials, and takes every request: each is signed with those that are good now."""
+    """Ceph issues the credentials, and accepts every request: each is signed with those that are valid now."""
     own_files.write_text(
         f"""
 [profile main]
@@ -107,12 +107,12 @@ duration_seconds = {SHORTEST}
 
 
 async def test_command_that_gives_credentials(server: Server, own_files: Path) -> None:
-    """What it says is used from when the last is about to expire; where it fails, so do calls, until it works again."""
+    """Its output is used once the last credentials are about to expire; while it fails, so do calls."""
     says = own_files.with_name("says.json")
     own_files.write_text(f"[default]\ncredential_process = cat {says}\n")
 
     def say(secret_key: str) -> None:
-        soon = datetime.now(UTC) + timedelta(minutes=1)  # botocore asks again when it is less than ten
+        soon = datetime.now(UTC) + timedelta(minutes=1)  # botocore refreshes them when less than ten are left
         keys = {"AccessKeyId": server.access_key, "SecretAccessKey": secret_key, "Expiration": soon.isoformat()}
         says.write_text(json.dumps({"Version": 1, **keys}))
 
@@ -142,7 +142,7 @@ async def test_command_that_gives_credentials(server: Server, own_files: Path) -
 async def test_who_gives_credentials_does_not_answer(
     server: Server, own_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That may be otherwise in a moment, so it is tried again; that there is no such profile may not."""
+    """That may be temporary, so it is retried; a missing profile is not."""
     own_files.write_text(
         f"""
 [profile main]

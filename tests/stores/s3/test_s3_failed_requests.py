@@ -1,4 +1,4 @@
-"""Requests of `BucketStore` that fail: which are made again, and what is raised in the end."""
+"""Requests of `BucketStore` that fail: which are retried, and which error is raised."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ERROR_IN_200 = (200, b"<Error><Code>InternalError</Code><Message>We encountered 
 
 @pytest.fixture
 def server(servers: Servers) -> Server:
-    """Give the emulator: it keeps conditions, and is there wherever pip is."""
+    """Return the emulator: it supports conditions, and pip can install it everywhere."""
     return servers.get("ministack")
 
 
@@ -40,7 +40,7 @@ def server(servers: Servers) -> Server:
     ids=["slow down", "internal", "internal, but done", "lost", "reset", "cut", "twice"],
 )
 async def test_calls_are_made_again(server: Server, fault: Fault) -> None:
-    """What a retry mends nobody sees."""
+    """The caller does not notice an error that a retry repairs."""
 
     def decide(request: ProxiedRequest) -> Fault | None:
         number = sum(request.method == method for method in seen)
@@ -59,7 +59,7 @@ async def test_calls_are_made_again(server: Server, fault: Fault) -> None:
 
 @pytest.mark.parametrize("work", ["copy", "complete", "put"])
 async def test_error_in_a_good_answer_is_an_error(server: Server, store: BucketStore, work: str) -> None:
-    """An answer of status 200 that holds an error is made again, not believed."""
+    """A request with an error in a response of status 200 is retried."""
     await store.put("k", b"value")
     method = "POST" if work == "complete" else "PUT"
     where = "uploadId=" if work == "complete" else ""
@@ -77,7 +77,7 @@ async def test_error_in_a_good_answer_is_an_error(server: Server, store: BucketS
 
 
 async def test_server_that_stays_down_is_given_up(server: Server) -> None:
-    """After the time for all attempts, with the last error."""
+    """The last error is raised after the time for all attempts."""
     decide = lambda request: Fault(answer=SLOW_DOWN, times=0)  # noqa: E731
     async with (
         FaultProxy(server.url, decide) as proxy,
@@ -89,7 +89,7 @@ async def test_server_that_stays_down_is_given_up(server: Server) -> None:
 
 
 async def test_nobody_listens(server: Server) -> None:
-    """A port without a server is unavailable, for every call."""
+    """Without a server at the port, every call is a `StoreUnavailableError`."""
     async with bucket_store(server, endpoint_url="http://127.0.0.1:9", retry_timeout=0) as store:
         for call in (store.get("k"), store.put("k", b"v"), anext(aiter(store.keys()))):
             with pytest.raises(StoreUnavailableError):

@@ -1,4 +1,4 @@
-"""Objects that `BucketStore` keeps compressed, on real servers."""
+"""Objects that `BucketStore` stores compressed, on real servers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT = b"The same words again and again. " * 1000
 
 
 async def test_compressed_objects_are_read_as_they_were(server: Server, store: BucketStore) -> None:
-    """Sizes, ranges and streams are of the text; a browser gets gzip and is told so."""
+    """Sizes, ranges and streams are those of the text; a browser gets gzip and a header for it."""
     async with bucket_store(server, prefix=store.prefix, compress=True) as packing:
         etag = await packing.put("page.html", TEXT, attributes={"color": "red"})
         await packing.put("photo.jpg", TEXT)
@@ -48,7 +48,7 @@ async def test_compressed_objects_are_read_as_they_were(server: Server, store: B
     assert TEXT == gzip.decompress(await store.get("given.txt"))
     assert {"content-encoding": "gzip"} == (await store.head("given.txt")).attributes
     if server.name == "ministack":
-        return  # it unpacks for whoever says that he can
+        return  # it decompresses for clients that accept gzip
     async with aiohttp.ClientSession() as browser:
         async with browser.get(URL(await store.presigned_get("page.html"), encoded=True)) as answer:
             assert ("gzip", "text/html") == (answer.headers["Content-Encoding"], answer.headers["Content-Type"])
@@ -57,7 +57,7 @@ async def test_compressed_objects_are_read_as_they_were(server: Server, store: B
             assert "Content-Encoding" not in answer.headers
 
 
-#: What compresses to a part of an upload, to some, and not at all.
+#: Data that compresses to one part of an upload, to several, and not at all.
 STREAMS = {
     "one part": TEXT * 700,
     "several parts": random.Random(0).randbytes(8 * MIB).hex().encode(),
@@ -67,7 +67,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("name", STREAMS)
 async def test_compressed_streams_are_read_as_they_were(server: Server, store: BucketStore, name: str) -> None:
-    """They go through in bounded memory, both ways; and are sent as gzip files that any program unpacks."""
+    """They take bounded memory in both directions, and are gzip files that any program can decompress."""
     data = STREAMS[name]
     async with bucket_store(server, prefix=store.prefix, compress=True) as packing:
         etag = await packing.put("k.csv", pieces(data), attributes={"color": "red"}, if_absent=True)
@@ -104,7 +104,7 @@ async def test_compressed_streams_are_read_as_they_were(server: Server, store: B
 
 
 async def test_compressed_stream_takes_little_memory(server: Server, store: BucketStore) -> None:
-    """Some parts are in memory, however long it is, and of one that is read some pieces."""
+    """Whatever its length, only some parts are in memory, and only some pieces when it is read."""
 
     async def long() -> AsyncIterator[bytes]:
         for _ in range(120):
@@ -129,7 +129,7 @@ async def test_compressed_stream_takes_little_memory(server: Server, store: Buck
 
 
 async def test_compressed_stream_that_is_damaged_is_an_error(server: Server, store: BucketStore) -> None:
-    """Neither get nor a reader that comes to the end gives what is not the data that was put."""
+    """Neither get nor a reader at its end returns other data than was put."""
     packed = gzip.compress(TEXT, mtime=0)
     kept = b"\x1f\x8b\x08\x04" + bytes(5) + struct.pack("<BH2sHQ", 255, 12, b"SS", 8, len(TEXT)) + packed[10:]
     changed = {
@@ -160,7 +160,7 @@ async def test_compressed_stream_that_is_damaged_is_an_error(server: Server, sto
 
 
 async def test_bomb_is_not_unpacked(server: Server, store: BucketStore) -> None:
-    """No more is unpacked than the object says that it has."""
+    """No more is decompressed than the size in the object says."""
     async with s3_client(server) as client:
         await client.put_object(
             Bucket=BUCKET,

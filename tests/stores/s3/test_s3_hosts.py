@@ -1,4 +1,4 @@
-"""`BucketStore` and where a bucket is: in the name of a host, and in which region."""
+"""`BucketStore` and the address of a bucket: its name in the host, and its region."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from storage.testing import Fault, FaultProxy, ProxiedRequest
 
 MIB = 1 << 20
 
-#: Where the region is not the bucket's; what Amazon answers, and where the answer has no body, to a HEAD, its header.
+#: Amazon's answers if the region is not the bucket's: the body, and for a HEAD, which has none, the header.
 ELSEWHERE = {
     "moved": (301, b"<Error><Code>PermanentRedirect</Code><Message>Use the specified endpoint.</Message></Error>"),
     "malformed": (
@@ -43,7 +43,7 @@ CALLS: dict[str, Callable[[BucketStore], Awaitable[object]]] = {
 
 @pytest.fixture
 def localhosts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every name below localhost be this machine, as RFC 6761 has it: not every system's resolver knows."""
+    """Resolve every name below localhost to this machine (RFC 6761), which not every system's resolver does."""
     resolve = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -56,7 +56,7 @@ def localhosts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("name", ["ceph", "ministack"])
 async def test_bucket_is_a_host(servers: Servers, certificate: Certificate, name: str, tls: bool) -> None:
-    """Every kind of call finds the bucket by the name of the host, and the server agrees with what was signed."""
+    """Every kind of call finds the bucket by its host name, and the server accepts the signature."""
     server = servers.get(name)
     seen: set[tuple[str, str]] = set()
 
@@ -98,7 +98,7 @@ async def test_bucket_is_a_host(servers: Servers, certificate: Certificate, name
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", ELSEWHERE)
 async def test_wrong_region_is_told(servers: Servers, kind: str, call: str) -> None:
-    """A mistake in the configuration: the error names the region that is right, and nothing is tried again."""
+    """It is an error of the configuration: it names the right region, and nothing is retried."""
 
     def decide(request: ProxiedRequest) -> Fault:
         return Fault(answer=ELSEWHERE[kind], headers={"x-amz-bucket-region": "eu-central-1"}, times=0)

@@ -1,4 +1,4 @@
-"""Answers to a listing, as servers give them and as they should not."""
+"""Responses to a listing, as servers send them and as they should not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def parsed(answer: bytes, size: int = 7) -> Page:
     ids=["quoted", "plain", "data"],
 )
 def test_page_is_read(space: str, encoding: str, key: str, expected: str) -> None:
-    """In pieces of any size, with and without a namespace; keys are quoted only where the answer says so."""
+    """Pieces may have any size, and the namespace may be missing; keys are unquoted only if the response says so."""
     answer = ANSWER.format(space=space, encoding=encoding, key=key, more="true").encode()
 
     for size in (1, 7, len(answer)):
@@ -47,14 +47,14 @@ def test_page_is_read(space: str, encoding: str, key: str, expected: str) -> Non
 
 
 def test_last_page_says_so() -> None:
-    """There is no more to ask for."""
+    """There is no further page."""
     answer = ANSWER.format(space=AMAZON, encoding="", key="a", more="false").encode()
 
     assert not parsed(answer).more
 
 
 def test_error_in_an_answer_that_says_it_is_none() -> None:
-    """A status of 200 was sent before the server knew."""
+    """The server sent status 200 before it noticed the error."""
     with pytest.raises(ErrorResponse, match="InternalError") as caught:
         parsed(b"<Error><Code>InternalError</Code><Message>try again</Message></Error>")
 
@@ -75,14 +75,14 @@ def test_error_in_an_answer_that_says_it_is_none() -> None:
     ],
 )
 def test_what_is_no_listing_is_worth_another_try(answer: bytes) -> None:
-    """A proxy's page, an answer that was cut short."""
+    """It may be a proxy's page, or a response that was cut short."""
     with pytest.raises(StoreUnavailableError, match="not a listing"):
         parsed(answer)
 
 
 @given(st.binary(max_size=60), st.integers(0, 400))
 def test_any_bytes_are_a_page_or_an_error_of_ours(some: bytes, at: int) -> None:
-    """Whatever stands in an answer, and wherever."""
+    """Any bytes may be anywhere in a response."""
     answer = ANSWER.format(space=AMAZON, encoding="<EncodingType>url</EncodingType>", key="a", more="true").encode()
     try:
         page = parsed(answer[:at] + some + answer[at:])
@@ -92,7 +92,7 @@ def test_any_bytes_are_a_page_or_an_error_of_ours(some: bytes, at: int) -> None:
 
 
 def test_entities_do_not_grow_beyond_bounds() -> None:
-    """What would be gigabytes is refused."""
+    """Entities that would expand to gigabytes are refused."""
     levels = "".join(f'<!ENTITY e{number} "{f"&e{number - 1};" * 10}">' for number in range(1, 12))
     answer = f'<!DOCTYPE a [<!ENTITY e0 "0123456789">{levels}]><ListBucketResult>&e11;</ListBucketResult>'
 

@@ -19,11 +19,11 @@ from storage.testing import Fault, FaultProxy, ProxiedRequest
 MIB = 1 << 20
 
 
-# -- what objects are kept as ----------------------------------------------------------------------------------------
+# -- how objects are stored ------------------------------------------------------------------------------------------
 
 
 async def test_headers_of_objects(server: Server, store: BucketStore) -> None:
-    """The type is guessed, `Cache-Control` is the store's, and what is given goes before both."""
+    """The type is guessed, `Cache-Control` is the store's, and given attributes override both."""
     async with bucket_store(server, prefix=store.prefix, cache_control="max-age=60") as caching:
         await caching.put("a.json", b"{}")
         await caching.put("b.json", b"{}", attributes={"content-type": "text/plain", "cache-control": "no-store"})
@@ -43,7 +43,7 @@ async def test_headers_of_objects(server: Server, store: BucketStore) -> None:
 
 
 async def test_presigned_urls_work_for_nasty_keys(server: Server, store: BucketStore) -> None:
-    """Anybody who has one can read or write that object, and no other."""
+    """Anybody with the URL can read or write that object, and no other."""
     if server.name == "ministack":
         pytest.skip("it takes signatures of one user's only, and then any")
     key = "a b/ü?#%2F&=+.txt"
@@ -62,7 +62,7 @@ async def test_presigned_urls_work_for_nasty_keys(server: Server, store: BucketS
 
 
 async def test_keys_deleted_in_bulk_have_their_own_results(store: BucketStore) -> None:
-    """2,000 keys are a few requests, and one that no bucket can hold does not keep the others."""
+    """2,000 keys take a few requests, and an invalid key does not prevent the others."""
     keys = [f"k{number}" for number in range(1100)]
     await store.put_many(dict.fromkeys(keys[::100], b""))
 
@@ -75,7 +75,7 @@ async def test_keys_deleted_in_bulk_have_their_own_results(store: BucketStore) -
 
 @pytest.mark.parametrize("ends", [True, False], ids=["for a while", "for good"])
 async def test_keys_that_are_refused_for_now_are_deleted_again(server: Server, store: BucketStore, ends: bool) -> None:
-    """A good answer can say of some keys that they must wait: those are asked for again, and no others."""
+    """A successful response can contain errors of some keys: those are sent again, and no others."""
     codes = {"busy": "SlowDown", "broken": "InternalError", "away": "ServiceUnavailable", "denied": "AccessDenied"}
     asked: list[set[str]] = []
 
@@ -115,7 +115,7 @@ async def test_keys_that_are_refused_for_now_are_deleted_again(server: Server, s
 
 
 def test_bucket_without_await(servers: Servers) -> None:
-    """The same, with the methods of its own."""
+    """The synchronous store works, with its own methods as well."""
     server = servers.get("ministack")
     with storage.sync.BucketStore(
         "sync", endpoint_url=server.url, s3_access_key="a", s3_secret_key="b", region="us-east-1"
@@ -142,7 +142,7 @@ print(store.get("unclosed"))
 
 
 def test_store_left_open_does_not_hold_the_interpreter(servers: Servers) -> None:
-    """A script that forgets to close ends all the same."""
+    """A script that does not close its store ends nevertheless."""
     server = servers.get("ministack")
     with storage.sync.BucketStore("bucket", endpoint_url=server.url, s3_access_key="a", s3_secret_key="b") as store:
         store.create_bucket()

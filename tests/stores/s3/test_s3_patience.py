@@ -1,4 +1,4 @@
-"""`BucketStore` before a server that says nothing more: every call ends, with requests of its own and with a client."""
+"""`BucketStore` with a server that stops answering: every call ends, with its own requests and with a client."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from storage.testing import Fault, FaultProxy, ProxiedRequest
 
 MIB = 1 << 20
 
-#: More than the buffers of two sockets hold, and more than a part of an upload.
+#: More than the buffers of two sockets, and more than one part of an upload.
 LARGE = bytes(20 * MIB)
 
-#: What a part is that is not followed by another.
+#: The content of a single part.
 PART = bytes(8 * MIB)
 
-#: A client that leaves trying again to its user.
+#: The configuration of a client that does not retry.
 ONCE = AioConfig(retries={"total_max_attempts": 1})
 
-#: In seconds; a call that ends by them ends in far less than `AT_MOST`.
+#: In seconds; a call that they end takes far less than `AT_MOST`.
 TIMES: dict[str, Any] = {"connect_timeout": 0.2, "read_timeout": 0.3, "retry_timeout": 0}
 AT_MOST = 8
 
@@ -65,7 +65,7 @@ CALLS: dict[str, Callable[[BucketStore], Awaitable[object]]] = {
 
 @pytest.fixture(params=["own requests", "client"])
 async def make(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[str], Awaitable[BucketStore]]]:
-    """Give what makes an open store over a server at a URL; with a client it is one of patient timeouts."""
+    """Return a function that opens a store on the server at a URL; the client of one has long timeouts."""
     async with AsyncExitStack() as opened:
 
         async def made(url: str) -> BucketStore:
@@ -88,7 +88,7 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[str], 
 
 
 async def outcome(call: Awaitable[object]) -> object:
-    """Return the error that a call is, or that of the key in a call of many."""
+    """Return the error of a call, or that of the key in a bulk call."""
     try:
         async with asyncio.timeout(AT_MOST):
             return await call
@@ -101,7 +101,7 @@ async def outcome(call: Awaitable[object]) -> object:
 
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
 async def test_mute_server_is_given_up(make: Callable[[str], Awaitable[BucketStore]], reads: bool) -> None:
-    """Whatever is sent, and whether the server takes it or not: every call ends by the read timeout."""
+    """Every call ends by the read timeout, whatever is sent, and whether the server reads it or not."""
     async with mute(reads) as url:
         store = await make(url)
         outcomes = dict(
@@ -119,7 +119,7 @@ BEGUN = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipa
 async def test_server_that_takes_no_parts_is_given_up(
     make: Callable[[str], Awaitable[BucketStore]], reads: bool
 ) -> None:
-    """An upload whose beginning was answered ends like any other call, its giving up included."""
+    """An upload whose beginning was answered ends like any other call, and so does aborting it."""
 
     def answers(line: str) -> bytes | None:
         return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BEGUN), BEGUN) if "?uploads" in line else None
@@ -135,7 +135,7 @@ async def test_server_that_takes_no_parts_is_given_up(
 
 @pytest.mark.parametrize("where", ["partNumber=2", "the end"])
 async def test_upload_that_the_server_stops_in_the_middle(servers: Servers, where: str) -> None:
-    """The parts that the server has are given up, where it still answers to that."""
+    """The parts on the server are deleted if it still answers."""
     server = servers.get("ministack")
 
     def decide(request: ProxiedRequest) -> Fault | None:
@@ -155,7 +155,7 @@ async def test_upload_that_the_server_stops_in_the_middle(servers: Servers, wher
 
 
 async def test_body_that_goes_on_slowly_is_no_timeout(servers: Servers) -> None:
-    """It is progress that is timed: a body may take longer than all timeouts together, with a client as well."""
+    """Timeouts limit the time without progress: a body may take longer than all of them, with a client as well."""
     server: Server = servers.get("ministack")
     finished: list[float] = []
 
@@ -174,7 +174,9 @@ async def test_body_that_goes_on_slowly_is_no_timeout(servers: Servers) -> None:
 
     clock = asyncio.get_running_loop().time
     with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # what is in it has left, and not arrived
+        listening.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16
+        )  # bytes in it were sent, but have not arrived
         listening.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         options = {"endpoint_url": url, "connect_timeout": 0.2, "read_timeout": 1.5, "retry_timeout": 0}
@@ -191,7 +193,7 @@ async def test_body_that_goes_on_slowly_is_no_timeout(servers: Servers) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_attempts_are_ours_alone(servers: Servers, name: str) -> None:
-    """Nothing below tries again by itself, not even when the server says that something else arrived than was sent."""
+    """Neither aiohttp nor botocore retries by itself, not even if the server reports a damaged body."""
     seen: Counter[tuple[str, str]] = Counter()
 
     def decide(request: ProxiedRequest) -> Fault:
@@ -210,7 +212,7 @@ async def test_attempts_are_ours_alone(servers: Servers, name: str) -> None:
 
 @pytest.mark.parametrize("given", [False, True], ids=["own requests", "client"])
 async def test_answer_that_nobody_asked_for(servers: Servers, given: bool) -> None:
-    """304, though there was no condition, and with a checksum of nothing: an error like any other."""
+    """A 304 without a condition, and with a checksum of no bytes, is an error like any other."""
     server: Server = servers.get("ministack")
     headers = {"x-amz-checksum-crc32": "AAAAAA==", "ETag": '"e"'}
     async with (

@@ -1,4 +1,4 @@
-"""Reads of `BucketStore` on real servers: answers that break off, objects that are replaced, checksums."""
+"""Reads of `BucketStore` on real servers: responses that are cut short, objects that are replaced, checksums."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = b"The same words again and again. " * 1000
 
 
 async def test_broken_answers_are_read_on(server: Server, store: BucketStore) -> None:
-    """Cut at any byte, the rest comes by a range, of the same version."""
+    """After a cut at any byte, the rest of the same version is requested by a range."""
     await store.put("k", BIG)
     cuts = iter([0, 1, 100_000, 5 * MIB, 7 * MIB])
 
@@ -38,8 +38,8 @@ async def test_broken_answers_are_read_on(server: Server, store: BucketStore) ->
 
 
 async def test_many_readers_at_once(store: BucketStore) -> None:
-    """However many one task has open, another can be opened, and every other method works beside them."""
-    await store.put("k", BIG[: 4 * MIB])  # more than what a line holds
+    """A task can open any number of readers, and every other method works meanwhile."""
+    await store.put("k", BIG[: 4 * MIB])  # more than the buffers of a connection
 
     async with AsyncExitStack() as opened, asyncio.timeout(60):
         readers = [await opened.enter_async_context(store.open("k")) for _ in range(300)]
@@ -54,7 +54,7 @@ async def test_many_readers_at_once(store: BucketStore) -> None:
 
 
 async def test_object_replaced_amid_a_broken_read_is_an_error(server: Server, store: BucketStore) -> None:
-    """Never the start of one version and the end of another."""
+    """A read never returns the start of one version and the end of another."""
     await store.put("k", BIG)
     cuts = iter([MIB])
 
@@ -86,7 +86,7 @@ READS: dict[str, Callable[[BucketStore], Awaitable[object]]] = {
 async def test_bytes_that_are_not_the_checksums_are_an_error(
     server: Server, store: BucketStore, algorithm: str, given: bool
 ) -> None:
-    """What was changed on its way is not handed out as a whole, however it is read."""
+    """An object that was changed on its way is never returned whole, however it is read."""
     async with s3_client(server) as client:
         name = {"Bucket": BUCKET, "Key": f"{store.prefix}k"}
         await client.put_object(**name, Body=TEXT, ChecksumAlgorithm=algorithm)
@@ -107,7 +107,7 @@ async def test_bytes_that_are_not_the_checksums_are_an_error(
 
 
 async def test_body_that_goes_on_with_other_bytes_is_an_error(server: Server, store: BucketStore) -> None:
-    """The checksum is of the whole, also when it came in two answers; who reads a part, or goes about, has none."""
+    """The checksum covers the whole object, also if it came in two responses; reads of a part and seeks have none."""
     data = BIG[: 6 * MIB]
     etag = await store.put("k", data)
     rest = data[4 * MIB :][::-1]
@@ -133,7 +133,7 @@ async def test_body_that_goes_on_with_other_bytes_is_an_error(server: Server, st
 
 
 async def test_object_whose_parts_have_the_checksums_is_read(server: Server, store: BucketStore) -> None:
-    """Of such a one nothing can be verified, and nothing is wrong."""
+    """Such an object cannot be verified, and that is no error."""
     async with s3_client(server) as client:
         name = {"Bucket": BUCKET, "Key": f"{store.prefix}k"}
         upload = {

@@ -1,4 +1,4 @@
-"""`RetryingBucket`: which operations of a bucket are tried again."""
+"""`RetryingBucket`: which operations of a bucket are retried."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from storage.stores.s3.retrying_client import RetryingBucket
 
 #: Operations that are a single attempt, and why.
 ONCE = {
-    "call": "what the others are made of",
+    "call": "the other operations are built on it",
     "complete_upload": "it must not take effect twice: `ConditionalWrite` looks before it tries again",
     "delete_many": "only the keys that failed are sent again",
     "get": "it is a context manager, and is retried by `RetryingBucket.open`",

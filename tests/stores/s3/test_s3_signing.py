@@ -1,4 +1,4 @@
-"""The signer of requests to S3, held against botocore's."""
+"""The signer of requests to S3, compared with botocore's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from storage.testing import NASTY_KEYS
 NOW = datetime(2024, 2, 29, 23, 59, 58, tzinfo=UTC)
 SECONDS = NOW.timestamp()
 
-#: Those that a store sends: a key that UTF-8 cannot write is refused before it is signed.
+#: Keys that a store can send: a key without a UTF-8 form is refused before it is signed.
 NASTY_PATHS = sorted(key for key in NASTY_KEYS.values() if key.encode(errors="ignore").decode() == key)
 
 keys = st.one_of(st.sampled_from(NASTY_PATHS), st.text(st.characters(codec="utf-8"), min_size=1))
@@ -54,7 +54,7 @@ def test_signed_request_is_botocores(
     region: str,
     payload: str,
 ) -> None:
-    """The same signature for every key, query and header."""
+    """The signatures are the same for every key, query and header."""
     headers = {"host": "storage.example:9000", **headers}
     text = "&".join(f"{quoted(name)}={quoted(value)}" for name, value in query.items())
     request = AWSRequest(method, f"http://storage.example:9000{path_of(key)}?{text}", headers)
@@ -62,7 +62,7 @@ def test_signed_request_is_botocores(
     request.context["payload_signing_enabled"] = payload != UNSIGNED
     with mock.patch("botocore.auth.get_current_datetime", return_value=NOW.replace(tzinfo=None)):
         auth = S3SigV4Auth(boto(credentials), "s3", region)
-        auth.payload = lambda request: payload  # what the body hashes to is its matter, not the signature's
+        auth.payload = lambda request: payload  # the hash of the body is given, not computed
         auth.add_auth(request)
 
     ours = signed_headers(
@@ -75,7 +75,7 @@ def test_signed_request_is_botocores(
 
 @given(people, st.sampled_from(["GET", "PUT"]), keys, words, st.integers(1, 604800))
 def test_presigned_url_is_botocores(credentials: Credentials, method: str, key: str, region: str, expires: int) -> None:
-    """Parameters and all."""
+    """The signature and all parameters are the same."""
     request = AWSRequest(method, f"https://storage.example{path_of(key)}", {"host": "storage.example"})
     with mock.patch("botocore.auth.get_current_datetime", return_value=NOW.replace(tzinfo=None)):
         S3SigV4QueryAuth(boto(credentials), "s3", region, expires=expires).add_auth(request)
@@ -89,11 +89,11 @@ def test_presigned_url_is_botocores(credentials: Credentials, method: str, key: 
 
 @pytest.mark.parametrize("expires", [0, 604801, -1])
 def test_presigned_url_lives_up_to_a_week(expires: int) -> None:
-    """The servers refuse more; better said here."""
+    """Servers refuse a longer time, so the signer does as well."""
     with pytest.raises(ValueError, match="1 to 604800 seconds"):
         presigned_query(Credentials("a", "b"), "GET", "/", {}, {"host": "h"}, region="r", now=SECONDS, expires=expires)
 
 
 def test_credentials_show_no_secret() -> None:
-    """They appear in tracebacks and logs."""
+    """Credentials can appear in tracebacks and logs."""
     assert "very secret" not in repr(Credentials("access", "very secret", "very secret token"))

@@ -1,4 +1,4 @@
-"""`BucketStore` over TLS: what is sent, and to whom."""
+"""`BucketStore` over TLS: the form of bodies, and untrusted servers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from storage.testing import Fault, FaultProxy, ProxiedRequest
 MIB = 1 << 20
 
 
-#: Headers of a body that does not come as it is.
+#: Headers of a body that is sent encoded.
 CHUNKED = {"transfer-encoding", "x-amz-decoded-content-length", "x-amz-trailer"}
 
 
 def as_of_old(request: ProxiedRequest) -> Fault | None:
-    """Refuse, as servers did before trailing checksums came up, a body that is not sent plainly and with its length."""
+    """Refuse a body that is not sent plainly and with its length, as servers did before trailing checksums existed."""
     plain = request.method in ("GET", "HEAD", "DELETE") or "content-length" in request.headers
     coded = "aws-chunked" in request.headers.get("content-encoding", "") or CHUNKED & request.headers.keys()
     if plain and not coded:
@@ -32,7 +32,7 @@ def as_of_old(request: ProxiedRequest) -> Fault | None:
 
 
 def not_expecting(request: Any, **_: object) -> None:
-    """Let a client send bodies at once: the proxy does not tell it to go on."""
+    """Make a client send bodies without waiting: the proxy sends no "100 Continue"."""
     request.headers.pop("Expect", None)
 
 
@@ -41,7 +41,7 @@ def not_expecting(request: Any, **_: object) -> None:
 async def test_bodies_are_such_that_old_servers_take_them(
     servers: Servers, certificate: Certificate, name: str, given: bool
 ) -> None:
-    """Over TLS botocore changes the form of bodies, unless it is told not to; those of every kind of call are plain."""
+    """Over TLS, botocore encodes bodies unless it is configured not to; the bodies of all calls are plain."""
     server, kinds, forms = servers.get(name), set[str](), set[str]()
 
     def decide(request: ProxiedRequest) -> Fault | None:
@@ -76,7 +76,7 @@ async def test_bodies_are_such_that_old_servers_take_them(
 
 
 async def test_certificate_that_nobody_trusts_is_refused(servers: Servers, certificate: Certificate) -> None:
-    """Nothing is sent to a server that cannot show who it is."""
+    """Nothing is sent to a server without a trusted certificate."""
     server: Server = servers.get("ministack")
     async with (
         FaultProxy(server.url, tls=certificate.shown()) as proxy,

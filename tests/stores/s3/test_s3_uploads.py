@@ -1,4 +1,4 @@
-"""Uploads of `BucketStore` in parts, on real servers: concurrent, resumed, given up."""
+"""Uploads of `BucketStore` in parts, on real servers: concurrent, resumed, aborted."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ BIG = bytes(range(256)) * (20 * MIB // 256)
 
 
 def test_parts_grow_to_the_largest_object() -> None:
-    """10,000 parts, none above what a server takes, hold 5 TiB."""
+    """10,000 parts, none larger than servers accept, hold 5 TiB."""
     assert LARGEST <= sum(map(part_size, range(1, 10_001)))
     assert part_size(10_000) <= 5 << 30
 
 
 async def test_parts_are_sent_at_once(server: Server, store: BucketStore) -> None:
-    """Several are on their way at a time, and not all of a large object."""
+    """Several parts are sent concurrently, but not all of a large object."""
     now = most = 0
     arrived = asyncio.Event()
 
@@ -56,7 +56,7 @@ async def test_parts_are_sent_at_once(server: Server, store: BucketStore) -> Non
 
 @pytest.mark.parametrize("how", ["producer fails", "cancelled", "part fails"])
 async def test_failed_upload_leaves_nothing(server: Server, store: BucketStore, how: str) -> None:
-    """No object, no parts that would take room for ever, and the old object stays."""
+    """It leaves no object and no parts that would take up space, and the old object stays."""
     begun = asyncio.Event()
 
     async def source() -> AsyncIterator[bytes]:
@@ -95,14 +95,14 @@ async def test_failed_upload_leaves_nothing(server: Server, store: BucketStore, 
 
 
 async def test_upload_goes_on_in_another_store(server: Server, store: BucketStore) -> None:
-    """The token is all that it takes; parts that are there are not sent again."""
+    """The token is enough to continue; parts that the server has are not sent again."""
     token = await store.begin_upload("big", attributes={"color": "red"})
 
     async def breaks_off() -> AsyncIterator[bytes]:
         yield BIG[: 17 * MIB]
         async with s3_client(server) as client:
             name = {"Bucket": BUCKET, "Key": f"{store.prefix}big", "UploadId": json.loads(token)["upload"]}
-            while len((await client.list_parts(**name)).get("Parts", ())) < 2:  # noqa: ASYNC110  # it is the server's
+            while len((await client.list_parts(**name)).get("Parts", ())) < 2:  # noqa: ASYNC110  # the state is the server's
                 await asyncio.sleep(0.02)
         raise ConnectionAbortedError
 
@@ -129,7 +129,7 @@ async def test_upload_goes_on_in_another_store(server: Server, store: BucketStor
 
 
 async def test_upload_that_goes_on_sends_what_has_changed(store: BucketStore) -> None:
-    """The object is what the last call was given, whatever earlier ones have sent."""
+    """The object is the data of the last call, whatever earlier calls have sent."""
     token = await store.begin_upload("k")
 
     async def breaks_off() -> AsyncIterator[bytes]:
@@ -145,7 +145,7 @@ async def test_upload_that_goes_on_sends_what_has_changed(store: BucketStore) ->
 
 
 async def test_upload_given_up_is_over(server: Server, store: BucketStore) -> None:
-    """It leaves nothing, cannot go on, and can be given up twice."""
+    """It leaves nothing, cannot be resumed, and can be aborted twice."""
     token = await store.begin_upload("k")
     await store.abort_upload(token)
     await store.abort_upload(token)
@@ -160,7 +160,7 @@ async def test_upload_given_up_is_over(server: Server, store: BucketStore) -> No
 
 @pytest.mark.parametrize("token", ["", "{}", "[]", '{"key": 1, "upload": "u", "nonce": "n"}', "null"])
 async def test_what_is_no_token_is_a_value_error(servers: Servers, token: str) -> None:
-    """And nothing is asked of the server."""
+    """No request is sent."""
     async with bucket_store(servers.get("ministack")) as store:
         with pytest.raises(ValueError, match="token is not one that begin_upload returned"):
             await store.resume_upload(token, b"v")

@@ -1,4 +1,4 @@
-"""Buckets of the S3 servers, stores over them, and faults on the way there."""
+"""Buckets on the S3 servers, stores over them, and faults of their connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["BUCKET", "bucket_store", "conditions_of", "first", "pieces", "read_i
 
 BUCKET = "bucket"
 
-#: The servers that have it.
+#: The servers on which the bucket was created.
 _MADE: set[str] = set()
 
 #: By kind of server.
@@ -25,7 +25,7 @@ _CONDITIONS: dict[str, str] = {}
 
 
 def bucket_store(server: Server, **options: Any) -> BucketStore:
-    """Return a store over the server's bucket, which is there, that gives up after seconds."""
+    """Return a store over the server's bucket, which is created first; it gives up after seconds."""
     if server.url not in _MADE:
         with storage.sync.BucketStore(
             BUCKET,
@@ -53,7 +53,7 @@ def bucket_store(server: Server, **options: Any) -> BucketStore:
 
 
 async def conditions_of(server: Server) -> str:
-    """Return the option by which a store knows whether the server keeps conditions; it is tried once."""
+    """Return the option for whether the server supports conditions, which is tested once."""
     if server.kind not in _CONDITIONS:
         async with bucket_store(server) as store:
             await store.probe()
@@ -62,7 +62,7 @@ async def conditions_of(server: Server) -> str:
 
 
 def s3_client(server: Server, **options: Any) -> AbstractAsyncContextManager[Any]:
-    """Return a client of aiobotocore's, to look at a bucket past the store."""
+    """Return a client of aiobotocore, to check a bucket without the store."""
     given = {
         "endpoint_url": server.url,
         "aws_access_key_id": server.access_key,
@@ -76,7 +76,7 @@ def s3_client(server: Server, **options: Any) -> AbstractAsyncContextManager[Any
 
 
 async def uploads(server: Server) -> list[str]:
-    """Return the keys of uploads in parts that were neither completed nor given up."""
+    """Return the keys of uploads in parts that were neither completed nor aborted."""
     async with s3_client(server) as client:
         answer = await client.list_multipart_uploads(Bucket=BUCKET)
     return [each["Key"] for each in answer.get("Uploads", ())]
@@ -96,7 +96,7 @@ async def read_in_pieces(store: BucketStore, size: int, key: str = "k") -> bytes
 
 
 def first(method: str, fault: Fault, *, times: int = 1, where: str = "") -> Callable[[ProxiedRequest], Fault | None]:
-    """Return what makes *fault* of the first requests of a method, whose target has *where* in it."""
+    """Return a function that answers with *fault* to the first requests of a method whose target contains *where*."""
     left = times
 
     def decide(request: ProxiedRequest) -> Fault | None:

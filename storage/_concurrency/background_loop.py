@@ -1,8 +1,8 @@
 """
-The one background loop: where the synchronous face runs what may suspend.
+The background event loop, on which the synchronous face runs code that may suspend.
 
-One daemon thread with an event loop, made at first use and again in a forked child. `Work` is one coroutine's way
-through it. When the interpreter ends, whatever is still running there is cancelled and given a moment to leave.
+It runs in one daemon thread, which is started at first use and again in a forked child. `Work` is one coroutine on it.
+When the interpreter ends, all that still runs there is cancelled and gets a moment to close.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Work", "keep", "post"]
 
 T = TypeVar("T")
 
-#: Seconds that what is left open at the interpreter's exit gets to close; then the daemon thread is simply dropped.
+#: Seconds at the interpreter's exit for open stores to close; after that the daemon thread is abandoned.
 GRACE = 2.0
 
 
@@ -34,7 +34,7 @@ class _LoopThread:
         self.thread.start()
 
     def end(self) -> None:
-        """Cancel all that runs and stop; returns after twice `GRACE` at the latest."""
+        """Cancel all tasks and stop; return after twice `GRACE` at the latest."""
         self.ending = True
         try:
             asyncio.run_coroutine_threadsafe(self._settle(), self.loop).result(GRACE)
@@ -61,7 +61,7 @@ _making = threading.Lock()
 def _running() -> _LoopThread:
     global _loop_thread
     if _ended:
-        raise RuntimeError("the interpreter is ending, and with it the background loop of the synchronous stores")
+        raise RuntimeError("the interpreter is ending: the background loop of the synchronous stores has ended already")
     if _loop_thread is None:
         with _making:
             if _loop_thread is None:
@@ -71,26 +71,33 @@ def _running() -> _LoopThread:
 
 class Work(Outcome[T]):
     """
-    A coroutine on the background loop, in the context variables of the thread that starts it.
+    A coroutine on the background loop, with the context variables of the thread that starts it.
 
-    *tell* is called on the loop when the coroutine has ended, and then `done` is true and `result` has its outcome.
+    Args:
+        coroutine: the coroutine.
+        on_end: called on the loop when the coroutine has ended.
+
+    Attributes:
+        done: true when the coroutine has ended; then `result` returns its outcome.
 
     Raises:
         RuntimeError: this is the loop's own thread, which would wait for itself; or the interpreter is ending.
     """
 
-    __slots__ = ("_coroutine", "_loop_thread", "_task", "_tell", "done")
+    __slots__ = ("_coroutine", "_loop_thread", "_on_end", "_task", "done")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], tell: Callable[[], object]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, T], on_end: Callable[[], object]) -> None:
         try:
             self._loop_thread = _running()
             if threading.current_thread() is self._loop_thread.thread:
-                raise RuntimeError("a synchronous store was called on its own background loop: await the async one")
+                raise RuntimeError(
+                    "a synchronous store was called on its own background loop: await the async store instead"
+                )
         except RuntimeError:
             coroutine.close()
             raise
         self._coroutine = coroutine
-        self._tell = tell
+        self._on_end = on_end
         self._task: asyncio.Task[None] | None = None
         self._error = None
         self.done: bool = False
@@ -100,7 +107,7 @@ class Work(Outcome[T]):
         self._loop_thread.loop.call_soon_threadsafe(self._begin)
 
     def cancel(self) -> None:
-        """Cancel the coroutine, whether or not it was started; it may take its time to end."""
+        """Cancel the coroutine, whether or not it was started; it may not end immediately."""
         self._loop_thread.loop.call_soon_threadsafe(self._cancel)
 
     def _begin(self) -> None:
@@ -114,7 +121,7 @@ class Work(Outcome[T]):
             self._end()
 
     async def _do(self) -> None:
-        # Also what is no Exception is kept for the caller: SystemExit out of a task would stop the loop for all.
+        # Every BaseException goes to the caller: a SystemExit that left a task would stop the loop for all.
         try:
             self._result = await self._coroutine
         except BaseException as error:
@@ -124,15 +131,15 @@ class Work(Outcome[T]):
 
     def _end(self) -> None:
         self.done = True
-        if not self._loop_thread.ending:  # a daemon thread is not woken any more, to die of what it is told
-            self._tell()
+        if not self._loop_thread.ending:  # a daemon thread must not be woken at the interpreter's exit
+            self._on_end()
 
 
 def post(coroutine: Coroutine[Any, Any, object]) -> None:
-    """Start *coroutine* on the loop and let go of it; for finalizers, which may run in any thread and must not wait."""
+    """Start *coroutine* on the loop without waiting; for finalizers, which may run in any thread and must not wait."""
     try:
         _running().loop.call_soon_threadsafe(keep, coroutine)
-    except RuntimeError:  # the interpreter is ending, and the loop has
+    except RuntimeError:  # the interpreter is ending: the loop has ended
         coroutine.close()
 
 
@@ -140,7 +147,7 @@ _kept: set[asyncio.Task[Any]] = set()
 
 
 def keep(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """On the loop: start a task that lives until it ends. The loop itself holds its tasks weakly."""
+    """On the loop: start a task and keep it until it ends; the loop itself has only weak references to its tasks."""
     task = asyncio.get_running_loop().create_task(coroutine)
     _kept.add(task)
     task.add_done_callback(_kept.discard)
@@ -150,13 +157,13 @@ def keep(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 @atexit.register
 def _at_exit() -> None:
     global _ended
-    _ended = True  # what is finalized from now on must not start a thread, which would never run
+    _ended = True  # a finalizer must not start a thread from now on: it would never run
     if _loop_thread is not None:
         _loop_thread.end()
 
 
 def _after_fork() -> None:
-    """A forked child has none of its parent's threads, and perhaps a lock that one of them held."""
+    """Start again: a forked child has none of its parent's threads, but perhaps a lock that one of them held."""
     global _loop_thread, _making
     _loop_thread, _making = None, threading.Lock()
 

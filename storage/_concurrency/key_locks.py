@@ -1,4 +1,4 @@
-"""`KeyLocks`: one thing at a time for each key."""
+"""`KeyLocks`: one lock for each key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["KeyLocks"]
 
 
 class _Entry:
-    """A lock, and how many hold it or wait for it."""
+    """A lock, and how many tasks hold it or wait for it."""
 
     __slots__ = ("lock", "users")
 
@@ -21,18 +21,18 @@ class _Entry:
 
 
 class KeyLocks:
-    """A lock for each key that somebody holds or waits for; of other keys nothing is kept."""
+    """A lock for each key; only locks that a task holds or waits for are kept in memory."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
 
     def busy(self, key: str) -> bool:
-        """Return whether somebody holds the key's lock; if not, the next `hold` does not wait."""
+        """Return whether a task holds the key's lock; if none does, the next `hold` does not wait."""
         return key in self._entries
 
     @asynccontextmanager
     async def hold(self, key: str) -> AsyncIterator[None]:
-        """Hold the key's lock: ``async with locks.hold(key):``. Who asks first has it first."""
+        """Hold the key's lock: ``async with locks.hold(key):``. Tasks get it in the order in which they ask."""
         entry = self._entries.setdefault(key, _Entry())
         entry.users += 1
         try:

@@ -1,11 +1,11 @@
 """
-`offload`: the one way to worker threads.
+`offload`: runs blocking work in a worker thread.
 
-All blocking work of the local stores goes through it. Under an event loop it runs in a worker thread; when a coroutine
-is *stepped* (`storage._concurrency.stepping`, the synchronous face of stores that never suspend) it runs in place.
+All blocking work of the local stores goes through it. Under an event loop it uses a worker thread; when a coroutine is
+*stepped* (`storage._concurrency.stepping`, the synchronous face of stores that never suspend) it runs in place.
 
-What belongs to event loops and threads is imported by the functions that need it, here and in the other modules on
-which every store stands: asyncio alone takes twice as long to import as `DictStore` and its synchronous face.
+Modules for event loops and threads are imported by the functions that need them, here and in the other modules that
+every store uses: asyncio alone takes twice as long to import as `DictStore` and its synchronous face.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 #: Threads for blocking work: as many as asyncio's own default executor would have.
 WORKERS = min(32, (os.cpu_count() or 1) + 4)
 
-#: Threads for copying; the event loop and who uses what is copied want processors too.
+#: Threads for copying; the event loop and the user of the copies need processors too.
 COPIERS = max(1, (os.cpu_count() or 1) // 2)
 
 
@@ -44,8 +44,8 @@ async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
     Run blocking *work* off the event loop and return its result; in place when stepped.
 
-    A cancellation that comes while a thread is at it is held until the thread has ended, then raised: otherwise a
-    cancelled write could land after a later one. Work that no thread has begun yet is withdrawn.
+    A cancellation that comes while a thread runs the work is raised when the work has ended: otherwise a cancelled
+    write could land after a later one. Work that no thread has begun is withdrawn.
     """
     if THREAD.mode.stepping:
         return work(*args, **kwargs)
@@ -54,10 +54,10 @@ async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 async def offload_copying(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
-    Run *work* like `offload`, when it copies large pieces of memory and hardly waits for anything.
+    Run *work* like `offload`, if it copies large pieces of memory and hardly waits.
 
-    Few threads do that quicker than many: each allocates from memory of its own, which the C library gives back and
-    the system clears again and again. Measured with 16 tasks that read 1 MiB each: CPU time for a read on one thread
+    Few threads do that faster than many: each allocates from its own arena, which the C library gives back and the
+    system clears again and again. Measured with 16 tasks that read 1 MiB each: CPU time for a read on one thread
     160 us, on two 380 us, on six 450 us.
     """
     if THREAD.mode.stepping:
@@ -86,7 +86,7 @@ async def _hop(threads: str, work: Callable[[], T]) -> T:
 
 
 async def settled(future: asyncio.Future[Any]) -> None:
-    """Wait for the end of *future*, whatever cancellations come meanwhile; its outcome is dropped."""
+    """Wait until *future* is done, even if cancellations come meanwhile; its result is ignored."""
     import asyncio
 
     import anyio
@@ -99,11 +99,11 @@ async def settled(future: asyncio.Future[Any]) -> None:
             except asyncio.CancelledError:
                 continue
     if not future.cancelled():
-        future.exception()  # taken note of, so that asyncio does not report it
+        future.exception()  # retrieved, so that asyncio does not report it
 
 
 def _made(threads: str) -> Workers:
-    """Return the threads of that name, made when they are first asked for."""
+    """Return the threads of that name; the first call makes them."""
     from storage._concurrency.threads import Workers
 
     with _making:
@@ -112,7 +112,7 @@ def _made(threads: str) -> Workers:
         return _pools[threads]
 
 
-@atexit.register  # before that of the background loop, and so called after it
+@atexit.register  # registered before that of the background loop, and so called after it
 def _at_exit() -> None:
     for pool in _pools.values():
         pool.end()

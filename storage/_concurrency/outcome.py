@@ -1,4 +1,4 @@
-"""`Outcome`: what work returned or raised, kept for whoever waits for it in another thread."""
+"""`Outcome`: the result of work in another thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Outcome(Generic[T]):
-    """The result of work that is done: a value, or an error, which is raised once and then dropped."""
+    """What finished work returned or raised; an error is raised once and then dropped."""
 
     __slots__ = ("_error", "_result")
 

@@ -1,8 +1,8 @@
 """
 `step`: runs a coroutine that never suspends to its end, without an event loop.
 
-A thread-local flag that `step` sets says whether the calling coroutine is stepped (`is_stepping`). Asking "is a loop
-running?" would be wrong in a notebook, where one always is.
+`step` sets a thread-local flag, which `is_stepping` reads. Whether an event loop runs in the thread does not matter: in
+a notebook one always does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Mode:
-    """Is the coroutine that runs in this thread right now being stepped? If not, how does it get back to its loop?"""
+    """Whether a thread is stepping a coroutine, and the queue for the results of its event loop's jobs."""
 
     __slots__ = ("result_queue", "stepping")
 
@@ -33,18 +33,18 @@ class Mode:
 
 
 class _Thread(threading.local):
-    """Each thread's mode, in an object of its own that is found once: a thread-local costs at each use."""
+    """The mode of each thread. It is an object, which is looked up once: each use of a thread-local costs time."""
 
     def __init__(self) -> None:
         self.mode = Mode()
 
 
-#: The calling thread, in `mode`.
+#: The calling thread: ``THREAD.mode``.
 THREAD = _Thread()
 
 
 def is_stepping() -> bool:
-    """Return whether the calling coroutine is stepped: it must not suspend, and blocking is what its caller wants."""
+    """Return whether the calling coroutine is stepped: then it must not suspend, and it should block."""
     return THREAD.mode.stepping
 
 
@@ -52,16 +52,18 @@ def step(coroutine: Coroutine[Any, Any, T], source: object = None) -> T:
     """
     Run a coroutine that never suspends to its end in this thread, without an event loop, and return its result.
 
-    *source* is what the error names where the coroutine has no name of its own: the async generator it belongs to.
+    Args:
+        coroutine: the coroutine.
+        source: its async generator, which the error names where the coroutine has no name of its own.
 
     Raises:
-        RuntimeError: it suspended; the store declares itself steppable and is not.
+        RuntimeError: it suspended; the store declares that it is steppable, but it is not.
     """
     mode = THREAD.mode
     outer = mode.stepping
     mode.stepping = True
     result: list[T] = []
-    driven: Any = _driven(coroutine, result)  # a generator, though its type says that it is to be awaited
+    driven: Any = _driven(coroutine, result)  # a generator, though its type says that it is awaited
     try:
         for _ in driven:
             break
@@ -75,18 +77,18 @@ def step(coroutine: Coroutine[Any, Any, T], source: object = None) -> T:
         mode.stepping = outer
     name = getattr(source or coroutine, "__qualname__", repr(coroutine))
     raise RuntimeError(
-        f"{name} suspended, but its store says it is steppable; declare steppable=False in its capabilities"
+        f"{name} suspended, but its store declares that it is steppable: set steppable=False in its capabilities"
     )
 
 
 @types.coroutine
 def _driven(coroutine: Coroutine[Any, Any, T], result: list[T]) -> Generator[Any, Any, None]:
-    """Run a coroutine as a generator. A loop sees its end without a StopIteration, which costs as much as the rest."""
+    """Run a coroutine as a generator: a ``for`` loop ends it without StopIteration, which costs as much as the rest."""
     result.append((yield from coroutine))
 
 
 def _after_fork() -> None:
-    """A forked child has none of its parent's threads, and no event loop to get back to."""
+    """Forget what the parent was doing: a forked child has neither its threads nor its event loop."""
     THREAD.mode.stepping = False
     THREAD.mode.result_queue = None
 

@@ -1,4 +1,4 @@
-"""Bounded concurrency: the one way the package does many things at once."""
+"""Bounded concurrency: how the package works on many items concurrently."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["CONCURRENCY", "for_each", "limiter", "stream", "uninterrupted"]
 
 T = TypeVar("T")
 
-#: How many items of a bulk call are under way at once, where the back end has no bulk call of its own.
+#: How many items of a bulk call are processed concurrently, where the back end has no bulk call.
 CONCURRENCY = 16
 
 
 async def stream(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
-    """Yield *items*, whichever of the two kinds of iterable they are."""
+    """Yield *items*, whether they are an iterable or an async iterable."""
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item
@@ -32,7 +32,7 @@ async def for_each(
     items: Iterable[T] | AsyncIterable[T], work: Callable[[T], Awaitable[object]], *, limit: int = CONCURRENCY
 ) -> None:
     """
-    Await ``work(item)`` for every item, at most *limit* at once, and one after the other when stepped.
+    Await ``work(item)`` for every item, at most *limit* concurrently, and one after the other when stepped.
 
     The first error, of the work or of the iterable, stops the rest and is raised as it is, never in an exception group.
     """
@@ -44,15 +44,15 @@ async def for_each(
     import anyio
 
     errors: list[Exception] = []
-    ready: deque[T] = deque()  # taken, and begun by nobody yet
+    ready: deque[T] = deque()  # taken from the iterable, and not begun
     idle: list[anyio.Event] = []
-    places = anyio.Semaphore(limit, fast_acquire=True)  # for what is taken and not done
+    places = anyio.Semaphore(limit, fast_acquire=True)  # for items that are taken and not finished
     workers = 0
     over = False
 
     async with anyio.create_task_group() as group:
         # The workers stay: a task for each item costs 10 times as much as an item that a worker finds ready (measured
-        # 22 us against 2, for work that suspends never).
+        # 22 us against 2, for work that never suspends).
         async def worker() -> None:
             while True:
                 while not ready:
@@ -69,11 +69,11 @@ async def for_each(
                     errors.append(error)
                     group.cancel_scope.cancel()
                     return
-                del item  # it may be large, and the next one be long in coming
+                del item  # it may be large, and the next one may come late
                 places.release()
 
         def call() -> None:
-            """Have one more look for items; who has taken one calls the next, if there are more."""
+            """Wake or start one worker; when it has taken an item it wakes the next one, if there are more."""
             nonlocal workers
             if idle:
                 idle.pop().set()
@@ -98,7 +98,7 @@ async def for_each(
 
 
 def limiter(limit: int) -> AbstractAsyncContextManager[object]:
-    """Return what lets *limit* tasks at once into its ``async with``; where it is stepped there is only one."""
+    """Return a context manager that *limit* tasks may be in concurrently; where it is stepped there is only one."""
     if is_stepping():
         return nullcontext()
 
@@ -109,9 +109,9 @@ def limiter(limit: int) -> AbstractAsyncContextManager[object]:
 
 async def uninterrupted(work: Coroutine[Any, Any, T], grace: float) -> T:
     """
-    Await *work* and return its result. A cancellation waits for its end, but no longer than *grace* seconds.
+    Await *work* and return its result. A cancellation waits until it ends, but no longer than *grace* seconds.
 
-    What has not ended by then is cancelled too. Either way it is over when the cancellation leaves.
+    Work that has not ended by then is cancelled too. In both cases it has ended when the cancellation is raised.
     """
     import asyncio
 

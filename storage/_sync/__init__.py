@@ -1,1 +1,1 @@
-"""_sync."""
+"""The hand-written half of the synchronous face; the generated half is `storage.sync`."""

@@ -15,15 +15,15 @@ __all__ = ["CALLING", "stored_callback"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: On the loop: the call on whose behalf the current task runs.
+#: On the background loop: the call that the current task runs for.
 CALLING: ContextVar[Caller | None] = ContextVar("calling", default=None)
 
 
 def stored_callback(callback: Callable[P, T] | None) -> Callable[P, Awaitable[T]] | None:
     """
-    Return what an async store may keep of a synchronous *callback*.
+    Return an async function that calls a synchronous *callback*, for an async store to keep.
 
-    It runs in the thread that makes the call which it is about; in a worker thread when nobody is waiting for one.
+    The callback runs in the thread that made the current call; in a worker thread if no thread is waiting.
     """
     if callback is None:
         return None
@@ -34,5 +34,5 @@ def stored_callback(callback: Callable[P, T] | None) -> Callable[P, Awaitable[T]
             return await offload(callback, *args, **kwargs)
         return await caller.ask(callback, *args, **kwargs)
 
-    vars(answer)["_steppable"] = True  # it is async in form only: where there is no loop it is a plain call
+    vars(answer)["_steppable"] = True  # it is async in form only: when stepped it is a plain call
     return answer

@@ -47,23 +47,28 @@ Items: TypeAlias = Mapping[str, In] | Iterable[tuple[str, In]]
 
 
 class EnteredContext(ABC, Generic[T]):
-    """An async context manager that has been entered: *value* is what it gave."""
+    """
+    An async context manager that has been entered.
+
+    Attributes:
+        value: what entering it returned.
+    """
 
     value: T
 
     @abstractmethod
     def leave(self) -> None:
-        """Leave it, and return when that is done."""
+        """Leave the context manager, and wait until that is done."""
 
     @abstractmethod
     def abandon(self) -> None:
-        """Leave it some time soon: for finalizers, which may run in any thread and must not wait."""
+        """Leave it soon, without waiting; for finalizers, which may run in any thread and must not wait."""
 
 
 class Caller(ABC):
-    """One way to call async code and to lend it what is the calling thread's."""
+    """A way to call async code, and to pass it iterables and callbacks that run in the calling thread."""
 
-    #: True while the calling thread waits for a call, and so can run what that call asks for.
+    #: Whether the calling thread waits for a call, and so can run callbacks for it.
     serving: bool = False
 
     @abstractmethod
@@ -72,7 +77,7 @@ class Caller(ABC):
 
     @abstractmethod
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """Yield *items*, which is closed when the iteration ends or is abandoned."""
+        """Yield *items*; they are closed when the iteration ends or is abandoned."""
 
     @abstractmethod
     def enter(self, manager: AbstractAsyncContextManager[T]) -> EnteredContext[T]:
@@ -80,7 +85,7 @@ class Caller(ABC):
 
     @abstractmethod
     def data(self, data: Any) -> Any:
-        """Lend what is to be put, so far as it is an iterable; values and collections are passed as they are."""
+        """Lend the data of a `put`, if it is an iterable; values and collections are passed as they are."""
 
     @abstractmethod
     def iterable(self, items: Iterable[T]) -> Iterable[T] | AsyncIterable[T]:
@@ -94,15 +99,15 @@ class Caller(ABC):
 
     @abstractmethod
     def result_callback(self, callback: Callable[P, T]) -> Callable[P, T | Awaitable[T]]:
-        """Lend a callback whose result the work uses."""
+        """Lend a callback whose result the async code uses."""
 
     @abstractmethod
     def callback(self, callback: Callable[P, object] | None) -> Callable[P, object] | None:
-        """Lend a callback whose result does not matter."""
+        """Lend a callback whose result is ignored."""
 
     @abstractmethod
     async def ask(self, callback: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Within the call: run *callback* in the calling thread, and return or raise what it returns or raises."""
+        """From within the call: run *callback* in the calling thread, and return its result or raise its exception."""
 
 
 def pairs(items: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
@@ -113,7 +118,7 @@ def pairs(items: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Iterable[tupl
 
 
 def synchronous(items: T) -> T:
-    """Refuse an async iterable: the synchronous face has nothing to run it in."""
+    """Return *items*; refuse an async iterable, which the synchronous face cannot run."""
     if isinstance(items, AsyncIterable):
-        raise TypeError(f"the synchronous face takes iterables, not the async iterable {type(items).__name__}")
+        raise TypeError(f"a synchronous store takes iterables, not the async iterable {type(items).__name__}")
     return items

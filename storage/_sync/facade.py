@@ -1,4 +1,4 @@
-"""The hand-written half of the synchronous face: what stands behind the generated methods in `storage.sync`."""
+"""`SyncStore`: the base of all synchronous stores, whose methods `storage.sync` adds."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class SyncStore(Generic[Out]):
     An async store, called without ``await``.
 
     A stack that never suspends is stepped in the caller's thread; every other one, and with ``stepped=False`` any, runs
-    on one background loop that all such stores share.
+    on one background event loop, which all such stores share.
 
     Args:
         store: the async store, with all its decorators.
-        stepped: False to run on the background loop also what could be stepped.
+        stepped: False to use the background loop even if the stack could be stepped.
     """
 
     def __init__(self, store: ObjectStore[Any, Out], *, stepped: bool = True) -> None:
         if isinstance(store, SyncStore):
-            raise TypeError(f"{store!r} is synchronous already")
+            raise TypeError(f"{store!r} is already synchronous: use it as it is")
         self._store = store
         self._stepped = stepped and store.capabilities.steppable
         self._run: _Run
@@ -59,11 +59,11 @@ class SyncStore(Generic[Out]):
 
     @property
     def async_store(self) -> ObjectStore[Any, Out]:
-        """The store that this one calls; it lives on the background loop unless it is stepped."""
+        """The store that this one calls; unless it is stepped, it runs on the background loop."""
         return self._store
 
     def close(self) -> None:
-        """Close the store now, whoever else has entered it; what it did not open itself stays open. May be repeated."""
+        """Close the store now, even if others have entered it. What it did not open stays open. May be repeated."""
         with _alone(self._stepped):
             self._run(self._store.aclose())
 
@@ -86,12 +86,12 @@ class SyncStore(Generic[Out]):
 def async_store_of(store: SyncStore[Out]) -> ObjectStore[Any, Out]:
     """Return the async store of a synchronous one."""
     if not isinstance(store, SyncStore):
-        raise TypeError(f"{store!r} is not a store of storage.sync: wrap it, storage.sync.ObjectStore(store)")
+        raise TypeError(f"{store!r} is not a store of storage.sync: wrap it: storage.sync.ObjectStore(store)")
     return store.async_store
 
 
 def caller_for(*stores: SyncStore[Any]) -> Caller:
-    """Return the way to call a function on these stores: stepped if all of them are."""
+    """Return the caller for a function on these stores, which steps if all of them can be stepped."""
     if all(store._stepped for store in stores):
         return _STEPPED
     from storage._sync.on_loop import LoopCaller
@@ -104,13 +104,13 @@ def _same() -> Caller:
 
 
 def _alone(stepped: bool) -> AbstractContextManager[object]:
-    """Keep two threads from opening a store twice, also one that two stacks share; tasks on the loop need no help."""
+    """Prevent two threads from opening one stepped store twice; on the loop `Lifecycle` prevents it."""
     return _entering if stepped else nullcontext()
 
 
 def _after_fork() -> None:
     global _entering
-    _entering = threading.RLock()  # a thread that is not here may have held it
+    _entering = threading.RLock()  # a thread of the parent may have held it
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""`SyncStoreFactory`: what `storage.sync.StoreFactory` does; it is not awaited, so that it cannot be generated."""
+"""`SyncStoreFactory`: the base of `storage.sync.StoreFactory`, by hand because the async factory is not awaited."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class SyncStoreFactory(Generic[Store]):
 
     Args:
         source: the path of a file, or a mapping.
-        objects: what no text can say (functions, clients, loggers), under the names that the configuration has for it.
-            They are the async store's: functions are called where it runs.
-        registry: where types are looked up; a configuration can name nothing else.
-        environ: the variables for ``${NAME}``; those of the process, if it is not given.
+        objects: what text cannot express (functions, clients, loggers), under the names that the configuration uses.
+            They belong to the async store: functions are called where it runs.
+        registry: the registry that has the types; a configuration can name nothing else.
+        environ: the variables for ``${NAME}``; by default those of the process.
 
     Raises:
-        ConfigError: it is no configuration; the text names the file, the store and what would be right.
+        ConfigError: it is not a configuration; the message names the file, the store and the correction.
     """
 
     #: The class of the stores, which `storage.sync` sets.
@@ -50,7 +50,7 @@ class SyncStoreFactory(Generic[Store]):
         from storage.config.registry import registry as default
 
         self._factory = StoreFactory(source, objects=objects, registry=registry or default, environ=environ)
-        self._stores: dict[int, Store] = {}  # by the async store's identity; the factory keeps it alive
+        self._stores: dict[int, Store] = {}  # by the id of the async store, which the factory keeps alive
         self._opened = ExitStack()
 
     @property
@@ -63,10 +63,10 @@ class SyncStoreFactory(Generic[Store]):
         Return a store, not opened yet: ``with factory.build() as store:``. Each time it is the same one.
 
         Args:
-            name: of the store; the one that ``main:`` names, if it is not given.
+            name: the name of the store; by default that of ``main:``.
 
         Raises:
-            ConfigError: it cannot be built; the text names the file, the store and what would be right.
+            ConfigError: it cannot be built; the message names the file, the store and the correction.
         """
         store = self._factory.build(name)
         return self._stores.setdefault(id(store), self._store_class(store))
@@ -76,17 +76,17 @@ class SyncStoreFactory(Generic[Store]):
         Return a store, opened; it stays open until the factory is closed.
 
         Args:
-            name: of the store; the one that ``main:`` names, if it is not given.
+            name: the name of the store; by default that of ``main:``.
 
         Raises:
-            ConfigError: it cannot be built; the text names the file, the store and what would be right.
+            ConfigError: it cannot be built; the message names the file, the store and the correction.
         """
         store = self.build(name)
         self._opened.enter_context(store)
         return store
 
     def close(self) -> None:
-        """Close all stores that were built, whoever has opened them, the last one first. They may be opened again."""
+        """Close all stores that were built, even if others opened them, the last one first. They may be reopened."""
         with ExitStack() as closing:
             for store in self._stores.values():
                 closing.callback(store.close)

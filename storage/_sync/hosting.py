@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class HostedContext(EnteredContext[T]):
-    """Entered and left in one task of the loop, as cancel scopes and task groups want it."""
+    """A context manager that one task of the loop enters and leaves, as cancel scopes and task groups require."""
 
     def __init__(self, manager: AbstractAsyncContextManager[T], caller: Caller) -> None:
         self._manager = manager
@@ -25,7 +25,7 @@ class HostedContext(EnteredContext[T]):
         self.value = caller.run(self._enter())
 
     def leave(self) -> None:
-        if self._process == os.getpid():  # the host stayed behind in the parent, which leaves for itself
+        if self._process == os.getpid():  # after a fork, the task is in the parent, which leaves by itself
             self._caller.run(self._leave())
 
     def abandon(self) -> None:
@@ -34,7 +34,7 @@ class HostedContext(EnteredContext[T]):
 
     async def _enter(self) -> T:
         loop = asyncio.get_running_loop()
-        self._word = loop.create_future()
+        self._may_leave = loop.create_future()
         entered: asyncio.Future[T] = loop.create_future()
         self._host = keep(self._live(entered))
         try:
@@ -50,9 +50,9 @@ class HostedContext(EnteredContext[T]):
     async def _live(self, entered: asyncio.Future[T]) -> None:
         async with self._manager as value:
             entered.set_result(value)
-            await self._word
+            await self._may_leave
 
     async def _leave(self) -> None:
-        if not self._word.done():
-            self._word.set_result(None)
+        if not self._may_leave.done():
+            self._may_leave.set_result(None)
         await self._host

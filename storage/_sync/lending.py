@@ -1,4 +1,4 @@
-"""What a synchronous caller lends to async code on the background loop: its iterables, which run in its own thread."""
+"""Iterables that a thread lends to async code on the background loop, and that run in this thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["PIECE_SIZE", "JoinedPieces", "LentIterable"]
 
 T = TypeVar("T")
 
-#: Bytes that a thread gathers from its own iterable before it answers the loop: a hop for each line of a file is slow.
+#: Bytes that a thread joins from its own iterable before it hands them to the loop: a hop for each line would be slow.
 PIECE_SIZE = 1 << 18
 
 #: What `next` gives after the last item.
@@ -20,7 +20,7 @@ _END: Any = object()
 
 
 class LentIterable(AsyncIterable[T]):
-    """The caller's iterable, whose every step is taken in the caller's thread."""
+    """The caller's iterable, as an async iterable; each step runs in the caller's thread."""
 
     def __init__(self, items: Iterable[T], caller: Caller) -> None:
         self._items = items
@@ -34,7 +34,7 @@ class LentIterable(AsyncIterable[T]):
 
 
 class JoinedPieces(Iterable[bytes]):
-    """The pieces of an iterable, joined to at least `PIECE_SIZE` bytes; as often as the iterable can be iterated."""
+    """The pieces of an iterable, joined to at least `PIECE_SIZE` bytes; iterable as often as these are."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces

@@ -1,4 +1,4 @@
-"""`ObjectFile`: an open object as a real binary file, for everything that reads files."""
+"""`ObjectFile`: an open object as a binary file, for all code that reads files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectFile", "open_file"]
 
-#: Bytes read ahead: on the background loop a read costs some 0.1 ms, as long as copying about this much.
+#: Bytes to read ahead: on the background loop a read costs some 0.1 ms, as much as copying this many bytes.
 BUFFER = 1 << 18
 
 
 def open_file(
     call: Callable[[], Caller], manager: AbstractAsyncContextManager[ObjectReader], byte_range: ByteRange | None
 ) -> ObjectFile:
-    """Enter what `ObjectStore.open` gave, and return it as a file that leaves it when it is closed."""
+    """Enter what `ObjectStore.open` returned, and return a file that leaves it when it is closed."""
     entered = call().enter(manager)
     size = entered.value.info.size
     start, stop = (0, size) if byte_range is None else byte_range.within(size)
@@ -35,7 +35,7 @@ class ObjectFile(io.BufferedReader):
     """
     An open object: a buffered binary file for reading, and seekable where the store reads ranges.
 
-    Positions count from where the file was opened, the start of the object or of the range. Close it, best by ``with``.
+    Positions count from the start of the object, or of the range that was opened. Close it, best by ``with``.
 
     Attributes:
         info: the object's description; ``info.size`` is the whole object's, also when only a range was opened.
@@ -46,7 +46,7 @@ class ObjectFile(io.BufferedReader):
         super().__init__(raw, max(1, min(BUFFER, raw.length)))
 
     def __del__(self) -> None:
-        if isinstance(self.raw, _Object):  # else it was detached, and is somebody else's now
+        if isinstance(self.raw, _Object):  # else it was detached, and belongs to someone else
             self.raw.abandoned = True
         super().__del__()
 
@@ -54,7 +54,7 @@ class ObjectFile(io.BufferedReader):
 class _Object(io.RawIOBase):
     """The unbuffered file over an async reader."""
 
-    mode = "rb"  # what a file says of itself: gzip, tarfile and others look at it
+    mode = "rb"  # an attribute of files that gzip, tarfile and others read
 
     def __init__(self, call: Callable[[], Caller], entered: EnteredContext[ObjectReader], length: int) -> None:
         self._call = call
@@ -62,7 +62,7 @@ class _Object(io.RawIOBase):
         self.reader: ObjectReader = entered.value
         self.name: str = self.reader.info.key
         self.length = length
-        self.abandoned: bool = False  # closed by the garbage collector, in whatever thread that runs
+        self.abandoned: bool = False  # closed by the garbage collector, in any thread
         self._position = 0
         self._moved = False
 

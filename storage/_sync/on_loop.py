@@ -1,7 +1,7 @@
 """
-The other way to call async code from a thread: on the background loop, which serves as many threads as there are.
+`LoopCaller`: calls async code on the background loop, which all threads share.
 
-A module of its own, because asyncio takes twice as long to import as all that a stepped store needs.
+It has its own module because asyncio takes twice as long to import as all that a stepped store needs.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = ["BATCH", "LoopCaller", "run"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Items that a listing brings over in one hop at most, and seconds after which it brings what there is: a hop costs
-#: some 0.1 ms, so that waiting 5 ms for company makes it cheap and nobody notices the wait.
+#: The most items that a listing transfers in one hop, and seconds after which it transfers those that it has: a hop
+#: costs some 0.1 ms, so that a wait of 5 ms for more items makes it cheap, and is too short to be noticed.
 BATCH = 256
 PATIENCE = 0.005
 
@@ -45,7 +45,7 @@ _BUFFERS = (bytes, bytearray, memoryview, str)
 
 
 class LoopCaller(Caller):
-    """Coroutines run on the background loop; meanwhile the calling thread serves what they ask of it."""
+    """Runs coroutines on the background loop; meanwhile the calling thread runs the callbacks that they request."""
 
     def __init__(self) -> None:
         self._requests: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
@@ -56,12 +56,12 @@ class LoopCaller(Caller):
         work = Work(coroutine, self._ended)
         self.serving = True
         try:
-            told = CALLING.set(self)
+            token = CALLING.set(self)
             work.start()
-            CALLING.reset(told)
+            CALLING.reset(token)
             while (request := self._requests.get()) is not None:
                 request()
-        except BaseException:  # Ctrl-C, or what a callback raised: it leaves when the work is settled
+        except BaseException:  # Ctrl-C, or an error of a callback: raised when the work has ended
             self._interrupted = True
             work.cancel()
             while not work.done:
@@ -72,7 +72,7 @@ class LoopCaller(Caller):
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         end: Exception | None = None
-        while end is None:  # a generator that is abandoned here is closed by the loop, which has an eye on each
+        while end is None:  # if it is abandoned here, the loop closes the async generator
             batch, end = self.run(_batch(items))
             yield from batch
         if not isinstance(end, StopAsyncIteration):
@@ -83,7 +83,7 @@ class LoopCaller(Caller):
 
     def data(self, data: Any) -> Any:
         if isinstance(data, (*_BUFFERS, *_PLAIN)) or not isinstance(synchronous(data), Iterable):
-            return data  # what is no data at all goes the same way, and the store says so
+            return data  # what is not data at all is passed on too, and the store refuses it
         return LentIterable(JoinedPieces(data), self)
 
     def iterable(self, items: Iterable[T]) -> Iterable[T] | AsyncIterable[T]:
@@ -109,7 +109,9 @@ class LoopCaller(Caller):
 
     async def ask(self, callback: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if not self.serving:
-            raise RuntimeError("what a caller lends to a synchronous call is gone when that call has returned")
+            raise RuntimeError(
+                "an iterable or callback was used after the synchronous call that it was passed to had returned"
+            )
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Callable[[], T]] = loop.create_future()
 
@@ -130,12 +132,12 @@ class LoopCaller(Caller):
 
 
 def run(coroutine: Coroutine[Any, Any, T], /) -> T:
-    """Return what *coroutine* returns, or raise what it raises; it has nothing of this thread's lent to it."""
+    """Return what *coroutine* returns, or raise what it raises; this thread lends it nothing."""
     return LoopCaller().run(coroutine)
 
 
 async def _batch(items: AsyncIterator[T]) -> tuple[list[T], Exception | None]:
-    """Return the next items, and what ended the iteration if it did: an error must not swallow what came before it."""
+    """Return the next items, and the exception that ended the iteration, if it did: items before an error count."""
     batch: list[T] = []
     enough = time.monotonic() + PATIENCE
     try:
@@ -147,7 +149,7 @@ async def _batch(items: AsyncIterator[T]) -> tuple[list[T], Exception | None]:
 
 
 def _outcome(callback: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
-    """Return a function that does again what *callback* does now: return a value or raise an exception."""
+    """Call *callback* and return a function that returns its result or raises its exception."""
     try:
         value = callback(*args, **kwargs)
     except Exception as raised:

@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 class SteppingCaller(Caller):
-    """Coroutines that never suspend are run in place, and so is all that is lent."""
+    """Runs coroutines that never suspend in place, and so the iterables and callbacks that they are lent."""
 
     def run(self, coroutine: Coroutine[Any, Any, T], /) -> T:
         return step(coroutine)
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
-        advance: Any = items.__anext__  # a coroutine, or what steps like one: an async generator's own
+        advance: Any = items.__anext__  # it returns a coroutine, or what steps like one: that of an async generator
         try:
             while True:
                 try:

@@ -1,0 +1,1 @@
+"""The programs that write the generated files: ``make generated`` runs them."""

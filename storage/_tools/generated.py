@@ -1,4 +1,4 @@
-"""What the tools that write generated files have in common: their command line."""
+"""The command line of the tools that write generated files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["run"]
 
 def run(arguments: Sequence[str], texts: Callable[[], dict[Path, str]]) -> int:
     """
-    Write the generated files, or with ``--check`` return 1 and print their names when they are stale.
+    Write the generated files; with ``--check`` only print the names of those that are stale, and return 1.
 
     Args:
-        arguments: those of the command line.
-        texts: returns each file's path, and what the file should be.
+        arguments: the arguments of the command line.
+        texts: returns the path of each file, and the text that it should have.
     """
     stale = {
         path: text for path, text in texts().items() if not path.exists() or path.read_text(encoding="utf-8") != text

@@ -2,10 +2,10 @@
 Writes what type checkers see of the lazy names of `storage` and `storage.testing`, from ``storage/_names.py``.
 
     python -m storage._tools.names            write it
-    python -m storage._tools.names --check    only say whether it is fresh
+    python -m storage._tools.names --check    only check that it is up to date
 
-It is the part between two comments in the ``__init__.py`` of each package: an import of each name, and for `storage`
-the second name of each store, with ``Async`` before it.
+It is between two comments in the ``__init__.py`` of each package: an import of each name, and for `storage` the second
+name of each store, which begins with ``Async``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def aliases(homes: dict[str, str]) -> list[str]:
 
 def generate() -> dict[Path, str]:
     """Return the two files as they should be."""
-    second = ["\n    # Every store has a second name, under which some know it.\n", *aliases(PUBLIC)]
+    second = ["\n    # Every store has a second name, which users of similar libraries know.\n", *aliases(PUBLIC)]
     return {
         PACKAGE: _replaced(PACKAGE, [*imports(PUBLIC), *second]),
         TESTING_PACKAGE: _replaced(TESTING_PACKAGE, imports(TESTING)),

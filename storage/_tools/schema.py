@@ -2,7 +2,7 @@
 Writes ``storage/config/schema.json``, the schema of configurations with the stores of this package.
 
     python -m storage._tools.schema            write it
-    python -m storage._tools.schema --check    only say whether it is fresh
+    python -m storage._tools.schema --check    only check that it is up to date
 """
 
 from __future__ import annotations

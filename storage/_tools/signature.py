@@ -1,4 +1,4 @@
-"""The signature of an async function as its synchronous twin has it."""
+"""The synchronous signature of an async function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from storage._tools.source import Function, Module, home_of, load
 
 __all__ = ["HOMES", "Signature"]
 
-#: What replaces a type of the async code, which alternatives go, and where a replacement comes from.
+#: The replacements of async types, the alternatives that are left out, and the modules of the replacements.
 TYPES = {"AsyncIterator": "Iterator"}
 READER = "AbstractAsyncContextManager[ObjectReader]"
 GONE = {"AsyncIterable", "Awaitable"}
@@ -32,7 +32,7 @@ STORES = {
 
 
 class Parameter:
-    """One parameter of an async function: how its synchronous twin declares it, and how it hands it on."""
+    """A parameter of an async function: how the synchronous version declares it, and how it passes it on."""
 
     def __init__(self, module: Module, node: ast.arg, default: ast.expr | None, star: str = "") -> None:
         if node.annotation is None:
@@ -47,11 +47,11 @@ class Parameter:
         return f"{self.star}{self.name}: {self.type}" + ("" if self.default is None else f" = {self.default}")
 
     def passed(self, *, stored: bool) -> str:
-        """Return the expression that is handed on: the store below, what the caller lends, or a *stored* callback."""
+        """Return the expression that is passed on: the async store, what the caller lends, or a *stored* callback."""
         stores = self.written.removesuffix(" | None")
         if "ObjectStore" in stores:
             if stores not in STORES:
-                raise SystemExit(f"{self.name}: {self.written}: the generator cannot take the stores out of this type")
+                raise SystemExit(f"{self.name}: {self.written}: the generator cannot find the stores in this type")
             passed = STORES[stores].format(self.name)
             return passed if stores == self.written else f"None if {self.name} is None else {passed}"
         if stored:
@@ -73,14 +73,16 @@ class Parameter:
             return "result_callback"
         if re.search(r"\], (None|object)\]", self.written):
             return "callback"
-        raise SystemExit(f"{self.name}: {self.written}: let it return an Awaitable too, for a thread to answer")
+        raise SystemExit(
+            f"{self.name}: {self.written}: let the callback return an Awaitable too, so that a thread can run it"
+        )
 
 
 class Signature:
     """The synchronous signature of an async function, and the arguments of the call to it."""
 
     def __init__(self, module: Module, node: Function, *, bound: bool) -> None:
-        making = node.name == "__init__"  # a constructor's callbacks are kept, any other's are lent
+        making = node.name == "__init__"  # callbacks of a constructor are stored, all others are lent
         arguments = node.args
         positional = arguments.posonlyargs + arguments.args
         defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
@@ -107,19 +109,19 @@ class Signature:
 
 
 def constant(module: Module, default: ast.expr) -> str:
-    """Return a default's source; a named one's value, since to name it would be to import its module."""
+    """Return the source of a default; for a constant its value, so that its module need not be imported."""
     if isinstance(default, ast.Name):
         name = home_of(module, default.id)
         home = load(name) if name and name != module.name else module
         value = home.assigned(default.id)
         if value is None or any(isinstance(each, ast.Name) for each in ast.walk(value)):
-            raise SystemExit(f"{module.name}: the default {default.id} is no plain constant")
+            raise SystemExit(f"{module.name}: the default {default.id} is not a plain constant")
         return home.segment(value)
     return module.segment(default)
 
 
 def sync_type(module: Module, node: ast.expr) -> str:
-    """Return the source of a type without what only async code takes and gives."""
+    """Return the source of a type without its async alternatives."""
     if isinstance(node, ast.BinOp):
         kept = [sync_type(module, each) for each in _alternatives(node) if not _gone(each)]
         return " | ".join(kept)

@@ -1,4 +1,4 @@
-"""Python source as text and tree at once, found by name and never imported."""
+"""Python modules as text and syntax tree, found by name and never imported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Function: TypeAlias = ast.AsyncFunctionDef | ast.FunctionDef
 
 
 class Module:
-    """One module: its text and what that defines and imports."""
+    """A module: its text, and what it defines and imports."""
 
     def __init__(self, name: str, text: str) -> None:
         self.name = name
@@ -38,7 +38,7 @@ class Module:
         return self.lines[first.lineno - 1 : first.end_lineno]
 
     def assigned(self, name: str) -> ast.expr | None:
-        """Return what the module assigns to *name*."""
+        """Return the expression that the module assigns to *name*."""
         for statement in self.tree.body:
             if isinstance(statement, ast.Assign) and any(_is(target, name) for target in statement.targets):
                 return statement.value
@@ -48,7 +48,7 @@ class Module:
 
 
 class Definition(NamedTuple):
-    """A class or function, and the module whose text it is."""
+    """A class or function, and its module."""
 
     module: Module
     node: Class | Function
@@ -67,7 +67,7 @@ def load(name: str) -> Module:
 
 
 def find(module: Module, name: str) -> Definition | None:
-    """Return the definition of *name* as *module* sees it, followed through imports; None if it is none of ours."""
+    """Return the definition of *name* in *module*, also if it is imported; None if it is not of this package."""
     for statement in module.tree.body:
         if isinstance(statement, Class | ast.AsyncFunctionDef | ast.FunctionDef) and statement.name == name:
             return Definition(module, statement)
@@ -79,9 +79,9 @@ def find(module: Module, name: str) -> Definition | None:
 
 def home_of(module: Module, name: str) -> str | None:
     """
-    Return the name of the module that *module* has *name* from, itself if it defines it.
+    Return the name of the module that *module* imports *name* from; its own if it defines the name.
 
-    It is ``""`` for a module that is imported whole, and None for a built-in.
+    It is ``""`` if *name* is a whole module, and None for a built-in.
     """
     for statement in ast.walk(module.tree):
         if isinstance(statement, ast.ImportFrom | ast.Import) and name in {each.name for each in statement.names}:
@@ -90,7 +90,7 @@ def home_of(module: Module, name: str) -> str | None:
 
 
 def chain(definition: Definition) -> Iterator[Definition]:
-    """Yield a class and the classes of ours that it derives from, the nearest first."""
+    """Yield a class and those of its bases that are of this package, the nearest first."""
     yield definition
     if isinstance(definition.node, Class):
         for base in definition.node.bases:

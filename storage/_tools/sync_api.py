@@ -1,12 +1,12 @@
 """
-Writes ``storage/sync.py``, the synchronous face, from the text of the async code.
+Writes ``storage/sync.py``, the synchronous face, from the source of the async code.
 
     python -m storage._tools.sync_api            write it
-    python -m storage._tools.sync_api --check    only say whether it is fresh
+    python -m storage._tools.sync_api --check    only check that it is up to date
 
-Nothing is imported, so that no back end has to be installed. Each public name of `storage` that is a store becomes a
-class, each async function a function: the same signature and docstring without ``async``. The lines come out as
-``ruff format`` leaves them, so that no formatter's version decides whether the file is fresh.
+It imports no store, so that no back end must be installed. Each public store of `storage` becomes a class, each async
+function a function: with the same signature and docstring, without ``async``. The lines are as ``ruff format`` would
+leave them, so that the version of the formatter does not matter.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from storage._tools.source import ROOT, Class, Definition, Function, Module, cha
 TARGET = ROOT / "storage" / "sync.py"
 WIDTH = 120
 
-#: Public classes that users derive their own stores from: they have no synchronous twin.
+#: Public base classes of users' own stores: they have no synchronous version.
 BASES = {"ObjectStore", "StoreDecorator", "KeyTransform", "DataTransform", "ValueTransform", "Interceptor"}
 
-#: For the authors of async stores: nothing to call from synchronous code.
+#: Public names that only authors of async stores use.
 APART = {*BASES, "offload"}
 
-#: The type arguments of a store that takes and gives what the store below does.
+#: The type arguments of a store that takes and returns the same types as the store below.
 PASSED_ON = "[In, Out]"
 
 #: Functions that return a store, and so are not awaited.
@@ -57,7 +57,7 @@ WORDS = [
 
 
 class Writer:
-    """The text of the synchronous face while it grows, and the types it has named so far."""
+    """Collects the lines of the synchronous face, and the types that they name."""
 
     def __init__(self) -> None:
         self.public: list[str] = []
@@ -103,7 +103,7 @@ class Writer:
                     self.plain(home, method, kind.pop(), f"storage.{node.name}")
 
     def _values(self, family: list[tuple[Module, Class]]) -> str:
-        """Return the type arguments of a store that takes and gives other things than bytes, or passes them on."""
+        """Return the type arguments of a store of other values than bytes, or of the values of the store below."""
         if not family:
             return ""
         (module, node), *further = family
@@ -217,11 +217,11 @@ class Writer:
         return signature
 
     def _name(self, module: Module, types: str) -> None:
-        """Take note of the names in *types*, so that they are imported."""
+        """Remember the names in *types*, so that they are imported."""
         for name in set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", re.sub(r'"[^"]*"', "", types))):
             home = HOMES.get(name) or home_of(module, name)
             if home is not None and name not in BASES and self.types.setdefault(name, home) != home:
-                raise SystemExit(f"{name} is of {self.types[name]} and of {home}: one of them needs another name")
+                raise SystemExit(f"{name} is defined in {self.types[name]} and in {home}: rename one of them")
 
     def _imports(self) -> list[str]:
         """Return the imports of the types' names, sorted as ruff sorts them."""
@@ -242,7 +242,7 @@ class Writer:
         self._spread(depth, f"def {name}(", parameters, f") -> {returns}:")
 
     def _body(self, depth: int, signature: Signature, called: str, run: str, iterate: str) -> None:
-        """Write the call of an async function, and what becomes of what it gives."""
+        """Write the call of an async function, and the use of its result."""
         if signature.returns == "ObjectFile":
             self._call(depth, "return open_file(self._call, ", called, signature.passed, ", byte_range)")
         elif signature.returns.startswith("Iterator["):

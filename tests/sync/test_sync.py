@@ -64,7 +64,7 @@ def test_repr_is_like_the_constructor() -> None:
 
 def test_synchronous_store_is_not_wrapped_again() -> None:
     """A stack is wrapped once, from outside."""
-    with pytest.raises(TypeError, match="synchronous already"):
+    with pytest.raises(TypeError, match="already synchronous: use it"):
         storage.sync.ObjectStore(storage.sync.DictStore())  # type: ignore[arg-type]
 
 

@@ -136,7 +136,7 @@ def test_call_from_the_loops_own_thread_raises() -> None:
     """It would wait for itself; an error says what to do, and the loop goes on."""
     store = storage.sync.ObjectStore(Calling())
 
-    with pytest.raises(RuntimeError, match="await the async one"):
+    with pytest.raises(RuntimeError, match="await the async store instead"):
         store.get("k")
     assert not store.exists("k")
 

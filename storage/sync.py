@@ -1239,23 +1239,23 @@ class ReadonlyStore(ObjectStore[In, Out]):
 
 class RedisStore(ObjectStore):
     """
-    Objects in the memory of a Redis server (6.2 or later, Valkey), for many processes, and for a time where wanted.
+    Objects in the memory of a Redis server (6.2 or later, or Valkey), shared by many processes, optionally with expiry.
 
-    Use it inside ``with``; entering asks the network for nothing. One store belongs to one event loop.
+    Use it inside ``with``; entering sends no request. One store belongs to one event loop.
 
-    An object that is put with a ``ttl=``, or by an `ExpiringStore` above, Redis itself removes when its time is up.
+    Redis itself removes an object that was put with ``ttl=``, or through an `ExpiringStore`, when it expires.
 
     Args:
-        url: ``redis://user:password@host:port/database``, ``rediss://`` with TLS, or ``unix:///path/to/socket``; a
-            query may have what redis-py takes there.
-        prefix: tells this store's objects from those of others in the same database; text without braces.
-        client: a client of ``redis.asyncio`` to use instead, that of a cluster too; it stays open, and yours.
-        connect_timeout: seconds, or a timedelta, until a connection must be there.
-        read_timeout: seconds that the server may take for an answer, of 1 MiB at most, until an attempt is given up.
-        retry_timeout: seconds within which attempts are begun, all those of one call together.
+        url: ``redis://user:password@host:port/database``, ``rediss://`` with TLS, or ``unix:///path/to/socket``; its
+            query may have the options of redis-py.
+        prefix: separates the objects of this store from others in the same database; text without braces.
+        client: a client of ``redis.asyncio`` to use instead, also of a cluster; the store does not close it.
+        connect_timeout: seconds, or a timedelta, until a connection must be established.
+        read_timeout: seconds for a reply of the server, of at most 1 MiB, after which an attempt fails.
+        retry_timeout: seconds within which all attempts of one call must begin.
 
     Raises:
-        ValueError: the URL is none of Redis, or the prefix has braces.
+        ValueError: the URL is not one of Redis, or the prefix has braces.
     """
 
     def __init__(
@@ -1285,7 +1285,7 @@ class RedisStore(ObjectStore):
 
     def expires(self, key: str) -> datetime | None:
         """
-        Return the moment at which Redis removes the object, or None when it stays.
+        Return the time at which Redis removes the object, or None if it does not expire.
 
         Raises:
             KeyNotFoundError: there is no such object.
@@ -1303,16 +1303,16 @@ class RedisStore(ObjectStore):
         ttl: float | timedelta | None = None,
     ) -> str:
         """
-        Store *data* as every store does, for a time where that is said.
+        Store *data* as every store does, optionally with expiry.
 
         Args:
             key: the name of the object.
             data: its bytes, or an iterable of them.
             if_absent: create only.
             if_match: replace only the version of this etag.
-            attributes: text to keep beside the bytes.
-            ttl: seconds or a timedelta after which Redis removes the object; None leaves it to the deadline of an
-                `ExpiringStore` above, or the attribute ``expires-in`` (seconds as text), and without those is for ever.
+            attributes: text to store with the object.
+            ttl: seconds or a timedelta after which Redis removes the object. With None the deadline of an
+                `ExpiringStore` or the attribute ``expires-in`` (seconds as text) applies, and else it never expires.
         """
         caller = self._call()
         work = self.async_store.put(

@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`RedisStore`, an object store in the memory of a Redis server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many objects of Redis with few requests, and an outcome for each."""
+"""Bulk operations: many objects with few requests, and a result for each object."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from storage.types import Data, Items, Keys
 
 __all__ = ["pages_of", "put_many", "run_commands"]
 
-#: Objects that go with one request, and the bytes from which on it takes no further one.
+#: Objects of one request, and the bytes after which no further object is added to it.
 MAX_OBJECTS, MAX_BYTES = 100, 4 * CHUNK
 
 
 async def run_commands(session: Session, commands: Mapping[str, Command], *, change: bool) -> dict[str, Any]:
     """
-    Return per key the answer to its command, or the error of the last attempt as a value.
+    Return for each key the reply to its command, or the error of its last attempt as a value.
 
     Args:
-        session: where to ask.
-        commands: by key; all go at once, and those that fail go again.
-        change: whether they change anything; if so, a cancellation waits for them.
+        session: sends the commands.
+        commands: by key; all are sent together, and those that failed are sent again.
+        change: whether they change anything; then a cancellation waits for them.
     """
-    answers: dict[str, Any] = {}
+    replies: dict[str, Any] = {}
 
     async def attempt() -> None:
-        left = [key for key in commands if key not in answers or _retryable(answers[key])]
-        for key, answer in zip(left, await session.run_pipeline([commands[key] for key in left]), strict=True):
-            answers[key] = answer.with_key(key) if isinstance(answer, StorageError) else answer
-        for answer in answers.values():
-            if _retryable(answer):
-                raise answer
+        left = [key for key in commands if key not in replies or _retryable(replies[key])]
+        for key, reply in zip(left, await session.run_pipeline([commands[key] for key in left]), strict=True):
+            replies[key] = reply.with_key(key) if isinstance(reply, StorageError) else reply
+        for reply in replies.values():
+            if _retryable(reply):
+                raise reply
 
     try:
         await (session.modify(attempt) if change else session.policy.retry(attempt))
     except StoreClosedError:
         raise
     except StorageError:
-        pass  # it is among the answers
-    return answers
+        pass  # the error is among the replies
+    return replies
 
 
-def _retryable(answer: object) -> bool:
-    return isinstance(answer, StorageError) and answer.retryable
+def _retryable(reply: object) -> bool:
+    return isinstance(reply, StorageError) and reply.retryable
 
 
 async def pages_of(
@@ -58,9 +58,9 @@ async def pages_of(
     size: int,
 ) -> AsyncIterator[dict[str, bytes]]:
     """
-    Yield the keys with the names that *name* gives them, so many at a time, and each once.
+    Yield the keys with their Redis names in pages of *size*, each key once.
 
-    Every key gets its place in the results at once; one that is invalid its error.
+    Every key immediately gets its place in *results*, an invalid key with its error.
     """
 
     async def named() -> AsyncIterator[tuple[str, bytes]]:
@@ -83,13 +83,13 @@ async def put_many(
     put: Callable[[str, Data], Any],
 ) -> dict[str, str | StorageError]:
     """
-    Put the items in their order, small ones many at a time, and return for each its etag or its error.
+    Put the items in their order, small ones in groups, and return for each its etag or its error.
 
     Args:
-        session: where to put them.
+        session: sends the commands.
         items: keys and data.
-        prepared: returns the put of a key.
-        put: puts a large object, or a stream, by itself.
+        prepared: returns the `Put` of a key.
+        put: puts one large object or stream.
     """
     results: dict[str, str | StorageError] = {}
     page: dict[str, tuple[Put, bytes]] = {}
@@ -98,8 +98,8 @@ async def put_many(
         commands = {key: each.command(data) for key, (each, data) in page.items()}
         etags = {key: each.etag for key, (each, _) in page.items()}
         page.clear()
-        for key, answer in (await run_commands(session, commands, change=True)).items():
-            results[key] = answer if isinstance(answer, StorageError) else etags[key]
+        for key, reply in (await run_commands(session, commands, change=True)).items():
+            results[key] = reply if isinstance(reply, StorageError) else etags[key]
 
     async for key, data in stream(pairs_of(items)):
         content = None if is_stream(data) else as_bytes(data)

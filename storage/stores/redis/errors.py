@@ -1,4 +1,4 @@
-"""The one place where what redis-py raises becomes our errors."""
+"""The one place where errors of redis-py are mapped to ours."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from storage.errors import (
 
 __all__ = ["error_of", "reply_was_lost"]
 
-#: First words of a server's answer that says "not now"; redis-py has no classes for some of them.
+#: First words of replies that mean "not now"; for some of them redis-py has no class.
 _BUSY = ("BUSY", "CLUSTERDOWN", "FAILOVER", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "READONLY", "TRYAGAIN")
 
-#: What a server says of a script that does what its caller may not, and of a long command by nobody it knows.
+#: Parts of replies to a script that does something its caller may not, and to a long command without login.
 _NOT_ALLOWED = ("The user executing the script can't", "unauthenticated")
 
-#: What redis-py says of a connection that it could not make: "Error 111 connecting to ...", "Timeout connecting ...".
+#: Part of the errors of redis-py for a failed connection: "Error 111 connecting to ...", "Timeout connecting ...".
 _NOT_SENT = "connecting to"
 
 
 def error_of(cause: Exception, key: str | None, store: str) -> StorageError:
-    """Return the error that *cause*, raised by redis-py, is to the caller, about *key*."""
+    """Return our error for *cause*, raised by redis-py, with *key*."""
     from redis import exceptions as redis
 
     said = str(cause)
@@ -46,7 +46,7 @@ def error_of(cause: Exception, key: str | None, store: str) -> StorageError:
 
 
 def reply_was_lost(error: StorageError) -> bool:
-    """Return whether what *error* ended was sent and not answered, so that it may have been done."""
+    """Return whether the command was sent but its reply was lost, so that it may have been executed."""
     from redis import exceptions as redis
 
     cause = error.__cause__

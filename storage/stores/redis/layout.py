@@ -1,4 +1,4 @@
-"""How objects lie in Redis: the names of their keys, and what is in them. docs/redis.md says it to other programs."""
+"""The layout of objects in Redis: the names of their keys and their fields, as described in docs/redis.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storage.types import Attributes, ObjectInfo
 
 __all__ = ["DESCRIPTION", "KeySpace", "attributes_as_json", "info_of", "without_secrets"]
 
-#: The fields of an object that `info_of` takes, in this order.
+#: The fields of an object that `info_of` needs, in this order.
 DESCRIPTION = ("etag", "size", "modified", "attributes")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,15 +23,15 @@ _LAST = b"\xff"
 
 class KeySpace:
     """
-    The names in Redis of all that one store has, which are on one slot of a cluster: they share what is in braces.
+    The names in Redis of everything of one store; they share the part in braces, so a cluster puts them in one slot.
 
     Attributes:
-        common: what all names begin with.
-        start: what the names of objects begin with.
+        common: the beginning of all names.
+        start: the beginning of the names of objects.
         index: the name of the sorted set of their keys.
 
     Args:
-        prefix: tells one store from another in the same database.
+        prefix: separates this store from others in the same database.
 
     Raises:
         ValueError: it has braces, or does not encode to UTF-8.
@@ -51,27 +51,27 @@ class KeySpace:
         return self.start + key.encode()
 
     def draft(self, token: str) -> bytes:
-        """Return the name of what is on its way to be an object."""
+        """Return the name of the draft of an object."""
         return self.common + b":d:" + token.encode()
 
     def reader_names(self, etag: str) -> list[bytes]:
-        """Return the names of the count of a version's readers, and of what is kept for them when it is replaced."""
+        """Return the names of the number of a version's readers, and of the data kept for them after it is replaced."""
         return [self.common + b":r:" + etag.encode(), self.common + b":v:" + etag.encode()]
 
     @staticmethod
     def bounds(prefix: str, start_after: str) -> tuple[bytes, bytes]:
-        """Return the bounds in the index, as ``ZRANGEBYLEX`` takes them, of what `ObjectStore.keys` is to list."""
+        """Return the bounds in the index, as ``ZRANGEBYLEX`` takes them, of the keys that `ObjectStore.keys` lists."""
         first, after = prefix.encode("utf-8", "surrogatepass"), start_after.encode("utf-8", "surrogatepass")
         return b"(" + after if after and after >= first else b"[" + first, b"(" + first + _LAST
 
 
 def attributes_as_json(attributes: Attributes) -> str:
-    """Return attributes as they are kept, ``""`` for none."""
+    """Return attributes as they are stored, ``""`` for none."""
     return json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":")) if attributes else ""
 
 
 def info_of(key: str, fields: Sequence[bytes]) -> ObjectInfo:
-    """Return the description of an object from the fields of `DESCRIPTION`, the last of them empty for none."""
+    """Return the description of an object from the fields of `DESCRIPTION`; the last is empty for no attributes."""
     etag, size, modified, attributes = fields
     return ObjectInfo(
         key,
@@ -87,7 +87,7 @@ def without_secrets(url: str) -> str:
     Return a server's URL without user, password and query.
 
     Raises:
-        ValueError: it is no URL of a Redis server.
+        ValueError: it is not the URL of a Redis server.
     """
     try:
         parts = urlsplit(url)

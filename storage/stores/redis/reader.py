@@ -1,4 +1,4 @@
-"""Reading an object of Redis in pieces, all of one version."""
+"""Reads an object of Redis in pieces, all of one version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from storage.types import ByteRange, ObjectInfo
 
 __all__ = ["open_reader"]
 
-#: What stands for "to the end" in a script, whose numbers are exact up to here.
+#: The largest offset in a script, whose numbers are exact up to here.
 _MAX_OFFSET = 1 << 53
 
 
@@ -30,7 +30,7 @@ async def open_reader(
 
     Raises:
         KeyNotFoundError: there is no such object.
-        RangeNotSatisfiableError: the range starts behind the object's end.
+        RangeNotSatisfiableError: the range starts after the end of the object.
     """
     wanted = byte_range or ByteRange(0)
     stop = -1 if wanted.stop is None else min(wanted.stop, _MAX_OFFSET)
@@ -54,16 +54,16 @@ async def open_reader(
                 try:
                     await session.run_once((RELEASE, keyspace.reader_names(info.etag), []))
                 except StorageError:
-                    pass  # what is kept for readers expires
+                    pass  # the data kept for readers expires
 
 
 class _RedisReader(SeekableReader):
     """
-    A reader over an object, of which up to 1 MiB is in memory at a time.
+    A reader of an object, with up to 1 MiB in memory at a time.
 
     Attributes:
-        complete: whether all there is to read came when it was opened. If not, the server keeps it: a version that is
-            replaced while it has readers stays for them, unless all of them pause for minutes.
+        complete: whether everything was read when it was opened. If not, the server keeps the version for its readers
+            even if it is replaced, unless all of them pause for minutes.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class _RedisReader(SeekableReader):
         self._keyspace = keyspace
         self._store = store
         self._data = data
-        self._offset = self._start  # of the data in the object
+        self._offset = self._start  # the offset of the data in the object
 
     async def _read_at(self, offset: int, size: int) -> bytes:
         pieces: list[bytes] = []

@@ -1,12 +1,12 @@
 """
-What a `RedisStore` has Redis do in one step, in Lua.
+The Lua scripts of a `RedisStore`, which Redis executes atomically.
 
 An object is one hash (docs/redis.md): ``etag``, ``size``, ``modified`` (microseconds since 1970), ``attributes`` (JSON,
-if there are any) and its bytes in chunks of 1 MiB under ``0``, ``1``, ... Its name is in the index, a sorted set whose
+if there are any) and its bytes in chunks of 1 MiB under ``0``, ``1``, ... Its key is in the index, a sorted set whose
 scores are all 0, which Redis keeps in the order of the bytes.
 
-Of what a script writes the first is the index: that is what a full server refuses, and then nothing has changed. A
-script that finds its own etag there already was sent before, and only its answer was lost.
+A script writes the index first: a full server refuses that, and then nothing has changed. If a script finds its own
+etag in the object, it was executed before, and only its reply was lost.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["ADD_CHUNK", "COPY_OR_RENAME", "DELETE", "LIST", "PUBLISH", "PUT", "R
 
 class Script:
     """
-    A script, and the name by which a server knows it that has run it before.
+    A script, and the hash by which a server finds a script that it has run before.
 
     Attributes:
-        text: in Lua.
-        sha: of the text.
+        text: the Lua source.
+        sha: the SHA-1 of the text.
     """
 
     def __init__(self, text: str) -> None:
@@ -39,11 +39,11 @@ local function now()
 end
 """
 
-#: Milliseconds that a reader may pause between two reads of a large object, and keep what somebody replaces meanwhile.
+#: Milliseconds that a reader may pause between two reads of a large object before its replaced version is removed.
 LEASE = 300_000
 
-#: In place of ``UNLINK``: a version that is being read is kept aside. Names end with its etag, ``:r:`` counts its
-#: readers and ``:v:`` is where they find it.
+#: Used instead of ``UNLINK``: a version that is being read is renamed and kept. Both names end with its etag: ``:r:``
+#: has the number of its readers, ``:v:`` the version.
 _REMOVE = f"""
 local function space_of(index)
   return string.sub(index, 1, -1 - #':keys')
@@ -59,8 +59,8 @@ local function remove_version(space, name, known)
 end
 """
 
-#: Two names at random are looked at for each one that is new: what expires or is evicted is forgotten as fast as other
-#: objects come, though nobody lists them.
+#: For each new name two random ones are checked: so expired and evicted objects leave the index as fast as new ones
+#: enter it, even without listings.
 _INDEX = """
 local function forget_some(index, start)
   for _, member in ipairs(redis.call('ZRANDMEMBER', index, 2)) do
@@ -74,9 +74,9 @@ _CHECK_CONDITION = (
     + _INDEX
     + _REMOVE
     + """
--- KEYS: object, index, draft. ARGV: what is said of the put; the bytes, or the number of chunks that the draft has.
--- It is said in one word, because each costs a client time: etag, then '' or '-' for a creation or '=' and the etag to
--- match, milliseconds to live or '', size, attributes or ''
+-- KEYS: object, index, draft. ARGV: the options of the put; the bytes, or the number of chunks of the draft.
+-- The options are one argument, because each argument costs the client time: etag, then '' or '-' to create or '=' and
+-- the etag to match, milliseconds to live or '', size, attributes or ''
 local etag, condition, life, size, attributes = string.match(ARGV[1], '^(%x+) (%S*) (%d*) (%d+) (.*)$')
 local found = redis.call('HMGET', KEYS[1], 'etag', 'size')
 local current = found[1]
@@ -114,9 +114,9 @@ end
     + _FINISH
 )
 
-#: Add a chunk to a draft, which is gone by itself when nobody goes on with it.
+#: Add a chunk to a draft, which expires if no further chunk is added.
 ADD_CHUNK = Script("""
--- KEYS: draft. ARGV: number of the chunk, its bytes, milliseconds that the draft may live without another
+-- KEYS: draft. ARGV: number of the chunk, its bytes, milliseconds after which the draft expires
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """)
@@ -165,7 +165,7 @@ return {{'done', ARGV[3]}}
 DELETE = Script(
     _REMOVE
     + """
--- KEYS: index, objects. ARGV: the etag to match, or '' and then there may be more than one; names
+-- KEYS: index, objects. ARGV: the etag to match, or '', with which several objects are allowed; keys
 if ARGV[1] ~= '' then
   local current = redis.call('HGET', KEYS[2], 'etag')
   if current ~= ARGV[1] then return {'refused', current} end
@@ -179,28 +179,28 @@ return {'done'}
 """
 )
 
-#: A page of the index without what has expired: how many names were looked at, the last of them, and those that live.
+#: A page of the index without expired objects: how many keys were read, the last of them, and the existing ones.
 LIST = Script("""
--- KEYS: index. ARGV: what the keys of objects begin with, first and last name, how many, '' or 'describe'
+-- KEYS: index. ARGV: the beginning of the names of objects, first and last key, how many, '' or 'describe'
 local names = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
-local living = {}
+local existing = {}
 for _, name in ipairs(names) do
   local info = redis.call('HMGET', ARGV[1] .. name, 'etag', 'size', 'modified', 'attributes')
   if not info[1] then
-    redis.pcall('ZREM', KEYS[1], name) -- a replica, or a user who may only read, leaves it to others
+    redis.pcall('ZREM', KEYS[1], name) -- fails on a replica, or for a user who may only read
   elseif ARGV[5] == '' then
-    living[#living + 1] = name
+    existing[#existing + 1] = name
   else
-    living[#living + 1] = {name, info[1], info[2], info[3], info[4] or ''}
+    existing[#existing + 1] = {name, info[1], info[2], info[3], info[4] or ''}
   end
 end
-return {#names, names[#names] or '', living}
+return {#names, names[#names] or '', existing}
 """)
 
-#: The description and a part of an object: no more bytes than are wanted, of one version.
+#: The description and a part of one version of an object.
 READ = Script(f"""
--- KEYS: object. ARGV: '' or the version, first byte, the one behind the last or -1, '' or how many from the end,
--- how many at most, what all names begin with
+-- KEYS: object. ARGV: '' or the version, first byte, the offset after the last byte or -1, '' or how many from the
+-- end, how many at most, the beginning of all names
 local name = KEYS[1]
 local info = redis.call('HMGET', name, 'etag', 'size', 'modified', 'attributes')
 if ARGV[1] ~= '' and ARGV[1] ~= info[1] then
@@ -214,7 +214,7 @@ if ARGV[4] ~= '' then start = math.max(size - tonumber(ARGV[4]), 0) end
 if stop < 0 or stop > size then stop = size end
 if ARGV[1] ~= '' or stop - start > tonumber(ARGV[5]) then
   local readers = ARGV[6] .. ':r:' .. info[1]
-  if ARGV[1] == '' then redis.pcall('INCR', readers) end -- who may only read reads what is not replaced meanwhile
+  if ARGV[1] == '' then redis.pcall('INCR', readers) end -- a user who may only read has no lease
   redis.pcall('PEXPIRE', readers, {LEASE})
 end
 stop = math.min(stop, start + tonumber(ARGV[5]))
@@ -226,8 +226,8 @@ end
 return {{info[1], info[2], info[3], info[4] or '', table.concat(parts)}}
 """)
 
-#: A reader has come to its end; the last one lets go of what was kept for it.
+#: Close a reader; the last reader of a version removes the data that was kept for it.
 RELEASE = Script("""
--- KEYS: count of readers, version. ARGV: none
+-- KEYS: number of readers, version. ARGV: none
 if redis.call('DECR', KEYS[1]) <= 0 then redis.call('UNLINK', KEYS[1], KEYS[2]) end
 """)

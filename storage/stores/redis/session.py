@@ -1,4 +1,4 @@
-"""What a `RedisStore` holds while it is used: a client of redis-py, and how it asks the server."""
+"""`Session`: the client of an open `RedisStore`, and how it sends commands."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ __all__ = ["Command", "Session"]
 
 T = TypeVar("T")
 
-#: A command of Redis, word by word; or a script, the list of its keys and the list of its arguments.
+#: The words of a Redis command; or a script, the list of its keys and the list of its arguments.
 Command: TypeAlias = tuple[Any, ...]
 
-#: Connections to the server at once; a call beyond waits for one that is free.
+#: Concurrent connections to the server; further calls wait for a free one.
 MAX_CONNECTIONS = 32
 
-#: Seconds that a cancelled write has for its end, so that nothing of it lands later. A server answers in far less.
+#: Seconds that a cancelled write gets to finish, so that it has no later effect. A server needs far less.
 GRACE = 1.0
 
 
 class Session:
     """
-    The open half of a store; it belongs to one event loop and one process.
+    The client of an open store; it belongs to one event loop and one process.
 
     Args:
         url: of the server.
-        client: the caller's own to use instead; it stays open.
-        timeouts: how long to wait, and to try again.
-        store: what errors call the store.
+        client: a client of the caller to use instead; it stays open.
+        timeouts: how long to wait and to retry.
+        store: the name of the store in errors.
     """
 
     def __init__(self, url: str, client: Any, timeouts: Timeouts, store: str) -> None:
@@ -57,17 +57,17 @@ class Session:
                 url,
                 socket_connect_timeout=timeouts.connect,
                 socket_timeout=timeouts.read,
-                retry=_no_retries(),  # we try again ourselves, and know what may be tried twice
+                retry=_no_retries(),  # the store retries itself, and knows which calls may be repeated
             )
             client = redis.Redis(connection_pool=self._pool)
         self._client = client
-        # redis-py's own pool that waits sets a timer for every call; those who have a connection are held to their time
+        # The blocking pool of redis-py sets a timer for every call. Here the calls with a connection time out anyway.
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS) if self._pool is not None else nullcontext()
-        self._options: dict[str, object] = {NEVER_DECODE: []}  # a client may be set to decode what it reads
+        self._options: dict[str, object] = {NEVER_DECODE: []}  # the caller's client may be set to decode replies
 
     def check(self) -> None:
         """
-        Refuse to be used where the session does not belong.
+        Raise an error where the session cannot be used.
 
         Raises:
             StoreClosedError: it is closed, or open under another loop or in another process.
@@ -75,26 +75,26 @@ class Session:
         self.state.check(self._store)
 
     async def close(self) -> None:
-        """Close what was opened; a client that was given stays open."""
+        """Close the connections; a client of the caller stays open."""
         self.state.close()
         if self._pool is not None:
             with anyio.CancelScope(shield=True):
                 await self._pool.disconnect()
 
-    # -- asking ------------------------------------------------------------------------------------------------------
+    # -- commands ------------------------------------------------------------------------------------------------------
 
     async def query(self, command: Command, key: str | None = None) -> Any:
-        """Return the answer to what changes nothing, however often it takes to ask."""
+        """Return the reply to a command that changes nothing, with retries."""
         return await self.policy.retry(lambda: self.run_once(command, key))
 
     async def modify(self, attempt: Callable[[], Awaitable[T]], key: str | None = None) -> T:
         """
-        Return what *attempt* to change something returns, made again as often as need be; a cancellation waits for it.
+        Return the result of *attempt*, which changes something, with retries; a cancellation waits for its end.
 
-        It has to know itself when it is made again: what it has done already it finds done.
+        A repeated attempt must recognize its own effect: what was done already counts as done.
 
         Raises:
-            OutcomeUnknownError: an answer was lost, and since then somebody else has written or deleted.
+            OutcomeUnknownError: a reply was lost, and since then another client has written or deleted the object.
         """
         lost: StorageError | None = None
 
@@ -116,10 +116,10 @@ class Session:
 
     async def run_once(self, command: Command, key: str | None = None) -> Any:
         """
-        Return the answer to a single attempt.
+        Return the reply to a command, in one attempt.
 
         Raises:
-            StorageError: about *key*.
+            StorageError: with *key*.
         """
         from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
@@ -134,7 +134,7 @@ class Session:
             raise error_of(cause, key, self._store) from cause
 
     async def run_pipeline(self, commands: Sequence[Command]) -> list[Any]:
-        """Return the answer to each command, or its error as a value, after a single attempt at all of them at once."""
+        """Return the reply to each command, or its error as a value, in one attempt for all of them together."""
         from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
         if len(commands) == 1:
@@ -147,16 +147,16 @@ class Session:
                 self.check()
                 for command in commands:
                     pipeline.execute_command(*_arguments(command), **self._options)
-                answers: list[Any] = await pipeline.execute(raise_on_error=False)
+                replies: list[Any] = await pipeline.execute(raise_on_error=False)
         except (RedisError, RedisClusterException, OSError) as cause:
-            answers = [cause] * len(commands)
-        for number, answer in enumerate(answers):
-            if isinstance(answer, NoScriptError):
-                [answers[number]] = await self.run_pipeline([commands[number]])
-            elif isinstance(answer, Exception):
-                answers[number] = error_of(answer, None, self._store)
-                answers[number].__cause__ = answer
-        return answers
+            replies = [cause] * len(commands)
+        for number, reply in enumerate(replies):
+            if isinstance(reply, NoScriptError):
+                [replies[number]] = await self.run_pipeline([commands[number]])
+            elif isinstance(reply, Exception):
+                replies[number] = error_of(reply, None, self._store)
+                replies[number].__cause__ = reply
+        return replies
 
 
 def _no_retries() -> Any:
@@ -167,7 +167,7 @@ def _no_retries() -> Any:
 
 
 def _arguments(command: Command, *, whole: bool = False) -> Command:
-    """Return a command as redis-py takes it; a script by its name, or as a *whole*."""
+    """Return the arguments of redis-py for a command; a script is sent by its hash, or as a *whole*."""
     if not isinstance(command[0], Script):
         return command
     script, keys, arguments = command

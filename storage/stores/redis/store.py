@@ -1,4 +1,4 @@
-"""`RedisStore`: objects in the memory of a Redis server, which many processes share."""
+"""`RedisStore`: objects in the memory of a Redis server, shared by many processes."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisStore"]
 
-#: Keys that are listed, or deleted, with one request.
+#: Keys that one request lists or deletes.
 PAGE = 1000
 
 
 class RedisStore(ObjectStore):
     """
-    Objects in the memory of a Redis server (6.2 or later, Valkey), for many processes, and for a time where wanted.
+    Objects in the memory of a Redis server (6.2 or later, or Valkey), shared by many processes, optionally with expiry.
 
-    Use it inside ``async with``; entering asks the network for nothing. One store belongs to one event loop.
+    Use it inside ``async with``; entering sends no request. One store belongs to one event loop.
 
-    An object that is put with a ``ttl=``, or by an `ExpiringStore` above, Redis itself removes when its time is up.
+    Redis itself removes an object that was put with ``ttl=``, or through an `ExpiringStore`, when it expires.
 
     Args:
-        url: ``redis://user:password@host:port/database``, ``rediss://`` with TLS, or ``unix:///path/to/socket``; a
-            query may have what redis-py takes there.
-        prefix: tells this store's objects from those of others in the same database; text without braces.
-        client: a client of ``redis.asyncio`` to use instead, that of a cluster too; it stays open, and yours.
-        connect_timeout: seconds, or a timedelta, until a connection must be there.
-        read_timeout: seconds that the server may take for an answer, of 1 MiB at most, until an attempt is given up.
-        retry_timeout: seconds within which attempts are begun, all those of one call together.
+        url: ``redis://user:password@host:port/database``, ``rediss://`` with TLS, or ``unix:///path/to/socket``; its
+            query may have the options of redis-py.
+        prefix: separates the objects of this store from others in the same database; text without braces.
+        client: a client of ``redis.asyncio`` to use instead, also of a cluster; the store does not close it.
+        connect_timeout: seconds, or a timedelta, until a connection must be established.
+        read_timeout: seconds for a reply of the server, of at most 1 MiB, after which an attempt fails.
+        retry_timeout: seconds within which all attempts of one call must begin.
 
     Raises:
-        ValueError: the URL is none of Redis, or the prefix has braces.
+        ValueError: the URL is not one of Redis, or the prefix has braces.
     """
 
     _traits = frozenset({Trait.FORGETS})
@@ -113,7 +113,7 @@ class RedisStore(ObjectStore):
         return await self._complete(key, size, data)
 
     async def _complete(self, key: str, size: bytes | None, first: bytes | None) -> bytes:
-        """Return an object of which the size and the first chunk are known, if there is one."""
+        """Return the object whose size and *first* chunk are known; no size means no object."""
         if size is None:
             raise KeyNotFoundError(key, store=self)
         if int(size) <= CHUNK:
@@ -139,13 +139,13 @@ class RedisStore(ObjectStore):
 
     async def expires(self, key: str) -> datetime | None:
         """
-        Return the moment at which Redis removes the object, or None when it stays.
+        Return the time at which Redis removes the object, or None if it does not expire.
 
         Raises:
             KeyNotFoundError: there is no such object.
         """
         left: int = await self._opened().query(("PTTL", self._name(key)), key)
-        if left == -2:  # what PTTL says of a key that is not there; -1 of one without a time
+        if left == -2:  # PTTL returns -2 for a missing key, and -1 for one without expiry
             raise KeyNotFoundError(key, store=self)
         return None if left < 0 else datetime.now(UTC) + timedelta(milliseconds=left)
 
@@ -162,16 +162,16 @@ class RedisStore(ObjectStore):
         ttl: float | timedelta | None = None,
     ) -> str:
         """
-        Store *data* as every store does, for a time where that is said.
+        Store *data* as every store does, optionally with expiry.
 
         Args:
             key: the name of the object.
             data: its bytes, or an iterable or async iterable of them.
             if_absent: create only.
             if_match: replace only the version of this etag.
-            attributes: text to keep beside the bytes.
-            ttl: seconds or a timedelta after which Redis removes the object; None leaves it to the deadline of an
-                `ExpiringStore` above, or the attribute ``expires-in`` (seconds as text), and without those is for ever.
+            attributes: text to store with the object.
+            ttl: seconds or a timedelta after which Redis removes the object. With None the deadline of an
+                `ExpiringStore` or the attribute ``expires-in`` (seconds as text) applies, and else it never expires.
         """
         check_key(key, self)
         session = self._opened()
@@ -231,24 +231,24 @@ class RedisStore(ObjectStore):
                 yield info_of(name.decode(), fields)
 
     async def _pages(self, prefix: str, start_after: str, how: Literal["", "describe"]) -> AsyncIterator[list[Any]]:
-        """Yield what lives, a page at a time, and have the names of what does not forgotten."""
+        """Yield the existing objects in pages, and remove the names of expired ones from the index."""
         session, page = self._opened(), PAGE
         first, last = self._keyspace.bounds(prefix, start_after)
         count = page
         while count == page:
-            count, end, living = await session.query(
+            count, end, existing = await session.query(
                 (LIST, [self._keyspace.index], [self._keyspace.start, first, last, page, how])
             )
-            yield living
+            yield existing
             first = b"(" + end
 
     async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         session, results = self._opened(), dict[str, bytes | StorageError]()
         async for page in pages_of(keys, self._name, results, MAX_OBJECTS):
             commands = {key: ("HMGET", name, "size", "0") for key, name in page.items()}
-            for key, answer in (await run_commands(session, commands, change=False)).items():
-                failed = isinstance(answer, StorageError)
-                results[key] = answer if failed else await result_of(self._complete(key, *answer))
+            for key, reply in (await run_commands(session, commands, change=False)).items():
+                failed = isinstance(reply, StorageError)
+                results[key] = reply if failed else await result_of(self._complete(key, *reply))
         return results
 
     async def put_many(

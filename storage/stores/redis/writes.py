@@ -1,4 +1,4 @@
-"""One put into Redis: its command, what the answer means, and how a large object gets there in pieces."""
+"""`Put`: one put into Redis, its command and reply, and the upload of a large object in pieces."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ __all__ = ["Put", "new_etag"]
 
 _ETAG = re.compile("[0-9a-f]+")
 
-#: Milliseconds that a stream which nobody goes on with takes room in the server.
+#: Milliseconds after which the server removes the draft of an abandoned stream.
 DRAFT_LIFETIME = 3_600_000
 
 
-#: What a program that seeds the random numbers of all cannot make twice the same, nor a fork.
+#: Random numbers of its own, so that neither `random.seed` in the program nor a fork repeats them.
 _RANDOM = random.Random()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
 def new_etag() -> str:
-    """Return an etag that no other version has, whoever makes it: so a write finds out whether it was done already."""
+    """Return a new unique etag, by which a repeated write recognizes that it was done already."""
     return f"{_RANDOM.getrandbits(96):024x}"
 
 
 class Put:
     """
-    One put, which may be sent again and again: it has its etag from the beginning.
+    One put, which can be sent repeatedly, because its etag is known from the beginning.
 
     Attributes:
-        key: of the object.
-        etag: of the version that is put.
+        key: the key of the object.
+        etag: the etag of the new version.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class Put:
         self._lifetime = self._lifetime_of(ttl)
 
     def command(self, data: bytes) -> Command:
-        """Return the command that puts *data*, up to 1 MiB, at once."""
+        """Return the command that puts *data* of up to 1 MiB."""
         return PUT, [self._keyspace.object(self.key), self._keyspace.index], [self._header(len(data)), data]
 
     async def put_bytes(self, session: Session, data: bytes) -> None:
-        """Put *data*, up to 1 MiB."""
+        """Put *data* of up to 1 MiB."""
 
         async def attempt() -> None:
             self._enforce(await session.run_once(self.command(data), self.key))
@@ -80,7 +80,7 @@ class Put:
         await session.modify(attempt, self.key)
 
     async def put_stream(self, session: Session, data: Data) -> None:
-        """Put *data* beside the object, 1 MiB at a time, and then in its place; if it is no more than that, at once."""
+        """Put *data* in pieces of 1 MiB into a draft, which then replaces the object; up to 1 MiB, put it directly."""
         async with aclosing(chunks(data)) as parts:
             first = await anext(parts, b"")
             second = await anext(parts, None)
@@ -105,9 +105,9 @@ class Put:
             names = [self._keyspace.object(self.key), self._keyspace.index, draft]
 
             async def publish() -> bool:
-                answer = await session.run_once((PUBLISH, names, [self._header(size), count]), self.key)
-                self._enforce(answer)
-                return bool(answer[0] == b"lost")
+                reply = await session.run_once((PUBLISH, names, [self._header(size), count]), self.key)
+                self._enforce(reply)
+                return bool(reply[0] == b"lost")
 
             if await session.modify(publish, self.key):
                 raise StoreUnavailableError(
@@ -116,7 +116,7 @@ class Put:
 
     @asynccontextmanager
     async def _draft(self, session: Session) -> AsyncIterator[bytes]:
-        """Give the name of a draft, which does not outlive what fails; that of a process which is killed expires."""
+        """Yield the name of a draft, which is deleted after a failure; the draft of a killed process expires."""
         draft = self._keyspace.draft(self.etag)
         try:
             yield draft
@@ -129,26 +129,26 @@ class Put:
             raise
 
     def _header(self, size: int) -> bytes:
-        """Return all that a script is told of the put, in one word."""
+        """Return the options of the put as one argument of a script."""
         if_absent, if_match = self._conditions
         condition = "-" if if_absent else ""
-        if if_match is not None:  # no object has an etag that is none of ours
+        if if_match is not None:  # no object has an etag of another form
             condition = f"={if_match if _ETAG.fullmatch(if_match) else '?'}"
         return f"{self.etag} {condition} {self._milliseconds()} {size} {attributes_as_json(self._attributes)}".encode()
 
     def _lifetime_of(self, ttl: float | timedelta | None) -> timedelta | None:
-        """Return how long the object lives, by the words that an `ExpiringStore` has for it too."""
+        """Return the lifetime of the object, from *ttl* or the attribute that `ExpiringStore` uses, too."""
         if ttl is None and LIFETIME in self._attributes and DEADLINE not in self._attributes:
             return lifetime(f"the attribute {LIFETIME!r}", self._attributes[LIFETIME])
         return lifetime("ttl", ttl)
 
     def _milliseconds(self) -> int | str:
-        """Return for how long Redis keeps the object, ``""`` for ever: until no store above takes it for alive."""
+        """Return how long Redis keeps the object, ``""`` for ever: no shorter than any `ExpiringStore` above does."""
         deadline = last_deadline(self._attributes)
         life = self._lifetime if self._lifetime is not None or deadline is None else deadline - CLOCK.now()
         return "" if life is None else max(1, round(life / timedelta(milliseconds=1)))
 
-    def _enforce(self, answer: list[bytes | None]) -> None:
-        if answer[0] == b"refused":
-            current = answer[1].decode() if len(answer) > 1 and answer[1] else None
+    def _enforce(self, reply: list[bytes | None]) -> None:
+        if reply[0] == b"refused":
+            current = reply[1].decode() if len(reply) > 1 and reply[1] else None
             self._conditions.enforce(self.key, current, self._store)

@@ -35,7 +35,7 @@ main: packed
 
 
 async def test_stack_is_built_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Types, bases, parameters and variables, and the one that ``main:`` names."""
+    """A file with types, bases, parameters and variables gives the stack that ``main:`` names."""
     monkeypatch.setenv("DIRECTORY", str(tmp_path))
     (tmp_path / "stores.yaml").write_text(YAML)
 
@@ -54,7 +54,7 @@ async def test_stack_is_built_from_a_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_building_opens_nothing(tmp_path: Path) -> None:
-    """No file is made, and none is looked for."""
+    """Building creates no file and reads none."""
     config = {
         "disk": {"type": "sqlite", "config": {"path": str(tmp_path / "a" / "b.sqlite")}},
         "zip": {"type": "zip", "config": {"path": str(tmp_path / "c.zip")}},
@@ -66,7 +66,7 @@ def test_building_opens_nothing(tmp_path: Path) -> None:
 
 
 def test_shared_base_is_built_once() -> None:
-    """Two stores over one database are over one connection, and what is built twice is the same."""
+    """Two stores over one database share its store, and building a name twice gives the same store."""
     shared = {
         "base": {"type": "memory"},
         "left": {"type": "GzipStore", "base": "base"},
@@ -83,7 +83,7 @@ def test_shared_base_is_built_once() -> None:
 
 
 def test_all_ways_to_write_a_base() -> None:
-    """A name, a list, a mapping of parameters, and definitions in their places."""
+    """A base can be a name, a list or a mapping of parameters, with names or definitions."""
     stores = {
         "a": {"type": "memory"},
         "b": {"type": "memory"},
@@ -108,7 +108,7 @@ def test_all_ways_to_write_a_base() -> None:
 
 
 def test_main_may_be_a_definition() -> None:
-    """A single stack needs no names at all, and is the same one each time."""
+    """A single stack needs no names, and each build gives the same store."""
     factory = StoreFactory({"stores": {}, "main": {"type": "GzipStore", "base": {"type": "memory"}}})
 
     assert "GzipStore(DictStore())" == repr(factory.build())
@@ -116,7 +116,7 @@ def test_main_may_be_a_definition() -> None:
 
 
 def test_store_knows_its_name() -> None:
-    """What takes a ``store_name`` is logged under the configuration's; one that is said counts."""
+    """A parameter ``store_name`` gets the name from the configuration, unless it is given."""
     stores = {
         "archive": {"type": "PlentyStore"},
         "said": {"type": "PlentyStore", "config": {"store_name": "other"}},
@@ -129,7 +129,7 @@ def test_store_knows_its_name() -> None:
 
 
 def test_options_of_any_name_are_handed_on() -> None:
-    """A constructor that takes what it does not know takes it from a configuration too."""
+    """A constructor with ``**options`` gets any parameter of the configuration."""
     stores = {
         "s": {"type": "SwitchStore", "base": {"routes": {"": {"type": "memory"}}}, "config": {"x": [1], "y": "z"}}
     }
@@ -138,10 +138,10 @@ def test_options_of_any_name_are_handed_on() -> None:
 
 
 def test_parameters_behind_options_are_those_of_the_base() -> None:
-    """They are converted, and a typo in one has its suggestion."""
+    """Parameters of the base class are converted, and a typo gets a suggestion."""
 
     class SmallStore(GzipStore):
-        """Hands on what it is given."""
+        """Passes its options on."""
 
         def __init__(self, base: ObjectStore, **options: Any) -> None:
             super().__init__(base, **options)
@@ -158,7 +158,7 @@ def test_parameters_behind_options_are_those_of_the_base() -> None:
 
 
 def test_class_of_the_program_is_a_type_like_any() -> None:
-    """Also by its short name, and with the annotations of code that imports types for checkers only."""
+    """It can have a short name, and annotations whose types are imported for type checkers only."""
     source = """
 from __future__ import annotations
 from typing import TYPE_CHECKING
@@ -186,7 +186,7 @@ class LazyStore(StoreDecorator, name="lazy"):
 
 
 def test_registry_decides_what_a_configuration_may_name() -> None:
-    """One of its own is a list of what is allowed."""
+    """A registry of its own is the list of allowed types."""
     few = Registry()
     few.register(DictStore, "ram")
 
@@ -196,7 +196,7 @@ def test_registry_decides_what_a_configuration_may_name() -> None:
 
 
 def test_the_registry_is_the_global_one() -> None:
-    """What a test's module defines is found, because deriving registers."""
+    """A class that a module defines is registered by deriving it."""
     assert PlentyStore is registry["PlentyStore"]
 
 
@@ -216,7 +216,7 @@ def disks(directory: Path) -> dict[str, Any]:
 
 
 async def test_factory_closes_all_that_it_built(tmp_path: Path) -> None:
-    """Also a store that the caller opened, and the base of two, once."""
+    """It closes also a store that the caller opened, and a shared base once."""
     async with StoreFactory(disks(tmp_path)) as factory:
         left = await factory.open()
         right = await factory.build("right").__aenter__()
@@ -232,7 +232,7 @@ async def test_factory_closes_all_that_it_built(tmp_path: Path) -> None:
 
 
 async def test_one_that_cannot_be_closed_does_not_keep_the_others_open(tmp_path: Path) -> None:
-    """Its error is raised, after all were tried."""
+    """All stores are closed, then the error is raised."""
 
     class StuckStore(DictStore):
         """Cannot be closed."""
@@ -253,7 +253,7 @@ async def test_one_that_cannot_be_closed_does_not_keep_the_others_open(tmp_path:
 
 
 def test_factory_without_await(tmp_path: Path) -> None:
-    """The same from `storage.sync`: built once, opened, closed together."""
+    """`storage.sync.StoreFactory` builds stores once, opens them and closes them together."""
     with storage.sync.StoreFactory(disks(tmp_path)) as factory:
         left, right = factory.open(), factory.build("right").__enter__()
         left.put("k", b"1")

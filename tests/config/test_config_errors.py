@@ -134,7 +134,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize(("document", "message"), WRONG.values(), ids=list(WRONG))
 def test_error_names_the_file_the_store_and_what_is_right(document: Any, message: str, tmp_path: Path) -> None:
-    """Enough to correct the file without opening the documentation."""
+    """The error is enough to correct the file without the documentation."""
     path = tmp_path / "stores.yaml"
     path.write_text(_yaml(document))
 
@@ -153,13 +153,13 @@ def _yaml(document: Any) -> str:
 
 
 def test_name_that_is_asked_for_has_suggestions_too() -> None:
-    """As one in the file has."""
+    """An unknown name that the program gives gets a suggestion, as one in the file does."""
     with pytest.raises(ConfigError, match=r"^the configuration: there is no store named 'dsik': did you mean 'disk'\?"):
         StoreFactory({"stores": {"disk": MEMORY}}).build("dsik")
 
 
 def test_what_is_not_built_need_not_be_right() -> None:
-    """A variable is needed where its store is."""
+    """Errors in stores that are not built are not reported."""
     stores = {"a": MEMORY, "b": {"type": "sqlite", "config": {"path": "${NO_SUCH_VARIABLE}"}}, "c": {"type": "unknown"}}
 
     assert isinstance(build(stores, "a"), DictStore)
@@ -171,14 +171,14 @@ def test_keys_for_editors_and_anchors_are_left_alone() -> None:
 
 
 class LeakyStore(DictStore):
-    """A store whose constructor tells everything."""
+    """A store whose constructor raises an error with all values."""
 
     def __init__(self, password: str, port: int = 1) -> None:
         raise ValueError(f"no luck with {password} and {password!r} on port {port}")
 
 
 def test_errors_show_no_value_of_a_variable() -> None:
-    """Not even when the class's own error does; then the cause is not shown either."""
+    """A value is hidden even if the class's own error shows it; then the cause is dropped."""
     stores = {"s": {"type": "LeakyStore", "config": {"password": "${PASSWORD}", "port": "${PORT}"}}}
     secret = "hunter2\n'\\"
 
@@ -206,7 +206,7 @@ def test_names_from_variables_are_not_shown_either(key: str) -> None:
 
 
 def test_stack_too_deep_for_python_is_an_error_too() -> None:
-    """A file with ten thousand levels is refused, not a crash."""
+    """A file with ten thousand levels is a ConfigError."""
     stores: dict[str, Any] = {f"s{at}": {"type": "GzipStore", "base": f"s{at + 1}"} for at in range(10_000)}
 
     with pytest.raises(ConfigError, match="stacked too deeply"):

@@ -1,4 +1,4 @@
-"""The JSON schema of configurations: fresh, and of one mind with the code."""
+"""The JSON schema of configurations is up to date and agrees with the code."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ VALIDATOR = Draft7Validator(COMMITTED)
 
 
 def problems(document: Any) -> list[str]:
-    """Return what the schema says against a document."""
+    """Return the errors of a document by the schema."""
     return [error.message for error in VALIDATOR.iter_errors(document)]
 
 
 def test_committed_schema_is_fresh() -> None:
-    """It is made from the constructors; `make generated` writes it."""
+    """The committed schema equals the one made from the constructors; `make generated` writes it."""
     assert generator.generate() == generator.TARGET.read_text(encoding="utf-8")
     Draft7Validator.check_schema(COMMITTED)
 
@@ -37,7 +37,7 @@ def test_committed_schema_is_fresh() -> None:
 def test_check_names_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A stale file is not silently accepted, and the message says how to mend it."""
+    """A stale file is an error that says how to renew it."""
     monkeypatch.setattr(generator, "TARGET", tmp_path / "schema.json")
 
     assert 1 == generator.main(["--check"])
@@ -47,7 +47,7 @@ def test_check_names_what_to_do(
 
 
 def test_every_type_is_there_with_its_parameters_and_what_they_mean() -> None:
-    """An editor completes what it finds here, and shows the description beside it."""
+    """The schema has every parameter and its description, for completion in editors."""
     known = Registry(STORES, short_names=SHORT_NAMES)
 
     undescribed = []
@@ -82,7 +82,7 @@ VALID: list[Any] = [
 
 @pytest.mark.parametrize("document", VALID, ids=json.dumps)
 def test_what_can_be_built_is_valid(document: Any) -> None:
-    """The editor does not complain of what works."""
+    """A configuration that works is valid."""
     factory = StoreFactory(document)
 
     assert all(isinstance(factory.build(name), ObjectStore) for name in factory.names)
@@ -110,7 +110,7 @@ INVALID: list[Any] = [
 
 @pytest.mark.parametrize("document", INVALID, ids=json.dumps)
 def test_what_cannot_be_built_is_not_valid(document: Any) -> None:
-    """The editor marks what the program would refuse."""
+    """A configuration that the program refuses is not valid."""
 
     def build_all() -> None:
         factory = StoreFactory(document)
@@ -123,7 +123,7 @@ def test_what_cannot_be_built_is_not_valid(document: Any) -> None:
 
 
 def test_types_of_the_program_are_not_marked() -> None:
-    """The committed schema cannot know them; that of their registry does."""
+    """The committed schema accepts unknown types; the schema of their registry checks them."""
 
     class CrateStore(StoreDecorator):
         """
@@ -164,7 +164,7 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("page", "text"), EXAMPLES, ids=[f"{page}-{at}" for at, (page, _) in enumerate(EXAMPLES)])
 def test_examples_in_the_pages_are_valid(page: str, text: str) -> None:
-    """What the documentation shows, editors take."""
+    """The examples of the documentation are valid."""
     document = yaml.safe_load(text)
 
     assert [] == problems(document if "stores" in document else {"stores": document}), page

@@ -51,7 +51,7 @@ EXPANDED = {
 
 @pytest.mark.parametrize(("text", "expected"), EXPANDED.items())
 def test_references_are_replaced(text: str, expected: str) -> None:
-    """Several in one text, in each other's defaults, and nothing else that has a dollar."""
+    """References are replaced, also several in one text and in defaults; other dollars stay."""
     assert expected == expand(text, VARIABLES)
 
 
@@ -75,7 +75,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("text", "message"), WRONG.items())
 def test_what_cannot_be_replaced_is_an_error(text: str, message: str) -> None:
-    """It names the variable, and how to write what was meant."""
+    """The error names the variable or the correct form."""
     with pytest.raises(InterpolationError) as caught:
         expand(text, VARIABLES)
 
@@ -119,7 +119,7 @@ def written(parts: list[str | Reference]) -> str:
 
 
 def meant(parts: list[str | Reference], variables: Mapping[str, str]) -> str:
-    """Return what parts stand for; KeyError where a variable is missing."""
+    """Return the value of parts; KeyError if a variable is missing."""
     texts = []
     for part in parts:
         if isinstance(part, str):
@@ -133,7 +133,7 @@ def meant(parts: list[str | Reference], variables: Mapping[str, str]) -> str:
 
 @given(st.lists(PARTS, max_size=5))
 def test_references_follow_the_model(parts: list[str | Reference]) -> None:
-    """What is written from parts stands for what the parts stand for."""
+    """A text written from parts expands to the value of the parts."""
     variables = {"A": "one", "B": "${A} } $", "EMPTY": ""}
     try:
         expected = meant(parts, variables)
@@ -146,7 +146,7 @@ def test_references_follow_the_model(parts: list[str | Reference]) -> None:
 
 @given(st.text("${}:-AB1 \n", max_size=40))
 def test_any_text_is_replaced_or_an_error(text: str) -> None:
-    """Nothing a user can type raises anything else, and text without a reference stays what it is."""
+    """Any text is expanded or an InterpolationError, and text without a reference stays unchanged."""
     try:
         found = expand(text, {"A": "1"})
     except InterpolationError:
@@ -165,7 +165,7 @@ def saved(path: Path, content: str | bytes) -> Path:
 
 
 def test_json_and_yaml_say_the_same(tmp_path: Path) -> None:
-    """A tab in JSON is no mistake, and JSON is YAML too."""
+    """JSON may have tabs, and JSON in a YAML file works too."""
     document = {"stores": {"ä": {"type": "memory", "config": None}}, "main": "ä"}
 
     for name in ("a.yaml", "a.yml", "a.json", "a.conf"):
@@ -176,7 +176,7 @@ def test_json_and_yaml_say_the_same(tmp_path: Path) -> None:
 
 
 def test_path_may_begin_in_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``~`` is where people keep such files."""
+    """``~`` in the path is the home directory."""
     monkeypatch.setenv("HOME", str(tmp_path))
     saved(tmp_path / "stores.yaml", "stores: {}")
 
@@ -219,7 +219,7 @@ BAD = {
 
 @pytest.mark.parametrize(("content", "message"), BAD.values(), ids=list(BAD))
 def test_bad_file_is_an_error_that_names_it(content: str | bytes, message: str, tmp_path: Path) -> None:
-    """Nothing else is raised, nothing is run, and neither time nor memory is spent on it."""
+    """A bad file is a ConfigError with its name; no code runs and it takes little time."""
     path = saved(tmp_path / "bad.yaml", content)
     begin = time.process_time()
 
@@ -261,7 +261,7 @@ SCALARS = ["1", "1e9", "0x", "1:2", "2024-01-01", "2024-13-01T00:00:00+99:99", "
 
 @given(st.lists(st.sampled_from([*WORDS, *TAGS, *SCALARS, "--- ", "%YAML 9\n", "!x "]), max_size=15).map("".join))
 def test_any_yaml_is_a_document_or_an_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    """PyYAML has errors of many kinds for wrong values; one is enough."""
+    """Any YAML is a document or a ConfigError, whatever PyYAML raises."""
     path = saved(tmp_path_factory.getbasetemp() / "any.yaml", text)
 
     with contextlib.suppress(ConfigError):
@@ -278,7 +278,7 @@ BAD_JSON = {
 
 @pytest.mark.parametrize(("content", "message"), BAD_JSON.values(), ids=list(BAD_JSON))
 def test_bad_json_is_an_error_that_names_its_file(content: str, message: str, tmp_path: Path) -> None:
-    """As for YAML."""
+    """A bad JSON file is a ConfigError with its name."""
     path = saved(tmp_path / "bad.json", content)
 
     with pytest.raises(ConfigError, match=message) as caught:
@@ -288,7 +288,7 @@ def test_bad_json_is_an_error_that_names_its_file(content: str, message: str, tm
 
 
 def test_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    """The operating system's words, and its error as the cause."""
+    """The error has the operating system's text, and its error as the cause."""
     with pytest.raises(ConfigError, match=r"nothing\.yaml: No such file") as caught:
         StoreFactory(tmp_path / "nothing.yaml")
 
@@ -298,7 +298,7 @@ def test_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 
 def test_errors_show_nothing_of_the_file(tmp_path: Path) -> None:
-    """A password is in the line with the mistake as often as not; a traceback must not print it either."""
+    """A line with a mistake may contain a password: neither the error nor a traceback shows it."""
     path = saved(tmp_path / "stores.yaml", "stores:\n  a: {type: x, config: {password: hunter2 ]}}\n")
     code = f"from storage import StoreFactory; StoreFactory({str(path)!r})"
 
@@ -310,7 +310,7 @@ def test_errors_show_nothing_of_the_file(tmp_path: Path) -> None:
 
 
 def test_merge_keys_and_anchors_work(tmp_path: Path) -> None:
-    """What YAML offers for saying things once may be used, and a merged key may be overridden."""
+    """YAML's anchors and merge keys work, and a merged key can be overridden."""
     text = "x-common: &common {type: a, config: {b: 1}}\nstores: {one: *common, two: {<<: *common, type: c}}"
 
     assert {"one": {"type": "a", "config": {"b": 1}}, "two": {"type": "c", "config": {"b": 1}}} == _stores(
@@ -324,7 +324,7 @@ def _stores(document: object) -> object:
 
 
 def test_without_pyyaml_the_error_says_what_to_install(tmp_path: Path) -> None:
-    """JSON does without."""
+    """Without PyYAML, JSON works and YAML is an ImportError that names the package."""
     saved(tmp_path / "a.yaml", "stores: {}")
     saved(tmp_path / "a.json", '{"stores": {}}')
     code = (

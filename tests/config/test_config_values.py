@@ -1,4 +1,4 @@
-"""`StoreFactory`: what becomes of the values of a configuration, right ones and any others."""
+"""`StoreFactory`: the conversion of the values of a configuration, valid ones and any others."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ CONVERTED: list[tuple[str, Any, Any]] = [
 
 @pytest.mark.parametrize(("name", "value", "expected"), CONVERTED)
 def test_values_become_what_the_annotation_says(name: str, value: Any, expected: Any) -> None:
-    """YAML's own types as they are; text from variables by the parameter's annotation."""
+    """YAML's types stay; text from variables is converted to the type of the annotation."""
     environ = {"TEXT": "some text", "NUMBER": "60", "EMPTY": ""}
 
     found = plenty(environ, **{name: value})
@@ -121,7 +121,7 @@ REFUSED: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("name", "value", "message"), REFUSED)
 def test_values_of_a_wrong_type_are_refused(name: str, value: Any, message: str) -> None:
-    """The error says the store, the parameter and what it takes."""
+    """The error names the store, the parameter and the expected value."""
     with pytest.raises(ConfigError) as caught:
         plenty({"TEXT": "some text"}, **{name: value})
 
@@ -184,7 +184,7 @@ DOCUMENTS = st.fixed_dictionaries({"stores": STORES}, optional={"main": DEFINITI
 
 @given(st.one_of(DOCUMENTS, DOCUMENTS, DOCUMENTS, VALUES))
 def test_any_document_gives_a_store_or_a_config_error(document: Any) -> None:
-    """Whatever is in a file, nothing else happens."""
+    """Any document gives a store or a ConfigError."""
     if not isinstance(document, Mapping):
         document = {"stores": document}
     with contextlib.suppress(ConfigError):

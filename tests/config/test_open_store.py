@@ -62,7 +62,7 @@ class RemoteStore(DictStore, name=("remote", "remotes")):
 
 
 class AddressStore(DictStore, name="address"):
-    """A store that takes its URL apart itself, and tells what it found."""
+    """A store that parses its URL itself, and shows the password in an error."""
 
     def __init__(self, address: str) -> None:
         raise ValueError(f"no luck with {address.partition(':')[2].strip('/').partition('@')[0].partition(':')[2]}")
@@ -117,19 +117,19 @@ MADE = {
 
 @pytest.mark.parametrize(("url", "expected"), MADE.items())
 def test_url_becomes_a_store(url: str, expected: tuple[type, dict[str, Any]]) -> None:
-    """The scheme is the class, the path its first parameter, the query the others, each of its type."""
+    """The scheme selects the class, the path is its first parameter, and the query has the others, converted."""
     store = open_store(url)
 
     assert expected == (type(store), {name: getattr(store, name) for name in expected[1]})
 
 
 def test_home_directory_is_found() -> None:
-    """A shell leaves ``file:~/reports`` alone."""
+    """``~`` is expanded, because a shell does not expand it in ``file:~/reports``."""
     assert str(Path.home() / "reports") == getattr(open_store("file:~/reports"), "root", "")
 
 
 async def test_store_is_not_opened_yet(tmp_path: Path) -> None:
-    """``async with`` opens it, as any other."""
+    """The store is opened by ``async with``."""
     store = open_store(f"sqlite://{tmp_path}/objects.sqlite")
     assert [] == list(tmp_path.iterdir())
 
@@ -147,7 +147,7 @@ def test_without_await(tmp_path: Path) -> None:
 
 
 def test_options_are_arguments_as_they_are() -> None:
-    """For what a URL cannot say, a store below too."""
+    """Options are passed to the constructor unchanged, also a store below."""
     base = DictStore()
 
     over: Any = open_store("over:", base=base, prefix="p/")
@@ -157,7 +157,7 @@ def test_options_are_arguments_as_they_are() -> None:
 
 
 def test_class_may_put_more_around_itself() -> None:
-    """``_from_url`` returns whatever the URL means: here a part of the store."""
+    """``_from_url`` may return a wrapped store: here a prefix of it."""
     store: Any = open_store("remote://host/a%2Fb/")
 
     assert ("PrefixStore", "a/b/", "host") == (type(store).__name__, store.prefix, store.base.host)
@@ -196,7 +196,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("url", "message"), WRONG.items())
 def test_wrong_url_is_an_error_that_says_what_is_right(url: str, message: str) -> None:
-    """The errors are those of configurations."""
+    """A wrong URL is a ConfigError that says what is right."""
     with pytest.raises(ConfigError) as caught:
         open_store(url)
 
@@ -204,7 +204,7 @@ def test_wrong_url_is_an_error_that_says_what_is_right(url: str, message: str) -
 
 
 def test_options_are_checked_as_well() -> None:
-    """A typo there is no better than one in the query, and neither wins over the other."""
+    """A typo in an option is an error, and so is a parameter in both the query and the options."""
     with pytest.raises(ConfigError, match="no parameter 'busy_timeot': did you mean 'busy_timeout'"):
         open_store("sqlite:a", busy_timeot=1)
     with pytest.raises(ConfigError, match="'busy_timeout' is given twice"):
@@ -234,7 +234,7 @@ SECRET = [
 
 @pytest.mark.parametrize("url", SECRET)
 def test_password_is_in_no_error(url: str) -> None:
-    """Neither in the text nor in a traceback, whichever part of the URL is wrong."""
+    """No error shows the password, in its text or a traceback, whichever part of the URL is wrong."""
     with pytest.raises(ConfigError) as caught:
         open_store(url)
 
@@ -248,7 +248,7 @@ def test_password_is_in_no_error(url: str) -> None:
     st.sampled_from([*SHORT_NAMES, "remote", "numbered", "over", "x"]), st.text("/@:?&=#%+[]ab1 \n\x00ä", max_size=20)
 )
 def test_any_url_gives_a_store_or_a_config_error(scheme: str, rest: str) -> None:
-    """Whatever is pasted, nothing else happens."""
+    """Any URL gives a store or a ConfigError."""
     try:
         store = open_store(f"{scheme}:{rest}")
     except ConfigError:
@@ -258,7 +258,7 @@ def test_any_url_gives_a_store_or_a_config_error(scheme: str, rest: str) -> None
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
 def test_any_path_can_be_written(path: str) -> None:
-    """What is quoted comes back as it was."""
+    """A percent-encoded path is decoded to the original."""
     from urllib.parse import quote
 
     store: Any = open_store(f"sqlite:{quote(path)}")
@@ -267,7 +267,7 @@ def test_any_path_can_be_written(path: str) -> None:
 
 
 def test_one_scheme_imports_no_other_back_end() -> None:
-    """A program over memory does not pay for SQLite."""
+    """A store in memory does not import SQLite or PyYAML."""
     code = (
         "import sys; from storage import open_store; open_store('memory:')\n"
         "print(*({'aiosqlite', 'sqlite3', 'storage.stores.zip.store', 'yaml'} & set(sys.modules)))"
@@ -279,5 +279,5 @@ def test_one_scheme_imports_no_other_back_end() -> None:
 
 
 def test_each_call_makes_a_store() -> None:
-    """Nothing is remembered: two memories are two."""
+    """Each call returns a new store."""
     assert open_store("memory:") is not open_store("memory:")

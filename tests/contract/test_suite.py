@@ -1,4 +1,4 @@
-"""The suite itself: it finds stores that are wrong, and runs the way its page says."""
+"""The suite itself: it finds wrong stores, and runs as its page says."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(*arguments: str, directory: Path) -> str:
 
 
 def test_every_wrong_store_is_found() -> None:
-    """Of each store that is wrong in one way the test that is there to find it fails."""
+    """For each store that is wrong in one way, the test that must find it fails."""
     from wrong_stores.suite_must_fail import WRONG
 
     chosen = [f"suite_must_fail.py::Test{name}::{kind.found_by}" for name, kind in WRONG.items()]
@@ -52,7 +52,7 @@ def test_every_wrong_store_is_found() -> None:
 
 @pytest.mark.parametrize(("mode", "fixtures"), [("auto", "pytest"), ("strict", "pytest_asyncio")])
 def test_suite_runs_in_a_project_of_its_own(tmp_path: Path, mode: str, fixtures: str) -> None:
-    """Outside of this project, with warnings as errors, in either mode of pytest-asyncio, the suite passes."""
+    """The suite passes in another project, with warnings as errors, in both modes of pytest-asyncio."""
     (tmp_path / "test_mine.py").write_text(STORE.format(fixtures=fixtures))
     (tmp_path / "pytest.ini").write_text(INI.format(mode=mode))
 
@@ -62,7 +62,7 @@ def test_suite_runs_in_a_project_of_its_own(tmp_path: Path, mode: str, fixtures:
 
 
 def test_failing_assertion_is_explained(tmp_path: Path) -> None:
-    """A test of the suite that fails shows both sides, though it is not in the user's own files."""
+    """A failing test of the suite shows both sides of its assert, although it is not in the user's files."""
     wrong = STORE.format(fixtures="pytest") + "\n    async def raw(self, store, key): return b'odd'\n"
     (tmp_path / "test_mine.py").write_text(wrong)
 

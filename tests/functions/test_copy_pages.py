@@ -1,4 +1,4 @@
-"""How `copy_store` goes through pages of small objects, and that nothing differs for it but the time."""
+"""`copy_store` with pages of small objects: the results are those of single copies."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ KINDS: dict[str, Callable[[Path], ObjectStore]] = {
 
 
 async def described(store: ObjectStore) -> dict[str, tuple[bytes, Attributes]]:
-    """Return all that a store holds, read one by one."""
+    """Return all objects of a store and their attributes, read one by one."""
     return {key: (await store.get(key), (await store.head(key)).attributes) async for key in store.keys()}
 
 
 @pytest.mark.parametrize("target", KINDS)
 @pytest.mark.parametrize("source", KINDS)
 async def test_every_object_arrives(source: str, target: str, tmp_path: Path) -> None:
-    """More than a page of small objects, some large ones among them: bytes, attributes and the count are right."""
+    """With more than a page of small objects, and some large ones, bytes, attributes and counts are right."""
     kinds = KINDS[source](tmp_path / "source"), KINDS[target](tmp_path / "target")
     async with AsyncExitStack() as entered:
         ours, theirs = [await entered.enter_async_context(kind) for kind in kinds]
@@ -75,7 +75,7 @@ async def test_every_object_arrives(source: str, target: str, tmp_path: Path) ->
 
 
 async def test_overrides_are_not_bypassed(tmp_path: Path) -> None:
-    """A class that changes what `get` or `put` does has its say over each object."""
+    """A class that overrides `get` or `put` handles each object."""
 
     class Louder(DictStore):
         async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
@@ -95,7 +95,7 @@ async def test_overrides_are_not_bypassed(tmp_path: Path) -> None:
 
 
 async def test_what_fails_in_a_page_fails_alone(tmp_path: Path) -> None:
-    """One object for which the database has no room: the error is its own, its neighbours are there and counted."""
+    """If one object does not fit, the error has its key, and the other objects are copied and counted."""
     source = DictStore()
     await source.put_many({"a": b"1", "b": b"x" * SMALL, "c": b"2"})
     seen = list[Progress]()
@@ -112,7 +112,7 @@ async def test_what_fails_in_a_page_fails_alone(tmp_path: Path) -> None:
 
 
 async def test_what_goes_meanwhile_is_skipped(tmp_path: Path) -> None:
-    """A key that is listed and then not there is no error."""
+    """A key that is deleted after it was listed is skipped."""
 
     class Forgetful(DictStore):
         async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
@@ -127,7 +127,7 @@ async def test_what_goes_meanwhile_is_skipped(tmp_path: Path) -> None:
 
 
 class Paged(DictStore):
-    """Says when pages are read and written, and writes when it may."""
+    """Reports when pages are read and written, and writes when it is allowed to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Paged(DictStore):
 
 
 async def test_pages_are_read_while_others_are_written() -> None:
-    """Neither store waits for the other, and no more than three pages are in memory."""
+    """Pages are read while others are written, and at most three pages are in memory."""
     source, target = Paged(), Paged()
     await source.put_many({f"{number:05}": b"" for number in range(10 * PAGE)})
 
@@ -166,7 +166,7 @@ async def test_pages_are_read_while_others_are_written() -> None:
 
 
 async def test_cancelled_copy_is_over() -> None:
-    """What was not begun is not done, and no task goes on."""
+    """After a cancellation nothing more is copied, and no task remains."""
     source, target = Paged(), Paged()
     await source.put_many({f"{number:05}": b"" for number in range(10 * PAGE)})
     before = asyncio.all_tasks()
@@ -183,7 +183,7 @@ async def test_cancelled_copy_is_over() -> None:
 
 
 async def test_puts_of_all_pages_together_are_bounded() -> None:
-    """Where the target takes objects one by one, no more are under way than was asked for."""
+    """If the target takes objects one by one, the puts of all pages together stay within *concurrency*."""
 
     class Counting(DictStore):
         now = most = 0
@@ -204,7 +204,7 @@ async def test_puts_of_all_pages_together_are_bounded() -> None:
 
 
 def test_pages_can_be_stepped(tmp_path: Path) -> None:
-    """Local stores need no event loop for it."""
+    """A copy between local stores works without an event loop."""
     source, target = DictStore(), FilesystemStore(tmp_path)
     step(source.put_many({f"{number:05}": b"v" for number in range(2 * PAGE)}))
 

@@ -1,4 +1,4 @@
-"""`copy_store`: what arrives, what is skipped, how it is counted, and what stops it; pages: `test_copy_pages`."""
+"""`copy_store`: what is copied, skipped and counted, and what stops it; for pages see `test_copy_pages`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from storage._concurrency.stepping import step
 
 
 class GaugedStore(DictStore):
-    """Remembers how many objects were open at once, and the largest piece that was read."""
+    """Counts the objects that are open concurrently, and keeps the size of the largest piece read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,12 +65,12 @@ async def filled(store: ObjectStore, count: int = 40) -> dict[str, bytes]:
 
 
 async def contents(store: ObjectStore) -> dict[str, bytes]:
-    """Return all that a store holds."""
+    """Return all objects of a store."""
     return {key: await store.get(key) async for key in store.keys()}
 
 
 async def test_copy_brings_every_object_and_counts() -> None:
-    """The summary says how many objects and bytes there were."""
+    """The result has the number of objects and bytes."""
     source, target = DictStore(), DictStore()
     objects = await filled(source)
 
@@ -80,7 +80,7 @@ async def test_copy_brings_every_object_and_counts() -> None:
 
 @pytest.mark.parametrize("reverse", [False, True])
 async def test_copy_works_with_a_minimal_user_store(reverse: bool) -> None:
-    """Five methods without options are enough, as a source and as a target."""
+    """A store with five methods without options works as a source and as a target."""
     source, target = (DictStore(), MinimalStore()) if reverse else (MinimalStore(), DictStore())
     objects = await filled(source)
 
@@ -89,7 +89,7 @@ async def test_copy_works_with_a_minimal_user_store(reverse: bool) -> None:
 
 
 async def test_copy_goes_through_stacks() -> None:
-    """Sizes are those of the decoded data."""
+    """Through a stack, the counted bytes are those of the decoded data."""
     source, target = DictStore(), GzipStore(PrefixStore(DictStore(), "a/"))
     objects = await filled(source)
 
@@ -98,7 +98,7 @@ async def test_copy_goes_through_stacks() -> None:
 
 
 async def test_overwrite_is_the_third_parameter() -> None:
-    """By place and by name; what is there is replaced, unless told otherwise."""
+    """`overwrite` can be given by position; objects in the target are replaced unless it is False."""
     source, target = DictStore(), DictStore()
     await source.put("a", b"new")
     await target.put("a", b"old")
@@ -110,7 +110,7 @@ async def test_overwrite_is_the_third_parameter() -> None:
 
 
 async def test_what_is_skipped_is_not_read() -> None:
-    """Also where the target, a minimal store, has no conditional put."""
+    """A skipped object is not read, also if the target has no conditional put."""
     source, target = GaugedStore(), MinimalStore()
     await source.put("a", b"new")
     target.objects["a"] = b"old"
@@ -121,7 +121,7 @@ async def test_what_is_skipped_is_not_read() -> None:
 
 
 async def test_what_is_made_in_the_target_meanwhile_is_not_overwritten() -> None:
-    """Between the look and the put another may have created the object."""
+    """An object that is created in the target after the check is not overwritten."""
 
     class Late(DictStore):
         async def exists(self, key: str) -> bool:
@@ -136,7 +136,7 @@ async def test_what_is_made_in_the_target_meanwhile_is_not_overwritten() -> None
 
 
 async def test_what_goes_from_the_source_meanwhile_is_skipped() -> None:
-    """A listing is older than the read that follows it."""
+    """An object that is deleted after it was listed is skipped."""
 
     class Listing(DictStore):
         async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
@@ -150,7 +150,7 @@ async def test_what_goes_from_the_source_meanwhile_is_skipped() -> None:
 
 
 async def test_prefix_and_start_after_choose_the_keys() -> None:
-    """Keys stay whole: the prefix is not cut off."""
+    """`prefix` and `start_after` select keys, which stay unchanged."""
     source, target = DictStore(), DictStore()
     await source.put_many(dict.fromkeys(["a/1", "a/2", "a/3", "b/1"], b""))
 
@@ -160,7 +160,7 @@ async def test_prefix_and_start_after_choose_the_keys() -> None:
 
 
 async def test_attributes_go_along_where_the_target_keeps_some() -> None:
-    """A target without attributes gets the bytes."""
+    """Attributes are copied; a target without attributes gets only the bytes."""
     source, target, minimal = DictStore(), DictStore(), MinimalStore()
     await source.put("a", b"1", attributes={"content-type": "text/plain"})
 
@@ -172,7 +172,7 @@ async def test_attributes_go_along_where_the_target_keeps_some() -> None:
 
 
 async def test_large_objects_are_streamed() -> None:
-    """An object of 5 MiB is never read at once."""
+    """An object of 5 MiB is read in pieces."""
     source, target = GaugedStore(), DictStore()
     large = bytes(5 << 20)
     await source.put("large", large)
@@ -184,7 +184,7 @@ async def test_large_objects_are_streamed() -> None:
 
 
 async def test_concurrency_is_bounded() -> None:
-    """Ten million keys must not become ten million tasks."""
+    """At most *concurrency* objects are open at the same time."""
     source = GaugedStore()
     await filled(source)
 
@@ -194,7 +194,7 @@ async def test_concurrency_is_bounded() -> None:
 
 
 async def test_progress_never_goes_back() -> None:
-    """Objects end in any order; a key is reported when all before it are done."""
+    """A key is reported only when all objects before it are done, in whatever order they end."""
     source, seen, others_done = GaugedStore(), list[Progress](), anyio.Event()
 
     class Uneven(DictStore):
@@ -220,7 +220,7 @@ async def test_progress_never_goes_back() -> None:
 
 
 async def test_the_first_error_stops_the_copy_and_passes_as_it_is() -> None:
-    """The error says which key; from the last progress's key on the copy can be continued."""
+    """The error has the key of the object, and the copy can continue from the last progress's key."""
     source, seen = DictStore(), list[Progress]()
     objects = await filled(source)
 
@@ -258,13 +258,13 @@ async def test_what_the_progress_callback_raises_passes() -> None:
 
 
 async def test_concurrency_below_one_is_refused() -> None:
-    """Nothing would ever be copied."""
+    """A concurrency of 0 is a ValueError."""
     with pytest.raises(ValueError, match="at least 1"):
         await copy_store(DictStore(), DictStore(), concurrency=0)
 
 
 def test_copy_never_suspends_when_stepped() -> None:
-    """So that the synchronous face needs no event loop for it."""
+    """A copy between local stores never suspends, so that it needs no event loop."""
     source, target = DictStore(), GzipStore(DictStore())
     objects = step(filled(source))
 

@@ -7,7 +7,7 @@ from storage import DictStore, GzipStore, PrefixStore, describe
 
 
 def test_stack_is_a_tree_with_what_each_store_cannot_do() -> None:
-    """The top line says what the whole stack cannot do, each other one what is lost from there on down."""
+    """Each line shows the capabilities that the stack below it lacks."""
     stack = PrefixStore(GzipStore(DictStore()), "a/")
 
     assert (
@@ -18,5 +18,5 @@ def test_stack_is_a_tree_with_what_each_store_cannot_do() -> None:
 
 
 def test_store_of_the_synchronous_face_is_described_as_what_it_calls() -> None:
-    """It is the same stack."""
+    """A synchronous store is described as the async one."""
     assert describe(DictStore()) == describe(storage.sync.DictStore())

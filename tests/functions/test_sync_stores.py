@@ -1,4 +1,4 @@
-"""`sync_stores`: the target holds what the source does, and only what differs was copied."""
+"""`sync_stores`: the target holds the source's objects, and only different ones were copied."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def filled(store: ObjectStore, objects: dict[str, bytes]) -> ObjectStore:
 async def told(
     source: ObjectStore, target: ObjectStore, *, compare: Compare = "checksum", delete: bool = False
 ) -> list[tuple[str, str]]:
-    """Sync, and return what was done."""
+    """Run `sync_stores` and return the changes."""
     changes: list[Change] = []
     await sync_stores(source, target, compare=compare, on_change=changes.append, concurrency=1)
     return [(change.action, change.key) for change in changes]
@@ -52,7 +52,7 @@ async def told(
 
 @pytest.mark.parametrize("compare", ["checksum", "etag"])
 async def test_what_is_missing_or_different_is_copied_and_nothing_else(compare: Compare, tmp_path: Path) -> None:
-    """Also what has other bytes of the same number; a second time there is nothing to do."""
+    """Missing and different objects are copied, also those of the same size; a second run does nothing."""
     source = await filled(DictStore(), {"a": b"1", "b": b"22", "c": b"333", "d": b""})
     async with SqliteStore(tmp_path / "target.db") as target:
         await sync_stores(await filled(DictStore(), {"a": b"1", "x": b"own"}), target)
@@ -66,7 +66,7 @@ async def test_what_is_missing_or_different_is_copied_and_nothing_else(compare: 
 
 
 async def test_delete_makes_the_target_the_same() -> None:
-    """Only below the prefix; without it nothing is deleted."""
+    """`delete` deletes only keys with the prefix; without `delete` nothing is deleted."""
     source = await filled(DictStore(), {"in/a": b"1"})
     target = await filled(DictStore(), {"in/a": b"1", "in/b": b"2", "out": b"3"})
 
@@ -79,7 +79,7 @@ async def test_delete_makes_the_target_the_same() -> None:
 
 
 async def test_object_that_came_since_the_listing_is_not_deleted() -> None:
-    """The source is asked again before anything is deleted: another writer may have brought it to both."""
+    """Before a delete the source is checked again: another writer may have put the object into both."""
 
     class Late(StoreDecorator):
         async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
@@ -95,7 +95,7 @@ async def test_object_that_came_since_the_listing_is_not_deleted() -> None:
 
 
 async def test_dry_run_tells_all_and_does_nothing() -> None:
-    """The numbers and the changes are those of the real run that follows."""
+    """A dry run reports the same numbers and changes as the real run after it."""
     source = await filled(DictStore(), {"a": b"1", "b": b"22"})
     target = await filled(DictStore(), {"b": b"33", "c": b"44"})
     before = await contents(target)
@@ -115,7 +115,7 @@ async def test_dry_run_tells_all_and_does_nothing() -> None:
 
 
 async def test_etag_reads_nothing_that_did_not_change() -> None:
-    """The etag is kept with the copy, so that the next run compares descriptions only."""
+    """The etag is stored with the copy, and the next run reads no objects."""
     source = await filled(DictStore(), {"a": b"1", "b": b"2"})
     target = DictStore()
     await sync_stores(source, target, compare="etag")
@@ -137,7 +137,7 @@ async def test_etag_reads_nothing_that_did_not_change() -> None:
 
 
 async def test_etag_notices_that_somebody_wrote_to_the_target() -> None:
-    """A put of his clears the note, even of as many bytes."""
+    """Another writer's put clears the stored etag, so that the object is copied again."""
     source, target = await filled(DictStore(), {"a": b"1"}), DictStore()
     await sync_stores(source, target, compare="etag")
     await target.put("a", b"x")
@@ -147,7 +147,7 @@ async def test_etag_notices_that_somebody_wrote_to_the_target() -> None:
 
 
 async def test_size_does_not_look_into_objects() -> None:
-    """The quick comparison is for those who know that changed objects change their size."""
+    """With ``compare='size'`` objects of the same size are taken as equal."""
     source = await filled(DictStore(), {"a": b"1", "b": b"22"})
     target = await filled(DictStore(), {"a": b"x", "b": b"2"})
 
@@ -155,7 +155,7 @@ async def test_size_does_not_look_into_objects() -> None:
 
 
 async def test_attributes_that_changed_are_a_change() -> None:
-    """They are part of the object; the note of an earlier run is none of them."""
+    """Different attributes are a difference, except the etag that an earlier run stored."""
     source, target = DictStore(), DictStore()
     await source.put("a", b"1", attributes={"content-type": "text/plain"})
     await sync_stores(source, target, compare="etag")
@@ -167,7 +167,7 @@ async def test_attributes_that_changed_are_a_change() -> None:
 
 
 async def test_target_without_attributes() -> None:
-    """Checksums need none; etags have nowhere to be kept, and that is said."""
+    """Without attributes checksums work, and ``compare='etag'`` is an error."""
     source = DictStore()
     await source.put("a", b"1", attributes={"content-type": "text/plain"})
     target = MinimalStore()
@@ -179,7 +179,7 @@ async def test_target_without_attributes() -> None:
 
 
 async def test_large_objects_are_compared_and_copied(tmp_path: Path) -> None:
-    """A byte that differs far behind the start is found."""
+    """A different byte far after the start is found."""
     content = bytes(range(256)) * (3 << 12)
     source = await filled(DictStore(), {"a": content})
     target = FilesystemStore(tmp_path)
@@ -190,7 +190,7 @@ async def test_large_objects_are_compared_and_copied(tmp_path: Path) -> None:
 
 
 async def test_sync_goes_on_where_it_stopped() -> None:
-    """All up to the last progress's key is done; the first error is raised as it is."""
+    """The first error is raised as it is, and all objects up to the last progress's key are done."""
 
     class Failing(StoreDecorator):
         def open(self, key: str, *, byte_range: storage.ByteRange | None = None) -> Opened:
@@ -212,13 +212,13 @@ async def test_sync_goes_on_where_it_stopped() -> None:
 
 @pytest.mark.parametrize("wrong", [{"compare": "date"}, {"concurrency": 0}])
 async def test_wrong_options_are_named(wrong: dict[str, object]) -> None:
-    """A typo must not make a sync that compares nothing."""
+    """An unknown value of `compare` is a ValueError."""
     with pytest.raises(ValueError, match=r"compare|concurrency"):
         await sync_stores(DictStore(), DictStore(), **wrong)  # type: ignore[arg-type]
 
 
 class ManyStore(MinimalStore):
-    """As many objects as are asked for, described but never held."""
+    """A store that lists any number of objects without holding them."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -239,7 +239,7 @@ async def peak(work: Callable[[int], object], count: int) -> int:
 
 
 async def test_memory_does_not_grow_with_the_number_of_keys() -> None:
-    """Twenty times as many keys take no more memory: listings are never held."""
+    """Twenty times as many keys take no more memory."""
 
     async def work(count: int) -> None:
         await sync_stores(ManyStore(count), ManyStore(count), compare="size", dry_run=True)
@@ -251,7 +251,7 @@ async def test_memory_does_not_grow_with_the_number_of_keys() -> None:
 
 
 def test_sync_face_syncs_too() -> None:
-    """Callbacks run in the caller's thread, so a list may be appended to."""
+    """Callbacks of the synchronous function run in the caller's thread."""
     source, target = storage.sync.DictStore(), storage.sync.SqliteStore(":memory:")
     changes: list[Change] = []
     source.put("a", b"1")

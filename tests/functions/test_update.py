@@ -1,4 +1,4 @@
-"""`get_or`, `clear_store` and `update`: functions that need no more of a store than the contract."""
+"""`get_or`, `clear_store` and `update`: functions that use only the contract."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from storage._concurrency.stepping import step
 
 
 async def test_get_or_gives_the_default_only_for_a_missing_key() -> None:
-    """Empty bytes are a value."""
+    """The default is returned for a missing key, and not for empty bytes."""
     store = DictStore()
     await store.put("empty", b"")
 
@@ -38,7 +38,7 @@ async def test_get_or_gives_the_default_only_for_a_missing_key() -> None:
 
 
 async def test_get_or_hides_no_other_error() -> None:
-    """A store that cannot answer has not said that the object is missing."""
+    """Errors other than a missing key are raised."""
 
     class Down(DictStore):
         async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
@@ -50,7 +50,7 @@ async def test_get_or_hides_no_other_error() -> None:
 
 @pytest.mark.parametrize("kind", [DictStore, MinimalStore])
 async def test_clear_store_deletes_below_a_prefix_or_all(kind: type[ObjectStore]) -> None:
-    """Other keys stay."""
+    """`clear_store` deletes the keys with the prefix, or all."""
     store = kind()
     for key in ("a/1", "a/2", "b"):
         await store.put(key, b"")
@@ -68,12 +68,12 @@ async def test_clear_store_deletes_below_a_prefix_or_all(kind: type[ObjectStore]
 
 
 def increment(value: bytes | None) -> bytes:
-    """Count up from nothing."""
+    """Add 1; a missing value counts as 0."""
     return b"%d" % (int(value or b"0") + 1)
 
 
 class SlowStore(DictStore):
-    """Lets other tasks in between a read and a write."""
+    """Lets other tasks run between a read and a write."""
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
@@ -83,7 +83,7 @@ class SlowStore(DictStore):
 
 
 class BusyStore(DictStore):
-    """Another writer comes between every read and the write that follows it."""
+    """Another writer changes the object between every read and the write after it."""
 
     _steppable = True
 
@@ -95,7 +95,7 @@ class BusyStore(DictStore):
 
 
 async def test_update_creates_and_replaces() -> None:
-    """The function gets None where there is no object; the new bytes come back."""
+    """The function gets None if there is no object, and `update` returns the new bytes."""
     store = DictStore()
 
     assert b"1" == await update(store, "n", increment)
@@ -104,7 +104,7 @@ async def test_update_creates_and_replaces() -> None:
 
 
 async def test_concurrent_updates_lose_nothing() -> None:
-    """Five workers, ten increments each, are fifty."""
+    """Five workers with ten increments each reach fifty."""
     store = SlowStore()
 
     async def work() -> None:
@@ -119,7 +119,7 @@ async def test_concurrent_updates_lose_nothing() -> None:
 
 
 async def test_update_keeps_the_attributes() -> None:
-    """A put without attributes would clear them."""
+    """`update` keeps the attributes of the object."""
     store = DictStore()
     await store.put("n", b"1", attributes={"unit": "apples"})
 
@@ -129,7 +129,7 @@ async def test_update_keeps_the_attributes() -> None:
 
 
 async def test_update_gives_up_after_the_attempts() -> None:
-    """Someone else is always faster here."""
+    """`update` raises PreconditionFailedError after the last attempt."""
     calls = 0
 
     def count(value: bytes | None) -> bytes:
@@ -146,7 +146,7 @@ async def test_update_gives_up_after_the_attempts() -> None:
 
 
 async def test_what_the_function_raises_passes_unchanged_and_nothing_is_written() -> None:
-    """Even an error that the loop itself would take for a lost race."""
+    """An error of the function is raised as it is, even one that would mean a conflict from the store."""
     store = DictStore()
     await store.put("n", b"1")
     mine = PreconditionFailedError("mine")
@@ -163,7 +163,7 @@ async def test_what_the_function_raises_passes_unchanged_and_nothing_is_written(
 
 @pytest.mark.parametrize("store", [MinimalStore(), ReadonlyStore(DictStore())], ids=repr)
 async def test_update_needs_conditional_puts(store: ObjectStore) -> None:
-    """Without them a change could be lost; nothing is written then."""
+    """A store without conditional puts is an UnsupportedOperationError, and nothing is written."""
     with pytest.raises(UnsupportedOperationError):
         await update(store, "n", increment)
 
@@ -171,13 +171,13 @@ async def test_update_needs_conditional_puts(store: ObjectStore) -> None:
 
 
 async def test_update_without_attempts_is_refused() -> None:
-    """The function would never be called."""
+    """`attempts=0` is a ValueError."""
     with pytest.raises(ValueError, match="at least 1"):
         await update(DictStore(), "n", increment, attempts=0)
 
 
 def test_update_works_stepped() -> None:
-    """Without an event loop, also when it has to wait and try again."""
+    """`update` works without an event loop, also when it must wait and try again."""
     store = BusyStore()
 
     assert b"1" == step(update(store, "n", increment))

@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic: ratios, promises, comparisons with an older run, and what is chosen and written."""
+"""The benchmarks' own code: ratios, targets, comparisons with an older run, selection and output."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from benchmarks.targets import Verdict, ahead, within
 
 
 def rounds(*seconds: float) -> list[Any]:
-    """Rounds that took so long, with half as much CPU time."""
+    """Return rounds of so many seconds, with half as much CPU time."""
     return [{"seconds": each, "cpu": each / 2} for each in seconds]
 
 
 def run(**seconds: float) -> dict[str, Any]:
-    """A run of one comparison, in which ``ours`` is of this package."""
+    """Return a run of one comparison, in which ``ours`` is the contender of this package."""
     measured = [
         {"contender": name, "measures": {"seconds": each, "cpu": each}, "ratio": 1.0, "added": None, "spread": 0.02}
         for name, each in seconds.items()
@@ -41,7 +41,7 @@ def run(**seconds: float) -> dict[str, Any]:
 
 
 def test_a_ratio_says_how_many_times_as_fast_the_first_one_is() -> None:
-    """By the medians, so that one slow round is nothing."""
+    """Ratios compare medians, so that one slow round does not matter."""
     ours, peer = results({"ours": rounds(1, 1, 9), "peer": rounds(3, 4, 4)}, over={})
 
     assert (1.0, 1.0, 0.5) == (ours.seconds, ours.ratio, ours.measures["cpu"])
@@ -49,21 +49,21 @@ def test_a_ratio_says_how_many_times_as_fast_the_first_one_is() -> None:
 
 
 def test_what_is_added_is_the_difference_within_a_round() -> None:
-    """The machine was slower in the second round, for both."""
+    """What a contender adds is compared within each round, since the machine's speed changes between rounds."""
     _, over = results({"base": rounds(2, 20, 2), "over": rounds(4, 22, 4)}, over={"over": "base"})
 
     assert 1.0 == over.added
 
 
 def test_memory_is_judged_by_the_greatest_round() -> None:
-    """A peak that was reached once was reached."""
+    """The peak is the maximum of the rounds."""
     (ours,) = results({"ours": [{"seconds": 1, "peak": 5}, {"seconds": 1, "peak": 9}, {"seconds": 1, "peak": 5}]}, {})
 
     assert 9 == ours.measures["peak"]
 
 
 def test_promises_are_judged_by_what_they_name() -> None:
-    """A ratio to a peer, of time or CPU time or of what is added, or a bound; a peer that is not there is left out."""
+    """A target is a ratio to a peer, in any measure, or a bound; one against a missing peer is left out."""
     measured = results({"ours": rounds(1), "over": rounds(2), "peer": rounds(8)}, over={"over": "ours", "peer": "ours"})
     comparison = Comparison(
         title="",
@@ -89,7 +89,7 @@ def test_promises_are_judged_by_what_they_name() -> None:
 
 
 def test_contenders_work_in_turns_in_whole_steps_after_what_they_need() -> None:
-    """What is done before a round is done before each, and is not counted."""
+    """The preparation runs before each round and is not measured."""
     done: list[str] = []
 
     async def work(count: int) -> None:
@@ -112,7 +112,7 @@ def test_contenders_work_in_turns_in_whole_steps_after_what_they_need() -> None:
 
 
 def test_the_machine_s_part_is_taken_off_a_change() -> None:
-    """Everything took twice as long, which is the machine; ours took three times as long."""
+    """If all take twice as long and ours three times, only the rest counts as ours."""
     (change,) = changes(run(ours=1, peer=2, limit=4), run(ours=3, peer=4, limit=8))
 
     assert (1.5, 2.0, "worse") == (change.times, change.machine, change.verdict)
@@ -120,14 +120,14 @@ def test_the_machine_s_part_is_taken_off_a_change() -> None:
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(1.09, ""), (1.2, "worse"), (0.95, ""), (0.5, "better")])
 def test_a_change_within_the_noise_is_none(seconds: float, verdict: str) -> None:
-    """A tenth, or as much as the rounds of either run differ."""
+    """A change counts if it is more than a tenth and more than the spread of the rounds."""
     (change,) = changes(run(ours=1, peer=1), run(ours=seconds, peer=1))
 
     assert verdict == change.verdict
 
 
 def test_a_noisy_row_changes_by_more_before_it_is_told() -> None:
-    """The middle half of the rounds is half as wide as the median is."""
+    """The spread is the width of the middle half of the rounds, divided by the median."""
     old = run(ours=1, peer=1)
     old["results"][0]["results"][0]["spread"] = 0.5
 
@@ -146,7 +146,7 @@ def test_the_matrix_has_each_case_once() -> None:
 
 
 def test_the_command_line_chooses_from_the_matrix() -> None:
-    """Any choice does; what is not chosen is taken whole."""
+    """Options select values of the matrix; of others all values are taken."""
     line = "--store file --op get --size 4KiB --tasks 64 --loop uvloop --face await"
 
     assert ["file get, 4KiB, 64 tasks, await on uvloop"] == [
@@ -155,7 +155,7 @@ def test_the_command_line_chooses_from_the_matrix() -> None:
 
 
 def test_all_targets_are_part_of_the_story() -> None:
-    """So that one run says what became of all of them."""
+    """The story has all targets, so that one run checks them all."""
     story = {entry.name for entry in cases.story()}
 
     assert set() == {entry.name for entry in cases.targets()} - story
@@ -163,7 +163,7 @@ def test_all_targets_are_part_of_the_story() -> None:
 
 @pytest.mark.parametrize("operation", ["get", "put", "keys", "get_many", "delete_many"])
 def test_a_case_measures_our_store_first(operation: str) -> None:
-    """And the limit, which needs nothing to be installed."""
+    """Our store comes first, and the limit is measured too, which needs no package."""
     with Session() as session, compared(Case("memory", operation, 100, 8), session, SMOKE) as comparison:
         measured = measure(comparison, SMOKE, session)
 
@@ -172,7 +172,7 @@ def test_a_case_measures_our_store_first(operation: str) -> None:
 
 
 def test_a_peer_that_is_not_installed_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are measured, and the table says who was not."""
+    """The other contenders are measured, and the table names the missing one."""
     monkeypatch.setattr("benchmarks.contenders.installed", lambda package: False)
 
     with Session() as session, compared(Case("memory", "get", 100), session, SMOKE) as comparison:
@@ -185,7 +185,7 @@ def test_a_peer_that_is_not_installed_is_named_and_left_out(monkeypatch: pytest.
 
 
 def test_promises_that_are_not_kept_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    """They decide the exit code."""
+    """Targets that are not reached are counted, for the exit code."""
     measured = run(ours=1)
     measured["results"][0]["promises"] = [
         {"words": "quick", "unit": "times", "asked": 2, "reached": 1.5, "kept": False},
@@ -199,7 +199,7 @@ def test_promises_that_are_not_kept_are_counted(capsys: pytest.CaptureFixture[st
 
 
 def test_tables_stand_between_their_marks() -> None:
-    """What was not measured stays as it was."""
+    """Tables without results stay unchanged."""
     text = "a\n<!-- benchmarks: readme -->\nold\n<!-- end -->\nb\n<!-- benchmarks: cold -->\nkept\n<!-- end -->\n"
 
     assert (
@@ -211,7 +211,7 @@ def test_tables_stand_between_their_marks() -> None:
 
 
 def test_decorators_stand_beside_the_wrapper_that_does_the_same() -> None:
-    """What each adds to a get and to a put."""
+    """The table shows what each decorator adds to a get and to a put."""
     measured = run(ours=1)
     measured["results"] = [
         {
@@ -236,7 +236,7 @@ def test_decorators_stand_beside_the_wrapper_that_does_the_same() -> None:
 
 
 def test_a_kind_s_table_has_a_row_for_each_case_and_a_column_for_each_side() -> None:
-    """Wall time above CPU time; what a side does less stands below."""
+    """Cells have wall time and CPU time; below the table stands what a contender does less."""
     measured = run(ours=1e-6, limit=2e-6)
     measured["results"][0] |= {"comparison": "memory get, 100B", "kind": "memory", "face": "await"}
     measured["results"][0]["results"][1]["less"] = "nothing is checked; no such call: get in turn"
@@ -251,14 +251,14 @@ def test_a_kind_s_table_has_a_row_for_each_case_and_a_column_for_each_side() -> 
 
 
 def test_every_mark_of_a_page_has_a_table() -> None:
-    """A name that is misspelled would never be written again."""
+    """Every table name in the pages is known."""
     marks = [match["name"] for page in pages.PAGES for match in pages._PART.finditer(page.read_text())]
 
     assert set() == set(marks) ^ set(pages.TABLES)
 
 
 def test_the_plot_is_svg_with_a_bar_for_each_contender() -> None:
-    """As wide as it is fast."""
+    """Bars are as wide as the contender is fast."""
     drawn = ElementTree.fromstring(plot(run(ours=1e-6, peer=2e-6)))
 
     widths = [float(bar.get("width", "")) for bar in drawn.iter("{http://www.w3.org/2000/svg}rect")][1:]
@@ -277,12 +277,12 @@ def test_the_plot_is_svg_with_a_bar_for_each_contender() -> None:
     ],
 )
 def test_amounts_have_units_that_suit_them(measure: str, value: float | None, shown: str) -> None:
-    """Times and sizes."""
+    """Times and sizes have suitable units."""
     assert shown == amount(measure, value)
 
 
 def test_the_command_runs() -> None:
-    """One comparison for a moment, as a user would."""
+    """The command line runs one comparison."""
     command = [sys.executable, "-m", "benchmarks", "--smoke", "--only", "memory get, 100B, 1 task"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 

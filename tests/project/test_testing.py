@@ -1,4 +1,4 @@
-"""The stores for tests: one that fails as it is told, one that takes its time, one that counts."""
+"""`FaultyStore`, `SlowStore` and `CountingStore`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from storage.testing import CountingStore, FaultyStore, SlowStore
 
 
 async def test_call_fails_before_it_takes_effect() -> None:
-    """The error is the one that was asked for, and has the key; what is not asked for works."""
+    """A call fails with the given error and the key, before it takes effect; other calls work."""
     store = FaultyStore(DictStore())
     failing = store.fail("put", error=StoreFullError)
     with pytest.raises(StoreFullError) as caught:
@@ -38,7 +38,7 @@ async def test_call_fails_before_it_takes_effect() -> None:
 
 
 async def test_call_fails_after_it_took_effect() -> None:
-    """Only the answer is lost."""
+    """With ``after=True`` a call takes effect and then fails."""
     store = FaultyStore(DictStore())
     store.fail("put", error=lambda: StoreTimeoutError("no answer"), after=True)
     with pytest.raises(StoreTimeoutError, match="no answer"):
@@ -48,7 +48,7 @@ async def test_call_fails_after_it_took_effect() -> None:
 
 
 async def test_calls_fail_by_their_number() -> None:
-    """Some are let through, some fail, and then all is well."""
+    """`skip` calls work, `times` calls fail, and later ones work."""
     store = FaultyStore(DictStore())
     store.fail("exists", skip=1, times=2)
     outcomes = [await _outcome(store) for _ in range(5)]
@@ -57,7 +57,7 @@ async def test_calls_fail_by_their_number() -> None:
 
 
 async def test_calls_fail_by_chance_and_alike_for_one_seed() -> None:
-    """About as many as was said, and the same ones in the next run."""
+    """The share of failures is about the probability, and a seed gives the same failures each time."""
 
     async def failed(seed: int) -> list[object]:
         store = FaultyStore(DictStore(), seed=seed)
@@ -72,7 +72,7 @@ async def test_calls_fail_by_chance_and_alike_for_one_seed() -> None:
 
 
 async def test_calls_fail_that_are_chosen() -> None:
-    """By action and key; of a bulk call each object is one. What was healed works again."""
+    """`when` selects calls by action and key, also single objects of a bulk call; `heal` ends the failures."""
     store = FaultyStore(DictStore())
     store.fail(when=lambda action, key: key == "b")
     with pytest.raises(BulkError) as caught:
@@ -93,7 +93,7 @@ async def _outcome(store: FaultyStore) -> object:
 
 @pytest.mark.parametrize("at", [0, 1, 4, 1_500_000, 3_000_000])
 async def test_stream_that_is_put_breaks_in_the_middle(at: int) -> None:
-    """So many bytes reach the store below, and there the old object stays."""
+    """A stream fails after so many bytes, and the old object stays."""
     taken = 0
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -113,7 +113,7 @@ async def test_stream_that_is_put_breaks_in_the_middle(at: int) -> None:
 
 
 async def test_object_that_is_read_breaks_in_the_middle() -> None:
-    """What was read before is right."""
+    """A read fails after so many bytes, and the bytes before are right."""
     store = FaultyStore(DictStore())
     await store.put("k", b"0123456789")
     store.fail("open", at=7)
@@ -126,7 +126,7 @@ async def test_object_that_is_read_breaks_in_the_middle() -> None:
 
 
 async def test_listing_breaks_in_the_middle() -> None:
-    """A step of it is a call."""
+    """A listing can fail at one of its steps."""
     store = FaultyStore(DictStore())
     await store.put_many(dict.fromkeys("abc", b""))
     store.fail("next", skip=1)
@@ -139,7 +139,7 @@ async def test_listing_breaks_in_the_middle() -> None:
 
 
 def test_faulty_store_is_stepped() -> None:
-    """In the synchronous face of a store that never waits, there is no event loop for its sake."""
+    """A FaultyStore over a store that never waits needs no event loop."""
     faulty = FaultyStore(DictStore())
     faulty.fail("get", error=ZeroDivisionError)
     with pytest.raises(ZeroDivisionError):
@@ -152,7 +152,7 @@ def test_faulty_store_is_stepped() -> None:
 
 
 async def test_slow_store_waits_before_and_after() -> None:
-    """On a clock of one's own no time passes; the call takes effect between the two."""
+    """With a `sleep` of one's own no time passes; the call takes effect between the two waits."""
     below = DictStore()
     waits: list[tuple[float, bool]] = []
 
@@ -169,7 +169,7 @@ async def test_slow_store_waits_before_and_after() -> None:
 
 
 def test_slow_store_waits_really() -> None:
-    """Without a clock time passes, also where there is no event loop."""
+    """By default real time passes, also without an event loop."""
     store = SlowStore(DictStore(), 0.001)
     storage.sync.ObjectStore(store).put("k", b"v")
 
@@ -181,7 +181,7 @@ def test_slow_store_waits_really() -> None:
 
 
 async def test_calls_and_bytes_are_counted() -> None:
-    """A bulk call is one, a listing is one, and streams and readers count by what passed."""
+    """A bulk call and a listing count as one call, and streams and readers count their bytes."""
     store = CountingStore(DictStore())
     await store.put("a", b"12345")
     await store.put("b", iter([b"12", b"3"]))
@@ -201,7 +201,7 @@ async def test_calls_and_bytes_are_counted() -> None:
 
 
 async def test_calls_at_once_are_counted() -> None:
-    """The most that were under way, and none when all is over."""
+    """The most concurrent calls are counted, and none are running at the end."""
     store = CountingStore(SlowStore(DictStore(), sleep=lambda seconds: asyncio.sleep(0), before=1.0))
     await asyncio.gather(*(store.exists("k") for _ in range(5)))
     await store.exists("k")
@@ -210,7 +210,7 @@ async def test_calls_at_once_are_counted() -> None:
 
 
 async def test_values_are_not_counted_in_bytes() -> None:
-    """A store of values takes no bytes that could be counted."""
+    """The bytes of a store of values are not counted."""
     store = CountingStore(JsonStore(DictStore()))
     await store.put("k", {"a": 1})
 
@@ -219,7 +219,7 @@ async def test_values_are_not_counted_in_bytes() -> None:
 
 
 async def test_they_go_under_other_decorators() -> None:
-    """What is tried again is counted below, and not above."""
+    """Retries are counted below the retrying decorator, and not above it."""
     faulty = FaultyStore(DictStore())
     below = CountingStore(faulty)
     above = CountingStore(RetryingStore(below, attempts=3, base_delay=0))

@@ -55,9 +55,9 @@ class RecordedCall:
 
     def __str__(self) -> str:
         about = {"if_absent": self.if_absent or None, "if_match": self.if_match, "etag": self.etag}
-        told = "".join(f" {name}={value!r}" for name, value in about.items() if value is not None)
+        options = "".join(f" {name}={value!r}" for name, value in about.items() if value is not None)
         word = "" if self.word is None else f" {self.word}"
-        return f"{self.action}{word}{told}: {self.outcome}"
+        return f"{self.action}{word}{options}: {self.outcome}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +163,8 @@ def _check_order(key: str, events: list[RecordedCall]) -> None:
         for number in nexts:
             todo.extend((first, mask | 1 << (number - first), after) for after in _after(events[number], state))
     shown = "".join(f"\n  {event}" for event in stuck[:CONTEXT])
-    told = f"after {furthest} calls it is {_told(reached)}, and none of these calls can come next"
-    raise HistoryError(f"{key!r}: {told}:{shown}")
+    problem = f"after {furthest} calls it is {_described(reached)}, and none of these calls can come next"
+    raise HistoryError(f"{key!r}: {problem}:{shown}")
 
 
 #: A position of the search: all calls before a number are done, and those after it that are in a mask.
@@ -200,7 +200,7 @@ def _fits(event: RecordedCall, state: _State) -> bool:
     if state is None:
         return False
     pairs = zip((event.word, event.etag), state, strict=True)
-    return all(told is None or known is None or told == known for told, known in pairs)
+    return all(given is None or known is None or given == known for given, known in pairs)
 
 
 def _after(event: RecordedCall, state: _State) -> Iterator[_State]:
@@ -217,7 +217,7 @@ def _after(event: RecordedCall, state: _State) -> Iterator[_State]:
     yield (event.word, event.etag) if event.action == "put" else None
 
 
-def _told(state: _State) -> str:
+def _described(state: _State) -> str:
     return "missing" if state is None else f"{state[0]} with etag {state[1]!r}"
 
 
@@ -226,18 +226,18 @@ def _told(state: _State) -> str:
 
 def _check_listing(listing: RecordedListing, by_key: Mapping[str, list[RecordedCall]]) -> None:
     """Check a listing against the keys that certainly existed, or did not exist, all the time."""
-    told = f"a listing of {listing.prefix!r} after {listing.start_after!r}"
+    name = f"a listing of {listing.prefix!r} after {listing.start_after!r}"
     if list(listing.keys) != sorted(set(listing.keys)):
-        raise HistoryError(f"{told} has keys twice or out of order: {listing.keys}")
+        raise HistoryError(f"{name} has keys twice or out of order: {listing.keys}")
     listed = set(listing.keys)
     for key, events in by_key.items():
         wanted = key.startswith(listing.prefix) and key > listing.start_after
         if wanted and key not in listed and _throughout(listing, events, "put", "delete"):
-            raise HistoryError(f"{told} misses {key!r}, which existed all the time")
+            raise HistoryError(f"{name} misses {key!r}, which existed all the time")
         if key in listed and not (wanted and _possible(listing, events)):
-            raise HistoryError(f"{told} has {key!r}, which did not exist at any time")
+            raise HistoryError(f"{name} has {key!r}, which did not exist at any time")
     for key in listed - by_key.keys():
-        raise HistoryError(f"{told} has {key!r}, which was never put")
+        raise HistoryError(f"{name} has {key!r}, which was never put")
 
 
 def _possible(listing: RecordedListing, events: list[RecordedCall]) -> bool:

@@ -298,13 +298,13 @@ class StoreMachine(StoreModel):
     @rule(
         key=KEYS,
         length=_LENGTHS,
-        behind=st.sampled_from(["", "", "", "/", "0", "\uffff"]),
+        suffix=st.sampled_from(["", "", "", "/", "0", "\uffff"]),
         start=st.just("") | KEYS | KEYS,
         most=st.none() | st.integers(0, 3),
     )
-    def list_keys(self, key: str, length: int, behind: str, start: str, most: int | None) -> None:
+    def list_keys(self, key: str, length: int, suffix: str, start: str, most: int | None) -> None:
         """List the keys with a common prefix after some key, to the end or not."""
-        prefix = key[:length] + behind
+        prefix = key[:length] + suffix
         expected = [each for each in sorted(self._held) if each.startswith(prefix) and each > start]
         assert expected[:most] == self._driver.listed("keys", prefix, start_after=start, most=most)
         infos = self._driver.listed("scan", prefix, start_after=start, most=most)

@@ -190,8 +190,8 @@ class RecordingStore(StoreDecorator):
 
     # -- recording -----------------------------------------------------------------------------------------------------
 
-    def _read(self, key: str, begun: int, outcome: str = "done", *, ended: int | None = None, **told: Any) -> None:
-        self.history.events.append(RecordedCall("read", key, begun, ended or monotonic_ns(), outcome, **told))
+    def _read(self, key: str, begun: int, outcome: str = "done", *, ended: int | None = None, **known: Any) -> None:
+        self.history.events.append(RecordedCall("read", key, begun, ended or monotonic_ns(), outcome, **known))
 
     def _wrote(
         self,

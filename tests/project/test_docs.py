@@ -26,12 +26,23 @@ from paths import ROOT
 from servers.redis import redis_server
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+INDEXES = [page for page in PAGES[1:] if page.name == "README.md"]
 
 _BLOCK = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?:\n*^```output\n(?P<output>.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
 _FILE = re.compile(r"^```ya?ml\n(?P<text># (?P<name>\S+\.yaml)\n.*?)^```\n", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
+_LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#]*)(?:#([^)]*))?\)")
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+#: Files and folders of the project that a page names, and pages that the code names.
+_PATH = re.compile(r"`((?:storage|tests|benchmarks|docs)/[\w/.-]+)`")
+_PAGE = re.compile(r"\bdocs/[\w/-]+\.md\b")
+
+
+def _name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 class Block(NamedTuple):
@@ -66,7 +77,7 @@ async def _awaited(code: Any, namespace: dict[str, Any]) -> None:
     await eval(code, namespace)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_examples_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -90,7 +101,7 @@ def _run_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             printed = run(page, block, runner, namespace)
 
             if block.output is not None:
-                assert block.output == printed, f"{page.name}:{block.line}"
+                assert block.output == printed, f"{_name(page)}:{block.line}"
 
     namespace.clear()
     gc.collect()
@@ -118,15 +129,47 @@ def test_proofs_of_the_guarantees_are_there() -> None:
     assert set() == {name for name in named if f"def {name}(" not in tests}
 
 
-def test_every_page_has_an_entry_in_the_index() -> None:
+@pytest.mark.parametrize("index", INDEXES, ids=_name)
+def test_every_page_has_an_entry_in_the_index_of_its_folder(index: Path) -> None:
     """A page that nothing leads to is not read."""
-    index = (ROOT / "docs" / "README.md").read_text()
-    names = {page.name for page in PAGES if page.parent.name == "docs"} - {"README.md"}
+    pages = {*index.parent.glob("*.md"), *index.parent.glob("*/README.md")} - {index}
+    linked = {(index.parent / link).resolve() for link, _ in _LINK.findall(index.read_text())}
 
-    assert set() == {name for name in names if f"({name})" not in index}
+    assert set() == pages - linked
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_folder_has_an_index() -> None:
+    """The test above looks at indexes only."""
+    assert {page.parent for page in PAGES} - {ROOT} == {index.parent for index in INDEXES}
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names by which links reach the headings of a page."""
+    headings = _HEADING.findall(_FENCED.sub("", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *(page for page in ROOT.glob("*.md") if page not in PAGES)], ids=_name)
 def test_links_within_the_project_lead_somewhere(page: Path) -> None:
-    """Pages and files that a page names are there."""
-    assert [] == [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    """Pages, headings, files and folders that a page names are there."""
+    text = page.read_text()
+    for link, anchor in _LINK.findall(_FENCED.sub("", text)):
+        target = page.parent / link if link else page
+
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
+
+    assert [] == [path for path in _PATH.findall(text) if not (ROOT / path).exists()]
+
+
+def test_pages_that_the_code_names_are_there() -> None:
+    """A reader of the code finds what it refers to."""
+    named = {
+        (path.relative_to(ROOT).as_posix(), page)
+        for folder in ("storage", "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        for page in _PAGE.findall(path.read_text())
+    }
+
+    assert named
+    assert set() == {(path, page) for path, page in named if not (ROOT / page).exists()}

@@ -51,7 +51,7 @@ def check(line: Line, failed: Counter[str], most: float) -> None:
 
 
 def begins_upload(request: ProxiedRequest) -> bool:
-    """Return whether an upload in parts begins; one that nobody heard of nobody can give up (docs/s3.md)."""
+    """Return whether an upload in parts begins; one that nobody heard of nobody can give up (docs/stores/s3.md)."""
     query = parse_qs(urlsplit(request.target).query, keep_blank_values=True)
     return request.method == "POST" and "uploads" in query
 

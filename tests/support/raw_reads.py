@@ -46,7 +46,7 @@ def in_hashed_file(store: ObjectStore, root: Path, key: str) -> bytes | None:
 
 
 def in_sqlite(store: ObjectStore, root: Path, key: str) -> bytes | None:
-    """Read with what docs/sqlite.md says of the tables, over a connection of its own."""
+    """Read with what docs/stores/sqlite.md says of the tables, over a connection of its own."""
     with closing(sqlite3.connect(f"file:{root / DATABASE}?mode=ro", uri=True)) as connection:
         row = connection.execute("SELECT version, data FROM objects WHERE key = ?", [key.encode()]).fetchone()
         if row is None or row[0] is None:

@@ -1,4 +1,4 @@
-"""The layout of objects in Redis: the names of their keys and their fields, as described in docs/redis.md."""
+"""The layout of objects in Redis: the names of their keys and their fields, as described in docs/stores/redis.md."""
 
 from __future__ import annotations
 

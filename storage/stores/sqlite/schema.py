@@ -1,4 +1,4 @@
-"""The tables of a `SqliteStore`, which docs/sqlite.md explains, and how a connection is prepared."""
+"""The tables of a `SqliteStore`, which docs/stores/sqlite.md explains, and how a connection is prepared."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ async def opened(store: ObjectStore, key: str, byte_range: ByteRange | None = No
 
 
 def written_down(data: bytes, name: str, key: bytes, key_id: str, salt: bytes) -> bytes:
-    """Return an encrypted object that is made exactly as docs/decorators.md says."""
+    """Return an encrypted object that is made exactly as docs/decorators/data.md says."""
     header = b"sealed\x00\x01" + key_id.encode().ljust(32, b"\0") + salt
     cipher = AESGCM(HKDF(SHA256(), 32, salt, b"stackstore sealed 1").derive(key))
     parts = [data[at : at + 65536] for at in range(0, len(data), 65536)] or [b""]

@@ -47,8 +47,8 @@ async def test_user_without_permission_is_denied(server: RedisServer, raw: redis
 
 
 async def test_documented_permissions_are_enough(server: RedisServer, raw: redis.Redis) -> None:
-    """A user who may do what docs/redis.md says, and no more, can use the whole store, and nothing outside it."""
-    said = (ROOT / "docs" / "redis.md").read_text().partition("A user of the store needs")[2]
+    """A user who may do what docs/stores/redis.md says, and no more, can use the whole store and nothing outside it."""
+    said = (ROOT / "docs" / "stores" / "redis.md").read_text().partition("A user of the store needs")[2]
     commands = [f"+{word.lower()}" for word in re.findall("`([A-Z]+)`", said.partition("One who")[0])]
     raw.acl_setuser("user", enabled=True, passwords=["+pass"], keys=["{storage:p}*"], commands=commands)
 

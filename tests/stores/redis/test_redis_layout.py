@@ -19,7 +19,7 @@ MIB = 1 << 20
 
 
 async def test_object_is_one_hash(store: RedisStore, raw: redis.Redis) -> None:
-    """Other programs find what docs/redis.md says: the fields, the bytes in chunks of 1 MiB, and the index."""
+    """Other programs find what docs/stores/redis.md says: the fields, the bytes in chunks of 1 MiB, and the index."""
     data = bytes(range(256)) * 8 * 1024 + b"end"
 
     etag = await store.put("a/k", data, attributes={"color": "red"})

@@ -125,7 +125,7 @@ def redis_cluster(directory: Path) -> Iterator[RedisServer]:
 
 
 def raw_object(client: redis.Redis, prefix: str, key: str) -> bytes | None:
-    """Read with what docs/redis.md says of the keys."""
+    """Read with what docs/stores/redis.md says of the keys."""
     fields: dict[bytes, bytes] = client.hgetall(f"{{storage:{prefix}}}:o:{key}")  # type: ignore[assignment]
     if not fields:
         return None

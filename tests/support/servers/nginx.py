@@ -17,10 +17,10 @@ __all__ = ["COMMAND", "Nginx", "nginx_server", "tls_front"]
 
 COMMAND = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
-#: Where Debian has what is not built into it.
+#: The path of the stream module on Debian, where it is not built in.
 STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
-#: What every configuration begins with.
+#: The beginning of every configuration.
 COMMON = """
 daemon off;
 master_process off;
@@ -47,7 +47,7 @@ http {{
         ssl_certificate_key {certificate.key};
         root {root}/objects;
         location / {{
-            index .none;  # or a key of that name would hide the listing
+            index .none;  # otherwise a key of that name would hide the listing
             autoindex on;
             autoindex_format json;
             dav_methods PUT DELETE;
@@ -85,7 +85,7 @@ stream {{
         ssl_certificate {certificate.chain};
         ssl_certificate_key {certificate.key};
         tcp_nodelay on;
-        proxy_pass 127.0.0.1:{behind};
+        proxy_pass 127.0.0.1:{upstream};
     }}
 }}
 """
@@ -94,11 +94,11 @@ stream {{
 @dataclass(frozen=True)
 class Nginx:
     """
-    A server that runs.
+    A running server.
 
     Attributes:
-        url: where it is.
-        tls_url: where it is over TLS.
+        url: the URL of the server.
+        tls_url: its URL for TLS.
         objects: the directory whose files are the objects.
     """
 
@@ -119,11 +119,11 @@ def nginx_server(root: Path, certificate: Certificate) -> Iterator[Nginx]:
 
 
 @contextmanager
-def tls_front(root: Path, behind: int, certificate: Certificate) -> Iterator[int]:
-    """Run a server that speaks TLS for the one at port *behind*, and give its own port."""
+def tls_front(root: Path, upstream: int, certificate: Certificate) -> Iterator[int]:
+    """Run a server that terminates TLS for the one at port *upstream*, and yield its port."""
     port = free_port()
     module = f"load_module {STREAM};" if STREAM.exists() else ""
-    with _running(root, FRONT.format(port=port, behind=behind, certificate=certificate), port, module):
+    with _running(root, FRONT.format(port=port, upstream=upstream, certificate=certificate), port, module):
         yield port
 
 

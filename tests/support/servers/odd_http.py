@@ -1,4 +1,4 @@
-"""A web server over a dict, on the test's own event loop: it keeps conditions, and its manners can be made odd."""
+"""A web server over a dict, on the test's event loop: it checks conditions, and its behaviour can be made odd."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiohttp import web
 
 __all__ = ["OLD", "Handler", "OddServer", "Version", "odd_server"]
 
-#: Long enough ago for an object's time to tell its version.
+#: Long enough ago for the time of an object to identify its version.
 OLD = datetime(2020, 1, 1, tzinfo=UTC)
 
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]
@@ -24,7 +24,7 @@ Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | 
 
 @dataclass(frozen=True)
 class Version:
-    """What is kept under a key."""
+    """A version of an object."""
 
     data: bytes
     etag: str
@@ -33,14 +33,14 @@ class Version:
 
 class OddServer:
     """
-    What is served, and how.
+    A web server whose behaviour a test can change.
 
     Attributes:
-        url: where it is.
-        objects: by key.
-        odd: asked before every answer, and gives one, or None for the usual one.
-        silent: headers that no answer has.
-        weak: whether its etags are.
+        url: the URL of the server.
+        objects: the objects by key.
+        odd: called before every response; it returns a response, or None for the usual one.
+        silent: headers that are left out of all responses.
+        weak: whether its etags are weak.
         seen: method and raw path of every request, and its headers.
     """
 
@@ -54,7 +54,7 @@ class OddServer:
         self._numbers = count()
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep an object, as a PUT of it does."""
+        """Store an object, as a PUT does."""
         self.objects[key] = Version(data, f'"{next(self._numbers)}"')
 
     @property
@@ -62,45 +62,45 @@ class OddServer:
         """Method and path of every request."""
         return [f"{method} {path}" for method, path, _ in self.seen]
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
+    async def respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Respond to one request."""
         self.seen.append((request.method, request.raw_path, {n.lower(): v for n, v in request.headers.items()}))
         if self.odd is not None and (odd := await self.odd(request)) is not None:
             return odd
         return await self.usual(request)
 
     async def usual(self, request: web.BaseRequest) -> web.Response:
-        """Answer as a good server does, but for what it leaves out."""
-        answer = self._usual(request, await request.content.read())
-        if self.weak and "ETag" in answer.headers:
-            answer.headers["ETag"] = f"W/{answer.headers['ETag']}"
+        """Respond as a correct server does, without the headers in `silent`."""
+        response = self._usual(request, await request.content.read())
+        if self.weak and "ETag" in response.headers:
+            response.headers["ETag"] = f"W/{response.headers['ETag']}"
         for name in self.silent:
-            answer.headers.pop(name, None)
-        return answer
+            response.headers.pop(name, None)
+        return response
 
     def _usual(self, request: web.BaseRequest, data: bytes) -> web.Response:
         key = unquote(request.raw_path).removeprefix("/")
         if request.method == "PUT":
-            if (refusal := self._refusal(request, key)) is not None:
-                return refusal
-            if self._in_the_way(key):
+            if (failed := self._failed_condition(request, key)) is not None:
+                return failed
+            if self._conflicts(key):
                 return web.Response(status=409)
             self.put(key, data)
             return web.Response(status=201, headers={"ETag": self.objects[key].etag})
         if request.method == "DELETE":
-            if (refusal := self._refusal(request, key)) is not None:
-                return refusal
+            if (failed := self._failed_condition(request, key)) is not None:
+                return failed
             return web.Response(status=204 if self.objects.pop(key, None) else 404)
         if request.raw_path.endswith("/"):
             return self._listing(key)
         found = self.objects.get(key)
         if found is None:
-            return web.Response(status=404, text="nothing of this name")
+            return web.Response(status=404, text="no such object")
         if "If-Match" in request.headers and request.headers["If-Match"] != found.etag:
             return web.Response(status=412)
         return self._object(request, found)
 
-    def _refusal(self, request: web.BaseRequest, key: str) -> web.Response | None:
+    def _failed_condition(self, request: web.BaseRequest, key: str) -> web.Response | None:
         current = self.objects.get(key)
         wanted = request.headers.get("If-Match")
         if wanted is not None and (current is None or wanted != current.etag):
@@ -109,7 +109,7 @@ class OddServer:
             return web.Response(status=412)
         return None
 
-    def _in_the_way(self, key: str) -> bool:
+    def _conflicts(self, key: str) -> bool:
         parts = key.split("/")
         return any("/".join(parts[:n]) in self.objects for n in range(1, len(parts))) or any(
             other.startswith(f"{key}/") for other in self.objects
@@ -124,11 +124,11 @@ class OddServer:
 
     def _object(self, request: web.BaseRequest, found: Version) -> web.Response:
         headers = {"ETag": found.etag, "Last-Modified": format_datetime(found.modified, usegmt=True)}
-        asked = request.headers.get("Range")
-        if asked is None:
+        requested = request.headers.get("Range")
+        if requested is None:
             return web.Response(body=found.data, headers=headers)
         size = len(found.data)
-        first, _, last = asked.removeprefix("bytes=").partition("-")
+        first, _, last = requested.removeprefix("bytes=").partition("-")
         start = int(first) if first else max(size - int(last), 0)
         stop = min(int(last) + 1, size) if first and last else size
         if start >= size:
@@ -139,9 +139,9 @@ class OddServer:
 
 @asynccontextmanager
 async def odd_server() -> AsyncIterator[OddServer]:
-    """Give a server that runs while the block does."""
+    """Run a server while the block runs."""
     server = OddServer()
-    runner = web.ServerRunner(web.Server(server.answer), shutdown_timeout=0.1)
+    runner = web.ServerRunner(web.Server(server.respond), shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

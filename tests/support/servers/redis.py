@@ -1,4 +1,4 @@
-"""A Redis server of the tests' own on loopback, which they may stop, kill and start again."""
+"""A Redis server on loopback that tests may stall, kill and start again."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
 
 class RedisServer:
     """
-    A server that keeps nothing on the disk.
+    A server that writes nothing to the disk.
 
     Attributes:
-        port: where it listens, also after it was killed and started again.
-        url: the same as a URL.
+        port: its port, which stays the same after it was killed and started again.
+        url: its URL.
 
     Args:
-        options: more of the command line, ``"--maxmemory", "10mb"``.
-        password: what it asks of everybody, if anything.
+        options: additional command-line options: ``"--maxmemory", "10mb"``.
+        password: the password that clients need, or None.
     """
 
     def __init__(self, *options: str, password: str | None = None) -> None:
@@ -42,7 +42,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it responds."""
         assert COMMAND is not None
         self._process = subprocess.Popen(
             [COMMAND, "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", *self._options],
@@ -55,28 +55,28 @@ class RedisServer:
                 return
             if time.monotonic() > deadline or self._process.poll() is not None:
                 self.kill()
-                raise RuntimeError("the server does not answer")
+                raise RuntimeError("the server does not respond")
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """End it as a crash does."""
+        """Kill the server, as a crash would."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def stall(self) -> None:
-        """Let it answer nothing, though its connections stay."""
+        """Stop the server without closing its connections."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Let it answer what it was asked meanwhile."""
+        """Continue a stalled server, which then executes the commands it has received."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     def client(self) -> redis.Redis:
-        """Return a client that knows nothing of stores."""
+        """Return a plain client of redis-py."""
         return redis.Redis(host="127.0.0.1", port=self.port, password=self.password)
 
     def __enter__(self) -> Self:
@@ -91,7 +91,7 @@ class RedisServer:
 
 @contextlib.contextmanager
 def redis_server(*options: str, password: str | None = None) -> Iterator[RedisServer]:
-    """Give a server; where none is installed the test is skipped, or fails where all servers are required."""
+    """Run a server; without Redis skip the test, or fail where servers are required."""
     need("Redis", COMMAND is not None, _version)
     with RedisServer(*options, password=password) as server:
         yield server
@@ -104,7 +104,7 @@ def _version() -> str:
 
 @contextlib.contextmanager
 def redis_over_tls(certificate: Certificate) -> Iterator[tuple[RedisServer, str]]:
-    """Give a server, and the URL at which a store speaks TLS with it."""
+    """Run a server with TLS, and yield it with the URL for a store."""
     port = free_port()
     options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
     options += ["--tls-cert-file", str(certificate.chain), "--tls-key-file", str(certificate.key)]
@@ -114,7 +114,7 @@ def redis_over_tls(certificate: Certificate) -> Iterator[tuple[RedisServer, str]
 
 @contextlib.contextmanager
 def redis_cluster(directory: Path) -> Iterator[RedisServer]:
-    """Give a node that has all slots of a cluster: it refuses commands on keys of several of them."""
+    """Run a node with all slots of a cluster: it refuses commands with keys in several slots."""
     options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--dir", str(directory)]
     with redis_server(*options) as server:
         with server.client() as client:
@@ -125,7 +125,7 @@ def redis_cluster(directory: Path) -> Iterator[RedisServer]:
 
 
 def raw_object(client: redis.Redis, prefix: str, key: str) -> bytes | None:
-    """Read with what docs/stores/redis.md says of the keys."""
+    """Read an object directly, by the layout in docs/stores/redis.md."""
     fields: dict[bytes, bytes] = client.hgetall(f"{{storage:{prefix}}}:o:{key}")  # type: ignore[assignment]
     if not fields:
         return None

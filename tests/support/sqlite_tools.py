@@ -26,14 +26,14 @@ def sql(path: Path, statement: str, *parameters: object) -> list[tuple[Any, ...]
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the write lock, as a slow writer in another process would."""
+    """Hold the write lock, like a slow writer in another process."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition that comes true in a second or so."""
+    """Wait until a condition is true, which takes about a second."""
     deadline = time.monotonic() + 5
     while not condition():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""What `HttpStore` makes of the answers that web servers give."""
+"""`HttpStore` and the responses of web servers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def store(server: OddServer) -> AsyncIterator[HttpStore]:
 
 
 def plainly(body: bytes, status: int = 200, **headers: str) -> Handler:
-    """Return what gives one answer to every GET, and the head of it to every HEAD."""
+    """Return a handler with one response to every GET, and its headers to every HEAD."""
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(body=body, status=status, headers={n.replace("_", "-"): v for n, v in headers.items()})
@@ -47,7 +47,7 @@ def plainly(body: bytes, status: int = 200, **headers: str) -> Handler:
 
 
 def cut(server: OddServer, after: int, times: int = 1) -> Handler:
-    """Return what breaks the connection *after* so many bytes of a body, the first *times*."""
+    """Return a handler that breaks the connection *after* so many bytes of a body, the first *times*."""
     left = [times]
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse | None:
@@ -72,7 +72,7 @@ def cut(server: OddServer, after: int, times: int = 1) -> Handler:
 
 @pytest.mark.parametrize("status", [405, 501])
 async def test_head_refused_is_asked_by_get(server: OddServer, store: HttpStore, status: int) -> None:
-    """A server that knows no HEAD is asked once for it, and then by GET, whose body is not read."""
+    """A server without HEAD gets it once, and then GET, whose body is not read."""
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse | None:
         return web.Response(status=status) if request.method == "HEAD" else None
@@ -87,7 +87,7 @@ async def test_head_refused_is_asked_by_get(server: OddServer, store: HttpStore,
 
 
 async def test_etag_is_of_the_time_where_there_is_none(server: OddServer, store: HttpStore) -> None:
-    """Without an etag the time and the size stand for the version."""
+    """Without an etag, time and size identify the version."""
     server.objects["k"] = Version(TEXT, '"x"', OLD)
     server.silent = ("ETag",)
 
@@ -101,7 +101,7 @@ async def test_etag_is_of_the_time_where_there_is_none(server: OddServer, store:
 
 
 async def test_etag_is_of_the_bytes_where_nothing_tells_versions_apart(server: OddServer, store: HttpStore) -> None:
-    """With neither etag nor time the object is read, and different bytes have different etags."""
+    """Without etag and time the object is read, and different bytes have different etags."""
     server.odd = plainly(b"one")
     one = await store.head("k")
     async with store.open("k") as reader:
@@ -113,7 +113,7 @@ async def test_etag_is_of_the_bytes_where_nothing_tells_versions_apart(server: O
 
 
 async def test_length_is_counted_where_it_is_not_said(server: OddServer, store: HttpStore) -> None:
-    """Of an answer in chunks the size is known when it is read; head and ranges agree with that."""
+    """The size of a chunked response is known after it is read; head and ranges agree with it."""
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"ETag": '"v"'})
@@ -135,7 +135,7 @@ async def test_length_is_counted_where_it_is_not_said(server: OddServer, store: 
 
 
 async def test_missing_is_missing(server: OddServer, store: HttpStore) -> None:
-    """404 and 410 are a missing key in every method, and no error in exists."""
+    """404 and 410 mean a missing key in every method, and False in exists."""
     for status in (404, 410):
         server.odd = plainly(b"", status)
 
@@ -152,7 +152,7 @@ async def test_missing_is_missing(server: OddServer, store: HttpStore) -> None:
 async def test_refusal_is_an_error_at_once(
     server: OddServer, store: HttpStore, status: int, error: type[StorageError]
 ) -> None:
-    """What will not be otherwise is not tried again; the error has the server's name for the request."""
+    """A permanent failure is not retried; the error has the server's request id."""
     server.odd = plainly(b"no", status, X_Request_Id="r-17")
 
     with pytest.raises(error) as caught:
@@ -163,7 +163,7 @@ async def test_refusal_is_an_error_at_once(
 
 
 async def test_headers_are_attributes(server: OddServer, store: HttpStore) -> None:
-    """What HTTP says of the object is there as attributes; what it says of the connection is not."""
+    """Headers about the object are attributes; headers about the connection are not."""
     server.odd = plainly(b"v", ETag='"1"', Cache_Control="max-age=60", Content_Type="text/csv", Server="x")
 
     assert {"cache-control": "max-age=60", "content-type": "text/csv"} == (await store.head("k")).attributes
@@ -173,7 +173,7 @@ async def test_headers_are_attributes(server: OddServer, store: HttpStore) -> No
 
 
 async def test_compressed_object_is_given_as_it_is_kept(server: OddServer, store: HttpStore) -> None:
-    """No encoding is asked for; one that comes all the same is an attribute, and get, head and ranges agree."""
+    """No encoding is requested; one that is sent anyway is an attribute, and get, head and ranges agree."""
     packed = gzip.compress(TEXT)
     server.odd = plainly(packed, ETag='"1"', Content_Encoding="gzip")
 
@@ -194,7 +194,7 @@ RANGES = [ByteRange(0), ByteRange(5, 9), ByteRange(199_990), ByteRange.suffix(7)
 
 @pytest.mark.parametrize("byte_range", RANGES)
 async def test_ignored_range_is_cut(server: OddServer, store: HttpStore, byte_range: ByteRange) -> None:
-    """A server that gives all of it is as good as one that gives the part."""
+    """If the server sends the whole object, the range is cut out of it."""
     server.odd = plainly(TEXT, ETag='"1"')
     start, stop = byte_range.within(len(TEXT))
 
@@ -206,7 +206,7 @@ async def test_ignored_range_is_cut(server: OddServer, store: HttpStore, byte_ra
 
 
 async def test_range_behind_the_end(server: OddServer, store: HttpStore) -> None:
-    """At the end there are no bytes, behind it there is an error."""
+    """A range at the end is empty; a range after it is an error."""
     server.put("k", b"12345")
 
     assert b"" == await store.get("k", byte_range=ByteRange(5))
@@ -215,7 +215,7 @@ async def test_range_behind_the_end(server: OddServer, store: HttpStore) -> None
 
 
 async def test_refused_range_is_read_whole(server: OddServer, store: HttpStore) -> None:
-    """A server that has no such range, though the object has, is asked for all."""
+    """If the server refuses a valid range, the whole object is requested."""
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse | None:
         return web.Response(status=416) if "Range" in request.headers else None
@@ -227,7 +227,7 @@ async def test_refused_range_is_read_whole(server: OddServer, store: HttpStore) 
 
 
 async def test_part_that_nobody_asked_for(server: OddServer, store: HttpStore) -> None:
-    """A 206 for a whole is fine when it begins at the start: the rest is asked for. Else it is an error."""
+    """A 206 without a range request is used if it starts at 0: the rest is requested. Otherwise it is an error."""
     server.put("k", TEXT)
     whole = await store.get("k")
 
@@ -249,7 +249,7 @@ async def test_part_that_nobody_asked_for(server: OddServer, store: HttpStore) -
 
 
 async def test_another_part_than_asked_for(server: OddServer, store: HttpStore) -> None:
-    """A server that sends the wrong bytes is found out."""
+    """A wrong range from the server is an error."""
     server.odd = plainly(b"12345", 206, ETag='"1"', Content_Range="bytes 10-14/20")
 
     with pytest.raises(StorageError, match="another part"):
@@ -263,7 +263,7 @@ async def test_another_part_than_asked_for(server: OddServer, store: HttpStore) 
 async def test_broken_body_goes_on_where_it_ended(
     server: OddServer, store: HttpStore, byte_range: ByteRange | None
 ) -> None:
-    """The rest is asked for by range, of the same version, as often as that makes progress."""
+    """The rest of the same version is requested by range, as long as there is progress."""
     server.put("k", TEXT)
     server.odd = cut(server, 70_000, times=2)
     start, stop = (0, len(TEXT)) if byte_range is None else byte_range.within(len(TEXT))
@@ -277,7 +277,7 @@ async def test_broken_body_goes_on_where_it_ended(
 
 
 async def test_broken_body_of_a_replaced_object(server: OddServer, store: HttpStore) -> None:
-    """A reader never goes on in another version, and says so; get begins anew."""
+    """A reader never continues with another version, but raises an error; get restarts."""
     server.put("k", TEXT)
     server.odd = cut(server, 1000)
     async with store.open("k") as reader:
@@ -299,7 +299,7 @@ async def test_broken_body_of_a_replaced_object(server: OddServer, store: HttpSt
 
 
 async def test_broken_body_from_a_server_that_ignores_conditions(server: OddServer, store: HttpStore) -> None:
-    """The rest that such a server sends is of another version, and is not taken: nothing is patched together."""
+    """The rest from such a server is of another version, and is not used: versions are never mixed."""
     broken = cut(server, 1000)
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse | None:
@@ -321,7 +321,7 @@ async def test_broken_body_from_a_server_that_ignores_conditions(server: OddServ
 async def test_get_begins_anew_without_a_sure_version(
     server: OddServer, store: HttpStore, weak: bool, silent: tuple[str, ...]
 ) -> None:
-    """Weak etags, and times of just now, are no promise about bytes: what broke off is not patched together."""
+    """Weak etags and very recent times do not identify bytes: a broken body is not resumed."""
     server.put("k", TEXT)
     server.weak, server.silent, server.odd = weak, silent, cut(server, 70_000)
 
@@ -332,7 +332,7 @@ async def test_get_begins_anew_without_a_sure_version(
 
 
 async def test_reader_of_a_weak_version_does_not_go_on(server: OddServer, store: HttpStore) -> None:
-    """Its bytes break off with an error that may be tried again, and seek says that it cannot."""
+    """A broken body is a retryable error, and seek is not supported."""
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"ETag": 'W/"1"', "Content-Length": "1000"})
@@ -355,7 +355,7 @@ async def test_reader_of_a_weak_version_does_not_go_on(server: OddServer, store:
 
 
 async def test_answer_that_is_left_holds_no_connection(server: OddServer, store: HttpStore) -> None:
-    """Readers that are left half way do not use up the pool."""
+    """Readers that are closed early do not exhaust the pool."""
     server.put("k", TEXT * 10)
 
     for _ in range(100):
@@ -366,7 +366,7 @@ async def test_answer_that_is_left_holds_no_connection(server: OddServer, store:
 
 
 async def test_many_readers_at_once(server: OddServer, store: HttpStore) -> None:
-    """However many one has open, another can be opened, and the other methods work."""
+    """With any number of open readers, another one can be opened, and the other methods work."""
     server.put("k", TEXT * 10)
 
     async with AsyncExitStack() as opened, asyncio.timeout(20):
@@ -377,7 +377,7 @@ async def test_many_readers_at_once(server: OddServer, store: HttpStore) -> None
 
 
 async def test_many_gets_at_once(server: OddServer, store: HttpStore) -> None:
-    """A thousand calls do not make a thousand connections: they wait their turn."""
+    """A thousand calls do not open a thousand connections: they wait."""
     under_way, most = 0, 0
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse | None:

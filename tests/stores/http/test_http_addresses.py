@@ -1,4 +1,4 @@
-"""Where the requests of `HttpStore` go, and what they show to whom: keys, redirects, credentials, life cycle."""
+"""URLs, redirects, credentials and life cycle of `HttpStore`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ PATHS = {
 
 @pytest.mark.parametrize(("key", "path"), PATHS.items())
 async def test_key_stays_in_the_path(server: OddServer, key: str, path: str | None) -> None:
-    """Nothing in a key is special to the URL; what a server could take for another path is refused unsent."""
+    """No character of a key has a meaning in the URL; ambiguous paths are refused without a request."""
     async with HttpStore(f"{server.url}/base") as store:
         if path is None:
             with pytest.raises(InvalidKeyError):
@@ -83,7 +83,7 @@ async def test_key_stays_in_the_path(server: OddServer, key: str, path: str | No
 
 
 async def test_no_two_keys_have_one_url(server: OddServer) -> None:
-    """Every key that is taken has a path of its own."""
+    """Every accepted key has its own path."""
     async with HttpStore(server.url) as store:
         for key in NASTY_KEYS.values():
             try:
@@ -95,7 +95,7 @@ async def test_no_two_keys_have_one_url(server: OddServer) -> None:
 
 
 async def test_url_that_is_too_long(server: OddServer) -> None:
-    """No server need take it, so it is not tried; where the server itself says so, the error is the same."""
+    """Servers may refuse it, so it is not sent; if the server itself refuses a URL, the error is the same."""
     async with HttpStore(server.url) as store:
         with pytest.raises(InvalidKeyError):
             await store.get("é" * 2000)
@@ -117,7 +117,7 @@ async def test_url_that_is_too_long(server: OddServer) -> None:
     ],
 )
 def test_base_url_that_is_none(url: str) -> None:
-    """Only a host and a path make a base URL."""
+    """A base URL consists of a host and a path only."""
     with pytest.raises(ConfigError, match="base_url"):
         HttpStore(url)
 
@@ -126,7 +126,7 @@ def test_base_url_that_is_none(url: str) -> None:
 
 
 def to(location: str, status: int = 302, *, only: str = "/k") -> Handler:
-    """Return what redirects one path."""
+    """Return a handler that redirects one path."""
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse | None:
         return web.Response(status=status, headers={"Location": location}) if request.raw_path == only else None
@@ -135,7 +135,7 @@ def to(location: str, status: int = 302, *, only: str = "/k") -> Handler:
 
 
 async def test_redirect_is_followed_when_wanted(server: OddServer) -> None:
-    """By default it is an error, which names the host and not the URL, for that may be signed."""
+    """By default it is an error, which names the host but not the URL, which may be signed."""
     server.put("other/k", b"v")
     server.odd = to(f"{server.url}/other/k?signature={SECRET}")
     async with HttpStore(server.url) as store:
@@ -153,7 +153,7 @@ async def test_redirect_is_followed_when_wanted(server: OddServer) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_nothing_secret_follows_to_another_host(server: OddServer, status: int) -> None:
-    """Another host, or another port, gets neither the credentials nor the headers that are for the first."""
+    """Another host or port gets neither the credentials nor the headers for the first one."""
     async with odd_server() as other:
         other.put("k", b"v")
         server.odd = to(f"{other.url}/k", status)
@@ -166,7 +166,7 @@ async def test_nothing_secret_follows_to_another_host(server: OddServer, status:
 
 
 async def test_headers_of_a_given_session_do_not_follow(server: OddServer) -> None:
-    """What an injected session would send to everybody cannot be kept back: so one does not go there."""
+    """Headers of the caller's session would be sent to the other host, so the redirect is refused."""
     async with odd_server() as other:
         server.odd = to(f"{other.url}/k")
         async with (
@@ -181,7 +181,7 @@ async def test_headers_of_a_given_session_do_not_follow(server: OddServer) -> No
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://host/k", "http://[", "http://", "data:,x"])
 async def test_redirect_to_what_is_no_place(server: OddServer, location: str) -> None:
-    """A redirect leads to a web server or nowhere."""
+    """A redirect to anything but a web server is refused."""
     server.odd = to(location)
     async with HttpStore(server.url, redirects=True) as store:
         with pytest.raises(StorageError) as caught:
@@ -191,7 +191,7 @@ async def test_redirect_to_what_is_no_place(server: OddServer, location: str) ->
 
 
 async def test_redirects_end(server: OddServer) -> None:
-    """One that leads to itself is followed a few times."""
+    """A redirect to itself is followed only a few times."""
     server.odd = to("/k")
     async with HttpStore(server.url, redirects=True) as store:
         with pytest.raises(StorageError, match="more than"):
@@ -201,7 +201,7 @@ async def test_redirects_end(server: OddServer) -> None:
 
 
 async def test_writes_follow_no_redirects(server: OddServer) -> None:
-    """What was to be written here is not written there."""
+    """A write is not redirected."""
     server.odd = to("/elsewhere", 307)
     async with HttpStore(server.url, redirects=True, writable=True) as store:
         for call in (store.put("k", b"v"), store.delete("k")):
@@ -215,7 +215,7 @@ async def test_writes_follow_no_redirects(server: OddServer) -> None:
 
 
 async def test_credentials_are_shown_to_the_server_only(server: OddServer, caplog: pytest.LogCaptureFixture) -> None:
-    """Bearer, basic (given, or in the URL) and headers of one's own; no text of the store's has them in it."""
+    """Bearer, basic (as parameters or in the URL) and custom headers; no text of the store contains them."""
     caplog.set_level(logging.DEBUG)
     host = server.url.removeprefix("http://")
     basic = "Basic " + base64.b64encode(f"reader:{SECRET}".encode()).decode()
@@ -241,7 +241,7 @@ async def test_credentials_are_shown_to_the_server_only(server: OddServer, caplo
 
 
 def test_wrong_parameters() -> None:
-    """What cannot be right is refused when the store is made, without the secret in the text."""
+    """Invalid parameters are refused by the constructor, without secrets in the message."""
     wrong = {
         "both": {"token": SECRET, "username": "u"},
         "line end": {"headers": {"X": f"{SECRET}\r\nY: z"}},
@@ -266,7 +266,7 @@ def test_wrong_parameters() -> None:
 
 
 async def test_store_from_a_url(server: OddServer) -> None:
-    """The query has the parameters, the rest is the base URL."""
+    """The query has the parameters; the rest is the base URL."""
     store = open_store(f"{server.url}/base?writable=true&listing=autoindex&read_timeout=2")
 
     assert isinstance(store, HttpStore)
@@ -279,7 +279,7 @@ async def test_store_from_a_url(server: OddServer) -> None:
 
 
 async def test_store_from_a_configuration(server: OddServer, tmp_path: Path) -> None:
-    """All of its parameters can be written down, but for a session."""
+    """All parameters except a session can be configured."""
     server.put("k", b"v")
     text = (
         '{"stores": {"web": {"type": "http", "config": {"base_url": "%s", "token": "t", "headers": {"X-A": "1"}, '
@@ -297,7 +297,7 @@ async def test_store_from_a_configuration(server: OddServer, tmp_path: Path) -> 
 
 
 async def test_entering_asks_for_nothing(server: OddServer) -> None:
-    """A store that is not used makes no connection; one that is not open says so; it can be opened again."""
+    """An unused store makes no connection; a store that is not open raises an error, and can be opened again."""
     store = HttpStore(server.url)
     with pytest.raises(StoreClosedError, match="async with"):
         await store.get("k")
@@ -314,7 +314,7 @@ async def test_entering_asks_for_nothing(server: OddServer) -> None:
 
 
 async def test_given_session_stays_open(server: OddServer) -> None:
-    """It is used, with what it sends by itself, and is still the caller's afterwards."""
+    """It is used with its own headers, and stays open."""
     server.put("k", b"v")
     async with aiohttp.ClientSession(headers={"X-Mine": "1"}) as session:
         async with HttpStore(server.url, session=session) as store:
@@ -337,7 +337,7 @@ async def test_another_loop_is_told_what_to_do(server: OddServer, monkeypatch: p
 
 
 async def test_from_synchronous_code(server: OddServer) -> None:
-    """The synchronous face runs it on the background loop."""
+    """The synchronous store runs it on the background loop."""
 
     def work() -> tuple[bytes, list[str]]:
         with storage.sync.HttpStore(server.url, writable=True, listing="autoindex") as store:
@@ -349,7 +349,7 @@ async def test_from_synchronous_code(server: OddServer) -> None:
 
 
 async def test_listing_that_is_none(server: OddServer) -> None:
-    """An answer that is not nginx's JSON is an error, never an empty store."""
+    """A response that is not nginx's JSON is an error, never an empty listing."""
     async with HttpStore(server.url, listing="autoindex") as store:
         for body in ("<html>", "{}", "[1]", '[{"name": 1, "type": "file"}]', "null"):
 

@@ -1,4 +1,4 @@
-"""`HttpStore` by the shipped suite, on nginx, plain and over TLS, and on a server that keeps conditions."""
+"""The suite on `HttpStore`: on nginx, plain and with TLS, and on a server that checks conditions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _seen(store: HttpStore, view: str) -> ObjectStore:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test on what is able to do what it is about."""
+    """Run each test on the servers that support what it tests."""
     suite = metafunc.cls
     assert suite is not None
     able = {kind: HttpStore("http://nowhere", **options).capabilities for kind, options in suite.kinds.items()}
@@ -42,7 +42,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) ->
 
 
 class TestNginx(StoreConformance):
-    """On nginx the objects are files, and what cannot be put through the store is written past it."""
+    """On nginx objects are files, and what the store cannot put is written directly."""
 
     kinds: ClassVar[dict[str, dict[str, Any]]] = {
         "listed": {"writable": True, "listing": "autoindex"},
@@ -104,9 +104,9 @@ class TestNginx(StoreConformance):
 
     async def test_etags_of_different_bytes_differ(self, store: ObjectStore) -> None:
         """
-        Not so here: nginx's etag is the size and the second, and objects that differ in neither share it.
+        Not on nginx: its etag is made of the size and the second, so different objects may share it.
 
-        The store knows that: what is so young it does not go on reading in another answer.
+        The store accounts for that: it does not resume the read of such a recent object with another response.
         """
         await store.put("k", b"one")
 
@@ -119,7 +119,7 @@ class TestNginx(StoreConformance):
             assert f"{then:x}-3" == reader.info.etag
 
     async def test_object_that_is_a_directory_too(self, store: ObjectStore) -> None:
-        """What the suite says of it, but that nginx leaves the directory of a deleted object where it is."""
+        """As in the suite, except that nginx keeps the directory of a deleted object."""
         for first, second in (("a", "a/b"), ("d/e", "d"), ("f/g/h", "f")):
             await store.put(first, b"1")
 
@@ -145,7 +145,7 @@ class TestNginx(StoreConformance):
 
 
 class TestKeepingConditions(StoreConformance):
-    """On a server over a dict that keeps conditions, and is told to be trusted with them."""
+    """On a server over a dict that checks conditions, with conditions='trust'."""
 
     kinds: ClassVar[dict[str, dict[str, Any]]] = {
         "kept": {"writable": True, "listing": "autoindex", "conditions": "trust"},

@@ -1,4 +1,4 @@
-"""`HttpStore` on the ways in which nginx can be set up: passwords, compression, no ranges, redirects."""
+"""`HttpStore` on nginx with passwords, compression, without ranges, and with redirects."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) ->
 
 
 async def test_certificate_must_be_trusted(nginx: Nginx, certificate: Certificate) -> None:
-    """One that nobody has vouched for is refused; without `await` it is the same."""
+    """An untrusted certificate is refused, also by the synchronous store."""
     async with HttpStore(nginx.tls_url, retry_timeout=0) as store:
         with pytest.raises(StorageError, match="CertificateError; ca_bundle= sets"):
             await store.get("table.csv")
@@ -56,7 +56,7 @@ async def test_certificate_must_be_trusted(nginx: Nginx, certificate: Certificat
 
 
 async def test_password_is_asked_for(nginx: Nginx) -> None:
-    """Basic credentials open what they are for; without them it is refused, and not taken for missing."""
+    """Basic credentials give access; without them it is a permission error, not a missing key."""
     async with HttpStore(f"{nginx.url}/private") as store:
         for call in (store.get("table.csv"), store.head("missing"), store.exists("table.csv")):
             with pytest.raises(PermissionDeniedError):
@@ -72,7 +72,7 @@ async def test_password_is_asked_for(nginx: Nginx) -> None:
 
 
 async def test_server_that_would_compress_does_not(nginx: Nginx) -> None:
-    """Sizes, ranges and the strong etag are those of the file, though the server compresses for whoever asks."""
+    """Sizes, ranges and the strong etag are those of the file, though the server could compress it."""
     async with HttpStore(f"{nginx.url}/compressed") as store:
         info = await store.head("table.csv")
 
@@ -83,7 +83,7 @@ async def test_server_that_would_compress_does_not(nginx: Nginx) -> None:
 
 
 async def test_server_without_ranges_and_etags(nginx: Nginx) -> None:
-    """What it cannot do is done here: parts are cut, versions told apart by time and size."""
+    """The store replaces what is missing: it cuts ranges, and tells versions apart by time and size."""
     part = ByteRange(50_000, 50_100)
     async with HttpStore(f"{nginx.url}/wholes") as store, store.open("table.csv", byte_range=part) as reader:
         assert f"{THEN:x}-{len(TEXT):x}" == reader.info.etag
@@ -93,7 +93,7 @@ async def test_server_without_ranges_and_etags(nginx: Nginx) -> None:
 
 
 async def test_redirect_to_another_place(nginx: Nginx) -> None:
-    """Not followed unless it is wanted; what has a directory's name is missing either way."""
+    """Followed only if enabled; the name of a directory is a missing key in both cases."""
     async with HttpStore(f"{nginx.url}/moved") as store:
         with pytest.raises(UnsupportedOperationError, match="redirects=True"):
             await store.get("table.csv")
@@ -102,7 +102,7 @@ async def test_redirect_to_another_place(nginx: Nginx) -> None:
 
 
 async def test_copy_of_a_tree_and_back(nginx: Nginx, tmp_path: Path) -> None:
-    """A whole tree comes down and goes up again; what is there already is not sent twice."""
+    """A tree is downloaded and uploaded; existing objects are not sent again."""
     files = FilesystemStore(tmp_path / "files")
     async with HttpStore(nginx.url, writable=True, listing="autoindex") as store:
         await copy_store(store, files)

@@ -1,4 +1,4 @@
-"""What `HttpStore` sends, to whom, how often, and for how long it waits."""
+"""Requests of `HttpStore`: retries, streams, conditional writes and timeouts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ CREATE: dict[str, Callable[[HttpStore], Awaitable[object]]] = {
 
 
 def times(status: int, count: int) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]:
-    """Return what answers the first *count* requests with a status, having read what was sent."""
+    """Return a handler that reads the first *count* requests and responds to them with a status."""
     left = [count]
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse | None:
@@ -77,7 +77,7 @@ def times(status: int, count: int) -> Callable[[web.BaseRequest], Awaitable[web.
 
 @pytest.mark.parametrize("name", [*CALLS, *CREATE])
 async def test_what_may_be_sent_twice_is(server: OddServer, store: HttpStore, name: str) -> None:
-    """A server that is busy is asked again, a few times."""
+    """Requests to a busy server are retried a few times."""
     server.put("k", b"old")
     server.odd = times(503, 2)
 
@@ -88,7 +88,7 @@ async def test_what_may_be_sent_twice_is(server: OddServer, store: HttpStore, na
 
 
 async def test_stream_is_sent_once(server: OddServer, store: HttpStore) -> None:
-    """It cannot be had from its producer again, so that the error is the caller's to see; the old object stays."""
+    """Its producer cannot repeat it, so the caller gets the error; the old object stays."""
     server.put("k", b"old")
     server.odd = times(503, 1)
 
@@ -102,9 +102,9 @@ async def test_stream_is_sent_once(server: OddServer, store: HttpStore) -> None:
 
 async def test_lost_answer_to_a_conditional_write(server: OddServer, store: HttpStore) -> None:
     """
-    Made again it would meet itself and fail; so nobody is told that it failed, nor that it did not.
+    A retry would fail because of the first attempt, so the outcome is reported as unknown.
 
-    Also over a connection that has served before, where aiohttp makes it again by itself.
+    Also over a reused connection, where aiohttp would resend it by itself.
     """
     lost: set[str] = set()
 
@@ -138,7 +138,7 @@ async def test_lost_answer_to_a_conditional_write(server: OddServer, store: Http
 
 
 async def test_conditional_write_after_a_server_error(server: OddServer, store: HttpStore) -> None:
-    """An answer that a proxy may have made up says as little."""
+    """A response that may come from a proxy does not tell whether the write was done."""
     server.odd = times(502, 1)
 
     with pytest.raises(OutcomeUnknownError):
@@ -146,7 +146,7 @@ async def test_conditional_write_after_a_server_error(server: OddServer, store: 
 
 
 async def test_conditions_that_do_not_hold(server: OddServer, store: HttpStore) -> None:
-    """412 is the condition's error, of whichever condition."""
+    """412 is the error of the condition that was sent."""
     server.put("k", b"old")
 
     with pytest.raises(KeyExistsError):
@@ -164,7 +164,7 @@ async def test_conditions_that_do_not_hold(server: OddServer, store: HttpStore) 
 
 @pytest.mark.parametrize("status", [200, 413])
 async def test_answer_before_the_stream_has_ended(server: OddServer, store: HttpStore, status: int) -> None:
-    """A server that refuses early is heard; one that says yes to half of it is not believed."""
+    """An early error response is raised; an early success response is an error."""
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=status)
@@ -180,7 +180,7 @@ async def test_answer_before_the_stream_has_ended(server: OddServer, store: Http
 
 
 async def test_stream_is_sent_as_it_comes(server: OddServer, store: HttpStore) -> None:
-    """The server has the first pieces while the last are still to be made."""
+    """The server gets the first pieces before the last are produced."""
     came = asyncio.Event()
 
     async def odd(request: web.BaseRequest) -> web.StreamResponse | None:
@@ -201,9 +201,9 @@ async def test_stream_is_sent_as_it_comes(server: OddServer, store: HttpStore) -
 
 async def test_stream_over_a_connection_that_was_closed(server: OddServer, store: HttpStore) -> None:
     """
-    Its producer is asked once, also when aiohttp sends the request again by itself over a new connection.
+    The stream is sent once, even if aiohttp resends the request by itself over a new connection.
 
-    What was left of the stream would then be taken for all of it.
+    Otherwise the rest of the stream would count as the whole object.
     """
     refused: list[str] = []
 
@@ -235,7 +235,7 @@ def hasty(url: str) -> HttpStore:
 @pytest.mark.parametrize("name", [*CALLS, *STREAM])
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
 async def test_mute_server_is_given_up(name: str, reads: bool) -> None:
-    """Nothing waits longer than it was told to, uploads included."""
+    """No call waits longer than its timeouts, including uploads."""
     async with mute(reads) as url, hasty(url) as store, asyncio.timeout(5):
         with pytest.raises(StoreTimeoutError) as caught:
             await (CALLS | STREAM)[name](store)
@@ -244,7 +244,7 @@ async def test_mute_server_is_given_up(name: str, reads: bool) -> None:
 
 
 async def test_server_that_stops_in_the_middle_is_given_up() -> None:
-    """A body that does not go on is no different, in get and in a reader."""
+    """The same holds for a body that stops, in get and in a reader."""
     head = b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nETag: "1"\r\n\r\nabc'
     async with mute(says=head) as url, hasty(url) as store, asyncio.timeout(5):
         with pytest.raises(StoreTimeoutError):
@@ -256,7 +256,7 @@ async def test_server_that_stops_in_the_middle_is_given_up() -> None:
 
 
 async def test_tries_go_on_for_no_longer_than_they_may() -> None:
-    """Attempts are begun within the time that all of them have together."""
+    """Attempts begin only within retry_timeout."""
     clock = asyncio.get_running_loop().time
     async with mute() as url, HttpStore(url, read_timeout=0.05, retry_timeout=0.3) as store:
         begun = clock()
@@ -267,7 +267,7 @@ async def test_tries_go_on_for_no_longer_than_they_may() -> None:
 
 
 async def test_slow_producer_is_no_timeout(server: OddServer) -> None:
-    """It is the server's progress that is timed: a caller may take his time over his stream."""
+    """Only the progress of the server is timed: the caller's stream may be slow."""
 
     async def pieces() -> AsyncIterator[bytes]:
         yield LARGE
@@ -281,7 +281,7 @@ async def test_slow_producer_is_no_timeout(server: OddServer) -> None:
 
 
 async def test_nobody_there() -> None:
-    """A port at which nobody listens is unavailable, which may pass."""
+    """A port without a server is a retryable error."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""What the tests of `RedisStore` share."""
+"""Fixtures of the tests of `RedisStore`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def raw(server: RedisServer) -> Iterator[redis.Redis]:
-    """Give a client that knows nothing of stores, and leave nothing behind."""
+    """Return a plain client, and remove all keys afterwards."""
     with server.client() as client:
         yield client
         client.flushall()

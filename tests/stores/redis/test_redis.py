@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 @pytest.mark.parametrize("decodes", [False, True])
 async def test_given_client_is_used_and_stays_open(server: RedisServer, raw: redis.Redis, decodes: bool) -> None:
-    """The caller's client serves, also one that makes text of what it reads, and is the caller's to close."""
+    """The caller's client is used, also one that decodes replies, and stays open."""
     client = redis.asyncio.Redis(host="127.0.0.1", port=server.port, decode_responses=decodes)
     async with RedisStore(client=client, prefix="p") as store:
         await store.put("k", b"\xff\x00")
@@ -37,7 +37,7 @@ async def test_given_client_is_used_and_stays_open(server: RedisServer, raw: red
 
 
 async def test_client_of_a_cluster_serves(tmp_path: Path, raw: redis.Redis) -> None:
-    """A cluster's own client may be given: all that a store has is on one slot, and so on one node."""
+    """A client of a cluster works: all keys of a store are in one slot, and so on one node."""
     objects = {f"k{number}": b"%d" % number for number in range(50)}
     with redis_cluster(tmp_path) as node:
         async with (
@@ -56,7 +56,7 @@ async def test_client_of_a_cluster_serves(tmp_path: Path, raw: redis.Redis) -> N
 
 
 async def test_nothing_stays_open(server: RedisServer, raw: redis.Redis) -> None:
-    """When the store is left the server has no connection of it any more."""
+    """After the store is closed, the server has no connection from it."""
     async with RedisStore(server.url) as store:
         await asyncio.gather(*(store.put(f"k{number}", b"v") for number in range(50)))
         busy = len(raw.client_list())
@@ -70,7 +70,7 @@ async def test_nothing_stays_open(server: RedisServer, raw: redis.Redis) -> None
 
 
 async def test_store_belongs_to_one_loop_at_a_time(store: RedisStore, server: RedisServer) -> None:
-    """Used under another loop it says so; closed and opened again it works there."""
+    """Under another loop it raises an error; closed and opened there, it works."""
     with pytest.raises(StoreClosedError, match="event loop"):
         await asyncio.to_thread(asyncio.run, store.get("k"))
 
@@ -86,7 +86,7 @@ async def test_store_belongs_to_one_loop_at_a_time(store: RedisStore, server: Re
 
 
 async def test_child_of_a_fork_is_told_to_make_another(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes on one connection would get each other's answers."""
+    """Two processes on one connection would get each other's replies."""
     with monkeypatch.context() as child:
         child.setattr("os.getpid", lambda: -1)
         with pytest.raises(StoreClosedError, match="fork"):
@@ -94,7 +94,7 @@ async def test_child_of_a_fork_is_told_to_make_another(store: RedisStore, monkey
 
 
 def test_synchronous_face(server: RedisServer, raw: redis.Redis) -> None:
-    """Without await it is the same, objects for a time included."""
+    """The synchronous store does the same, including ttl."""
     with storage.sync.RedisStore(server.url, prefix="p") as store:
         store.put("k", b"v", attributes={"expires-in": "60"})
 
@@ -104,7 +104,7 @@ def test_synchronous_face(server: RedisServer, raw: redis.Redis) -> None:
 
 
 def test_program_that_closes_nothing_ends(server: RedisServer, raw: redis.Redis) -> None:
-    """A script that never leaves its store ends by itself, without a warning."""
+    """A script that never closes its store exits without a warning."""
     script = f"""
 import storage.sync
 store = storage.sync.RedisStore({server.url!r}, prefix="p").__enter__()
@@ -120,7 +120,7 @@ print(store.get("k"))
 
 
 async def test_open_store_takes_redis_urls(server: RedisServer, raw: redis.Redis) -> None:
-    """The address is the store's, the query its options."""
+    """The address is the URL of the store; the query has its options."""
     async with open_store(f"{server.url}?prefix=p&read_timeout=3") as store:
         await store.put("k", b"v")
 
@@ -133,7 +133,7 @@ async def test_open_store_takes_redis_urls(server: RedisServer, raw: redis.Redis
 
 
 def test_configuration_builds_it(tmp_path: Path) -> None:
-    """In YAML it has its short name and its options."""
+    """In YAML the store has its short name and its options."""
     path = tmp_path / "stores.yaml"
     path.write_text("stores:\n  cache: {type: redis, config: {url: 'redis://example.org', prefix: a}}\nmain: cache\n")
 
@@ -142,7 +142,7 @@ def test_configuration_builds_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["http://me:secret@example.org", "localhost:6379", "redis://me:secret@example.org:x"])
 def test_other_addresses_are_refused(url: str) -> None:
-    """What is no address of a Redis server is a ValueError that shows no secret."""
+    """A URL that is not one of Redis is a ValueError that shows no secret."""
     with pytest.raises(ValueError, match="redis://host:port") as caught:
         RedisStore(url)
 

@@ -1,4 +1,4 @@
-"""The suite on `RedisStore`, awaited, over TLS, through the synchronous face, and in a cluster."""
+"""The suite on `RedisStore`: awaited, with TLS, synchronous, and on a cluster."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def clustered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]
 
 
 class TestRedisStore(StoreConformance):
-    """A prefix for every test."""
+    """Each test has its own prefix."""
 
     numbers = count()
 

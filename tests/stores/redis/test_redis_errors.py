@@ -1,4 +1,4 @@
-"""Errors of `RedisStore`: passwords and permissions, a server that is full, a replica."""
+"""Errors of `RedisStore`: passwords and permissions, a full server, a replica."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIB = 1 << 20
 
 
 async def test_wrong_password_is_permission_denied_and_shows_no_secret(raw: redis.Redis) -> None:
-    """Who is refused is told so at once, without his password in the text."""
+    """A refused login fails at once, without the password in the message."""
     with redis_server(password="right") as server:
         for user in ("", ":wrong-secret@", "nobody:wrong-secret@"):
             async with RedisStore(f"redis://{user}127.0.0.1:{server.port}/0") as store:
@@ -31,7 +31,7 @@ async def test_wrong_password_is_permission_denied_and_shows_no_secret(raw: redi
 
 
 async def test_user_without_permission_is_denied(server: RedisServer, raw: redis.Redis) -> None:
-    """A user who may only read can read and list, and is told when he writes."""
+    """A read-only user can read and list, and gets an error when writing."""
     raw.acl_setuser("reader", enabled=True, passwords=["+pass"], keys=["*"], commands=["+@all", "-@write"])
     async with RedisStore(server.url, prefix="p") as store:
         await store.put("k", b"v" * (3 * MIB))
@@ -47,7 +47,7 @@ async def test_user_without_permission_is_denied(server: RedisServer, raw: redis
 
 
 async def test_documented_permissions_are_enough(server: RedisServer, raw: redis.Redis) -> None:
-    """A user who may do what docs/stores/redis.md says, and no more, can use the whole store and nothing outside it."""
+    """A user with only the permissions in docs/stores/redis.md can use the whole store, and nothing outside it."""
     said = (ROOT / "docs" / "stores" / "redis.md").read_text().partition("A user of the store needs")[2]
     commands = [f"+{word.lower()}" for word in re.findall("`([A-Z]+)`", said.partition("One who")[0])]
     raw.acl_setuser("user", enabled=True, passwords=["+pass"], keys=["{storage:p}*"], commands=commands)
@@ -72,7 +72,7 @@ async def test_documented_permissions_are_enough(server: RedisServer, raw: redis
 
 
 async def test_full_server_is_full_and_keeps_what_it_has(raw: redis.Redis) -> None:
-    """Without room a put fails and changes nothing, be it large or an overwrite; a delete makes room."""
+    """Without memory a put fails and changes nothing, also a large one or an overwrite; a delete frees memory."""
     with redis_server("--maxmemory", "12mb", "--maxmemory-policy", "noeviction") as server:
         async with RedisStore(server.url) as store:
             kept = await fill(store)
@@ -90,7 +90,7 @@ async def test_full_server_is_full_and_keeps_what_it_has(raw: redis.Redis) -> No
 
 
 async def fill(store: RedisStore) -> list[str]:
-    """Put objects until there is no room, and return their keys."""
+    """Put objects until the memory is full, and return their keys."""
     kept: list[str] = []
     try:
         while True:
@@ -101,7 +101,7 @@ async def fill(store: RedisStore) -> list[str]:
 
 
 async def test_replica_can_be_read_and_says_that_it_cannot_be_written(raw: redis.Redis) -> None:
-    """A replica gives what it has, and a write to it is tried again elsewhere: it is a server that is not ready."""
+    """A replica can be read; a write to it is a retryable error: the server is not ready."""
     with redis_server() as server:
         async with RedisStore(server.url, prefix="p", retry_timeout=0) as store:
             await store.put("k", b"v" * (3 * MIB))

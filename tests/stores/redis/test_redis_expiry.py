@@ -1,4 +1,4 @@
-"""Time to live in `RedisStore`: the server removes what has expired."""
+"""Time to live in `RedisStore`: the server removes expired objects."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MIB = 1 << 20
 
 
 def seconds_left(raw: redis.Redis, key: str) -> float | None:
-    """Return for how long the server keeps an object, None for ever."""
+    """Return how long the server keeps an object, None for ever."""
     left = raw.pttl(name(key))
     return None if left == -1 else left / 1000
 
 
 @pytest.mark.parametrize("size", [10, 3 * MIB], ids=["small", "streamed"])
 async def test_server_removes_what_has_a_time(store: RedisStore, raw: redis.Redis, size: int) -> None:
-    """The server counts the time of an object that is put with one; another put without is for ever."""
+    """The server applies the ttl of an object; a later put without ttl never expires."""
     await store.put("k", b"v" * size, ttl=timedelta(minutes=1))
     left = seconds_left(raw, "k")
     expires = await store.expires("k")
@@ -44,7 +44,7 @@ async def test_server_removes_what_has_a_time(store: RedisStore, raw: redis.Redi
 
 
 async def test_expired_object_is_gone_for_every_method(store: RedisStore, raw: redis.Redis) -> None:
-    """When its time is up nothing finds it, it can be created anew, and its name is forgotten when it is listed."""
+    """After expiry no method finds it, it can be created again, and a listing removes its name from the index."""
     await store.put("a", b"1")
     await store.put("k", b"v", ttl=60)
     await store.put("z", b"2")
@@ -61,7 +61,7 @@ async def test_expired_object_is_gone_for_every_method(store: RedisStore, raw: r
 
 
 async def test_names_of_what_expired_are_forgotten_though_nobody_lists(store: RedisStore, raw: redis.Redis) -> None:
-    """While other objects come, the index does not grow with what went."""
+    """Expired names leave the index when other objects are put."""
     await store.put_many({f"old{number}": b"v" for number in range(200)})
     raw.delete(*(name(f"old{number}") for number in range(200)))
 
@@ -72,7 +72,7 @@ async def test_names_of_what_expired_are_forgotten_though_nobody_lists(store: Re
 
 
 async def test_copy_and_rename_keep_the_time(store: RedisStore, raw: redis.Redis) -> None:
-    """What lives for a time does so under its new name, too."""
+    """The ttl also applies to the new name."""
     await store.put("k", b"v", ttl=60)
 
     await store.copy("k", "copy")
@@ -82,7 +82,7 @@ async def test_copy_and_rename_keep_the_time(store: RedisStore, raw: redis.Redis
 
 
 async def test_expiring_store_has_the_server_remove_its_objects(store: RedisStore, raw: redis.Redis) -> None:
-    """The deadline of an ExpiringStore, through whatever is between, is the server's too, also when it is copied."""
+    """The server applies the deadline of an ExpiringStore, through decorators between, also to copies."""
     async with ExpiringStore(GzipStore(PrefixStore(store, "a/")), ttl=60) as expiring:
         await expiring.put("k", b"v")
         await expiring.put("longer", b"v", ttl=3600)
@@ -100,7 +100,7 @@ async def test_expiring_store_has_the_server_remove_its_objects(store: RedisStor
 async def test_server_keeps_what_one_of_two_expiring_stores_takes_for_alive(
     store: RedisStore, raw: redis.Redis
 ) -> None:
-    """The last of several deadlines counts, and for ever is later than all."""
+    """The last of several deadlines applies, and no deadline is later than any."""
     await ExpiringStore(ExpiringStore(store, ttl=600), ttl=60).put("k", b"v")
     await ExpiringStore(ExpiringStore(store), ttl=60).put("kept", b"v")
 
@@ -109,7 +109,7 @@ async def test_server_keeps_what_one_of_two_expiring_stores_takes_for_alive(
 
 
 async def test_expiring_store_sweeps_only_what_is_not_removed_anyway(store: RedisStore) -> None:
-    """Where the server removes what has expired nobody lists it for that; elsewhere somebody does."""
+    """If the server removes expired objects, no sweep lists them; otherwise a sweep does."""
     for stack, tasks in (
         (ExpiringStore(GzipStore(PrefixStore(store, "a/")), ttl=60), 0),
         (ExpiringStore(MirroringStore([store, DictStore()]), ttl=60), 1),
@@ -123,7 +123,7 @@ async def test_expiring_store_sweeps_only_what_is_not_removed_anyway(store: Redi
 
 
 async def test_attribute_says_the_time_through_decorators(store: RedisStore, raw: redis.Redis) -> None:
-    """expires-in is the way for those who have no ttl to give; what is no number is refused."""
+    """expires-in is for callers without a ttl parameter; a value that is no number is refused."""
     await PrefixStore(store, "a/").put("k", b"v", attributes={"expires-in": "60"})
 
     assert 50 < (seconds_left(raw, "a/k") or 0) <= 60

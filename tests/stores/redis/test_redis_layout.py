@@ -1,4 +1,4 @@
-"""What `RedisStore` keeps in the server: one hash for an object, versions and streams of large ones."""
+"""The layout of `RedisStore`: a hash for each object, versions and drafts of large objects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIB = 1 << 20
 
 
 async def test_object_is_one_hash(store: RedisStore, raw: redis.Redis) -> None:
-    """Other programs find what docs/stores/redis.md says: the fields, the bytes in chunks of 1 MiB, and the index."""
+    """Other programs find the layout of docs/stores/redis.md: fields, bytes in chunks of 1 MiB, and the index."""
     data = bytes(range(256)) * 8 * 1024 + b"end"
 
     etag = await store.put("a/k", data, attributes={"color": "red"})
@@ -34,7 +34,7 @@ async def test_object_is_one_hash(store: RedisStore, raw: redis.Redis) -> None:
 
 
 async def test_prefixes_are_apart(server: RedisServer, store: RedisStore) -> None:
-    """Stores of different prefixes see nothing of each other, also where one begins like the other."""
+    """Stores with different prefixes are separate, also if one prefix starts with the other."""
     async with RedisStore(server.url) as plain, RedisStore(server.url, prefix="pp") as longer:
         await store.put("k", b"1")
         await plain.put("k", b"2")
@@ -47,13 +47,13 @@ async def test_prefixes_are_apart(server: RedisServer, store: RedisStore) -> Non
 
 @pytest.mark.parametrize("prefix", ["{a", "a}b", "\ud800"])
 def test_prefix_without_a_name_of_its_own_is_refused(prefix: str) -> None:
-    """Braces would let two prefixes make one name."""
+    """With braces two prefixes could have the same names."""
     with pytest.raises(ValueError, match="braces"):
         RedisStore("redis://localhost", prefix=prefix)
 
 
 async def test_replaced_version_stays_for_its_readers_only(store: RedisStore, raw: redis.Redis) -> None:
-    """The version that is being read is kept aside until the last reader is done; without readers nothing is kept."""
+    """A replaced version is kept until its last reader is done; without readers it is removed."""
     old, new = b"o" * (3 * MIB), b"n" * (3 * MIB)
     await store.put("k", old)
 
@@ -70,7 +70,7 @@ async def test_replaced_version_stays_for_its_readers_only(store: RedisStore, ra
 
 
 async def test_large_object_survives_being_renamed_while_it_is_read(store: RedisStore) -> None:
-    """A reader goes on with what it has begun."""
+    """A reader goes on with its version."""
     data = uuid.uuid4().bytes * (MIB // 4)
     await store.put("k", data)
 
@@ -82,7 +82,7 @@ async def test_large_object_survives_being_renamed_while_it_is_read(store: Redis
 
 
 async def test_version_that_is_gone_is_an_error_of_the_reader(store: RedisStore, raw: redis.Redis) -> None:
-    """What expires or is evicted amid reading is no shorter object, and no mixture."""
+    """If the object expires or is evicted during a read, the reader raises an error, with no wrong bytes."""
     await store.put("k", b"v" * (3 * MIB))
 
     async with store.open("k") as reader:
@@ -95,7 +95,7 @@ async def test_version_that_is_gone_is_an_error_of_the_reader(store: RedisStore,
 
 
 async def test_abandoned_stream_expires(store: RedisStore, raw: redis.Redis) -> None:
-    """What a stream has sent so far is nobody's object, and is gone by itself when the writer is."""
+    """The draft of an unfinished stream is not visible, and expires after its writer is gone."""
     seen: list[object] = []
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -113,7 +113,7 @@ async def test_abandoned_stream_expires(store: RedisStore, raw: redis.Redis) -> 
 
 
 async def test_stream_whose_beginning_was_lost_is_not_put(store: RedisStore, raw: redis.Redis) -> None:
-    """When the server forgets what was sent, for want of memory say, the old object stays and the error says so."""
+    """If the server loses the draft, by eviction for example, the put fails and the old object stays."""
     await store.put("k", b"old")
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -129,7 +129,7 @@ async def test_stream_whose_beginning_was_lost_is_not_put(store: RedisStore, raw
 
 
 async def test_large_objects_go_in_and_out_in_bounded_memory(store: RedisStore) -> None:
-    """Of 40 MiB some few are in memory at a time, on their way in and on their way out."""
+    """Of 40 MiB only a few are in memory at a time, to write and to read."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for number in range(80):

@@ -1,4 +1,4 @@
-"""`RedisStore` when the server is killed, stands still or restarts, when answers are lost, and among processes."""
+"""`RedisStore` with a killed, stalled or restarted server, lost replies, and several processes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def server() -> Iterator[RedisServer]:
 
 
 async def test_killed_server_is_unavailable_and_works_again_when_it_is_back(server: RedisServer) -> None:
-    """Whoever is at work when the server dies gets an error that says so; the same store works with the next server."""
+    """Calls during a crash of the server raise StoreUnavailableError; the same store works after a restart."""
     async with RedisStore(server.url, retry_timeout=0) as store:
         busy = asyncio.Event()
 
@@ -85,7 +85,7 @@ async def test_killed_server_is_unavailable_and_works_again_when_it_is_back(serv
 
 
 async def test_call_goes_on_when_the_server_is_back(server: RedisServer) -> None:
-    """Within retry_timeout a call waits for the server, and its caller sees nothing of the restart."""
+    """Within retry_timeout a call waits for the server, so a restart is not visible to the caller."""
     async with RedisStore(server.url) as store:
         await store.put("before", b"v")
         server.kill()
@@ -99,7 +99,7 @@ async def test_call_goes_on_when_the_server_is_back(server: RedisServer) -> None
 
 
 async def test_server_that_stands_still_is_a_timeout(server: RedisServer) -> None:
-    """No call waits longer than its timeouts, and afterwards no answer is taken for another call's."""
+    """No call waits longer than its timeouts, and no late reply is taken for that of another call."""
     async with RedisStore(server.url, read_timeout=0.2, retry_timeout=0) as store:
         await store.put("k", b"old")
         await store.put("l", b"other")
@@ -127,7 +127,7 @@ async def test_server_that_stands_still_is_a_timeout(server: RedisServer) -> Non
 
 
 async def test_closing_ends_what_is_under_way(server: RedisServer) -> None:
-    """Who waits for a server that stands still is told when the store is closed, and no connection comes after that."""
+    """Calls that wait for a stalled server end when the store is closed, and open no further connection."""
     store = RedisStore(server.url)
     async with store:
         await asyncio.gather(*(store.put(f"k{number}", b"v") for number in range(5)))
@@ -149,7 +149,7 @@ async def test_closing_ends_what_is_under_way(server: RedisServer) -> None:
 
 
 async def test_cancellation_does_not_wait_for_a_server_that_stands_still(server: RedisServer) -> None:
-    """A cancelled write is given a second, no more."""
+    """A cancelled write gets one second to finish."""
     async with RedisStore(server.url) as store:
         await store.put("k", b"old")
         server.stall()
@@ -167,7 +167,7 @@ async def test_cancellation_does_not_wait_for_a_server_that_stands_still(server:
 
 
 async def test_conditional_put_that_was_sent_twice_is_done_once(server: RedisServer) -> None:
-    """An attempt that was given up, and executed later all the same, is known again by its etag."""
+    """An attempt that timed out but was executed later is recognized by its etag."""
     async with RedisStore(server.url, read_timeout=0.2) as store:
         await store.put("k", b"v")  # the server knows the script from now on
         await store.delete("k")
@@ -185,10 +185,10 @@ async def test_conditional_put_that_was_sent_twice_is_done_once(server: RedisSer
 
 class LosingClient:
     """
-    A client whose next command is executed, and its answer lost.
+    A client that executes its next command but loses the reply.
 
     Attributes:
-        then: what somebody else does before the command is sent again; None to lose nothing.
+        then: what another client does before the command is sent again; None to lose no reply.
     """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
@@ -225,7 +225,7 @@ async def nothing() -> None:
 
 @pytest.fixture
 async def losing(server: RedisServer) -> AsyncIterator[tuple[RedisStore, LosingClient]]:
-    """Give a store and the client that it uses, in which every script has run before."""
+    """Return a store and its client, after every script has run once."""
     async with redis.asyncio.Redis(host="127.0.0.1", port=server.port) as client:
         lossy = LosingClient(client)
         async with RedisStore(client=lossy) as store:
@@ -237,7 +237,7 @@ async def losing(server: RedisServer) -> AsyncIterator[tuple[RedisStore, LosingC
 
 
 async def test_lost_answer_makes_no_difference(losing: tuple[RedisStore, LosingClient]) -> None:
-    """What is sent again because its answer was lost finds itself done, and its result is that of the first time."""
+    """A command that is repeated after a lost reply recognizes its own effect, and returns the first result."""
     store, client = losing
     old = await store.put("k", b"old")
 
@@ -263,7 +263,7 @@ async def test_lost_answer_makes_no_difference(losing: tuple[RedisStore, LosingC
 
 
 async def test_lost_answer_and_a_change_since_is_unknown(losing: tuple[RedisStore, LosingClient]) -> None:
-    """Where somebody else has written since, nobody can say whether it was done; it is not reported as refused."""
+    """If another client has written since, the result is unknown; it is not reported as a failed condition."""
     store, client = losing
     other = RedisStore(client=client._client)
     etag = await store.put("k", b"old")
@@ -285,7 +285,7 @@ async def test_lost_answer_and_a_change_since_is_unknown(losing: tuple[RedisStor
 
 
 async def test_answer_that_came_is_no_lost_one(server: RedisServer) -> None:
-    """A condition that fails after attempts which reached nobody is just that: it failed."""
+    """A condition that fails after attempts that were never sent is reported as failed."""
     async with RedisStore(server.url) as store:
         server.kill()
         call = asyncio.create_task(store.rename("missing", "k"))
@@ -304,7 +304,7 @@ CREATED = [f"k{number}" for number in range(20)]
 
 
 def compete(url: str, steps: int, start: Barrier, results: Connection) -> None:
-    """Create each of `CREATED` if it is absent, count *steps* up in ``count``, and send the keys that were won."""
+    """Create each of `CREATED` if it is absent, add *steps* to ``count``, and send the keys that were created."""
 
     async def main() -> list[str]:
         won = []
@@ -324,7 +324,7 @@ def compete(url: str, steps: int, start: Barrier, results: Connection) -> None:
 
 
 async def test_conditions_hold_among_processes(server: RedisServer) -> None:
-    """Of 5 processes that create the same keys one wins each, and none of their 50 increments is lost."""
+    """Of 5 processes that create the same keys, one succeeds per key, and none of their 50 increments is lost."""
     async with RedisStore(server.url) as store:
         await store.put("count", b"0")
         won = await asyncio.to_thread(_in_processes, 5, server.url, 10)
@@ -350,7 +350,7 @@ def _in_processes(count: int, url: str, steps: int) -> list[list[str]]:
 
 
 def stream_for_ever(url: str, begun: Connection) -> None:
-    """Put an object that has no end, and say when some of it has been sent."""
+    """Put an endless stream, and report when a part of it has been sent."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -367,7 +367,7 @@ def stream_for_ever(url: str, begun: Connection) -> None:
 
 
 async def test_killed_writer_leaves_the_old_object(server: RedisServer) -> None:
-    """After kill -9 in the middle of a put the old object is there, and what was sent will be gone by itself."""
+    """After kill -9 during a put the old object is there, and the draft expires."""
     receiver, sender = context().Pipe(duplex=False)
     process = context().Process(target=stream_for_ever, args=(server.url, sender))
     async with RedisStore(server.url) as store:
@@ -387,7 +387,7 @@ async def test_killed_writer_leaves_the_old_object(server: RedisServer) -> None:
 
 
 async def _many(call: Awaitable[object]) -> object:
-    """Return what a call of many does, or raise the error of its first key."""
+    """Return the result of a bulk call, or raise the error of its first key."""
     try:
         return await call
     except BulkError as error:

@@ -1,4 +1,4 @@
-"""What the tests of `SqliteStore` share."""
+"""Fixtures of the tests of `SqliteStore`."""
 
 from __future__ import annotations
 

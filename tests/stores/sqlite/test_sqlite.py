@@ -1,4 +1,4 @@
-"""What is special about `SqliteStore`: its database, its errors, and the loop it belongs to."""
+"""`SqliteStore`: its database, its errors, and its event loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_put_is_durable(store: SqliteStore) -> None:
 
 
 async def test_other_programs_can_delete(store: SqliteStore, path: Path) -> None:
-    """The triggers see to the chunks, whoever deletes the row."""
+    """The triggers release the chunks, whichever program deletes the row."""
     await store.put("large", b"x" * LARGE)
 
     sql(path, "DELETE FROM objects WHERE key = CAST('large' AS BLOB)")
@@ -40,7 +40,7 @@ async def test_other_programs_can_delete(store: SqliteStore, path: Path) -> None
     "prefix", ["a", "a\x7f", "é", "\uffff", "a\U0010ffff", "\U0010ffff", "a\x00", "\ud800"], ids=ascii
 )
 async def test_prefix_selects_what_starts_with_it(store: SqliteStore, prefix: str) -> None:
-    """A range of the index holds just the keys of a prefix, also behind the last code point."""
+    """The range of the index contains only the keys of the prefix, also after the last code point."""
     keys = ["a", "a\x00", "a\x00b", "a\x7f\x7f", "a\U0010ffff\U0010ffff", "b", "é", "éa", "ê", "\uffff", "\U0010ffff"]
     await store.put_many(dict.fromkeys(keys, b""))
 
@@ -48,7 +48,7 @@ async def test_prefix_selects_what_starts_with_it(store: SqliteStore, prefix: st
 
 
 async def test_busy_database_is_waited_for(store: SqliteStore, path: Path) -> None:
-    """A lock that is given back in time is only a delay."""
+    """A lock that is released in time only causes a delay."""
     with locked(path):
         put = asyncio.create_task(store.put("k", b"v"))
         await asyncio.sleep(0.1)
@@ -59,7 +59,7 @@ async def test_busy_database_is_waited_for(store: SqliteStore, path: Path) -> No
 
 
 async def test_busy_database_is_unavailable_in_the_end(path: Path) -> None:
-    """The error says how long was waited, for each of those who waited, and can be retried; reads go on."""
+    """Each waiting call gets a retryable error with the time it waited; reads go on."""
     async with SqliteStore(path, busy_timeout=0.1) as store:
         await store.put("k", b"v")
         with locked(path):
@@ -86,7 +86,7 @@ async def test_busy_database_is_unavailable_in_the_end(path: Path) -> None:
 async def test_file_that_is_not_ours_is_refused(
     tmp_path: Path, make: Callable[[Path], object], error: type[StorageError], text: str
 ) -> None:
-    """What is there stays as it is, and the error says what is wrong."""
+    """The file is not changed, and the error says what is wrong."""
     path = tmp_path / "d" / "objects.db"
     path.parent.mkdir()
     if error is StorageError:
@@ -104,7 +104,7 @@ async def test_file_that_is_not_ours_is_refused(
 
 
 async def test_memory_is_forgotten_on_closing() -> None:
-    """Each store in memory is its own, and empty whenever it is opened."""
+    """Each store in memory has its own data, and is empty when it is opened."""
     async with SqliteStore(":memory:") as store, SqliteStore(":memory:") as other:
         await store.put("k", b"x" * LARGE)
         assert b"x" * LARGE == await store.get("k")
@@ -116,7 +116,7 @@ async def test_memory_is_forgotten_on_closing() -> None:
 
 
 async def test_many_may_make_the_database_at_once(path: Path) -> None:
-    """Of those who find no file each finds a store in it a moment later, whoever made it."""
+    """Several stores that find no file all open the same new database, whichever creates it."""
     stores = [SqliteStore(path) for _ in range(12)]
     await asyncio.gather(*(store.__aenter__() for store in stores))
 
@@ -131,7 +131,7 @@ async def test_many_may_make_the_database_at_once(path: Path) -> None:
 
 
 async def test_closed_store_names_the_fix(path: Path) -> None:
-    """Before entering and after leaving every call says to use the store inside `async with`; entering again works."""
+    """Before entering and after leaving, the error of every call names `async with`; the store can be entered again."""
     store = SqliteStore(path)
     with pytest.raises(StoreClosedError, match="async with store"):
         await store.get("k")
@@ -146,7 +146,7 @@ async def test_closed_store_names_the_fix(path: Path) -> None:
 
 
 def test_store_belongs_to_one_loop(path: Path) -> None:
-    """Under a second loop an open store refuses to work; it can be closed there, and opened again."""
+    """Under another loop an open store raises errors; it can be closed there, and opened again."""
     store = SqliteStore(path)
 
     async def under_another() -> None:
@@ -165,7 +165,7 @@ def test_store_belongs_to_one_loop(path: Path) -> None:
 
 
 async def test_cancelled_opening_leaves_nothing_behind(path: Path) -> None:
-    """However early or late it comes: no thread is left, and the store can be entered."""
+    """Whenever the cancellation comes, no thread is left, and the store can be entered again."""
     before = set(threading.enumerate())
     store = SqliteStore(path)
 

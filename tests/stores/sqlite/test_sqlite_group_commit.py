@@ -1,4 +1,4 @@
-"""Calls of `SqliteStore` that share a transaction or a query, and what each costs."""
+"""Calls of `SqliteStore` that share a transaction or a query, and the cost of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from storage.stores.sqlite.schema import CHUNK
 
 
 async def traced(store: SqliteStore, work: Callable[[], Any]) -> list[str]:
-    """Return the statements that SQLite ran for the store meanwhile."""
+    """Return the statements that SQLite ran for the store during *work*."""
     session = store._opened()
     statements: list[str] = []
     for connection in (session.reader, session._connection):
@@ -36,7 +36,7 @@ async def traced(store: SqliteStore, work: Callable[[], Any]) -> list[str]:
 
 
 async def test_puts_of_many_tasks_share_one_transaction(store: SqliteStore) -> None:
-    """What arrives together is committed together: one sync of the disk for all."""
+    """Concurrent puts are committed together, with one sync of the disk."""
 
     async def puts() -> None:
         await asyncio.gather(*(store.put(f"k{number}", b"v") for number in range(64)))
@@ -48,7 +48,7 @@ async def test_puts_of_many_tasks_share_one_transaction(store: SqliteStore) -> N
 
 
 async def test_gets_of_many_tasks_share_one_query(store: SqliteStore) -> None:
-    """What is asked together is looked up together, and a key that two ask for answers both."""
+    """Concurrent gets share one query, also two gets of the same key."""
     await store.put_many({f"k{number}": b"%d" % number for number in range(32)})
     found: list[bytes] = []
 
@@ -62,7 +62,7 @@ async def test_gets_of_many_tasks_share_one_query(store: SqliteStore) -> None:
 
 
 async def test_conditions_are_judged_in_order_within_a_transaction(store: SqliteStore) -> None:
-    """Each write sees those before it in the same batch, and one that is refused does not harm its neighbours."""
+    """Each write sees those before it in the same batch, and a failed condition does not affect the others."""
     results: list[object] = []
 
     async def writes() -> None:
@@ -85,7 +85,7 @@ async def test_conditions_are_judged_in_order_within_a_transaction(store: Sqlite
 
 
 async def test_item_that_fails_does_not_fail_its_neighbours(store: SqliteStore) -> None:
-    """When the database has no room for one of three, the other two are put, and the one gets the error."""
+    """If the database has no space for one of three objects, the other two are put, and only that one fails."""
     connection = store._opened()._connection
     pages = await connection.run(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
     await connection.run(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 10}").fetchone())
@@ -101,7 +101,7 @@ async def test_item_that_fails_does_not_fail_its_neighbours(store: SqliteStore) 
 
 
 async def test_put_that_is_cancelled_in_the_queue_is_withdrawn(store: SqliteStore, path: Path) -> None:
-    """A put behind a transaction that waits for a lock has not begun: cancelled, it leaves at once and never lands."""
+    """A put that waits for another transaction has not begun: cancelled, it ends immediately, without effect."""
     with locked(path):
         first = asyncio.create_task(store.put("first", b"v"))
         await asyncio.sleep(0.05)
@@ -118,7 +118,7 @@ async def test_put_that_is_cancelled_in_the_queue_is_withdrawn(store: SqliteStor
 
 @pytest.mark.parametrize("alone", [False, True], ids=["in a batch", "alone"])
 async def test_put_that_is_cancelled_in_flight_is_waited_for(store: SqliteStore, path: Path, alone: bool) -> None:
-    """A put whose transaction has begun is over, and its object there, when the cancellation comes out."""
+    """If a put is cancelled after its transaction has begun, its object is committed before the error is raised."""
     if alone:  # the second of two in a row goes without a batch
         await store.put("before", b"v")
     with locked(path):
@@ -139,7 +139,7 @@ async def test_put_that_is_cancelled_in_flight_is_waited_for(store: SqliteStore,
 
 
 async def test_lonely_write_is_one_statement(store: SqliteStore) -> None:
-    """Who writes alone pays for no transaction around it, whatever the condition, also when that does not hold."""
+    """A single write has no transaction around it, with any condition, also with one that fails."""
     etag = await store.put("k", b"v")
 
     async def writes() -> None:
@@ -156,7 +156,7 @@ async def test_lonely_write_is_one_statement(store: SqliteStore) -> None:
 
 
 async def test_conditions_hold_alone_and_in_company(store: SqliteStore) -> None:
-    """A condition that fails is told, and nothing is written, be it the only write or one of a transaction."""
+    """A failed condition is an error and writes nothing, for a single write and within a transaction."""
     etag = await store.put("k", b"v")
 
     async def tried(together: bool) -> list[object]:
@@ -178,7 +178,7 @@ async def test_conditions_hold_alone_and_in_company(store: SqliteStore) -> None:
 
 
 async def test_every_kind_of_write_shares_the_transaction(store: SqliteStore) -> None:
-    """Swaps, deletes, copies and renames go with the puts that come with them."""
+    """Swaps, deletes, copies and renames share the transaction of concurrent puts."""
     etags = {key: await store.put(key, b"v") for key in ("swapped", "deleted", "gone", "copied", "renamed")}
 
     async def writes() -> None:
@@ -198,7 +198,7 @@ async def test_every_kind_of_write_shares_the_transaction(store: SqliteStore) ->
 
 
 async def test_put_returns_when_its_own_data_is_committed(store: SqliteStore, path: Path) -> None:
-    """Of many tasks that put again and again, none goes on before another connection can see its object."""
+    """When many tasks put repeatedly, each put returns only after another connection can see its object."""
 
     async def puts(name: str) -> None:
         for number in range(20):
@@ -211,7 +211,7 @@ async def test_put_returns_when_its_own_data_is_committed(store: SqliteStore, pa
 
 
 async def test_readers_do_not_wait_for_the_writer(store: SqliteStore) -> None:
-    """While a transaction of this very store is under way, every kind of read answers, with what was before."""
+    """During a transaction of the same store, every kind of read returns the state before it."""
     await store.put("k", b"old")
     writing, go_on = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
@@ -238,7 +238,7 @@ async def test_readers_do_not_wait_for_the_writer(store: SqliteStore) -> None:
 
 
 async def test_readers_do_not_wait_for_a_checkpoint(store: SqliteStore, path: Path) -> None:
-    """While the log is being copied into the database, which an old reader holds up, reads answer."""
+    """Reads do not wait while the log is copied into the database, which an old reader delays."""
     await store.put("k", b"v")
     connection = store._opened()._connection
     begun = threading.Event()
@@ -261,7 +261,7 @@ async def test_readers_do_not_wait_for_a_checkpoint(store: SqliteStore, path: Pa
 
 
 async def test_statements_are_compiled_once(store: SqliteStore) -> None:
-    """However many keys are asked for together, SQLite sees few different queries, which the connection keeps."""
+    """For any number of keys SQLite gets only few different queries, which the connection caches."""
     statements._select_by_keys.cache_clear()
 
     for count in range(1, MAX_REQUESTS + 1):
@@ -271,7 +271,7 @@ async def test_statements_are_compiled_once(store: SqliteStore) -> None:
 
 
 async def test_bulk_calls_take_few_transactions(store: SqliteStore) -> None:
-    """Hundreds of items go in one step, and come out in one; a stream among them has its turn, and the later wins."""
+    """Hundreds of items are put and read in one step; a stream among them keeps its place, and the later put wins."""
 
     async def calls() -> None:
         items: list[tuple[str, Any]] = [(f"k{number}", b"v") for number in range(500)]
@@ -304,7 +304,7 @@ async def test_children_are_found_without_reading_what_lies_below_them(store: Sq
 
 
 async def test_keys_are_read_from_the_index_alone(store: SqliteStore, path: Path) -> None:
-    """A listing comes in pages, each one query, which neither sorts nor touches an object."""
+    """A listing reads pages, each with one query, which neither sorts nor reads an object."""
     await store.put_many({f"{number:05}": b"" for number in range(2500)})
     found: list[str] = []
 

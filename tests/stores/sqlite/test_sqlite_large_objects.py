@@ -20,19 +20,19 @@ from storage.stores.sqlite.schema import CHUNK, LEASE
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at the leases more often than a test has seconds."""
+    """Check the leases often enough for a short test."""
     monkeypatch.setattr(large_objects, "CHECK_INTERVAL", 0.02)
 
 
 async def blocks(count: int, after: Callable[[int], None] = lambda number: None) -> AsyncIterator[bytes]:
-    """Yield pieces of 1 MiB, each of its own number; *after* is called when a piece was taken."""
+    """Yield different pieces of 1 MiB; *after* is called after each piece was taken."""
     for number in range(count):
         yield bytes([number % 256]) * CHUNK
         after(number)
 
 
 async def test_streams_go_in_and_out_in_bounded_memory(store: SqliteStore) -> None:
-    """An object of 64 MiB needs less than 16 MiB of it, in either direction."""
+    """An object of 64 MiB needs less than 16 MiB of memory, to write and to read."""
     tracemalloc.start()
     try:
         await store.put("k", blocks(64))
@@ -50,7 +50,7 @@ async def test_streams_go_in_and_out_in_bounded_memory(store: SqliteStore) -> No
 
 
 async def test_slow_stream_keeps_no_other_writer_out(store: SqliteStore, path: Path) -> None:
-    """While a stream is under way another process can take the write lock at any moment, without waiting for it."""
+    """During a streamed put another process can take the write lock at any time without waiting."""
 
     def write(number: int) -> None:
         with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
@@ -64,7 +64,7 @@ async def test_slow_stream_keeps_no_other_writer_out(store: SqliteStore, path: P
 
 
 async def test_version_that_is_read_stays(store: SqliteStore, path: Path, quick: None) -> None:
-    """A reader goes on with the version that it opened, though another store replaces it and time passes."""
+    """A reader goes on with its version after another store has replaced it, also after the grace period."""
     await store.put("k", blocks(3))
 
     async with store.open("k") as reader:
@@ -79,7 +79,7 @@ async def test_version_that_is_read_stays(store: SqliteStore, path: Path, quick:
 
 
 async def test_chunks_that_nobody_reads_any_more_are_reclaimed(store: SqliteStore, path: Path, quick: None) -> None:
-    """When a replaced object's time is over, the space is given back to the database, unless a copy has it too."""
+    """After the grace period of a replaced object its space is freed, unless a copy uses the same version."""
     await store.put("k", blocks(12))
     await store.copy("k", "copy")
     await store.put("k", b"small")
@@ -93,7 +93,7 @@ async def test_chunks_that_nobody_reads_any_more_are_reclaimed(store: SqliteStor
 
 
 async def test_reader_whose_version_was_reclaimed_says_so(store: SqliteStore, path: Path) -> None:
-    """A read of what is gone for good, or damaged, ends in an error, never in other bytes."""
+    """A read of deleted or damaged chunks is an error, never wrong bytes."""
     await store.put("gone", b"x" * LARGE)
     await store.put("damaged", b"x" * LARGE)
 
@@ -109,7 +109,7 @@ async def test_reader_whose_version_was_reclaimed_says_so(store: SqliteStore, pa
 
 
 async def test_orphans_are_reclaimed_when_their_time_is_over(path: Path, quick: None) -> None:
-    """On opening, chunks of a killed writer go; those whose writer was heard of lately stay."""
+    """On opening, chunks with an expired lease are deleted; those with a current lease are kept."""
     async with SqliteStore(path):
         pass
     now = int(time.time())
@@ -127,7 +127,7 @@ async def test_orphans_are_reclaimed_when_their_time_is_over(path: Path, quick: 
 
 @pytest.mark.parametrize("last", [6, 8], ids=["amid", "at the end"])
 async def test_writer_whose_chunks_were_reclaimed_notices(store: SqliteStore, path: Path, last: int) -> None:
-    """A put that was taken for dead publishes nothing, be it at its last chunk."""
+    """A put whose lease has expired publishes nothing, even at its last chunk."""
 
     def reclaim(number: int) -> None:
         if number == last:
@@ -144,7 +144,7 @@ async def test_writer_whose_chunks_were_reclaimed_notices(store: SqliteStore, pa
 
 
 async def test_upload_that_fails_is_reclaimed_at_once(store: SqliteStore, path: Path, quick: None) -> None:
-    """The chunks of a put whose producer failed do not wait for their lease."""
+    """The chunks of a failed put are deleted without waiting for their lease."""
 
     def fail(number: int) -> None:
         if number == 9:
@@ -159,7 +159,7 @@ async def test_upload_that_fails_is_reclaimed_at_once(store: SqliteStore, path: 
 
 
 async def test_upload_that_stands_still_keeps_its_lease(store: SqliteStore, path: Path, quick: None) -> None:
-    """While a producer takes its time, its chunks are kept."""
+    """The chunks of a slow producer are kept."""
     waiting, go_on = asyncio.Event(), asyncio.Event()
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -179,7 +179,7 @@ async def test_upload_that_stands_still_keeps_its_lease(store: SqliteStore, path
 
 
 async def test_rename_of_a_large_object_keeps_it_whole(store: SqliteStore, path: Path) -> None:
-    """Its chunks stay where they are; those of the object in its place lose theirs."""
+    """Its chunks are not moved; the object that it replaces loses its chunks."""
     await store.put("a", b"a" * LARGE)
     await store.put("b", b"b" * LARGE)
 

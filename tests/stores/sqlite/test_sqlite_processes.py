@@ -1,4 +1,4 @@
-"""SqliteStore and processes: several at once, forks, other users, and the end of the interpreter."""
+"""SqliteStore and processes: concurrent processes, forks, other users, and the exit of the interpreter."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def _count(path: str) -> None:
 
 
 def create(path: str, name: str) -> list[str]:
-    """Try to create fifty objects and return the keys that were won."""
+    """Try to create fifty objects and return the keys that were created."""
     return asyncio.run(_create(path, name))
 
 
@@ -60,7 +60,7 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 
 
 async def test_conditions_hold_among_processes(tmp_path: Path, pool: ProcessPoolExecutor) -> None:
-    """Of three processes that make the file and create the same keys one wins each; none of their steps is lost."""
+    """Of three processes that create the same keys in a new file, one succeeds per key; no update is lost."""
     path = str(tmp_path / "objects.db")
     loop = asyncio.get_running_loop()
 
@@ -76,14 +76,14 @@ async def test_conditions_hold_among_processes(tmp_path: Path, pool: ProcessPool
 
 
 def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end with all warnings shown: whatever is left open is told on stderr."""
+    """Run a program with all warnings shown: anything left open is reported on stderr."""
     program = "import asyncio, os, sys\nfrom storage import SqliteStore\n" + textwrap.dedent(code)
     command = [sys.executable, "-W", "default", "-c", program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
 def test_store_left_open_does_not_keep_the_interpreter(tmp_path: Path) -> None:
-    """A program whose loop ended with the store open ends, and says nothing."""
+    """A program whose loop ended with an open store exits without a warning."""
     ended = run(
         """
         async def main():
@@ -103,7 +103,7 @@ def test_store_left_open_does_not_keep_the_interpreter(tmp_path: Path) -> None:
 
 
 def test_sync_store_left_open_does_not_keep_the_interpreter(tmp_path: Path) -> None:
-    """The same for a script, whose store lives on a loop in the background."""
+    """The same for a script, whose store runs on the background loop."""
     ended = run(
         """
         import storage.sync
@@ -159,7 +159,7 @@ def test_forked_child_is_told_to_open_its_own(tmp_path: Path) -> None:
 
 
 def test_user_who_may_not_write_is_told_so() -> None:
-    """Writing to another user's database is a permission error; so is making one where this user may not."""
+    """Writing to another user's database is a permission error; so is creating one without permission."""
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         ended = run(
@@ -193,7 +193,7 @@ def test_user_who_may_not_write_is_told_so() -> None:
 
 
 def test_missing_aiosqlite_says_what_to_install() -> None:
-    """Importing and making the store need no back end; opening it says which one."""
+    """Importing and creating the store need no aiosqlite; the error of opening it says what to install."""
     ended = run(
         """
         sys.modules["aiosqlite"] = None

@@ -1,4 +1,4 @@
-"""ZipStore: what the archive is to other programs, what a write costs, and which keys and attributes it takes."""
+"""ZipStore: archives for other programs, the cost of writes, keys and attributes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Give a list that grows with every fsync of an archive."""
+    """Return a list that grows with every fsync of an archive."""
     done: list[int] = []
     sync = OpenFile.sync
 
@@ -45,7 +45,7 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def _slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sync takes 20 ms, however quick this machine's disk is."""
+    """Make a sync take 20 ms, on any disk."""
     sync = OpenFile.sync
 
     def slow(file: OpenFile) -> None:
@@ -87,7 +87,7 @@ async def test_other_programs_read_the_archive_after_flush_and_close(path: Path,
 
 
 async def test_other_programs_read_any_key(path: Path) -> None:
-    """Every key that the store takes is a name that unzip and zipfile take."""
+    """Every key of the store is a name that unzip and zipfile accept."""
     put = []
     async with ZipStore(path, durability="atomic") as store:
         for key in NASTY_KEYS.values():
@@ -102,7 +102,7 @@ async def test_other_programs_read_any_key(path: Path) -> None:
 
 
 async def test_other_programs_see_when_an_object_was_written(path: Path) -> None:
-    """The time is in the entry, in its two seconds' steps."""
+    """The time is in the entry, in steps of two seconds."""
     async with ZipStore(path) as store:
         await store.put("k", b"v")
         modified = (await store.head("k")).modified
@@ -116,14 +116,14 @@ async def test_other_programs_see_when_an_object_was_written(path: Path) -> None
 
 
 async def test_new_archive_is_a_valid_empty_one(path: Path) -> None:
-    """As soon as it is open there is an archive, and it begins as archives do."""
+    """When the store is open, the file is an archive and starts like one."""
     async with ZipStore(path):
         assert {} == read_by_zipfile(path)
         assert path.read_bytes().startswith(b"PK\3\4")
 
 
 async def test_offsets_beyond_32_bits(path: Path) -> None:
-    """What lies behind 4 GiB is found, by zip64 fields."""
+    """Entries after 4 GiB are found, by zip64 fields."""
     async with ZipStore(path, durability="atomic") as store:
         await store.put("before", b"it")
         archive = store._archive
@@ -154,7 +154,7 @@ async def test_more_entries_than_16_bits_count(path: Path) -> None:
 
 
 def test_sizes_beyond_32_bits() -> None:
-    """A record of 5 GiB says so in zip64 fields, before its data and in the directory."""
+    """A record of 5 GiB has zip64 fields, before its data and in the directory."""
     entry = entry_of("k", compressed_size=5 << 30, size=6 << 30)._replace(offset=7 << 30)
 
     assert entry == parse_record(pack_local(entry), 7 << 30)
@@ -165,7 +165,7 @@ def test_sizes_beyond_32_bits() -> None:
 
 
 async def test_put_writes_its_own_entry_only(path: Path) -> None:
-    """However many objects there are, one more costs the same."""
+    """A put costs the same for any number of objects."""
     async with ZipStore(path, durability="atomic") as store:
         costs = []
         for count in (1, 5000):
@@ -180,7 +180,7 @@ async def test_put_writes_its_own_entry_only(path: Path) -> None:
 
 
 async def test_flush_writes_nothing_when_nothing_changed(path: Path) -> None:
-    """Neither does closing, nor a put that failed its condition or a delete of what is not there."""
+    """Neither do closing, a put whose condition failed, or a delete of a missing object."""
     async with ZipStore(path) as store:
         etag = await store.put("k", b"v")
         await store.flush()
@@ -199,7 +199,7 @@ async def test_flush_writes_nothing_when_nothing_changed(path: Path) -> None:
 
 
 async def test_incompressible_bytes_are_stored(path: Path) -> None:
-    """Deflating them would make them more."""
+    """Deflating them would make them larger."""
     async with ZipStore(path) as store:
         await store.put("k", INCOMPRESSIBLE)
 
@@ -209,7 +209,7 @@ async def test_incompressible_bytes_are_stored(path: Path) -> None:
 
 @pytest.mark.usefixtures("_slow_disk")
 async def test_concurrent_puts_share_their_syncs(path: Path, syncs: list[int]) -> None:
-    """What comes while another put waits for the disk goes together: 100 puts take fewer than 100 syncs."""
+    """Puts that arrive during a sync share the next one: 100 puts need fewer than 100 syncs."""
     async with ZipStore(path) as store:
         syncs.clear()
         await asyncio.gather(*(store.put(f"k{number}", b"v") for number in range(100)))
@@ -219,7 +219,7 @@ async def test_concurrent_puts_share_their_syncs(path: Path, syncs: list[int]) -
 
 
 async def test_bulk_calls_sync_once(path: Path, syncs: list[int]) -> None:
-    """300 objects are put with one sync and deleted with one; nothing is synced when it is not asked for."""
+    """300 objects are put with one sync and deleted with one; with durability="atomic" nothing is synced."""
     async with ZipStore(path) as store:
         counts = []
         for call in (
@@ -241,7 +241,7 @@ async def test_bulk_calls_sync_once(path: Path, syncs: list[int]) -> None:
 
 
 async def test_what_is_not_on_the_disk_yet_is_not_seen(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A put becomes visible when its sync is done, not before."""
+    """A put becomes visible only after its sync."""
     async with ZipStore(path) as store:
         await store.put("k", b"old")
         seen: list[bytes] = []
@@ -266,7 +266,7 @@ REFUSED = ["a\0b", "a/", "..", "../a", "a/../b", "a/..", "a\\..\\b", "/a", "\\a"
 
 @pytest.mark.parametrize("key", REFUSED, ids=lambda key: repr(key[:10]))
 async def test_key_that_is_no_name_of_an_entry_is_refused_everywhere(path: Path, key: str) -> None:
-    """Every method refuses it, also those that only look."""
+    """Every method refuses it, also those that only read."""
     async with ZipStore(path) as store:
         await store.put("a", b"v")
         calls: list[Awaitable[object]] = [
@@ -283,7 +283,7 @@ async def test_key_that_is_no_name_of_an_entry_is_refused_everywhere(path: Path,
 
 
 async def test_longest_key_and_odd_ones_are_kept(path: Path) -> None:
-    """65,535 bytes, doubled slashes, single dots, backslashes and letters of drives are taken as they are."""
+    """65,535 bytes, double slashes, single dots, backslashes and drive letters are accepted unchanged."""
     keys = sorted(["x" * 65_535, "a//b", "./a", "a/./b", ".", "a\\b", "C:\\x", "a", "a/b", "..."])
     async with ZipStore(path) as store:
         await store.put_many({key: key.encode() for key in keys})
@@ -294,7 +294,7 @@ async def test_longest_key_and_odd_ones_are_kept(path: Path) -> None:
 
 
 async def test_attributes_have_the_room_of_an_extra_field(path: Path) -> None:
-    """60,000 bytes are kept and every archive tool copes; what does not fit is refused, and the old object stays."""
+    """60,000 bytes are stored and archive tools accept them; more is refused, and the old object stays."""
     large = {"note": "x" * 60_000}
     async with ZipStore(path) as store:
         await store.put("k", b"v", attributes=large)
@@ -307,7 +307,7 @@ async def test_attributes_have_the_room_of_an_extra_field(path: Path) -> None:
 
 
 async def test_every_version_has_an_etag_of_its_own_that_lasts(path: Path) -> None:
-    """Equal bytes written in one tick differ in it; reopening and compacting do not change it."""
+    """Equal bytes written at the same time have different etags, which survive reopening and compacting."""
     async with ZipStore(path, durability="atomic") as store:
         etags = [await store.put("k", b"v") for _ in range(100)]
         info = await store.head("k")
@@ -320,7 +320,7 @@ async def test_every_version_has_an_etag_of_its_own_that_lasts(path: Path) -> No
 
 
 def test_options_that_mean_nothing_are_refused(path: Path) -> None:
-    """A typing mistake is not taken for a wish."""
+    """A misspelled option is an error."""
     mistakes: list[dict[str, Any]] = [{"compression": "bzip2"}, {"level": 10}, {"durability": "none"}]
     for options in mistakes:
         with pytest.raises(ValueError, match=next(iter(options))):

@@ -29,7 +29,7 @@ ROUNDS = 24
 
 
 def write_until_killed(path: str, begin: int, acknowledged: Connection) -> None:
-    """Put, overwrite, delete, flush and compact, and tell of each put and delete when it has returned."""
+    """Put, overwrite, delete, flush and compact, and report each put and delete after it has returned."""
 
     async def rewrite(store: ZipStore, key: str, size: int) -> None:
         for number in range(begin, begin + 1_000_000):
@@ -61,7 +61,7 @@ def write_until_killed(path: str, begin: int, acknowledged: Connection) -> None:
 
 
 def test_killed_writer_that_flushes_and_compacts_loses_nothing(tmp_path: Path) -> None:
-    """After each kill -9 all that was acknowledged is there, nothing is half written, and the next one goes on."""
+    """After each kill -9 every acknowledged object is there, none is half written, and the next process goes on."""
     path = tmp_path / "a.zip"
     chances = random.Random(1)
     last: dict[str, int | None] = {}
@@ -105,7 +105,7 @@ def test_killed_writer_that_flushes_and_compacts_loses_nothing(tmp_path: Path) -
 
 
 def test_full_disk_leaves_the_old_objects_and_a_store_that_works(tmp_path: Path) -> None:
-    """A put for which there is no room fails whole; what fits can be put afterwards."""
+    """A put without space fails completely; a smaller one succeeds afterwards."""
     program = """
         import os, resource, sys
         import storage.sync
@@ -145,7 +145,7 @@ def test_full_disk_leaves_the_old_objects_and_a_store_that_works(tmp_path: Path)
 
 @pytest.mark.parametrize("call", ["put", "put_many", "rename", "clear"])
 def test_failed_sync_fails_the_write_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    """What may not be on the disk is taken back: neither this store nor the next one shows it."""
+    """A write that may not be on the disk is undone: neither this store nor the next one shows it."""
     path = tmp_path / "a.zip"
     calls: dict[str, Callable[[storage.sync.ZipStore], object]] = {
         "put": lambda store: store.put("k", b"new"),
@@ -173,7 +173,7 @@ def test_failed_sync_fails_the_write_whole(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_rename_that_cannot_write_the_new_name_keeps_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The deletion, which is smaller, is not written when there is no room for the copy."""
+    """The smaller deletion record is not written if there is no space for the copy."""
     write = OpenFile.write
 
     def full(file: OpenFile, data: bytes, offset: int) -> int:
@@ -192,7 +192,7 @@ def test_rename_that_cannot_write_the_new_name_keeps_the_old(tmp_path: Path, mon
 
 
 def test_failed_flush_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory that was not written to its end is no obstacle to what follows."""
+    """A directory that was not completely written does not affect later writes."""
     path = tmp_path / "a.zip"
     sync = OpenFile.sync
     for failing in (1, 2):

@@ -1,4 +1,4 @@
-"""ZipStore on disks that write in an order of their own, lose power, fail for a moment, or have the archive deleted."""
+"""ZipStore on disks that reorder writes, lose power, fail temporarily, or whose archive is deleted."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ CUTS = int(os.environ.get("STORAGE_ZIP_CUTS", "400"))
 
 class Recorder:
     """
-    What an archive's file was told, in order.
+    The calls on an archive's file, in order.
 
     Attributes:
-        calls: (offset, bytes) written; ``None``: a sync; a number: the size that the file was cut to.
-        states: per state of the objects, how many calls had been made when it was there, and whether it had been said
-            to last.
+        calls: (offset, bytes) for a write, ``None`` for a sync, a number for the size of a truncation.
+        states: for each state of the objects, the number of calls before it, and whether it was promised to be
+            durable.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Recorder:
         self.states: list[tuple[int, bool, dict[str, bytes]]] = []
 
     def now(self, lasts: bool, **objects: bytes) -> None:
-        """Take down the state."""
+        """Record the state."""
         self.states.append((len(self.calls), lasts, objects))
 
 
@@ -70,7 +70,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 def history(path: Path, recorder: Recorder, durability: str) -> None:
-    """Do some of everything to an archive."""
+    """Do a little of every operation on an archive."""
     synced = durability == "fsync"
     with storage.sync.ZipStore(path, durability=durability) as store:  # type: ignore[arg-type]  # as pytest gives it
         recorder.now(True)
@@ -97,7 +97,7 @@ def history(path: Path, recorder: Recorder, durability: str) -> None:
 
 
 def cut(calls: list[tuple[int, bytes] | int | None], chances: random.Random) -> bytes:
-    """Return what is on a disk whose power failed after these calls: of what was not synced, any sectors."""
+    """Return the content of a disk after a power failure: of unsynced calls any sectors may be missing."""
     disk = bytearray()
     last = max((place for place, call in enumerate(calls) if call is None), default=-1)
     likely = chances.choice([0.1, 0.5, 0.9])
@@ -122,9 +122,9 @@ def test_sectors_that_are_written_in_any_order_lose_nothing_that_was_said_to_las
     durability: str, recorder: Recorder, tmp_path: Path
 ) -> None:
     """
-    After a power cut at any moment the archive holds a state that there was, none older than the last promise.
+    After a power cut at any time the archive has one of its states, at least as new as the last durable one.
 
-    Under ``"fsync"`` each put and delete is one, under ``"atomic"`` each flush.
+    With ``"fsync"`` each put and delete makes a durable state, with ``"atomic"`` each flush.
     """
     history(tmp_path / "a.zip", recorder, durability)
     chances = random.Random(durability)
@@ -145,7 +145,7 @@ def test_sectors_that_are_written_in_any_order_lose_nothing_that_was_said_to_las
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Give what has the n-th sync from now fail, as a disk does that could not write: once."""
+    """Return a function that makes the n-th sync from now fail once, as after a failed disk write."""
     counted = [0]
     sync = OpenFile.sync
 
@@ -163,7 +163,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def rewritten(recorder: Recorder, since: int) -> set[int]:
-    """Return the places in the file that were written since that call."""
+    """Return the offsets in the file that were written since that call."""
     writes = [call for call in recorder.calls[since:] if isinstance(call, tuple)]
     return {place for offset, data in writes for place in range(offset, offset + len(data))}
 
@@ -171,7 +171,7 @@ def rewritten(recorder: Recorder, since: int) -> set[int]:
 def test_flush_after_one_that_failed_writes_again_what_may_be_lost(
     recorder: Recorder, failing: Callable[[int], None], tmp_path: Path
 ) -> None:
-    """The system reports once that bytes did not get to the disk; its next sync is no proof that they are there."""
+    """The system reports only once that bytes did not reach the disk; a later successful sync proves nothing."""
     path = tmp_path / "a.zip"
     with storage.sync.ZipStore(path, durability="atomic") as store:
         store.put("k", b"v" * 1000)
@@ -189,7 +189,7 @@ def test_flush_after_one_that_failed_writes_again_what_may_be_lost(
 def test_opening_writes_again_what_a_killed_process_left(
     recorder: Recorder, failing: Callable[[int], None], tmp_path: Path
 ) -> None:
-    """Nobody knows any more whether its disk failed, and an opening that failed is no reason to trust the next one."""
+    """Whether its disk failed is unknown, and after a failed opening the next one cannot trust the disk either."""
     path, left = tmp_path / "a.zip", tmp_path / "left.zip"
     with storage.sync.ZipStore(path) as store:
         store.put("k", b"v" * 1000)
@@ -207,7 +207,7 @@ def test_opening_writes_again_what_a_killed_process_left(
 def test_put_after_a_compaction_whose_last_sync_failed_syncs_the_new_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the old archive could come back after a power cut, without what was put into the new one."""
+    """Otherwise a power cut could restore the old archive, without the objects put into the new one."""
     synced: list[str] = []
 
     def failing(path: str) -> None:
@@ -234,7 +234,7 @@ def test_put_after_a_compaction_whose_last_sync_failed_syncs_the_new_name(
 def test_archive_that_is_deleted_or_replaced_under_the_store_takes_no_writes(
     gone: Callable[[Path], None], tmp_path: Path
 ) -> None:
-    """They would be in a file without a name, and lost with the closing."""
+    """They would go into a file without a name, and be lost on closing."""
     path = tmp_path / "a.zip"
     (tmp_path / "other").write_bytes(EMPTY)
     with storage.sync.ZipStore(path) as store:

@@ -1,4 +1,4 @@
-"""ZipStore over archives made elsewhere: other methods, zip64, odd names and times, damage, and bytes at random."""
+"""ZipStore on archives of other programs: other methods, zip64, odd names and times, damage, random bytes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LARGE = b"".join(b"%07d\n" % (number * number) for number in range(150_000))
 
 
 class Pipe(io.RawIOBase):
-    """What can be written to and cannot be gone back in: an archive's writer puts sizes behind the data then."""
+    """A file that cannot seek: a zip writer then puts the sizes after the data."""
 
     def __init__(self) -> None:
         self.written = bytearray()
@@ -50,7 +50,7 @@ class Pipe(io.RawIOBase):
 
 
 def made(fill: Callable[[zipfile.ZipFile], object], **options: Any) -> bytes:
-    """Return an archive that Python's zipfile has made."""
+    """Return an archive made by Python's zipfile."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", **options) as archive:
         fill(archive)
@@ -83,7 +83,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("size", [0, 1, 10, len(LARGE)])
 def test_every_method_is_read(path: Path, method: str, size: int) -> None:
-    """Whole, in a range, in pieces, and from anywhere; and it is not changed by being read."""
+    """Completely, in ranges, in pieces and from any offset; reading does not change the archive."""
     data = LARGE[:size]
     path.write_bytes(made(lambda archive: archive.writestr("d/k", data), compression=METHODS[method]))
     before = path.read_bytes()
@@ -104,7 +104,7 @@ def test_every_method_is_read(path: Path, method: str, size: int) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_archive_written_into_a_pipe_is_read(path: Path, method: str) -> None:
-    """Its entries have their sizes behind their data; they stay readable for others through writing and compacting."""
+    """Its entries have their sizes after their data; other programs can read them after writes and compacting."""
     pipe = Pipe()
     with zipfile.ZipFile(pipe, "w", METHODS[method]) as archive:
         archive.writestr("k", LARGE[:5000])
@@ -127,7 +127,7 @@ def test_archive_written_into_a_pipe_is_read(path: Path, method: str) -> None:
 
 
 def test_zip64_entry_is_read(path: Path) -> None:
-    """A writer that does not know how much will come makes a zip64 entry of a small object."""
+    """A writer that does not know the size in advance makes a zip64 entry of a small object."""
 
     def fill(archive: zipfile.ZipFile) -> None:
         with archive.open("k", "w", force_zip64=True) as file:
@@ -142,7 +142,7 @@ def test_zip64_entry_is_read(path: Path) -> None:
 
 
 def test_what_others_say_of_their_entries_is_kept(path: Path) -> None:
-    """The archive's comment, an entry's comment, its permissions and its time outlast flush and compact."""
+    """The archive's comment, and an entry's comment, permissions and time survive flush and compact."""
 
     def fill(archive: zipfile.ZipFile) -> None:
         entry = zipfile.ZipInfo("bin/run", (2001, 2, 3, 4, 5, 6))
@@ -167,7 +167,7 @@ def test_what_others_say_of_their_entries_is_kept(path: Path) -> None:
 
 
 def test_names_in_other_encodings_are_read(path: Path) -> None:
-    """UTF-8 where the entry says so, else the code page of old, or what the Unicode field of Info-ZIP says."""
+    """UTF-8 if the entry is marked so, else code page 437, or the name in Info-ZIP's Unicode field."""
     cp437 = entry_of("caf?")._replace(name="café".encode("cp437"), extra=b"", flags=0)
     infozip = entry_of("x")._replace(name=b"nai#U00EFv", flags=0)
     field = struct.pack("<HHBI", 0x7075, 5 + 5, 1, zlib.crc32(infozip.name)) + "naïv".encode()
@@ -185,7 +185,7 @@ def test_names_in_other_encodings_are_read(path: Path) -> None:
 
 
 def test_names_that_are_no_keys_are_not_listed_and_not_lost(path: Path) -> None:
-    """Directories, names that climb and absolute ones are no objects here; other programs still find them."""
+    """Directories, absolute names and names with '..' are not listed; other programs still find them."""
     hostile = ["d/", "../climbs", "/absolute", "a/../../b", "..\\climbs"]
     path.write_bytes(made(lambda archive: write_all(archive, [*hostile, "d/k"])))
 
@@ -202,7 +202,7 @@ def test_names_that_are_no_keys_are_not_listed_and_not_lost(path: Path) -> None:
 
 
 def test_last_of_several_entries_of_a_name_counts(path: Path) -> None:
-    """As it does for every other program."""
+    """As in every other program."""
 
     def fill(archive: zipfile.ZipFile) -> None:
         archive.writestr("k", b"old")
@@ -216,7 +216,7 @@ def test_last_of_several_entries_of_a_name_counts(path: Path) -> None:
 
 
 def test_object_of_others_is_overwritten_and_deleted(path: Path) -> None:
-    """Conditions hold on it; its etag does not change while it does not."""
+    """Conditions apply to it; its etag changes only with the object."""
     path.write_bytes(made(lambda archive: write_all(archive, "abc")))
     with storage.sync.ZipStore(path) as store:
         etag = store.head("a").etag
@@ -230,7 +230,7 @@ def test_object_of_others_is_overwritten_and_deleted(path: Path) -> None:
 
 
 def test_entry_that_others_have_changed_is_another_version(path: Path) -> None:
-    """Though they left our field in its header, with the etag of what was there."""
+    """Even if our field is still in its header, with the old etag."""
     with storage.sync.ZipStore(path) as store:
         etag = store.put("k", b"v", attributes={"a": "b"})
     with zipfile.ZipFile(path) as archive:
@@ -247,7 +247,7 @@ def test_entry_that_others_have_changed_is_another_version(path: Path) -> None:
 
 @pytest.mark.parametrize(("change", "named"), [({"flags": 1}, "encrypted"), ({"method": 97}, "97")])
 def test_what_cannot_be_read_says_why(path: Path, change: dict[str, Any], named: str) -> None:
-    """An encrypted entry or one of an unknown method is listed, named in the error, and left as it is."""
+    """An encrypted entry, or one with an unknown method, is listed, is an error to read, and is not changed."""
     entry = entry_of("k", size=3, compressed_size=3)._replace(**change)
     path.write_bytes(archive_of([entry, entry_of("l", size=3, compressed_size=3, crc=0x6567BCB8)], b"doc"))
 
@@ -263,7 +263,7 @@ def test_what_cannot_be_read_says_why(path: Path, change: dict[str, Any], named:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_flipped_bit_is_never_read_as_data(path: Path, method: str) -> None:
-    """Each byte of an entry's data, one after the other: an error of ours, or the right bytes."""
+    """For each byte of an entry's data: an error of ours, or the right bytes."""
     data = LARGE[:300]
     whole = made(lambda archive: archive.writestr("k", data), compression=METHODS[method])
     begin, end = whole.index(b"k") + 1, whole.index(b"PK\1\2")
@@ -281,7 +281,7 @@ def test_flipped_bit_is_never_read_as_data(path: Path, method: str) -> None:
 
 @pytest.mark.parametrize("declared", [10, 0])
 def test_no_more_comes_out_than_was_declared(path: Path, declared: int) -> None:
-    """An entry that says it is small and would inflate to 10 MB is an error, and never 10 MB."""
+    """An entry that declares a small size but inflates to 10 MB is an error, and never 10 MB."""
     bomb = zlib.compress(bytes(10_000_000), wbits=-15)
     entry = entry_of("k", method=DEFLATED, compressed_size=len(bomb), size=declared, crc=zlib.crc32(bytes(declared)))
     path.write_bytes(archive_of([entry], bomb))
@@ -298,7 +298,7 @@ def test_no_more_comes_out_than_was_declared(path: Path, declared: int) -> None:
 
 
 def survives(content: bytes) -> None:
-    """Open *content* as an archive, do everything with it, and see that no error but ours comes out."""
+    """Open *content* as an archive, call every operation, and allow only our errors."""
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "a.zip")
         Path(path).write_bytes(content)
@@ -340,19 +340,19 @@ SAMPLE = sample()
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_no_other_error_than_ours(content: bytes) -> None:
-    """Bytes at random."""
+    """Random bytes."""
     survives(content)
 
 
 @given(st.integers(0, len(SAMPLE)), st.integers(0, 40), st.binary(max_size=40))
 def test_any_damage_gives_no_other_error_than_ours(at: int, gone: int, new: bytes) -> None:
-    """An archive of which a part was cut out or replaced."""
+    """An archive with a part removed or replaced."""
     survives(SAMPLE[:at] + new + SAMPLE[at + gone :])
 
 
 @given(st.data())
 def test_any_directory_gives_no_other_error_than_ours(data: st.DataObject) -> None:
-    """An end record that is right, behind a directory with random bytes in it."""
+    """A valid end record after a directory with random bytes."""
     start = SAMPLE.index(b"PK\1\2")
     stop = SAMPLE.index(b"PK\5\6", start)
     directory = bytearray(SAMPLE[start:stop])

@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_compact_gives_back_the_room(path: Path) -> None:
-    """What was overwritten and deleted is gone; the rest is as it was, with its etag, time and attributes."""
+    """Overwritten and deleted data is gone; the rest is unchanged, with its etags, times and attributes."""
 
     async def main() -> tuple[list[ObjectInfo], list[ObjectInfo], int, int]:
         async with ZipStore(path, durability="atomic") as store:
@@ -66,7 +66,7 @@ def test_compact_gives_back_the_room(path: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["deflate", "stored"])
 async def test_reader_goes_on_while_the_archive_is_compacted_and_closed(path: Path, compression: Any) -> None:
-    """It reads the old file, which is there for as long as it is read."""
+    """It reads the old file, which exists as long as a reader has it open."""
     data = b"".join(b"%08d" % number for number in range(300_000))
     async with ZipStore(path, compression=compression) as store:
         await store.put("before", b"x" * 100_000)
@@ -85,7 +85,7 @@ async def test_reader_goes_on_while_the_archive_is_compacted_and_closed(path: Pa
 
 
 async def test_compact_keeps_the_permissions_and_the_link(path: Path) -> None:
-    """A link to the archive stays one, and the file's mode stays what it was."""
+    """A link to the archive stays a link, and the mode of the file stays the same."""
     link = path.parent / "link.zip"
     link.symlink_to(path)
     async with ZipStore(link) as store:
@@ -99,7 +99,7 @@ async def test_compact_keeps_the_permissions_and_the_link(path: Path) -> None:
 
 
 async def test_failed_compact_leaves_all_as_it_was(path: Path) -> None:
-    """An entry that is not where it should be stops it; the others are read as before, and nothing lies about."""
+    """A misplaced entry stops it; the other objects are readable, and no temporary file is left."""
     async with ZipStore(path) as store:
         await store.put("a", b"v")
         await store.put("b", b"v")
@@ -119,7 +119,7 @@ async def test_failed_compact_leaves_all_as_it_was(path: Path) -> None:
 
 
 async def test_second_store_is_told_that_the_archive_is_open(path: Path) -> None:
-    """In this process or another; when the first is closed, or killed, the next may have it."""
+    """In this process or another one; after the first is closed or killed, another store can open it."""
     program = "import sys, storage.sync\nwith storage.sync.ZipStore(sys.argv[1]) as store: store.put('b', b'v')"
     command = [sys.executable, "-c", program, str(path)]
     async with ZipStore(path) as store:
@@ -161,7 +161,7 @@ async def test_archive_that_is_replaced_while_it_is_opened_is_opened_anew(
 
 
 async def test_write_that_comes_too_late_is_not_done(path: Path) -> None:
-    """A thread that is still at a put when the store is closed leaves the archive as it is."""
+    """A thread whose put is still running when the store is closed does not change the archive."""
     async with ZipStore(path) as store:
         archive = store._archive
         assert archive is not None
@@ -176,7 +176,7 @@ async def test_write_that_comes_too_late_is_not_done(path: Path) -> None:
 
 
 async def test_interrupted_write_is_not_done_later(path: Path) -> None:
-    """Ctrl-C while a put waits for another one: the next writer does not write for it."""
+    """After Ctrl-C during a waiting put, the next writer does not write it."""
 
     class Interrupting:
         def __enter__(self) -> None:
@@ -198,7 +198,7 @@ async def test_interrupted_write_is_not_done_later(path: Path) -> None:
 
 
 async def test_store_that_is_not_open_says_so(path: Path) -> None:
-    """Making it does nothing; before it is entered and after it is left, every method names the fix."""
+    """The constructor does nothing; before entering and after leaving, the error of every method names the fix."""
     store = ZipStore(path)
     assert not path.exists()
     with pytest.raises(StoreClosedError, match="async with"):
@@ -221,7 +221,7 @@ def _fork_may_warn() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_fork_may_warn")
 async def test_forked_child_leaves_the_archive_to_its_parent(path: Path) -> None:
-    """The child's store is closed, and neither its end nor its life keeps the parent's archive from others."""
+    """The store is closed in the child, whose exit neither unlocks nor keeps the parent's archive."""
     go_read, go_write = os.pipe()
     closed_read, closed_write = os.pipe()
     async with ZipStore(path) as store:

@@ -1,4 +1,4 @@
-"""ZipStore and archives that a crash left incomplete: all that was acknowledged is there, and the file is repaired."""
+"""ZipStore on archives that a crash left incomplete: every acknowledged object is there, and the file is repaired."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def inner_archive() -> bytes:
 
 class History:
     """
-    What was done to an archive, and what it held when it had how many bytes.
+    An archive, and its objects after each call.
 
     Attributes:
-        states: bytes of the file after each call that has returned, and the objects then.
+        states: the size of the file after each call that has returned, and the objects then.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,17 +37,17 @@ class History:
         self.states: list[tuple[int, dict[str, bytes]]] = []
 
     def holds(self, **objects: bytes) -> None:
-        """Take down what the archive holds now."""
+        """Record the objects in the archive now."""
         self.states.append((self.path.stat().st_size, objects))
 
     def expected(self, size: int) -> dict[str, bytes]:
-        """Return what must be there when the file has its first *size* bytes."""
+        """Return the objects that must be in the first *size* bytes of the file."""
         return [objects for written, objects in self.states if written <= size][-1]
 
 
 @pytest.fixture
 def history(tmp_path: Path) -> History:
-    """Give an archive with a little of everything."""
+    """Return an archive with a little of everything."""
     history = History(tmp_path / "history.zip")
     with storage.sync.ZipStore(history.path, durability="atomic") as store:
         history.holds()
@@ -77,9 +77,9 @@ def history(tmp_path: Path) -> History:
 @pytest.mark.parametrize("rest", ["nothing", "zeros", "ones"])
 def test_archive_that_breaks_off_anywhere_has_all_that_was_acknowledged(history: History, rest: str) -> None:
     """
-    At every byte. Behind it is nothing, as after a kill; or what a disk has there when its power failed.
+    At every byte. After it is nothing, as after a kill, or bytes as after a power failure.
 
-    No call is seen half done.
+    No call is half done.
     """
     whole = history.path.read_bytes()
     fill = {"nothing": b"", "zeros": b"\0", "ones": b"\xff"}[rest]
@@ -93,7 +93,7 @@ def test_archive_that_breaks_off_anywhere_has_all_that_was_acknowledged(history:
 
 
 def test_archive_that_broke_off_is_repaired_by_using_it(history: History) -> None:
-    """The next put and the next close leave an archive that every program reads, with all that was there."""
+    """The next put and close make an archive that every program can read, with all objects."""
     whole = history.path.read_bytes()
     torn = history.path.with_name("torn.zip")
 
@@ -109,7 +109,7 @@ def test_archive_that_broke_off_is_repaired_by_using_it(history: History) -> Non
 
 @pytest.mark.parametrize("behind", [b"", b"the rest of the object"])
 def test_inner_archive_at_the_torn_end_is_not_taken_for_the_archive(tmp_path: Path, behind: bytes) -> None:
-    """The file ends in an end record, but it is that of an object, whole or cut off."""
+    """The file ends with an end record, but one that belongs to an object, complete or not."""
     path, torn = tmp_path / "a.zip", tmp_path / "torn.zip"
     data = inner_archive() + behind
     with storage.sync.ZipStore(path, compression="stored") as store:
@@ -123,7 +123,7 @@ def test_inner_archive_at_the_torn_end_is_not_taken_for_the_archive(tmp_path: Pa
 
 
 def test_rename_that_is_cut_in_two_loses_nothing(tmp_path: Path) -> None:
-    """Between its two records both names are there, and at no byte none of them."""
+    """Between its two records both names exist, and at least one at every byte."""
     path, torn = tmp_path / "a.zip", tmp_path / "torn.zip"
     with storage.sync.ZipStore(path) as store:
         store.put("old", b"v")
@@ -141,7 +141,7 @@ def test_rename_that_is_cut_in_two_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_what_was_recovered_is_made_to_last(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the killed process wrote may be in memory only: it is on the disk before anyone reads it."""
+    """Data of the killed process may be only in memory: it is synced before anyone can read it."""
     torn = history.path.with_name("torn.zip")
     syncs: list[OpenFile] = []
     monkeypatch.setattr(OpenFile, "sync", lambda file: syncs.append(file))
@@ -155,7 +155,7 @@ def test_what_was_recovered_is_made_to_last(history: History, monkeypatch: pytes
 
 
 def test_half_made_archive_becomes_one(tmp_path: Path) -> None:
-    """A process that was killed while it made the file leaves a beginning of an empty archive."""
+    """A process that was killed while creating the file leaves the beginning of an empty archive."""
     for size in range(len(EMPTY) + 1):
         path = tmp_path / f"{size}.zip"
         path.write_bytes(EMPTY[:size])
@@ -170,7 +170,7 @@ def test_half_made_archive_becomes_one(tmp_path: Path) -> None:
     ids=["a byte", "text", "a header", "a signature", "zeros", "not quite ours"],
 )
 def test_what_is_no_archive_is_left_alone(tmp_path: Path, content: bytes) -> None:
-    """Opening it is an error that names the file, and not a byte of it changes."""
+    """Opening it is an error that names the file, which is not changed."""
     path = tmp_path / "a.zip"
     path.write_bytes(content)
 
@@ -182,7 +182,7 @@ def test_what_is_no_archive_is_left_alone(tmp_path: Path, content: bytes) -> Non
 
 
 def test_damaged_directory_is_not_repaired_from_an_older_one(tmp_path: Path) -> None:
-    """To go back to the last directory that can be read would throw away what came after it."""
+    """Using the last readable directory would lose everything after it."""
     path = tmp_path / "a.zip"
     with storage.sync.ZipStore(path) as store:
         store.put("a", b"v")

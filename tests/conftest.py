@@ -6,6 +6,7 @@ import gc
 from collections.abc import Generator, Iterator
 from typing import Any
 
+import marks
 import pytest
 from hypothesis import settings
 from servers.registry import MISSING, NAMES, TOOK_PART
@@ -21,6 +22,29 @@ settings.load_profile("patient")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that chooses the stacks of the suite."""
     parser.addoption("--stacks", choices=CHOICES, default=DEFAULT, help="the stacks that the suite runs on")
+
+
+def pytest_configure() -> None:
+    """Begin to note what tests use."""
+    marks.watch()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Set the marks that follow from what a test is and uses."""
+    marks.mark(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    """Forget what the test before has used."""
+    marks.forget()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test fail that lacks a mark."""
+    return (yield from marks.watched(item))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -48,7 +72,12 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 @pytest.fixture(scope="session")
-def servers(certificate: Certificate) -> Iterator[Servers]:
+def uses_server() -> None:
+    """Mark tests: whatever fixture starts a server asks for this one."""
+
+
+@pytest.fixture(scope="session")
+def servers(certificate: Certificate, uses_server: None) -> Iterator[Servers]:
     """Give the S3 servers that are installed; each is started when it is first asked for, once in a process."""
     found = Servers(certificate)
     yield found

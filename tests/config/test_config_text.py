@@ -297,6 +297,7 @@ def test_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
         StoreFactory(tmp_path)
 
 
+@pytest.mark.process
 def test_errors_show_nothing_of_the_file(tmp_path: Path) -> None:
     """A line with a mistake may contain a password: neither the error nor a traceback shows it."""
     path = saved(tmp_path / "stores.yaml", "stores:\n  a: {type: x, config: {password: hunter2 ]}}\n")
@@ -323,6 +324,7 @@ def _stores(document: object) -> object:
     return document["stores"]
 
 
+@pytest.mark.process
 def test_without_pyyaml_the_error_says_what_to_install(tmp_path: Path) -> None:
     """Without PyYAML, JSON works and YAML is an ImportError that names the package."""
     saved(tmp_path / "a.yaml", "stores: {}")

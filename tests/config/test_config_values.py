@@ -182,6 +182,7 @@ STORES: st.SearchStrategy[Any] = st.dictionaries(st.sampled_from(["a", "b", "c"]
 DOCUMENTS = st.fixed_dictionaries({"stores": STORES}, optional={"main": DEFINITIONS | VALUES})
 
 
+@pytest.mark.slow
 @given(st.one_of(DOCUMENTS, DOCUMENTS, DOCUMENTS, VALUES))
 def test_any_document_gives_a_store_or_a_config_error(document: Any) -> None:
     """Any document gives a store or a ConfigError."""

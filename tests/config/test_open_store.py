@@ -266,6 +266,7 @@ def test_any_path_can_be_written(path: str) -> None:
     assert path == store.path or path.startswith("~")
 
 
+@pytest.mark.process
 def test_one_scheme_imports_no_other_back_end() -> None:
     """A store in memory does not import SQLite or PyYAML."""
     code = (

@@ -126,6 +126,7 @@ def test_loops_of_several_threads_each_get_their_own_results() -> None:
     assert [[str(number * 1000 + i) for i in range(100)] for number in range(4)] == results
 
 
+@pytest.mark.process
 def test_interpreter_does_not_end_in_the_middle_of_work() -> None:
     """Also when its event loop was abandoned: a file half written would be half a file."""
     code = (

@@ -91,6 +91,7 @@ def test_what_people_write_differently_is_near(wrong: str, right: str) -> None:
     assert registry[str(caught.value).split("did you mean '")[1].split("'")[0]] is registry[right]
 
 
+@pytest.mark.process
 def test_looking_up_imports_one_store_and_importing_none() -> None:
     """The registry costs nothing until it is asked, and then only what it is asked for."""
     code = (

@@ -7,6 +7,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.process
+
 
 def install(target: Path, name: str, entries: dict[str, str], modules: dict[str, str]) -> None:
     """Make a wheel of a package and have pip install it into a directory."""

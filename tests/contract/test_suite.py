@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from paths import SUPPORT
 
+pytestmark = pytest.mark.process
+
 STORE = """
 from collections.abc import AsyncIterator
 import {fixtures}

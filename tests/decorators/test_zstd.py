@@ -36,6 +36,7 @@ async def over(below: bytes) -> ZstdStore:
     return ZstdStore(base)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [1, 3, 22])
 async def test_objects_are_zstd_files(level: int) -> None:
     """Any other program can read them; those that are not streamed declare their size."""
@@ -179,6 +180,7 @@ def test_sync_face_compresses(tmp_path: Path) -> None:
     assert 5 == store.async_store.level
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("call", "packages", "message"),
     [

@@ -47,6 +47,7 @@ async def described(store: ObjectStore) -> dict[str, tuple[bytes, Attributes]]:
     return {key: (await store.get(key), (await store.head(key)).attributes) async for key in store.keys()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", KINDS)
 @pytest.mark.parametrize("source", KINDS)
 async def test_every_object_arrives(source: str, target: str, tmp_path: Path) -> None:

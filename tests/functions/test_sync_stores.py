@@ -238,6 +238,7 @@ async def peak(work: Callable[[int], object], count: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 async def test_memory_does_not_grow_with_the_number_of_keys() -> None:
     """Twenty times as many keys take no more memory."""
 

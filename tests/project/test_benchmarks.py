@@ -161,6 +161,7 @@ def test_all_targets_are_part_of_the_story() -> None:
     assert set() == {entry.name for entry in cases.targets()} - story
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["get", "put", "keys", "get_many", "delete_many"])
 def test_a_case_measures_our_store_first(operation: str) -> None:
     """Our store comes first, and the limit is measured too, which needs no package."""
@@ -281,6 +282,7 @@ def test_amounts_have_units_that_suit_them(measure: str, value: float | None, sh
     assert shown == amount(measure, value)
 
 
+@pytest.mark.process
 def test_the_command_runs() -> None:
     """The command line runs one comparison."""
     command = [sys.executable, "-m", "benchmarks", "--smoke", "--only", "memory get, 100B, 1 task"]

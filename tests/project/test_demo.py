@@ -28,6 +28,7 @@ def tree(tmp_path: Path) -> Path:
     return tree
 
 
+@pytest.mark.process
 def test_demo_runs_plainly_and_removes_what_it_made(tree: Path, tmp_path: Path) -> None:
     """Without a terminal there are no bars and no escape codes."""
     work = tmp_path / "work"

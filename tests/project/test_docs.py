@@ -77,7 +77,13 @@ async def _awaited(code: Any, namespace: dict[str, Any]) -> None:
     await eval(code, namespace)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.server if page.name in ("redis.md", "s3.md") else (), id=_name(page))
+        for page in PAGES
+    ],
+)
 def test_examples_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -107,6 +113,7 @@ def _run_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     gc.collect()
 
 
+@pytest.mark.process
 def test_the_suite_judges_a_store_as_the_page_on_extending_says(tmp_path: Path) -> None:
     """The page's store and the page's test class are saved as a file and handed to pytest."""
     examples = [block.code for block in blocks(ROOT / "docs" / "extending.md")]

@@ -138,6 +138,7 @@ def _imported_by(code: str) -> set[str]:
     )
 
 
+@pytest.mark.process
 def test_import_pulls_in_nothing() -> None:
     """`import storage` imports no back end, no pytest, not even asyncio."""
     costly = {"asyncio", "anyio", "aiosqlite", "sqlite3", "zipfile", "gzip", "pytest", "storage.base", "storage.sync"}
@@ -145,6 +146,7 @@ def test_import_pulls_in_nothing() -> None:
     assert set() == costly & _imported_by("import storage")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("code", ["storage.DictStore()", "storage.GzipStore", "import storage.sync", "storage.testing"])
 def test_using_a_store_pulls_in_no_back_end_of_another(code: str) -> None:
     """A name imports what it needs and no more."""
@@ -157,6 +159,7 @@ def test_using_a_store_pulls_in_no_back_end_of_another(code: str) -> None:
 LARGE = {"anyio", "asyncio", "concurrent.futures", "ctypes", "hashlib", "importlib.metadata", "json", "logging", "ssl"}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "code",
     [

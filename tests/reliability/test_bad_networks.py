@@ -21,6 +21,8 @@ from servers.tls import Certificate
 from storage import FilesystemStore, HttpStore, ObjectStore, RedisStore
 from storage.testing import Fault, FaultProxy, ProxiedRequest
 
+pytestmark = pytest.mark.server
+
 MIB = 1 << 20
 
 #: What a server says when it has too much to do, did nothing, or did it and stumbled over the answer.

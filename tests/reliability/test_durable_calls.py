@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from processes.strace import Call, needs_strace, system_calls
 
-pytestmark = needs_strace
+pytestmark = [needs_strace, pytest.mark.process]
 
 WRITES = ["write", "pwrite64", "ftruncate", "copy_file_range", "fsetxattr"]
 NAMES = ["mkdir", "mkdirat", "rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir"]

@@ -140,6 +140,7 @@ def test_threads_see_one_thing_at_a_time(name: str, tmp_path: Path) -> None:
         play_threads(STACKS[name].adapted(root), f"{name}-{number}").check()
 
 
+@pytest.mark.process
 @pytest.mark.timeout(60 + 10 * LONGER)
 @pytest.mark.parametrize("name", SHARED)
 async def test_processes_see_one_thing_at_a_time(name: str, tmp_path: Path) -> None:

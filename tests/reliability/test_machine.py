@@ -167,6 +167,7 @@ def test_any_stack_is_what_a_dict_is() -> None:
 
 @pytest.mark.timeout(60 + 60 * LONGER)
 @pytest.mark.parametrize("view", ["awaited", "sync"])
+@pytest.mark.server
 def test_redis_is_what_a_dict_is(view: str) -> None:
     """A prefix for each sequence."""
     numbers = count()

@@ -18,6 +18,8 @@ from storage import (
     StoreUnavailableError,
 )
 
+pytestmark = pytest.mark.process
+
 RENAMES = "rename,renameat,renameat2"
 
 

@@ -23,6 +23,8 @@ from storage import (
     sync,
 )
 
+pytestmark = pytest.mark.process
+
 
 def size(path: Path) -> int:
     return path.stat().st_size

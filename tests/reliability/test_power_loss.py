@@ -21,7 +21,7 @@ CUTS = int(os.environ.get("STORAGE_POWER_CUTS", "2"))
 #: What promises that all that was acknowledged outlasts a power cut.
 DURABLE = ["filesystem-fsync", "hashdir-fsync", "deep-fsync", "sqlite", "zip"]
 
-pytestmark = pytest.mark.timeout(60 + 5 * CUTS)
+pytestmark = [pytest.mark.timeout(60 + 5 * CUTS), pytest.mark.process]
 
 
 @pytest.fixture(params=["ext4", "xfs"])

@@ -13,6 +13,8 @@ from stacks import ALONE, STACKS
 
 from storage import Capabilities
 
+pytestmark = pytest.mark.process
+
 #: Processes that compete, and the steps that each counts.
 PROCESSES, STEPS = 5, 10
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from paths import SUPPORT
 
+pytestmark = pytest.mark.process
+
 #: Seconds that it is used; STORAGE_SOAK=1800 makes it half an hour.
 SECONDS = float(os.environ.get("STORAGE_SOAK", "60"))
 

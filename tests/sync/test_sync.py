@@ -245,6 +245,7 @@ def test_get_or_returns_the_default(store: storage.sync.ObjectStore) -> None:
 # -- imports ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_import_is_cheap() -> None:
     """No store and no back end is imported before it is used."""
     code = "import sys, storage.sync; print(*(name for name in sys.modules if name.startswith(('storage', 'aio'))))"

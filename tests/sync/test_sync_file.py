@@ -276,6 +276,7 @@ async def test_abandoned_file_is_closed(store: storage.sync.ObjectStore) -> None
     assert closed(store)
 
 
+@pytest.mark.slow
 async def test_abandoned_file_in_a_cycle_is_closed(store: storage.sync.ObjectStore) -> None:
     """The collector finalizes a cycle in any order and in any thread, the loop's own included."""
     file = store.open("k")

@@ -25,6 +25,7 @@ def test_generated_file_is_fresh() -> None:
     assert generate() == TARGET.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_check_names_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,6 +248,7 @@ def test_what_the_generator_cannot_do_stops_it(definition: str) -> None:
         _ = signature_of(definition).passed
 
 
+@pytest.mark.process
 def test_generator_needs_no_back_end() -> None:
     """It reads text: what it imports is itself."""
     code = "import sys, storage._tools.sync_api as g; g.generate(); print(*sys.modules)"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 
+import pytest
 from processes.programs import program
+
+pytestmark = pytest.mark.process
 
 
 def interrupt(code: str) -> tuple[int, str, str]:

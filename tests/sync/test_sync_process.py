@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from processes.programs import program
 
+pytestmark = pytest.mark.process
+
 
 def run(code: str, *, before: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program to its end; *before* comes before its imports."""

@@ -191,6 +191,7 @@ class Players:
             return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [0, 0.1, 0.5])
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "+".join(options) or "plain")
 @pytest.mark.parametrize("seed", range(4))

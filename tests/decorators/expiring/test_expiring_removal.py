@@ -155,6 +155,7 @@ async def test_one_of_many_creators_over_an_expired_object_wins(base: ObjectStor
         assert b"%d" % won.index(True) == await store.get("k")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["expiring-filesystem", "expiring-sqlite"])
 async def test_one_of_many_processes_over_expired_objects_wins(name: str, tmp_path: Path) -> None:
     """The base checks the condition, so it holds across processes."""

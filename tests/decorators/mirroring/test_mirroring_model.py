@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+import pytest
 from doubles import ScriptedStore, scripted
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -191,6 +192,7 @@ async def _held(child: ScriptedStore, key: str) -> Value:
     return await child.base.get(key) if await child.base.exists(key) else None
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.sampled_from(["all", "quorum", "any"]),

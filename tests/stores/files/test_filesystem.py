@@ -93,6 +93,7 @@ async def test_links_lead_nowhere(key: str, tmp_path: Path) -> None:
     assert ["secret"] == files(outside)
 
 
+@pytest.mark.process
 async def test_link_planted_while_the_store_works_leads_nowhere(tmp_path: Path) -> None:
     """No directory can be replaced by a symlink between a check and its use."""
     outside, root = tmp_path / "outside", tmp_path / "root"

@@ -7,6 +7,8 @@ import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from storage import FilesystemStore, ObjectReader
 
 MIB = 1 << 20
@@ -38,6 +40,7 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha1").hexdigest()
 
 
+@pytest.mark.slow
 async def test_readers_of_200_mb_see_whole_versions_during_overwrites(tmp_path: Path) -> None:
     """A reader that polls, through the store or directly, sees the whole old contents or the whole new ones."""
     store = FilesystemStore(tmp_path)

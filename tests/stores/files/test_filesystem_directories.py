@@ -22,6 +22,7 @@ from storage._concurrency.stepping import step
 from storage.stores.files.draft import DRAFT
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("store_class", FILE_STORES)
 async def test_draft_of_a_killed_writer_is_never_seen_and_goes_on_entering(
     store_class: type[FilesystemStore], tmp_path: Path
@@ -101,6 +102,7 @@ async def test_empty_directory_in_the_way_is_replaced(tmp_path: Path) -> None:
     assert b"v" == (tmp_path / "k").read_bytes()
 
 
+@pytest.mark.process
 async def test_full_disk_leaves_the_old_object_and_no_draft(tmp_path: Path) -> None:
     """A real ENOSPC-like failure, by the limit on a file's size; afterwards the store still works."""
     code = (
@@ -127,6 +129,7 @@ async def test_full_disk_leaves_the_old_object_and_no_draft(tmp_path: Path) -> N
     assert b"new" == (tmp_path / "k").read_bytes()
 
 
+@pytest.mark.process
 async def test_forbidden_directory_is_permission_denied(tmp_path: Path) -> None:
     """The error keeps its cause and names the key; it is not retryable."""
     code = (
@@ -215,6 +218,7 @@ async def test_reader_that_was_left_reads_no_other_file(tmp_path: Path) -> None:
             await reader.read()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("store_class", FILE_STORES)
 async def test_tree_deeper_than_any_key_is_listed_and_entered(
     store_class: type[FilesystemStore], tmp_path: Path
@@ -235,6 +239,7 @@ async def test_tree_deeper_than_any_key_is_listed_and_entered(
     subprocess.run(["rm", "-r", str(tmp_path / "root")], check=True)  # shutil.rmtree recurses
 
 
+@pytest.mark.process
 async def test_directory_that_may_not_be_read_fails_the_listing_but_not_the_entering(tmp_path: Path) -> None:
     """A listing never omits keys silently; the leftovers of killed writers can be removed later."""
     code = (
@@ -290,6 +295,7 @@ async def test_listing_misses_no_key_that_is_overwritten_meanwhile() -> None:
             writer.join()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_file_system_without_locks_has_no_conditions_and_says_so(tmp_path: Path) -> None:
     """Plain puts, deletes and listings work; a condition that could not be guaranteed is an error."""

@@ -206,6 +206,7 @@ async def test_file_system_that_cannot_tell_what_is_in_memory_is_asked_once(hops
         assert store._page_cache.available is False
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("fault", ["openat2:error=ENOSYS", "openat2:error=EAGAIN", "preadv2:error=EOPNOTSUPP"])
 def test_system_without_the_calls_reads_in_one_hop_each(fault: str, tmp_path: Path) -> None:

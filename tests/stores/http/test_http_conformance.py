@@ -36,7 +36,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def nginx(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -> Iterator[Nginx]:
+def nginx(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate, uses_server: None) -> Iterator[Nginx]:
     with nginx_server(tmp_path_factory.mktemp("nginx"), certificate) as server:
         yield server
 

@@ -32,7 +32,7 @@ THEN = 1_500_000_000
 
 
 @pytest.fixture(scope="module")
-def nginx(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -> Iterator[Nginx]:
+def nginx(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate, uses_server: None) -> Iterator[Nginx]:
     with nginx_server(tmp_path_factory.mktemp("nginx"), certificate) as server:
         (server.objects / "table.csv").write_bytes(TEXT)
         (server.objects / "page.html.gz").write_bytes(gzip.compress(TEXT))

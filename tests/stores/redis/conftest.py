@@ -12,7 +12,7 @@ from storage import RedisStore
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
+def server(uses_server: None) -> Iterator[RedisServer]:
     with redis_server() as server:
         yield server
 

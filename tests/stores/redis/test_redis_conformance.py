@@ -35,6 +35,7 @@ def clustered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]
         yield server
 
 
+@pytest.mark.server
 class TestRedisStore(StoreConformance):
     """Each test has its own prefix."""
 

@@ -38,7 +38,7 @@ PATIENCE = 60
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
+def server(uses_server: None) -> Iterator[RedisServer]:
     with redis_server() as server:
         yield server
 

@@ -99,6 +99,7 @@ async def outcome(call: Awaitable[object]) -> object:
         return error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
 async def test_mute_server_is_given_up(make: Callable[[str], Awaitable[BucketStore]], reads: bool) -> None:
     """Every call ends by the read timeout, whatever is sent, and whether the server reads it or not."""
@@ -115,6 +116,7 @@ async def test_mute_server_is_given_up(make: Callable[[str], Awaitable[BucketSto
 BEGUN = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
 async def test_server_that_takes_no_parts_is_given_up(
     make: Callable[[str], Awaitable[BucketStore]], reads: bool

@@ -19,6 +19,8 @@ from processes.forking import context
 from storage import KeyExistsError, SqliteStore
 from storage.functions.update import update
 
+pytestmark = pytest.mark.process
+
 
 async def _create(path: str, name: str) -> list[str]:
     won = []

@@ -58,6 +58,7 @@ def _slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- what other programs see -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("compression", ["deflate", "stored"])
 async def test_other_programs_read_the_archive_after_flush_and_close(path: Path, compression: Any) -> None:
     """After puts, overwrites, deletes, streams and copies unzip and zipfile see what the store has, and do not warn."""
@@ -86,6 +87,7 @@ async def test_other_programs_read_the_archive_after_flush_and_close(path: Path,
     assert expected == read_by_zipfile(path)
 
 
+@pytest.mark.process
 async def test_other_programs_read_any_key(path: Path) -> None:
     """Every key of the store is a name that unzip and zipfile accept."""
     put = []
@@ -293,6 +295,7 @@ async def test_longest_key_and_odd_ones_are_kept(path: Path) -> None:
         assert {key: key.encode() for key in keys} == await store.get_many(keys)
 
 
+@pytest.mark.process
 async def test_attributes_have_the_room_of_an_extra_field(path: Path) -> None:
     """60,000 bytes are stored and archive tools accept them; more is refused, and the old object stays."""
     large = {"note": "x" * 60_000}

@@ -60,6 +60,7 @@ def write_until_killed(path: str, begin: int, acknowledged: Connection) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.process
 def test_killed_writer_that_flushes_and_compacts_loses_nothing(tmp_path: Path) -> None:
     """After each kill -9 every acknowledged object is there, none is half written, and the next process goes on."""
     path = tmp_path / "a.zip"
@@ -104,6 +105,7 @@ def test_killed_writer_that_flushes_and_compacts_loses_nothing(tmp_path: Path) -
 # -- disks that are full, or fail --------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_full_disk_leaves_the_old_objects_and_a_store_that_works(tmp_path: Path) -> None:
     """A put without space fails completely; a smaller one succeeds afterwards."""
     program = """

@@ -102,6 +102,7 @@ def test_every_method_is_read(path: Path, method: str, size: int) -> None:
     assert before == path.read_bytes()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("method", METHODS)
 def test_archive_written_into_a_pipe_is_read(path: Path, method: str) -> None:
     """Its entries have their sizes after their data; other programs can read them after writes and compacting."""

@@ -35,6 +35,7 @@ def path(tmp_path: Path) -> Path:
 # -- compacting --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_compact_gives_back_the_room(path: Path) -> None:
     """Overwritten and deleted data is gone; the rest is unchanged, with its etags, times and attributes."""
 
@@ -118,6 +119,7 @@ async def test_failed_compact_leaves_all_as_it_was(path: Path) -> None:
 # -- one store at a time -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 async def test_second_store_is_told_that_the_archive_is_open(path: Path) -> None:
     """In this process or another one; after the first is closed or killed, another store can open it."""
     program = "import sys, storage.sync\nwith storage.sync.ZipStore(sys.argv[1]) as store: store.put('b', b'v')"
@@ -219,6 +221,7 @@ def _fork_may_warn() -> Iterator[None]:
         yield
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("_fork_may_warn")
 async def test_forked_child_leaves_the_archive_to_its_parent(path: Path) -> None:
     """The store is closed in the child, whose exit neither unlocks nor keeps the parent's archive."""

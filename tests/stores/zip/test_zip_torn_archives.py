@@ -74,6 +74,7 @@ def history(tmp_path: Path) -> History:
     return history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest", ["nothing", "zeros", "ones"])
 def test_archive_that_breaks_off_anywhere_has_all_that_was_acknowledged(history: History, rest: str) -> None:
     """

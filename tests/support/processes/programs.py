@@ -10,6 +10,7 @@ __all__ = ["PREAMBLE", "program"]
 #: Every program begins so. Development mode: a task destroyed while it is pending, a file left open, is on stderr.
 PREAMBLE = """
 import asyncio, gc, logging, os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs the tests in the background has it ignored
 logging.getLogger("asyncio").addFilter(lambda record: "took" not in record.msg)  # slow callbacks of a busy machine
 import storage, storage.sync
 from storage._concurrency.offload import offload

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from marks import note
 
 __all__ = ["MISSING", "NAMES", "PATIENCE", "TOOK_PART", "free_port", "need", "running", "said_by"]
 
@@ -35,6 +36,7 @@ _BOUND = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") els
 
 def need(name: str, installed: bool, version: Callable[[], str]) -> None:
     """Note that the server takes part; without it skip the test, or fail where all servers are required."""
+    note(f"it uses {name}", "server")
     if not installed:
         MISSING.add(name)
         (pytest.fail if REQUIRED else pytest.skip)(f"{name} is not installed: make servers")

@@ -7,12 +7,14 @@ Names are imported when they are first used, so that ``import storage`` costs no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from storage._names import PUBLIC, import_name
+
+TYPE_CHECKING = False  # type checkers assume True; importing it from typing would take longer than all the rest
 
 # GENERATED from storage/_names.py: change that, then run `make generated`.
 if TYPE_CHECKING:
+    from typing import Any
+
     from storage._concurrency.offload import offload as offload
     from storage.base import ObjectStore as ObjectStore
     from storage.config.factory import StoreFactory as StoreFactory

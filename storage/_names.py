@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Any
+
+TYPE_CHECKING = False  # type checkers assume True; importing it from typing would take longer than all the rest
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["PUBLIC", "SHORT_NAMES", "STORES", "TESTING", "import_name"]
 

@@ -39,7 +39,7 @@ def generate() -> dict[Path, str]:
     """Return the two files as they should be."""
     second = ["\n    # Every store has a second name, which users of similar libraries know.\n", *aliases(PUBLIC)]
     return {
-        PACKAGE: _replaced(PACKAGE, [*imports(PUBLIC), *second]),
+        PACKAGE: _replaced(PACKAGE, ["    from typing import Any\n\n", *imports(PUBLIC), *second]),
         TESTING_PACKAGE: _replaced(TESTING_PACKAGE, imports(TESTING)),
     }
 

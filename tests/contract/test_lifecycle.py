@@ -12,7 +12,7 @@ from storage._core.lifecycle import enter_all
 
 
 class CountedStore(DictStore):
-    """Writes down when it is opened and closed, and may fail to."""
+    """A store that records when it is opened and closed, and can fail to."""
 
     def __init__(self, name: str = "s", log: list[str] | None = None, *, fails: bool = False) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class CountedStore(DictStore):
 
 
 async def test_first_to_enter_opens_and_last_to_leave_closes() -> None:
-    """However many enter, the store is opened and closed once."""
+    """The store is opened and closed once, however often it is entered."""
     store = CountedStore()
 
     async with store:
@@ -60,7 +60,7 @@ async def test_concurrent_entering_opens_once() -> None:
 
 
 async def test_store_can_be_opened_again() -> None:
-    """Closed is not broken."""
+    """A closed store can be opened again."""
     store = CountedStore()
 
     for _ in range(2):
@@ -71,7 +71,7 @@ async def test_store_can_be_opened_again() -> None:
 
 
 async def test_aclose_closes_now_and_may_be_repeated() -> None:
-    """Whoever else has entered: after aclose the store is closed, and leaving it then does nothing."""
+    """After aclose the store is closed, even if others have entered it; leaving it then does nothing."""
     store = CountedStore()
     await store.aclose()
     assert [] == store.log
@@ -85,7 +85,7 @@ async def test_aclose_closes_now_and_may_be_repeated() -> None:
 
 
 async def test_store_that_fails_to_open_is_not_closed() -> None:
-    """What raised while opening took nothing, and can be tried again."""
+    """A store that failed to open holds nothing, and can be entered again."""
     store = CountedStore(fails=True)
 
     with pytest.raises(ZeroDivisionError):
@@ -98,7 +98,7 @@ async def test_store_that_fails_to_open_is_not_closed() -> None:
 
 
 async def test_decorators_enter_what_is_below_once() -> None:
-    """A stack that is entered enters its innermost store, once."""
+    """Entering a stack enters its innermost store, once."""
     store = CountedStore()
 
     async with GzipStore(PrefixStore(store, "a/")) as stack, stack:
@@ -121,7 +121,7 @@ async def test_store_shared_by_two_branches_is_opened_once() -> None:
 
 
 async def test_aclose_of_a_decorator_leaves_the_store_to_its_other_users() -> None:
-    """A decorator gives back what it entered itself, no more."""
+    """A decorator leaves only what it has entered itself."""
     store = CountedStore()
 
     async with store:
@@ -134,7 +134,7 @@ async def test_aclose_of_a_decorator_leaves_the_store_to_its_other_users() -> No
 
 
 async def test_entering_all_leaves_the_first_when_the_third_fails() -> None:
-    """Nothing stays open when not everything could be opened; they are left in reverse."""
+    """If one part cannot be opened, the others are left, in reverse."""
     log: list[str] = []
     stores = [CountedStore("1", log), CountedStore("2", log), CountedStore("3", log, fails=True)]
 
@@ -145,7 +145,7 @@ async def test_entering_all_leaves_the_first_when_the_third_fails() -> None:
 
 
 async def test_all_that_were_entered_are_left_in_reverse() -> None:
-    """What was opened first may be needed longest."""
+    """The part that was opened first is closed last."""
     log: list[str] = []
 
     async with await enter_all([CountedStore("1", log), CountedStore("2", log)]):

@@ -27,7 +27,7 @@ def shelf(module: str = "shelves", **options: Any) -> type[DictStore]:
 
 @pytest.fixture(autouse=True)
 def _forgotten() -> Iterator[None]:
-    """No class of one test is there in the next."""
+    """The classes of one test are gone in the next."""
     yield
     gc.collect()
 
@@ -36,7 +36,7 @@ def _forgotten() -> Iterator[None]:
 
 
 def test_every_public_store_is_known_by_its_name() -> None:
-    """The names are found without importing anything; that they are those of the stores is looked up here."""
+    """The names are known without an import; this test compares them with the stores."""
     public = {name: getattr(storage, name) for name in storage.__all__}
     stores = {name for name, value in public.items() if isinstance(value, type) and issubclass(value, ObjectStore)}
 
@@ -46,7 +46,7 @@ def test_every_public_store_is_known_by_its_name() -> None:
 
 
 def test_iteration_is_of_sorted_class_names() -> None:
-    """What there is, each once, and how many."""
+    """Each name once, and their number."""
     names = list(Registry(STORES, short_names=SHORT_NAMES))
 
     assert sorted(STORES) == names
@@ -69,7 +69,7 @@ def test_short_names_are_other_names_of_the_same_classes(name: str) -> None:
 
 
 def test_unknown_name_suggests_the_nearest_and_lists_all() -> None:
-    """The message is all one needs to correct a typo."""
+    """The message is enough to correct a typo."""
     with pytest.raises(ConfigError, match=r"'GzpStore': did you mean 'GzipStore'\? Available: .*DictStore") as caught:
         registry["GzpStore"]
 
@@ -93,7 +93,7 @@ def test_what_people_write_differently_is_near(wrong: str, right: str) -> None:
 
 @pytest.mark.process
 def test_looking_up_imports_one_store_and_importing_none() -> None:
-    """The registry costs nothing until it is asked, and then only what it is asked for."""
+    """The registry imports nothing until a store is looked up, and then only that store."""
     code = (
         "import sys, storage; from storage import registry; names = list(registry); 'SqliteStore' in registry\n"
         "assert not {'aiosqlite', 'sqlite3', 'storage.stores.zip.store'} & set(sys.modules), 'imported'\n"
@@ -108,7 +108,7 @@ def test_looking_up_imports_one_store_and_importing_none() -> None:
 
 
 def test_deriving_registers() -> None:
-    """Nothing else is to be done, and nothing is to be imported again."""
+    """A subclass is registered without a further call."""
     made = shelf(name="shelf")
 
     assert made is registry["ShelfStore"]
@@ -119,14 +119,14 @@ def test_deriving_registers() -> None:
 
 
 def test_a_class_may_have_several_short_names() -> None:
-    """As `http` and `https` are one store."""
+    """`http` and `https` are also names of one store."""
     made = shelf(name=("shelf", "shelves"))
 
     assert [made, made] == [registry["shelf"], registry["shelves"]]
 
 
 def test_bases_and_private_classes_are_not_listed() -> None:
-    """What no store is made of is no answer to which stores there are."""
+    """Iterating yields only classes that stores are made of."""
 
     class UnfinishedStore(ObjectStore):
         """A base."""
@@ -139,7 +139,7 @@ def test_bases_and_private_classes_are_not_listed() -> None:
 
 
 def test_subclass_has_a_name_of_its_own() -> None:
-    """A short name is not inherited: it would be that of two classes."""
+    """A short name is not inherited: two classes would have it."""
     made = shelf(name="shelf")
     derived = types.new_class("BoxStore", (made,))
 
@@ -148,7 +148,7 @@ def test_subclass_has_a_name_of_its_own() -> None:
 
 
 def test_defined_anew_in_the_same_place_replaces() -> None:
-    """A notebook's cell is run again and again, and the last class is meant."""
+    """A cell of a notebook runs again and again, and the last class counts."""
     first = shelf(name="shelf")
     second = shelf(name="shelf")
 
@@ -158,7 +158,7 @@ def test_defined_anew_in_the_same_place_replaces() -> None:
 
 
 def test_defined_anew_without_its_short_name_gives_it_up() -> None:
-    """What the source no longer says is no longer so."""
+    """A name that is no longer in the source is no longer known."""
     first = shelf(name="shelf")
     second = shelf()
 
@@ -168,7 +168,7 @@ def test_defined_anew_without_its_short_name_gives_it_up() -> None:
 
 
 def test_two_classes_of_one_name_are_an_error_when_looked_up() -> None:
-    """To define them is none: not everybody looks stores up by name."""
+    """To define them is no error: not all programs look stores up by name."""
     classes = [shelf("upstairs"), shelf("downstairs", name="cellar")]
 
     with pytest.raises(ConfigError, match=r"ambiguous: downstairs\.ShelfStore and upstairs\.ShelfStore.*name="):
@@ -178,10 +178,10 @@ def test_two_classes_of_one_name_are_an_error_when_looked_up() -> None:
 
 
 def test_a_class_of_the_name_of_ours_is_ambiguous_too() -> None:
-    """Neither silently takes the other's place, whichever was imported first."""
+    """Neither silently replaces the other, whichever was imported first."""
 
     class GzipStore(DictStore):
-        """Somebody else's."""
+        """A user's class."""
 
     both = r"ambiguous: storage\.decorators\.gzip\.GzipStore and tests\.contract\.test_registry\."
     with pytest.raises(ConfigError, match=both):
@@ -190,7 +190,7 @@ def test_a_class_of_the_name_of_ours_is_ambiguous_too() -> None:
 
 
 def test_short_names_clash_at_once() -> None:
-    """A name that was chosen was meant, and two who choose the same have to talk."""
+    """A short name is chosen deliberately, so two classes cannot have the same one."""
     first = shelf("upstairs", name="shelf")
 
     with pytest.raises(ConfigError, match=r"downstairs\.ShelfStore: the short name 'shelf' is taken by upstairs\."):
@@ -203,13 +203,13 @@ def test_short_names_clash_at_once() -> None:
 
 @pytest.mark.parametrize("name", ["", "S", "Shelf", "my_shelf", "1a", "a b", "ä"])
 def test_short_name_is_a_word_that_a_url_can_begin_with(name: str) -> None:
-    """A name that no URL can use would be one by half."""
+    """Each short name can be the scheme of a URL."""
     with pytest.raises(ConfigError, match=r"invalid short name .*: use lower-case letters"):
         shelf(name=name)
 
 
 def test_classes_are_not_kept_alive() -> None:
-    """A class that is gone is not in anybody's way; one that waits for its collection is not either."""
+    """A class that was deleted does not clash, even while it waits for its collection."""
     gone = weakref.ref(shelf("upstairs", name="shelf"))
 
     kept = shelf("downstairs", name="shelf")
@@ -233,7 +233,7 @@ def test_a_registry_of_ones_own_knows_what_it_was_given() -> None:
 
 
 async def test_stores_of_a_session_are_closed_together(tmp_path: Path) -> None:
-    """They are open as long as the session is."""
+    """They are open as long as the session is open."""
     async with registry.session() as session:
         first = await session.open("SqliteStore", path=tmp_path / "a.sqlite")
         second = await session.open("sqlite", tmp_path / "b.sqlite")
@@ -246,7 +246,7 @@ async def test_stores_of_a_session_are_closed_together(tmp_path: Path) -> None:
 
 
 async def test_session_closes_what_it_opened_when_one_cannot_be(tmp_path: Path) -> None:
-    """An error on the way leaves nothing open."""
+    """An error in the session leaves nothing open."""
     opened = []
 
     async def open_both() -> None:

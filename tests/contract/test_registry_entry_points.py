@@ -42,7 +42,7 @@ def install(target: Path, name: str, entries: dict[str, str], modules: dict[str,
 
 
 def run(target: Path, code: str) -> str:
-    """Run a program where the packages in a directory are installed, and return what it prints."""
+    """Run a program that finds the packages installed in a directory, and return what it prints."""
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(target)!r})\n{code}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=target)
     assert 0 == result.returncode, result.stderr
@@ -60,7 +60,7 @@ class CrateStore(DictStore):
 
 
 def test_installed_package_adds_its_stores(tmp_path: Path) -> None:
-    """By the entry point's name and by the class's; imported when one of them is looked up, and not before."""
+    """By the entry point's name and by the class name; it is imported when one of them is looked up, not before."""
     target = tmp_path / "site"
     install(target, "crates", {"crate": "crates:CrateStore"}, {"crates.py": CRATE})
 
@@ -79,7 +79,7 @@ def test_installed_package_adds_its_stores(tmp_path: Path) -> None:
 
 
 def test_broken_entry_point_names_its_package(tmp_path: Path) -> None:
-    """Whoever installed it learns which package it was; the other stores are not touched by it."""
+    """The error names the package; other stores still work."""
     target = tmp_path / "site"
     entries = {"absent": "crates:Nothing", "failing": "failing:CrateStore", "number": "crates:NUMBER"}
     modules = {"crates.py": "NUMBER = 1", "failing.py": "raise RuntimeError('no licence')"}
@@ -111,7 +111,7 @@ print(registry['sqlite'].__name__)
 
 
 def test_entry_points_of_one_name_clash(tmp_path: Path) -> None:
-    """Both packages are named, and what is ours is found all the same."""
+    """The error names both packages, and the stores of this package are still found."""
     target = tmp_path / "site"
     install(target, "crates", {"crate": "crates:CrateStore"}, {"crates.py": CRATE})
     install(target, "boxes", {"crate": "boxes:CrateStore"}, {"boxes.py": CRATE})
@@ -125,7 +125,7 @@ def test_entry_points_of_one_name_clash(tmp_path: Path) -> None:
 
 
 def test_entry_point_cannot_take_a_name_of_ours(tmp_path: Path) -> None:
-    """Else what a configuration means would depend on what is installed beside."""
+    """Otherwise the meaning of a configuration would depend on the installed packages."""
     target = tmp_path / "site"
     install(target, "crates", {"sqlite": "crates:CrateStore"}, {"crates.py": CRATE})
 
@@ -136,7 +136,7 @@ def test_entry_point_cannot_take_a_name_of_ours(tmp_path: Path) -> None:
 
 
 def test_entry_point_is_not_hidden_by_a_class_of_its_name(tmp_path: Path) -> None:
-    """The program's own `crate` and an installed one are two; one class with both names is one."""
+    """The program's own `crate` and an installed one are ambiguous; one class with both names is not."""
     target = tmp_path / "site"
     install(target, "crates", {"crate": "crates:CrateStore"}, {"crates.py": CRATE})
     own = "from storage import DictStore\nclass MyStore(DictStore, name='crate'): pass\n"

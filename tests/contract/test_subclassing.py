@@ -1,4 +1,4 @@
-"""What deriving from `ObjectStore` does: options supplied, nothing bypassed, nothing claimed that is not so."""
+"""How subclasses of `ObjectStore` are completed: options supplied, overrides respected, lost capabilities left out."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PUBLIC = {name for name in vars(ObjectStore) if not name.startswith("_")}
 
 
 def _on(store: ObjectStore) -> set[str]:
-    """Return the names of the capabilities that are on."""
+    """Return the names of the capabilities that are true."""
     return {name for name, on in asdict(store.capabilities).items() if on}
 
 
 def test_every_derived_method_says_what_it_stands_for() -> None:
-    """A method with a default that is missing in the table would bypass overrides; one too many would be dead."""
+    """A derived method that is missing in the table would bypass overrides; the table has no other."""
     derived = PUBLIC - ObjectStore.__abstractmethods__ - {"capabilities"}
 
     assert derived == set(DERIVED_FROM)
@@ -64,7 +64,7 @@ async def test_overridden_put_sees_what_stands_for_it() -> None:
 
 
 async def test_overridden_put_keeps_attributes_and_conditions_of_a_copy() -> None:
-    """The contract's copy over an overridden put is as good as the native one."""
+    """The contract's copy, with an overridden put, does the same as the native one."""
     store = WatchedStore(DictStore())
     await store.put("a", b"1", attributes={"color": "red"})
     await store.copy("a", "b")
@@ -75,7 +75,7 @@ async def test_overridden_put_keeps_attributes_and_conditions_of_a_copy() -> Non
 
 
 async def test_a_subclass_that_overrides_both_keeps_its_own() -> None:
-    """One who overrides put_many, too, means it."""
+    """A put_many that is overridden too is used."""
 
     class Both(WatchedStore):
         async def put_many(self, items: Any, *, raise_errors: bool = True) -> dict[str, str | StorageError]:
@@ -132,7 +132,7 @@ async def test_overridden_keys_are_what_is_listed() -> None:
 
 
 async def test_overridden_get_with_a_native_head_describes_what_it_read() -> None:
-    """Sizes are those of the bytes that get gives, and the etag the one that put understands."""
+    """The size is that of the bytes that get returns, and put accepts the etag."""
 
     class Doubling(StoreDecorator):
         async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
@@ -150,7 +150,7 @@ async def test_overridden_get_with_a_native_head_describes_what_it_read() -> Non
 
 
 async def test_minimal_store_does_what_can_be_emulated() -> None:
-    """Ranges, streams, prefixes and etags need no help of the store."""
+    """Ranges, streams, prefixes and etags are emulated."""
     store: ObjectStore = MinimalStore()
     etag = await store.put("b", [b"01", b"23"])
     await store.put("a/k", b"")
@@ -163,7 +163,7 @@ async def test_minimal_store_does_what_can_be_emulated() -> None:
 
 
 async def test_minimal_store_claims_nothing_it_has_not() -> None:
-    """What cannot be emulated is off, and using it names the class and the option."""
+    """Other options are unsupported, and the error names the class and the option."""
     store: ObjectStore = MinimalStore()
 
     assert {"listable", "readable", "writable"} == _on(store)
@@ -174,7 +174,7 @@ async def test_minimal_store_claims_nothing_it_has_not() -> None:
 
 
 async def test_minimal_store_never_sees_an_invalid_key() -> None:
-    """A store of five methods need not check what a key is."""
+    """A store with five methods need not check keys."""
     minimal = MinimalStore()
     store: ObjectStore = minimal
     calls: list[Callable[[str], Awaitable[object]]] = [
@@ -190,7 +190,7 @@ async def test_minimal_store_never_sees_an_invalid_key() -> None:
 
 
 async def test_options_may_be_taken_in_part() -> None:
-    """Each option counts by itself, and ``**options`` take all."""
+    """Each option counts separately, and ``**options`` takes all."""
 
     class Some(MinimalStore):
         async def put(self, key: str, data: bytes, *, if_absent: bool = False) -> str:  # type: ignore[override]
@@ -215,7 +215,7 @@ async def test_options_may_be_taken_in_part() -> None:
 
 
 async def test_subclass_that_drops_an_option_loses_the_capability() -> None:
-    """An override that cannot pass a condition on must not pretend to."""
+    """An override that cannot pass a condition on does not claim it."""
 
     class Plain(DictStore):
         async def put(self, key: str, data: bytes) -> str:  # type: ignore[override]
@@ -229,7 +229,7 @@ async def test_subclass_that_drops_an_option_loses_the_capability() -> None:
 
 
 def test_steppable_is_not_inherited_past_an_override() -> None:
-    """Whether an override suspends only its author can say."""
+    """Only the author knows whether an override suspends."""
 
     class Silent(DictStore):
         async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
@@ -246,7 +246,7 @@ def test_steppable_is_not_inherited_past_an_override() -> None:
 
 
 def test_defining_a_class_again_does_no_harm() -> None:
-    """In a notebook the same cell is run many times."""
+    """In a notebook the same cell runs many times."""
 
     def define() -> type[ObjectStore]:
         class Mine(MinimalStore):
@@ -259,7 +259,7 @@ def test_defining_a_class_again_does_no_harm() -> None:
 
 
 def test_decorators_pass_on_what_the_store_below_is_able_to() -> None:
-    """A decorator claims what is below, less what it costs."""
+    """A decorator claims the capabilities of the store below, without those that it loses."""
     everything = _on(DictStore())
 
     assert everything == _on(StoreDecorator(DictStore())) == _on(PrefixStore(DictStore(), "a/"))
@@ -271,7 +271,7 @@ def test_decorators_pass_on_what_the_store_below_is_able_to() -> None:
 
 
 def test_a_store_declares_its_capabilities_by_overriding() -> None:
-    """What the class body declares holds, less what its signatures take away."""
+    """A class claims the capabilities that it declares, without those that its signatures lose."""
 
     class Shared(MinimalStore):
         @property
@@ -282,7 +282,7 @@ def test_a_store_declares_its_capabilities_by_overriding() -> None:
 
 
 async def test_derived_methods_work_over_a_minimal_store() -> None:
-    """The defaults stand on the five methods alone."""
+    """The defaults use only the five methods."""
     store: ObjectStore = MinimalStore()
 
     await store.put_many((key, key.encode()) for key in "abc")
@@ -293,7 +293,7 @@ async def test_derived_methods_work_over_a_minimal_store() -> None:
 
 
 async def test_mixin_that_passes_options_on_claims_no_more_than_what_it_is_mixed_into() -> None:
-    """Options of any name are taken for the next class, which may have no use for them."""
+    """Options of any name are passed to the next class, which may not take them."""
 
     class Watched:
         async def put(self, key: str, data: Data, **options: Any) -> str:
@@ -311,7 +311,7 @@ async def test_mixin_that_passes_options_on_claims_no_more_than_what_it_is_mixed
 
 
 async def test_method_under_another_name_claims_no_more_than_it_takes() -> None:
-    """What an option's lack costs goes by the name in the contract, not by that of the function."""
+    """The lost capabilities depend on the name in the contract, not on that of the function."""
 
     class Aliased(MinimalStore):
         async def _keep(self, key: str, data: bytes) -> None:
@@ -323,7 +323,7 @@ async def test_method_under_another_name_claims_no_more_than_it_takes() -> None:
 
 
 async def test_abstract_class_on_the_way_hides_no_method() -> None:
-    """A class that gives one method is mixed into a store that has the others."""
+    """A class with one method is mixed into a store that has the others."""
 
     class Shouting(ObjectStore):
         async def get(self, key: str) -> bytes:  # type: ignore[override]  # fewer options
@@ -340,7 +340,7 @@ async def test_abstract_class_on_the_way_hides_no_method() -> None:
 
 
 async def test_codec_whose_get_is_overridden_describes_objects_of_unknown_size() -> None:
-    """A streamed object's size is found by decoding it, and not by asking the description for itself."""
+    """The size of a streamed object is found by decoding it, without an endless recursion."""
 
     class Counting(GzipStore):
         async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:

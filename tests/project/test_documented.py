@@ -55,7 +55,7 @@ def test_what_type_checkers_see_follows_from_the_table(
 
 @pytest.mark.parametrize("name", ["nothing", "AsyncNothingStore", "AsyncEvent", "AsyncStore"])
 def test_unknown_name_is_an_attribute_error(name: str) -> None:
-    """A package that imports lazily still says what it has not."""
+    """A package that imports lazily still refuses unknown names."""
     with pytest.raises(AttributeError, match=f"'storage' has no attribute '{name}'"):
         getattr(storage, name)
 
@@ -76,7 +76,7 @@ def _is_of(value: object, module: str) -> bool:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_all_of_a_module_are_its_public_names(name: str) -> None:
-    """What a module defines without an underscore is in its __all__, and the other way round."""
+    """The names that a module defines without an underscore are those of its __all__."""
     module = import_module(name)
     if not hasattr(module, "__all__"):
         pytest.skip("it defines nothing")
@@ -107,26 +107,26 @@ def _documented() -> Iterator[tuple[str, object]]:
 
 
 def test_everything_public_has_a_docstring() -> None:
-    """Of its own, or the contract's where it is the contract's method."""
+    """A method of the contract may inherit the contract's docstring."""
     undocumented = [name for name, value in _documented() if not (inspect.getdoc(value) or "").strip()]
 
     assert [] == undocumented
 
 
 def test_every_module_says_what_it_is() -> None:
-    """A reader who opens a file learns first what it is for."""
+    """Every file begins with what it is for."""
     assert [] == [name for name in MODULES if not (import_module(name).__doc__ or "").strip()]
 
 
 def test_every_public_name_is_in_the_pages() -> None:
-    """What is nowhere in docs/ does not exist for a user."""
+    """Users find each name in docs/."""
     pages = "\n".join(page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
     assert [] == [name for name in [*storage.__all__, *testing.__all__] if not re.search(rf"\b{name}\b", pages)]
 
 
 def test_no_public_name_is_a_module_too() -> None:
-    """Python would put the module there when somebody imports it."""
+    """An import of the module would replace the name."""
     assert set() == {f"storage.{name}" for name in storage.__all__} & set(MODULES)
 
 
@@ -149,7 +149,7 @@ def test_import_pulls_in_nothing() -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("code", ["storage.DictStore()", "storage.GzipStore", "import storage.sync", "storage.testing"])
 def test_using_a_store_pulls_in_no_back_end_of_another(code: str) -> None:
-    """A name imports what it needs and no more."""
+    """A name imports only what it needs."""
     prelude = "import storage, storage.testing"
 
     assert set() == {"aiosqlite", "sqlite3", "zipfile", "pytest"} & _imported_by(f"{prelude}\n{code}")
@@ -169,5 +169,5 @@ LARGE = {"anyio", "asyncio", "concurrent.futures", "ctypes", "hashlib", "importl
     ],
 )
 def test_stores_in_memory_pull_in_nothing_large(code: str) -> None:
-    """What never waits needs no event loop, in a synchronous program."""
+    """A synchronous program with stores that never wait needs no event loop."""
     assert set() == LARGE & _imported_by(code)

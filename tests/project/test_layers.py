@@ -55,7 +55,7 @@ STILL_TOO_LONG = {"tests/support/stacks.py"}
 
 
 class Import(NamedTuple):
-    """One module imports another, on a line."""
+    """An import of one module by another."""
 
     importer: str
     imported: str
@@ -75,7 +75,7 @@ def _module_name(path: Path) -> str:
 
 
 def imports(modules: Mapping[str, str]) -> Iterator[Import]:
-    """Yield all imports of one of the modules by another, wherever in its text they are."""
+    """Yield all imports of one of the modules by another, also those inside functions."""
     for importer, text in modules.items():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Import):
@@ -106,7 +106,7 @@ def upward(modules: Mapping[str, str]) -> list[str]:
 
 
 def circles(modules: Mapping[str, str]) -> list[str]:
-    """Return the imports through which a module imports itself in the end, each circle once."""
+    """Return the imports of each circle, each circle once."""
     arrows = defaultdict(list)
     for each in imports(modules):
         arrows[each.importer].append(each)
@@ -128,7 +128,7 @@ def circles(modules: Mapping[str, str]) -> list[str]:
 
 
 def test_arrows_run_down() -> None:
-    """A module knows what it stands on, and nothing above it."""
+    """A module imports only from its own package and from lower layers."""
     assert [] == upward(sources())
 
 
@@ -153,7 +153,7 @@ EXAMPLE["storage._concurrency.tasks"] = ""
     ],
 )
 def test_import_that_is_turned_round_is_named(line: str) -> None:
-    """However it is written, also where it does not run when the module is imported."""
+    """However it is written, and even if it does not run when the module is imported."""
     modules = {**EXAMPLE, "storage.base": f"1\n{line}\n"}
     number = 2 + line.count("\n")
 
@@ -162,7 +162,7 @@ def test_import_that_is_turned_round_is_named(line: str) -> None:
 
 @pytest.mark.parametrize(("importer", "imported"), [("errors", "_concurrency.tasks"), ("types", ""), ("base", "sync")])
 def test_neighbours_and_the_top_are_up_too(importer: str, imported: str) -> None:
-    """Packages of one layer do not know each other, and nothing below it imports from `storage` itself."""
+    """Packages of one layer do not import each other, and lower modules do not import `storage` itself."""
     name = f"storage.{imported}".rstrip(".")
     modules = {**EXAMPLE, f"storage.{importer}": f"import {name}"}
 
@@ -170,7 +170,7 @@ def test_neighbours_and_the_top_are_up_too(importer: str, imported: str) -> None
 
 
 def test_circle_is_named() -> None:
-    """All of it, so that one sees where to cut it."""
+    """The message has all its imports, so that one sees which to remove."""
     modules = {
         "storage.stores.a": "import storage.stores.b",
         "storage.stores.b": "def late():\n    from storage.stores.c import anything",
@@ -183,13 +183,13 @@ def test_circle_is_named() -> None:
 
 
 def test_new_package_needs_a_place_in_the_table() -> None:
-    """Nobody has to guess what it may import."""
+    """The table says what it may import."""
     with pytest.raises(AssertionError, match=r"storage\.wing has no place in LAYERS"):
         upward({**EXAMPLE, "storage.wing": "import storage.base"})
 
 
 def test_every_layer_is_there() -> None:
-    """What is gone from the package is gone from the table."""
+    """The table names no package that does not exist."""
     assert set(HEIGHT) == {layer(module) for module in sources()}
 
 
@@ -201,7 +201,7 @@ def test_top_of_the_package_is_public() -> None:
 
 
 def test_no_file_is_too_long() -> None:
-    """A file of 400 lines can still be read at one sitting; what is longer has two subjects."""
+    """A longer file has two subjects, or can be split."""
     lines = {
         path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8").count("\n")
         for folder in ("storage", "tests")

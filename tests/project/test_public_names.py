@@ -1,5 +1,5 @@
 """
-No public name is lost: each is where it was before the package was rearranged, and takes what it took.
+No public name is lost: each has the path and the signature that it had before the package was rearranged.
 
 ``public_names.json`` was written by ``python tests/project/test_public_names.py`` in the last commit before that. To
 take a name away, or to change a signature, edit that file by hand.
@@ -21,10 +21,10 @@ BEFORE = Path(__file__).with_name("public_names.json")
 KNOWN: dict[str, Any] = json.loads(BEFORE.read_text(encoding="utf-8")) if BEFORE.exists() else {"paths": []}
 PACKAGES = ("storage", "storage.sync", "storage.testing")
 
-#: Types in signatures that users do not name, and their names now.
+#: Private types in signatures, and their new names.
 RENAMED_TYPES = {"Face": "SyncStore"}
 
-#: Paths that worked and were never documented, and what to import now.
+#: Paths that worked but were never documented, and the public paths to use instead.
 MOVED = {
     "storage.config.face.StoreFactory": "storage.sync.StoreFactory",
     "storage.copying.Progress": "storage.Progress",
@@ -45,7 +45,7 @@ MOVED = {
     "storage.testing.slow.SlowStore": "storage.testing.SlowStore",
 }
 
-#: Paths of classes that were no one's but the package's own, and had no public name.
+#: Paths of classes that only the package used, and that had no public name.
 INTERNAL = {
     "storage.config.nested_kinds.Store",
     "storage.decorators.routing_table.UnprefixedStore",
@@ -55,10 +55,10 @@ INTERNAL = {
 
 
 def signature(value: object) -> str:
-    """Return what a public name takes, in the same words on every Python: without what the Python itself puts in."""
+    """Return the signature of a public name as text that is the same on every version of Python."""
     if not (inspect.isclass(value) or inspect.isfunction(value)):
         return "value"
-    if inspect.isclass(value) and not _makes_itself(value):
+    if inspect.isclass(value) and not _has_own_constructor(value):
         return "class"
     taken = inspect.signature(value)
     parameters = [each.replace(annotation=_text(each.annotation)) for each in taken.parameters.values()]
@@ -67,16 +67,16 @@ def signature(value: object) -> str:
     return re.sub(r"<[^=]* at 0x[0-9a-f]+>", "...", written.replace("'", "")) + returned
 
 
-def _makes_itself(cls: type) -> bool:
-    """Return whether a constructor of ours takes the arguments, and not Python's own."""
+def _has_own_constructor(cls: type) -> bool:
+    """Return whether the package defines the constructor of this class."""
+    if getattr(cls, "_is_protocol", False):
+        return False
     ours = [vars(each) for each in cls.__mro__ if each.__module__.partition(".")[0] == "storage"]
-    return any(maker in each for each in ours for maker in ("__init__", "__new__")) and not getattr(
-        cls, "_is_protocol", False
-    )
+    return any(maker in each for each in ours for maker in ("__init__", "__new__"))
 
 
 def _text(annotation: Any) -> Any:
-    """Return an annotation as it is written; that of a named tuple is wrapped."""
+    """Return an annotation as it is written; in a named tuple it is wrapped."""
     return getattr(annotation, "__forward_arg__", annotation)
 
 
@@ -86,7 +86,7 @@ def _find(path: str) -> object:
 
 
 def public_names() -> dict[str, Any]:
-    """Return what ``public_names.json`` says: of each package the names and what they take, and paths of classes."""
+    """Return the content of ``public_names.json``: names and signatures of each package, and paths of classes."""
     found: dict[str, Any] = {}
     for package in map(import_module, PACKAGES):
         found[package.__name__] = {name: signature(getattr(package, name)) for name in sorted(package.__all__)}
@@ -103,7 +103,7 @@ def public_names() -> dict[str, Any]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_name_takes_what_it_took(package: str) -> None:
-    """A name may be added; none goes, and none changes what it takes."""
+    """Names may be added; none is removed, and no signature changes."""
     module = import_module(package)
     before: dict[str, str] = KNOWN[package]
     for old, new in RENAMED_TYPES.items():
@@ -115,7 +115,7 @@ def test_every_name_takes_what_it_took(package: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(set(KNOWN["paths"]) - INTERNAL))
 def test_every_path_of_a_public_class_works(path: str) -> None:
-    """Those of `MOVED` by their public path; all others as they are."""
+    """The paths of `MOVED` by their public path, all others unchanged."""
     cls = _find(MOVED.get(path, path))
 
     assert inspect.isclass(cls)
@@ -123,7 +123,7 @@ def test_every_path_of_a_public_class_works(path: str) -> None:
 
 
 def test_paths_that_need_no_exception_are_none() -> None:
-    """What has moved has moved, and was there before."""
+    """The exceptions are paths that existed and no longer work."""
     assert set() == {*MOVED, *INTERNAL} - set(KNOWN["paths"])
     assert set(MOVED) == {path for path in MOVED if not _works(path)}
 

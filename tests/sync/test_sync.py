@@ -1,4 +1,4 @@
-"""The synchronous face: what it is around, how it chooses its way, and that its generated text is fresh."""
+"""The synchronous face: which store it wraps, and when it steps and when it uses the background loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Suspending(storage.DictStore):
 
 
 class Liar(Suspending):
-    """A store that suspends and says that it does not."""
+    """A store that suspends, but declares that it does not."""
 
     _steppable = True
 
@@ -39,14 +39,14 @@ class Liar(Suspending):
 
 
 def test_face_is_around_the_async_store() -> None:
-    """The store can be had back, for code that awaits."""
+    """The async store is an attribute, for code that awaits."""
     inner = storage.DictStore()
 
     assert inner is storage.sync.ObjectStore(inner).async_store
 
 
 def test_stacks_are_built_from_synchronous_stores() -> None:
-    """The async stack below is the one that the constructors describe, wrapped once."""
+    """Synchronous constructors build one async stack, which is wrapped once."""
     store = storage.sync.GzipStore(storage.sync.PrefixStore(storage.sync.DictStore(), "a/"), level=9)
     store.put("k", b"value")
 
@@ -57,7 +57,7 @@ def test_stacks_are_built_from_synchronous_stores() -> None:
 
 
 def test_repr_is_like_the_constructor() -> None:
-    """What is printed can be typed again."""
+    """The repr is code that makes the store."""
     assert "storage.sync.DictStore()" == repr(storage.sync.DictStore())
     assert "storage.sync.ObjectStore(DictStore())" == repr(storage.sync.ObjectStore(storage.DictStore()))
 
@@ -75,7 +75,7 @@ def test_async_store_is_no_part_of_a_synchronous_stack() -> None:
 
 
 def test_capabilities_are_those_of_the_stack() -> None:
-    """Code that asks what a store can do asks the same thing of both faces."""
+    """The capabilities are the same on both faces."""
     store = storage.sync.ReadonlyStore(storage.sync.DictStore())
 
     assert store.async_store.capabilities == store.capabilities
@@ -85,7 +85,7 @@ def test_capabilities_are_those_of_the_stack() -> None:
 
 
 class Threads(storage.DictStore):
-    """A store that remembers in which thread it worked."""
+    """A store that records the thread in which it ran."""
 
     _steppable = True
 
@@ -115,7 +115,7 @@ def test_anything_can_be_made_to_run_on_the_loop() -> None:
 
 
 def test_what_suspends_runs_on_the_loop() -> None:
-    """A subclass that overrides a coroutine is not taken for steppable, and works."""
+    """A subclass that overrides a coroutine is not steppable, and works."""
     store = storage.sync.ObjectStore(Suspending())
     store.put("k", b"value")
 
@@ -124,14 +124,14 @@ def test_what_suspends_runs_on_the_loop() -> None:
 
 @pytest.mark.parametrize("call", [lambda store: store.get("k"), lambda store: list(store.keys())], ids=["get", "keys"])
 def test_steppable_store_that_suspends_is_named(call: Any) -> None:
-    """The wrong declaration is found at the first call, and nothing is left running or un-awaited."""
+    """The first call finds the wrong declaration; nothing is left running or un-awaited."""
     with pytest.raises(RuntimeError, match=r"(Suspending\.get|Liar\.keys) suspended"):
         call(storage.sync.ObjectStore(Liar()))
 
 
 @pytest.mark.parametrize("stepped", [True, False])
 async def test_works_inside_a_running_loop(stepped: bool, tmp_path: Path) -> None:
-    """A notebook always has one."""
+    """In a notebook a loop always runs."""
     with storage.sync.ObjectStore(storage.FilesystemStore(tmp_path), stepped=stepped) as store:
         store.put("k", iter([b"val", b"ue"]))
         with store.open("k") as file:
@@ -142,7 +142,7 @@ async def test_works_inside_a_running_loop(stepped: bool, tmp_path: Path) -> Non
 
 
 def test_stepped_call_within_a_stepped_call(tmp_path: Path) -> None:
-    """What the data comes from is another object of the same store."""
+    """The data comes from another object of the same store."""
     store = storage.sync.FilesystemStore(tmp_path)
     store.put("a", b"v")
     store.put("b", (store.get("a") for _ in range(3)))
@@ -151,7 +151,7 @@ def test_stepped_call_within_a_stepped_call(tmp_path: Path) -> None:
 
 
 async def test_stepped_call_leaves_the_thread_as_it_was() -> None:
-    """Async code that runs in it afterwards has its blocking work done in a worker thread, as ever."""
+    """Async code that runs in the thread afterwards does its blocking work in a worker thread, as before."""
     storage.sync.DictStore().exists("k")
 
     assert threading.get_ident() != await offload(threading.get_ident)
@@ -179,7 +179,7 @@ def test_copy_store_reports_in_the_callers_thread(store: storage.sync.ObjectStor
 
 
 def test_copy_between_a_stepped_store_and_one_on_the_loop() -> None:
-    """The loop runs both."""
+    """The loop runs both stores."""
     source = storage.sync.ObjectStore(Suspending())
     source.put("k", b"v")
     target = storage.sync.DictStore()
@@ -206,7 +206,7 @@ def test_copy_store_stops_at_what_the_callback_raises(store: storage.sync.Object
 
 
 def test_update_computes_in_the_callers_thread(store: storage.sync.ObjectStore) -> None:
-    """The function may use the store, also one that runs on the loop."""
+    """The function may use the store, even one that runs on the loop."""
     seen: list[int] = []
 
     def add(old: bytes | None) -> bytes:
@@ -220,7 +220,7 @@ def test_update_computes_in_the_callers_thread(store: storage.sync.ObjectStore) 
 
 
 def test_update_of_eight_threads_loses_nothing(store: storage.sync.ObjectStore) -> None:
-    """Compare-and-swap holds among threads."""
+    """Compare-and-swap holds between threads."""
     threads = [
         threading.Thread(
             target=lambda: [

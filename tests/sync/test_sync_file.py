@@ -1,4 +1,4 @@
-"""What the synchronous `open` gives is a file, for everything that reads files."""
+"""The synchronous `open` returns a file, for all code that reads files."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_file_describes_the_object(store: storage.sync.ObjectStore) -> None:
 
 
 def test_file_seeks_within_the_object(store: storage.sync.ObjectStore) -> None:
-    """From the start, from here and from the end; behind the end there is nothing."""
+    """From the start, from the position and from the end; after the end there is nothing."""
     with store.open("k") as file:
         found = [
             (file.seek(3), file.tell(), file.read(2)),
@@ -118,7 +118,7 @@ def test_file_of_a_range_counts_from_its_start(store: storage.sync.ObjectStore) 
 
 
 def test_file_refuses_a_position_before_the_start(store: storage.sync.ObjectStore) -> None:
-    """As every file does; it can be read on."""
+    """It raises as every file does, and can still be read."""
     with store.open("k") as file:
         with pytest.raises(ValueError, match="negative"):
             file.seek(-11, io.SEEK_END)
@@ -126,7 +126,7 @@ def test_file_refuses_a_position_before_the_start(store: storage.sync.ObjectStor
 
 
 def test_file_that_cannot_seek_says_so() -> None:
-    """A compressed stream is read from front to back; what asks first, like `tarfile`, copes."""
+    """A compressed stream is read from front to back; code that checks `seekable`, like `tarfile`, works."""
     store = storage.sync.GzipStore(storage.sync.DictStore())
     store.put("k", b"data")
 
@@ -138,7 +138,7 @@ def test_file_that_cannot_seek_says_so() -> None:
 
 
 def test_missing_object_fails_at_open(store: storage.sync.ObjectStore) -> None:
-    """Not at the first read."""
+    """`open` raises, not the first read."""
     with pytest.raises(storage.KeyNotFoundError) as caught:
         store.open("missing")
     assert "missing" == caught.value.key
@@ -147,7 +147,7 @@ def test_missing_object_fails_at_open(store: storage.sync.ObjectStore) -> None:
 
 
 def test_file_is_closed_once_and_then_refuses(store: storage.sync.ObjectStore) -> None:
-    """Closing leaves the async reader; without `with` too."""
+    """Closing the file leaves the async reader, also without `with`."""
     file = store.open("k")
     opened = watched(store).opened
     file.close()
@@ -159,7 +159,7 @@ def test_file_is_closed_once_and_then_refuses(store: storage.sync.ObjectStore) -
 
 
 class Left(storage.StoreDecorator):
-    """A store that counts how often what `open` gave is left."""
+    """A store that counts how often its readers are left."""
 
     _steppable = True
     left = 0
@@ -184,7 +184,7 @@ class _Leaving(AbstractAsyncContextManager[ObjectReader]):
 
 @pytest.mark.parametrize("stepped", [True, False])
 def test_unbuffered_file_is_closed_once_too(stepped: bool) -> None:
-    """Whoever takes the buffer off has the same promise."""
+    """A detached raw file is closed once, too."""
     inner = Left(storage.DictStore())
     store = storage.sync.ObjectStore(inner, stepped=stepped)
     store.put("k", b"v")
@@ -196,7 +196,7 @@ def test_unbuffered_file_is_closed_once_too(stepped: bool) -> None:
 
 
 def test_file_keeps_its_version(store: storage.sync.ObjectStore) -> None:
-    """An overwrite in the middle changes nothing for one who reads."""
+    """An overwrite while the file is read changes nothing for the reader."""
     with store.open("k") as file:
         store.put("k", b"other")
 
@@ -204,7 +204,7 @@ def test_file_keeps_its_version(store: storage.sync.ObjectStore) -> None:
 
 
 def test_large_object_is_read_in_few_large_pieces(store: storage.sync.ObjectStore) -> None:
-    """Small reads do not become small hops, and reading it all is one."""
+    """Small reads share a hop, and reading all is one hop."""
     store.put("big", b"x" * (4 * BUFFER))
     with store.open("big") as file:
         while file.read(100):
@@ -218,7 +218,7 @@ def test_large_object_is_read_in_few_large_pieces(store: storage.sync.ObjectStor
 
 
 def test_seeking_alone_reads_nothing(store: storage.sync.ObjectStore) -> None:
-    """Where a read is a request over a network, one that jumps about pays for what it reads only."""
+    """Where a read is a network request, a seek costs only the bytes that are read."""
     with store.open("k") as file:
         file.seek(5)
         file.seek(0, io.SEEK_END)
@@ -228,7 +228,7 @@ def test_seeking_alone_reads_nothing(store: storage.sync.ObjectStore) -> None:
 
 
 def test_archives_are_read_in_place(store: storage.sync.ObjectStore) -> None:
-    """`zipfile` jumps about, `tarfile` and `gzip` read through."""
+    """`zipfile` seeks, `tarfile` and `gzip` read from front to back."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("a.txt", "in a zip")
@@ -250,7 +250,7 @@ def test_archives_are_read_in_place(store: storage.sync.ObjectStore) -> None:
 
 
 def test_text_and_tables_are_read_in_place(store: storage.sync.ObjectStore) -> None:
-    """`io.TextIOWrapper` makes it text, and `csv` reads that."""
+    """`io.TextIOWrapper` makes it a text file, which `csv` reads."""
     store.put("t.csv", "name,size\nölfaß,3\n".encode())
     with store.open("t.csv") as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
         rows = list(csv.reader(text))
@@ -268,7 +268,7 @@ def test_file_is_copied_by_shutil(store: storage.sync.ObjectStore) -> None:
 
 
 async def test_abandoned_file_is_closed(store: storage.sync.ObjectStore) -> None:
-    """A descriptor must not stay open because somebody forgot it. Stepped it is closed at once, by no event loop."""
+    """A file that nobody closed leaves no descriptor open. When stepped it is closed at once, without an event loop."""
     file = store.open("k")
     file.read(1)
     del file
@@ -278,7 +278,7 @@ async def test_abandoned_file_is_closed(store: storage.sync.ObjectStore) -> None
 
 @pytest.mark.slow
 async def test_abandoned_file_in_a_cycle_is_closed(store: storage.sync.ObjectStore) -> None:
-    """The collector finalizes a cycle in any order and in any thread, the loop's own included."""
+    """The garbage collector finalizes a cycle in any order and in any thread, also in that of the loop."""
     file = store.open("k")
     file.itself = file  # type: ignore[attr-defined]
     del file
@@ -289,7 +289,7 @@ async def test_abandoned_file_in_a_cycle_is_closed(store: storage.sync.ObjectSto
 
 @pytest.mark.parametrize("cycle", [True, False])
 def test_file_may_be_abandoned_in_the_loops_own_thread(cycle: bool) -> None:
-    """What drops the last reference there, or sets off the collector, must not wait for itself."""
+    """Code on the loop that drops the last reference, or starts the collector, must not wait for itself."""
     store = storage.sync.ObjectStore(Watched(), stepped=False)
     store.put("k", b"v")
     files = [store.open("k")]
@@ -306,7 +306,7 @@ def test_file_may_be_abandoned_in_the_loops_own_thread(cycle: bool) -> None:
 
 
 def closed(store: storage.sync.ObjectStore) -> bool:
-    """Return whether no reader is open; on the loop a finalizer's work is done a moment later."""
+    """Return whether no reader is open; on the loop a finalizer's work ends a moment later."""
     deadline = time.monotonic() + (0 if store._stepped else 5)
     while watched(store).opened and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -1,4 +1,4 @@
-"""The text of the synchronous face is fresh, whole and right."""
+"""The generated text of the synchronous face is up to date, complete and correct."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from storage._tools.sync_api import TARGET, Writer, generate
 
 
 def test_generated_file_is_fresh() -> None:
-    """The synchronous face is the async one's text; `make generated` writes it."""
+    """`make generated` writes the synchronous face from the async source."""
     assert generate() == TARGET.read_text(encoding="utf-8")
 
 
@@ -29,7 +29,7 @@ def test_generated_file_is_fresh() -> None:
 def test_check_names_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A stale file is not silently accepted, and the message says how to mend it."""
+    """A stale file is not accepted, and the message says how to update it."""
     stale = tmp_path / "sync.py"
     stale.write_text(generate() + "\n")
     monkeypatch.setattr(generator, "TARGET", stale)
@@ -41,7 +41,7 @@ def test_check_names_what_to_do(
 
 
 def test_every_method_of_the_contract_is_there() -> None:
-    """A method added to the contract is one of the face after the next `make generated`, with its signature."""
+    """A method that is added to the contract is there after the next `make generated`, with its signature."""
     renamed = {"aclose": "close"}
     public = {renamed.get(name, name) for name in dir(storage.ObjectStore) if not name.startswith("_")}
 
@@ -55,7 +55,7 @@ def test_every_method_of_the_contract_is_there() -> None:
 
 
 def test_every_store_and_function_is_there() -> None:
-    """What `storage` offers, `storage.sync` offers too; but for the bases of a user's own async stores."""
+    """All stores and functions of `storage` are in `storage.sync`, except those for authors of async stores."""
     values = {name: getattr(storage, name) for name in storage.__all__}
     stores = {name for name, value in values.items() if _is_store(value)}
     functions = {name for name, value in values.items() if inspect.iscoroutinefunction(value)}
@@ -82,7 +82,7 @@ def test_constructors_have_the_async_signature() -> None:
 
 
 def test_nothing_async_is_left_in_the_text() -> None:
-    """Docstrings and types are those of plain calls."""
+    """Docstrings and types are those of synchronous code."""
     words = {"async with", "async for", "await ", "AsyncIter", "aclose", "async def"}
 
     assert [] == [
@@ -101,7 +101,7 @@ def signature_of(definition: str, *, bound: bool = False) -> Signature:
 
 
 def test_signatures_lose_what_is_async() -> None:
-    """Async iterables go from the types, and arguments are lent or taken out of the stores they are in."""
+    """Types lose their async iterables, iterables and callbacks are lent, and stores are unwrapped."""
     signature = signature_of(
         "async def mirror(store: ObjectStore, others: Sequence[ObjectStore], data: Data, /,\n"
         " keys: Iterable[str] | AsyncIterable[str], *rest: int, word: Literal['a'] = 'a',\n"
@@ -136,7 +136,7 @@ def test_signatures_lose_what_is_async() -> None:
 
 
 def test_defaults_are_values_not_names() -> None:
-    """A constant of the async module is written out, so that the face need not import the module."""
+    """A constant of the async module is written as its value, so that the module need not be imported."""
     module = Module("made.up", "LIMIT = 1 << 20\nasync def cut(size: int = LIMIT) -> None: ...")
     node = module.tree.body[1]
     assert isinstance(node, ast.AsyncFunctionDef)
@@ -145,7 +145,7 @@ def test_defaults_are_values_not_names() -> None:
 
 
 def test_methods_of_a_stores_own_are_there_too() -> None:
-    """Inherited ones as well; what is private, or takes no await, is left to the async store."""
+    """Inherited ones too; private and synchronous methods are left to the async store."""
     text = '''
 from storage.base import ObjectStore
 
@@ -215,7 +215,7 @@ class Own(_Base):
 
 
 def test_constructor_takes_the_stores_out_and_keeps_callbacks() -> None:
-    """Of one store, a list, a mapping or none; a callback that an async store keeps is wrapped, a pure one is not."""
+    """One store, a list, a mapping or None; a callback that may be async is wrapped, a synchronous one is not."""
     signature = signature_of(
         "def __init__(self, base: ObjectStore[In, Out], more: Sequence[ObjectStore], *,"
         " routes: Mapping[str, ObjectStore],"
@@ -243,14 +243,14 @@ def test_constructor_takes_the_stores_out_and_keeps_callbacks() -> None:
     ],
 )
 def test_what_the_generator_cannot_do_stops_it(definition: str) -> None:
-    """It refuses rather than write code that would call a function in the wrong thread or pass the wrong store."""
+    """It stops before it writes code that calls a function in the wrong thread or passes the wrong store."""
     with pytest.raises(SystemExit, match=r"fn|stores|thing"):
         _ = signature_of(definition).passed
 
 
 @pytest.mark.process
 def test_generator_needs_no_back_end() -> None:
-    """It reads text: what it imports is itself."""
+    """It reads source text and imports no store."""
     code = "import sys, storage._tools.sync_api as g; g.generate(); print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT

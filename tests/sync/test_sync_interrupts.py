@@ -1,4 +1,4 @@
-"""The synchronous face and Ctrl-C. Each test is a program of its own."""
+"""The synchronous face and Ctrl-C. Each test runs a separate program."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def interrupt(code: str) -> tuple[int, str, str]:
 
 
 def test_interrupt_cancels_the_work_and_waits_for_it() -> None:
-    """KeyboardInterrupt leaves the call when the store has settled, and the store can be used again."""
+    """The call raises KeyboardInterrupt when its work has ended, and the store can be used again."""
     code, out, err = interrupt(
         """
         store = storage.sync.ObjectStore(Slow())
@@ -40,7 +40,7 @@ def test_interrupt_cancels_the_work_and_waits_for_it() -> None:
 
 
 def test_interrupt_waits_for_a_worker_thread() -> None:
-    """A write that a thread is at cannot be stopped: it must not land after the call has ended."""
+    """A write that a thread has begun cannot be stopped: it must not land after the call has ended."""
     code, out, err = interrupt(
         """
         store = storage.sync.ObjectStore(Blocking())
@@ -55,7 +55,7 @@ def test_interrupt_waits_for_a_worker_thread() -> None:
 
 
 def test_interrupt_of_a_stepped_call_goes_through_it() -> None:
-    """It is like Ctrl-C in any function: the generator sees it, and nothing is published."""
+    """It is like Ctrl-C in any function: the generator gets it, and nothing is published."""
     code, out, err = interrupt(
         """
         def data():
@@ -78,7 +78,7 @@ def test_interrupt_of_a_stepped_call_goes_through_it() -> None:
 
 
 def test_interrupt_in_lent_data_cancels_the_work() -> None:
-    """The thread is in the caller's generator, the store waits for its next piece."""
+    """The thread runs the caller's generator, and the store waits for the next piece."""
     code, out, err = interrupt(
         """
         def data():
@@ -98,7 +98,7 @@ def test_interrupt_in_lent_data_cancels_the_work() -> None:
 
 
 def test_interrupt_while_entering_leaves_nothing_open() -> None:
-    """`with` either has the store or has not."""
+    """After Ctrl-C `with` has either entered the store or not."""
     code, out, err = interrupt(
         """
         class Opening(storage.DictStore):
@@ -125,7 +125,7 @@ def test_interrupt_while_entering_leaves_nothing_open() -> None:
 
 
 def test_program_that_is_interrupted_ends() -> None:
-    """Nobody catches it: one traceback, the exit code of Ctrl-C, and no complaint of the loop's."""
+    """If nobody catches it: one traceback, the exit code of Ctrl-C, and no message of the loop."""
     code, out, err = interrupt("storage.sync.ObjectStore(Slow()).put('k', b'v')")
 
     assert "putting\nsettled\n" == out
@@ -135,7 +135,7 @@ def test_program_that_is_interrupted_ends() -> None:
 
 
 def test_second_interrupt_does_not_wait() -> None:
-    """One who presses twice wants out, whatever the store is at."""
+    """A second Ctrl-C does not wait for the work."""
     code, out, _ = interrupt(
         """
         Slow.seconds = 60

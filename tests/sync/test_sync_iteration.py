@@ -16,7 +16,7 @@ from storage._sync.on_loop import BATCH, LoopCaller
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait up to 5 seconds until *condition* holds, and say whether it does."""
+    """Wait up to 5 seconds until *condition* holds, and return whether it does."""
     deadline = time.monotonic() + 5
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -24,7 +24,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 class Listing(storage.DictStore):
-    """A store of many keys that counts how far it was read, and whether it was closed."""
+    """A store of many keys that counts how many were listed, and whether the listing was closed."""
 
     def __init__(self, count: int = 1000, pause: float = 0) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def test_iteration_crosses_in_batches() -> None:
 
 
 def test_iteration_is_lazy() -> None:
-    """The first key is there before the last one is read."""
+    """The first key comes before the last one is read."""
     inner = Listing(count=100_000)
     first = next(storage.sync.ObjectStore(inner).keys())
 
@@ -67,7 +67,7 @@ def test_iteration_is_lazy() -> None:
 
 
 def test_slow_listing_gives_what_there_is() -> None:
-    """A key is not kept back until a batch is full."""
+    """A key does not wait until a batch is full."""
     inner = Listing(count=1000, pause=0.02)
     begun = time.monotonic()
     next(storage.sync.ObjectStore(inner).keys())
@@ -95,7 +95,7 @@ def test_abandoned_iteration_is_closed() -> None:
 
 
 def test_abandoned_iteration_in_a_cycle_is_closed() -> None:
-    """The collector may run in the loop's own thread, where nothing must wait for the loop."""
+    """The garbage collector may run in the loop's own thread, where nothing may wait for the loop."""
     inner = Listing()
     keys = storage.sync.ObjectStore(inner).keys()
     next(keys)
@@ -113,7 +113,7 @@ def test_abandoned_iteration_in_a_cycle_is_closed() -> None:
 
 
 async def test_abandoned_stepped_iteration_is_closed() -> None:
-    """At once and in place, not some time later by the event loop of a notebook."""
+    """Immediately and in place, not later by the event loop of a notebook."""
 
     class Stepped(storage.DictStore):
         _steppable = True

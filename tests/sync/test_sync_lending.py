@@ -1,4 +1,4 @@
-"""What a caller lends to the synchronous face, iterables and callbacks, runs in the caller's thread."""
+"""Iterables and callbacks that a caller lends to the synchronous face run in the caller's thread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def store(request: pytest.FixtureRequest) -> storage.sync.ObjectStore:
 
 
 def noting(items: Iterable[Any], seen: set[int]) -> Iterator[Any]:
-    """Yield *items* and note in which thread that happens."""
+    """Yield *items* and record the thread in which that happens."""
     for item in items:
         seen.add(threading.get_ident())
         yield item
@@ -59,7 +59,7 @@ def test_bulk_arguments_are_made_in_the_callers_thread(store: storage.sync.Objec
 
 
 def test_pairs_are_put_as_they_come(store: storage.sync.ObjectStore) -> None:
-    """A million of them need not be in memory at once."""
+    """A million pieces need not be in memory together."""
     there: list[bool] = []
 
     def pairs() -> Iterator[tuple[str, bytes]]:
@@ -73,7 +73,7 @@ def test_pairs_are_put_as_they_come(store: storage.sync.ObjectStore) -> None:
 
 
 def test_values_of_a_mapping_are_made_in_the_callers_thread(store: storage.sync.ObjectStore) -> None:
-    """A dict runs no code of the caller's, but the generators in it do."""
+    """Iterating a dict runs no code of the caller, but the generators in it do."""
     seen: set[int] = set()
     store.put_many({"a": noting([b"1"], seen), "b": b"2"})
 
@@ -82,7 +82,7 @@ def test_values_of_a_mapping_are_made_in_the_callers_thread(store: storage.sync.
 
 
 def test_lent_iterable_may_use_the_store(store: storage.sync.ObjectStore) -> None:
-    """The calling thread only waits: a call from what it lends is one more call, not a deadlock."""
+    """The calling thread only waits: a call from a lent iterable is one more call, and no deadlock."""
     store.put_many({"a": b"1", "b": b"2"})
     store.put("both", (store.get(key) for key in ["a", "b"]))
 
@@ -90,7 +90,7 @@ def test_lent_iterable_may_use_the_store(store: storage.sync.ObjectStore) -> Non
 
 
 def test_open_object_can_be_put(store: storage.sync.ObjectStore) -> None:
-    """A file is an iterable of bytes, the store's own included."""
+    """A file is an iterable of bytes, also one that the store opened."""
     store.put("a", b"one\ntwo\n" * 100_000)
     with store.open("a") as file:
         store.put("b", file)
@@ -99,21 +99,21 @@ def test_open_object_can_be_put(store: storage.sync.ObjectStore) -> None:
 
 
 def test_lines_do_not_cross_one_by_one() -> None:
-    """A hop for each line of a file would cost more than all the rest."""
+    """A hop for each line of a file would take most of the time."""
     lent: Any = LoopCaller().data(io.BytesIO(b"line\n" * 200_000))
 
     assert 1_000_000 // PIECE_SIZE + 1 == len(list(lent._items))
 
 
 def test_pieces_are_gathered_to_slabs() -> None:
-    """Large pieces go as they are, small ones together."""
+    """Large pieces are passed as they are, small ones are joined."""
     lent: Any = LoopCaller().data(iter([b"x" * PIECE_SIZE, b"a", b"b"]))
 
     assert [PIECE_SIZE, 2] == [len(piece) for piece in lent._items]
 
 
 def test_iterable_that_is_no_iterator_can_be_read_again() -> None:
-    """A decorator that retries starts the data anew, where the data can be."""
+    """A decorator that retries iterates the data again, where it can be."""
 
     class Twice(Iterable[bytes]):
         def __iter__(self) -> Iterator[bytes]:
@@ -132,7 +132,7 @@ def test_iterable_that_is_no_iterator_can_be_read_again() -> None:
 
 @pytest.mark.parametrize("bulk", ["get_many", "delete_many", "put_many"])
 def test_async_iterables_are_refused(store: storage.sync.ObjectStore, bulk: str) -> None:
-    """There is no loop of the caller's to run them in."""
+    """The caller has no loop to run them in."""
     with pytest.raises(TypeError, match="synchronous"):
         getattr(store, bulk)(asynchronous())
 
@@ -148,14 +148,14 @@ def test_async_data_is_refused(store: storage.sync.ObjectStore) -> None:
 
 @pytest.mark.parametrize("data", ["text", 5, None, ["text"], [5], {"a": 1}], ids=repr)
 def test_what_is_not_bytes_is_refused(store: storage.sync.ObjectStore, data: Any) -> None:
-    """As in the async store."""
+    """The error is that of the async store."""
     with pytest.raises(TypeError, match="data must be bytes"):
         store.put("k", data)
     assert not store.exists("k")
 
 
 class BoomError(Exception):
-    """What a caller's own code raises."""
+    """An error of the caller's own code."""
 
 
 def failing(error: BaseException, *items: Any) -> Iterator[Any]:
@@ -165,7 +165,7 @@ def failing(error: BaseException, *items: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("error", [BoomError("mine"), SystemExit(3), KeyboardInterrupt()], ids=repr)
 def test_what_lent_data_raises_passes_unchanged(store: storage.sync.ObjectStore, error: BaseException) -> None:
-    """It is the very exception, the old object stays, and the store goes on working."""
+    """The same exception is raised, the old object stays, and the store still works."""
     store.put("k", b"old")
 
     with pytest.raises(type(error)) as caught:
@@ -176,7 +176,7 @@ def test_what_lent_data_raises_passes_unchanged(store: storage.sync.ObjectStore,
 
 @pytest.mark.parametrize("bulk", ["get_many", "delete_many", "put_many"])
 def test_what_lent_keys_raise_passes_unchanged(store: storage.sync.ObjectStore, bulk: str) -> None:
-    """Not as an exception group, and not as some item's result."""
+    """It is neither in an exception group nor the result of an item."""
     error = BoomError("mine")
     with pytest.raises(BoomError) as caught:
         getattr(store, bulk)(failing(error, *([("a", b"1")] if bulk == "put_many" else ["a"])))
@@ -184,7 +184,7 @@ def test_what_lent_keys_raise_passes_unchanged(store: storage.sync.ObjectStore, 
 
 
 def test_storage_error_of_lent_data_is_that_items_result(store: storage.sync.ObjectStore) -> None:
-    """Data that is read from another store may be missing there; the other items are put all the same."""
+    """Data from another store may be missing there; the other items are still put."""
     error = storage.KeyNotFoundError("elsewhere")
     results = store.put_many([("a", failing(error, b"1")), ("b", b"2")], raise_errors=False)
 
@@ -220,7 +220,7 @@ class Impatient(storage.DictStore):
 
 
 def test_answer_that_comes_too_late_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
-    """The store has given up; the loop goes on without a complaint."""
+    """The store has timed out; the loop goes on without an error."""
 
     def slow() -> Iterator[bytes]:
         time.sleep(0.1)
@@ -249,7 +249,7 @@ def test_lent_iterable_is_let_go() -> None:
 
 
 def test_what_was_lent_is_gone_with_the_call() -> None:
-    """A store that keeps a caller's iterable beyond the call gets an error, not a wait for ever."""
+    """A store that keeps the caller's iterable after the call gets an error and does not wait for ever."""
 
     class Keeping(storage.DictStore):
         kept: Any = None
@@ -284,7 +284,7 @@ class Told(storage.StoreDecorator):
 
 @pytest.mark.parametrize("stepped", [True, False])
 def test_callback_that_a_store_keeps_runs_in_the_thread_of_the_call(stepped: bool) -> None:
-    """What a constructor was given is called by whoever uses the store, and may use the store itself."""
+    """A callback of the constructor runs in the thread that uses the store, and may use the store itself."""
     seen: list[int] = []
 
     def tell(key: str) -> bytes:
@@ -301,7 +301,7 @@ def test_callback_that_a_store_keeps_runs_in_the_thread_of_the_call(stepped: boo
 
 
 async def test_kept_callback_is_called_by_async_code_too() -> None:
-    """Nobody waits for it in a thread of his own then, so it gets one: it may block."""
+    """No thread waits for it then, so it runs in a worker thread: it may block."""
     loop_thread = threading.get_ident()
     answer = stored_callback(lambda: threading.get_ident())
     assert answer is not None
@@ -310,5 +310,5 @@ async def test_kept_callback_is_called_by_async_code_too() -> None:
 
 
 def test_no_callback_stays_none() -> None:
-    """An option that was not given is not given to the async store either."""
+    """Without a callback the async store gets none either."""
     assert stored_callback(None) is None

@@ -1,4 +1,4 @@
-"""The synchronous face on its background loop, and life cycle on both ways."""
+"""The synchronous face on its background loop, and its life cycle there and when stepped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import storage.sync
 
 
 def in_threads(count: int, work: Callable[[int], object]) -> None:
-    """Run *work* in that many threads at once, and raise what one of them raised."""
+    """Run *work* in that many threads concurrently, and raise what one of them raised."""
     failures: list[BaseException] = []
     start = threading.Barrier(count)
 
@@ -43,7 +43,7 @@ def in_threads(count: int, work: Callable[[int], object]) -> None:
 
 @pytest.mark.parametrize("stepped", [True, False])
 def test_eight_threads_at_once(stepped: bool) -> None:
-    """Each gets its own results, and none waits for ever."""
+    """Each thread gets its own results, and none waits for ever."""
     store = storage.sync.ObjectStore(storage.DictStore(), stepped=stepped)
 
     def work(number: int) -> None:
@@ -59,7 +59,7 @@ def test_eight_threads_at_once(stepped: bool) -> None:
 
 
 def test_eight_creators_have_one_winner() -> None:
-    """`if_absent` holds among threads, stepped too."""
+    """`if_absent` holds between threads, also when stepped."""
     store = storage.sync.DictStore()
     won: list[int] = []
 
@@ -76,7 +76,7 @@ def test_eight_creators_have_one_winner() -> None:
 
 
 class Overlapping(storage.DictStore):
-    """A store whose `exists` answers when two calls are under way."""
+    """A store whose `exists` returns when two calls run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Overlapping(storage.DictStore):
 
 
 def test_calls_of_threads_overlap_on_the_loop() -> None:
-    """One slow call does not hold up the others."""
+    """One slow call does not block the others."""
     inner = Overlapping()
     store = storage.sync.ObjectStore(inner)
 
@@ -104,7 +104,7 @@ variable = contextvars.ContextVar("variable", default="unset")
 
 
 class Contextual(storage.DictStore):
-    """A store that tells what it sees of the caller's context."""
+    """A store that returns what it sees of the caller's context."""
 
     _steppable = True
 
@@ -114,7 +114,7 @@ class Contextual(storage.DictStore):
 
 @pytest.mark.parametrize("stepped", [True, False])
 def test_work_sees_the_callers_context(stepped: bool) -> None:
-    """A request id set by the caller is in what the store logs."""
+    """A context variable that the caller sets is visible in the store."""
     store = storage.sync.ObjectStore(Contextual(), stepped=stepped)
     token = variable.set("mine")
     found = store.get("k")
@@ -133,7 +133,7 @@ class Calling(storage.DictStore):
 
 
 def test_call_from_the_loops_own_thread_raises() -> None:
-    """It would wait for itself; an error says what to do, and the loop goes on."""
+    """It would wait for itself; the error says what to do, and the loop goes on."""
     store = storage.sync.ObjectStore(Calling())
 
     with pytest.raises(RuntimeError, match="await the async store instead"):
@@ -149,7 +149,7 @@ class Exiting(storage.DictStore):
 
 
 def test_what_is_no_exception_reaches_the_caller() -> None:
-    """It neither stops the loop, which is everybody's, nor hangs."""
+    """It neither stops the loop, which all stores share, nor hangs."""
     store = storage.sync.ObjectStore(Exiting())
 
     with pytest.raises(SystemExit, match="3"):
@@ -158,7 +158,7 @@ def test_what_is_no_exception_reaches_the_caller() -> None:
 
 
 def test_failed_call_leaves_no_garbage_cycle() -> None:
-    """An error's traceback holds the caller's variables; they go when the error does, not at the next collection."""
+    """An error's traceback holds the caller's variables; they are freed with the error, not at the next collection."""
     store = storage.sync.ObjectStore(storage.DictStore(), stepped=False)
     gc.collect()
     gc.disable()
@@ -178,7 +178,7 @@ def test_failed_call_leaves_no_garbage_cycle() -> None:
 
 
 class Scoped(storage.DictStore):
-    """A store that holds a task group while it is open: enter and exit must be of one task."""
+    """A store with a task group while it is open: one task must enter and leave it."""
 
     events: list[str]
 
@@ -214,7 +214,7 @@ def test_with_is_entered_and_left_in_one_task() -> None:
 
 
 def test_with_is_left_when_the_body_raises() -> None:
-    """And what it raised goes on."""
+    """The error of the body is raised."""
     inner = Scoped()
     with pytest.raises(LookupError), storage.sync.ObjectStore(inner):
         raise LookupError
@@ -223,7 +223,7 @@ def test_with_is_left_when_the_body_raises() -> None:
 
 
 def test_error_of_entering_is_raised_by_with() -> None:
-    """The body does not run, and nothing is left."""
+    """The body does not run, and nothing stays open."""
     inner = Scoped(fail=True)
     with pytest.raises(storage.StoreUnavailableError, match="no room"), storage.sync.ObjectStore(inner):
         pytest.fail("the store is not open")
@@ -252,7 +252,7 @@ class Opening(storage.DictStore):
 
 @pytest.mark.parametrize("stepped", [True, False])
 def test_eight_threads_open_a_store_once(stepped: bool) -> None:
-    """Also when they come through two stacks that share it."""
+    """Also when they use two stacks that share it."""
     inner = Opening()
     faces = [storage.sync.ObjectStore(storage.PrefixStore(inner, p), stepped=stepped) for p in ("a/", "b/")]
 
@@ -267,7 +267,7 @@ def test_eight_threads_open_a_store_once(stepped: bool) -> None:
 
 @pytest.mark.parametrize("stepped", [True, False])
 def test_close_may_be_repeated_and_with_left_after_it(stepped: bool) -> None:
-    """Closing is idempotent, and entering again opens again."""
+    """Closing is idempotent, and entering again reopens the store."""
     inner = Opening()
     store = storage.sync.ObjectStore(inner, stepped=stepped)
     with store:

@@ -1,4 +1,4 @@
-"""The synchronous face and its process: forks, and the end. Each test is a program of its own."""
+"""The synchronous face when its process forks and when it ends. Each test runs a separate program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.process
 
 
 def run(code: str, *, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a program to its end; *before* comes before its imports."""
+    """Run a program to its end; *before* is code that comes before its imports."""
     return subprocess.run(program(code, before), capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -21,7 +21,7 @@ def run(code: str, *, before: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def test_forked_child_gets_a_loop_of_its_own() -> None:
-    """And the parent's goes on."""
+    """The parent's loop goes on."""
     done = run(
         """
         import warnings
@@ -42,7 +42,7 @@ def test_forked_child_gets_a_loop_of_its_own() -> None:
 
 
 def test_forked_child_ends_like_any_program() -> None:
-    """It leaves the `with` and the file it was forked in, which are the parent's, and its exit handlers run."""
+    """The child leaves the parent's `with` and file in which it was forked, and its exit handlers run."""
     done = run(
         """
         import warnings
@@ -65,7 +65,7 @@ def test_forked_child_ends_like_any_program() -> None:
 
 
 def test_store_with_resources_is_closed_in_a_forked_child() -> None:
-    """Its connection is the parent's; the child makes a store of its own."""
+    """The connection belongs to the parent; the child makes its own store."""
     done = run(
         """
         import tempfile, warnings
@@ -159,14 +159,14 @@ lite.put("k", b"v")""",
 
 @pytest.mark.parametrize("left", LEFT_OPEN.values(), ids=LEFT_OPEN.keys())
 def test_what_is_left_open_at_exit_is_no_matter(left: str) -> None:
-    """The program ends, soon, without a traceback."""
+    """The program ends soon and without a traceback."""
     done = run("store = storage.sync.ObjectStore(storage.DictStore(), stepped=False)\nstore.exists('k')\n" + left)
 
     assert (0, "") == (done.returncode, done.stderr)
 
 
 def test_call_after_the_end_raises() -> None:
-    """Exit handlers run in reverse order: one from before the import comes when the loop has gone, and is told so."""
+    """Exit handlers run in reverse order: one from before the import runs after the loop has ended: an error."""
     done = run(
         """
         def late():
@@ -185,7 +185,7 @@ def test_call_after_the_end_raises() -> None:
 
 
 def test_listing_that_is_left_open_is_closed_at_exit() -> None:
-    """What it holds in the store's code is given back."""
+    """The store's code releases what it holds."""
     done = run(
         """
         class Listing(storage.DictStore):
@@ -206,7 +206,7 @@ def test_listing_that_is_left_open_is_closed_at_exit() -> None:
 
 
 def test_store_that_is_left_open_is_closed_at_exit() -> None:
-    """On the loop; what is stepped is left as it is, as by a kill."""
+    """On the loop; a stepped one stays as it is, as after a kill."""
     done = run(
         """
         class Closing(storage.DictStore):
@@ -224,7 +224,7 @@ def test_store_that_is_left_open_is_closed_at_exit() -> None:
 
 
 def test_store_that_does_not_close_does_not_keep_the_program() -> None:
-    """It has two seconds."""
+    """After two seconds the program ends anyway."""
     done = run(
         """
         class Stubborn(storage.DictStore):
@@ -240,7 +240,7 @@ def test_store_that_does_not_close_does_not_keep_the_program() -> None:
 
 
 def test_program_that_fails_fails_as_ever(tmp_path: Path) -> None:
-    """A script's own error is what ends it, with a store open on the loop."""
+    """A script with a store open on the loop ends with its own error."""
     done = run(
         f"""
         with storage.sync.ObjectStore(storage.FilesystemStore({os.fspath(tmp_path)!r}), stepped=False) as store:

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 Data: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | Iterable[bytes]
-"""What `put` takes: bytes at once, or in pieces that are streamed in bounded memory. Never ``str``."""
+"""What `put` takes: all bytes, or pieces of bytes, which are streamed in bounded memory. Never ``str``."""
 
 #: The types that a store takes and returns: by default `Data` and ``bytes``, as in nearly all stores.
 In = TypeVar("In", default=Data)

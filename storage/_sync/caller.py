@@ -34,7 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Data: TypeAlias = bytes | bytearray | memoryview | Iterable[bytes]
-"""What `put` takes: bytes at once, or in pieces that are streamed in bounded memory. Never ``str``."""
+"""What `put` takes: all bytes, or pieces of bytes, which are streamed in bounded memory. Never ``str``."""
 
 #: What a synchronous store takes: of nearly all stores `Data`.
 In = TypeVar("In", default=Data)
@@ -95,7 +95,7 @@ class Caller(ABC):
     def items(
         self, items: Mapping[str, Any] | Iterable[tuple[str, Any]]
     ) -> Iterable[tuple[str, Any]] | AsyncIterable[tuple[str, Any]]:
-        """Lend pairs of a key and what is to be put."""
+        """Lend pairs of a key and its data."""
 
     @abstractmethod
     def result_callback(self, callback: Callable[P, T]) -> Callable[P, T | Awaitable[T]]:

@@ -228,23 +228,23 @@ class SqliteStore(ObjectStore):
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         results: dict[str, str | StorageError] = {}
-        gathered: dict[str, bytes] = {}
+        batch: dict[str, bytes] = {}
         size = 0
         async for key, data in stream(pairs_of(items)):
             if not self._is_valid(key, results):
                 continue
             content = data if is_stream(data) else as_bytes(data)
             if not isinstance(content, bytes) or len(content) > CHUNK:
-                results.update(await self._put_in_one_transaction(gathered))
-                gathered, size = {}, 0
+                results.update(await self._put_in_one_transaction(batch))
+                batch, size = {}, 0
                 results[key] = await result_of(self.put(key, content))
                 continue
-            gathered[key] = content
+            batch[key] = content
             size += len(content)
-            if size >= MAX_BYTES or len(gathered) >= PAGE:
-                results.update(await self._put_in_one_transaction(gathered))
-                gathered, size = {}, 0
-        results.update(await self._put_in_one_transaction(gathered))
+            if size >= MAX_BYTES or len(batch) >= PAGE:
+                results.update(await self._put_in_one_transaction(batch))
+                batch, size = {}, 0
+        results.update(await self._put_in_one_transaction(batch))
         return raise_failures(results, self, raise_errors)
 
     async def _put_in_one_transaction(self, items: dict[str, bytes]) -> dict[str, str | StorageError]:

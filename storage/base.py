@@ -344,6 +344,9 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         """Return *declared* without the capabilities that the class's overrides and their signatures take away."""
         return replace(declared, **dict.fromkeys(self._lost_capabilities, False))
 
+    #: What `_supported` was called when docs/extending.md first told authors of stores to use it.
+    _capable = _supported
+
     def _parts(self) -> dict[str, ObjectStore[Any, Any]]:
         """Return the stores that this one is built on, by parameter name; entering it enters them."""
         return {}

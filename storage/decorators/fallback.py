@@ -96,7 +96,7 @@ class FallbackStore(MultiStore[In, Out]):
                 raise UnsupportedOperationError(
                     "copy from one store of values to another: use get and put", key=source, store=self
                 ) from None
-            return await ObjectStore.copy(self, source, target, if_absent=if_absent)
+            return await ObjectStore[In, Out].copy(self, source, target, if_absent=if_absent)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         await self._check_only_first(source, "rename")

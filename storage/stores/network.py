@@ -48,7 +48,7 @@ class Timeouts:
         self.connect: float = seconds("connect_timeout", connect_timeout)
         self.read: float = seconds("read_timeout", read_timeout)
         self.retry: float = seconds("retry_timeout", retry_timeout, allow_zero=True)
-        self.policy = RetryPolicy(budget=self.retry)
+        self.policy: RetryPolicy = RetryPolicy(budget=self.retry)
 
 
 class ProgressTimeout:

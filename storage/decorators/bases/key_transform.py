@@ -150,7 +150,7 @@ class KeyTransform(StoreDecorator[In, Out]):
                 yield replace_info(found[key], key=key)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
-        return ObjectStore.children(self, prefix, delimiter)
+        return ObjectStore[In, Out].children(self, prefix, delimiter)
 
     async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         return await self._bulk(keys, self.base.get_many)
@@ -190,7 +190,7 @@ class KeyTransform(StoreDecorator[In, Out]):
         return await self._move(self.base.rename, source, target, if_absent)
 
     async def clear(self, prefix: str = "") -> None:
-        await ObjectStore.clear(self, prefix)  # key by key: other keys below may start with the prefix, too
+        await ObjectStore[In, Out].clear(self, prefix)  # key by key: other keys below may start with the prefix, too
 
     @property
     def capabilities(self) -> Capabilities:

@@ -246,7 +246,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
     ) -> dict[str, str | StorageError]:
         if self._ttl is None and not self._bounds.bounded:
             return await self.base.put_many(items, raise_errors=raise_errors)
-        return await ObjectStore.put_many(self, items, raise_errors=raise_errors)
+        return await ObjectStore[In, Out].put_many(self, items, raise_errors=raise_errors)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         if if_match is None:
@@ -260,7 +260,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         if not self._bounds.bounded:
             return await self.base.delete_many(keys, raise_errors=raise_errors)
-        return await ObjectStore.delete_many(self, keys, raise_errors=raise_errors)
+        return await ObjectStore[In, Out].delete_many(self, keys, raise_errors=raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         below = await self._expiry.head(source)
@@ -281,7 +281,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
 
     async def clear(self, prefix: str = "") -> None:
         if self._bounds.bounded:
-            await ObjectStore.clear(self, prefix)
+            await ObjectStore[In, Out].clear(self, prefix)
         else:
             await self.base.clear(prefix)
 

@@ -123,7 +123,7 @@ class RetryingStore(StoreDecorator[In, Out]):
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
         if not isinstance(items, Collection):  # items that arrive one by one are not all kept for another attempt
-            return await ObjectStore.put_many(self, items, raise_errors=raise_errors)
+            return await ObjectStore[In, Out].put_many(self, items, raise_errors=raise_errors)
 
         async def put(left: Mapping[str, _Payload]) -> dict[str, str | StorageError]:
             data = {key: payload.data for key, payload in left.items()}

@@ -135,13 +135,13 @@ class RoutingStore(ObjectStore[In, Out]):
             raise UnsupportedOperationError(
                 "copy from one store of values to another: use get and put", key=source, store=self
             )
-        return await ObjectStore.copy(self, source, target, if_absent=if_absent)
+        return await ObjectStore[In, Out].copy(self, source, target, if_absent=if_absent)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         one, other = self._route(source), self._route(target)
         if one is other:
             return await one.rename(source, target, if_absent=if_absent)
-        return await ObjectStore.rename(self, source, target, if_absent=if_absent)
+        return await ObjectStore[In, Out].rename(self, source, target, if_absent=if_absent)
 
     # -- listing -------------------------------------------------------------------------------------------------
 
@@ -155,7 +155,11 @@ class RoutingStore(ObjectStore[In, Out]):
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         owner = self._routes.owner(prefix)
-        return ObjectStore.children(self, prefix, delimiter) if owner is None else owner.children(prefix, delimiter)
+        return (
+            ObjectStore[In, Out].children(self, prefix, delimiter)
+            if owner is None
+            else owner.children(prefix, delimiter)
+        )
 
     def _listed(
         self,
@@ -205,7 +209,7 @@ class RoutingStore(ObjectStore[In, Out]):
     async def clear(self, prefix: str = "") -> None:
         owner = self._routes.owner(prefix)
         if owner is None:
-            await ObjectStore.clear(self, prefix)
+            await ObjectStore[In, Out].clear(self, prefix)
         else:
             await owner.clear(prefix)
 

@@ -63,7 +63,7 @@ class Root:
     __slots__ = ("path",)
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.path: str = path
 
     def open(self, path: str, flags: int = READ) -> int:
         """

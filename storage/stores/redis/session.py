@@ -11,6 +11,7 @@ import anyio
 
 from storage._concurrency.tasks import uninterrupted
 from storage._core.opened import OpenState
+from storage._core.retry import RetryPolicy
 from storage.errors import ANSWERS, OutcomeUnknownError, StorageError
 from storage.stores.network import Timeouts
 from storage.stores.redis.errors import error_of, reply_was_lost
@@ -49,7 +50,7 @@ class Session:
             raise ImportError("RedisStore needs redis-py: pip install 'stackstore[redis]'") from cause
 
         self.state: OpenState = OpenState()
-        self.policy = timeouts.policy
+        self.policy: RetryPolicy = timeouts.policy
         self._store = store
         self._pool: Any = None
         if client is None:

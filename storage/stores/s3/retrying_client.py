@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from storage.stores.network import Timeouts
 from storage.stores.s3.client import Body, ClientBucket
@@ -55,16 +55,16 @@ class RetryingBucket:
         """Begin to read an object: return the response's headers and its body, which *opened* closes."""
         return await self.retry(lambda: opened.enter_async_context(self.once.get(key, headers)))
 
-    get_bytes = _retried(ClientBucket.get_bytes)
-    head = _retried(ClientBucket.head)
-    put = _retried(ClientBucket.put)
-    delete = _retried(ClientBucket.delete)
-    copy = _retried(ClientBucket.copy)
-    page = _retried(ClientBucket.page)
-    create = _retried(ClientBucket.create)
-    set_acl = _retried(ClientBucket.set_acl)
-    parts = _retried(ClientBucket.parts)
-    create_upload = _retried(ClientBucket.create_upload)
-    upload_part = _retried(ClientBucket.upload_part)
-    copy_part = _retried(ClientBucket.copy_part)
-    abort_upload = _retried(ClientBucket.abort_upload)
+    get_bytes: Final = _retried(ClientBucket.get_bytes)
+    head: Final = _retried(ClientBucket.head)
+    put: Final = _retried(ClientBucket.put)
+    delete: Final = _retried(ClientBucket.delete)
+    copy: Final = _retried(ClientBucket.copy)
+    page: Final = _retried(ClientBucket.page)
+    create: Final = _retried(ClientBucket.create)
+    set_acl: Final = _retried(ClientBucket.set_acl)
+    parts: Final = _retried(ClientBucket.parts)
+    create_upload: Final = _retried(ClientBucket.create_upload)
+    upload_part: Final = _retried(ClientBucket.upload_part)
+    copy_part: Final = _retried(ClientBucket.copy_part)
+    abort_upload: Final = _retried(ClientBucket.abort_upload)

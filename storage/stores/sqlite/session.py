@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from storage._core.opened import OpenState
 from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import Connection
@@ -20,15 +22,17 @@ class Session:
 
     def __init__(self, path: str, store: str, busy_timeout: float) -> None:
         self.store = store
-        self.state = OpenState()
+        self.state: OpenState = OpenState()
         self._path = path
         self._busy_timeout = busy_timeout
         self._connection = Connection(path, store, busy_timeout)
-        self.reader = self._connection if path == MEMORY else Connection(path, store, busy_timeout)
+        self.reader: Connection = self._connection if path == MEMORY else Connection(path, store, busy_timeout)
         self.writer: Writer = GroupCommit(self._connection, commit, after_batch=lambda: self.leases.start_later())
-        self.leases = Leases(self.reader, self.writer)
-        self.contents = GroupCommit(self.reader, find_by_key("data"))
-        self.infos = GroupCommit(self.reader, find_by_key(statements.INFO_COLUMNS))
+        self.leases: Leases = Leases(self.reader, self.writer)
+        self.contents: GroupCommit[bytes, tuple[Any, ...] | None] = GroupCommit(self.reader, find_by_key("data"))
+        self.infos: GroupCommit[bytes, tuple[Any, ...] | None] = GroupCommit(
+            self.reader, find_by_key(statements.INFO_COLUMNS)
+        )
 
     async def open(self) -> None:
         """Connect, prepare the database, and start to reclaim what killed processes left."""

@@ -26,14 +26,18 @@ class _Rule(NamedTuple):
         above: the trait of the decorator that is built.
         below: the trait of a store anywhere below it.
         why: what goes wrong.
+        fix: what to do about it.
         refused: whether this is an error, not only a warning.
     """
 
     above: Trait
     below: Trait
     why: str
+    fix: str = "put them the other way round: {below}({above}(...))"
     refused: bool = False
 
+
+_LEAVE_ONE_OUT = "leave one of them out"
 
 _RULES = [
     _Rule(Trait.ENCRYPTS, Trait.COMPRESSES, "encrypted bytes have no patterns left to compress", refused=True),
@@ -43,7 +47,7 @@ _RULES = [
         "{below} takes values, and {above} changes bytes",
         refused=True,
     ),
-    _Rule(Trait.COMPRESSES, Trait.COMPRESSES, "compressed bytes do not get smaller; leave one of them out"),
+    _Rule(Trait.COMPRESSES, Trait.COMPRESSES, "compressed bytes do not get smaller", fix=_LEAVE_ONE_OUT),
     _Rule(
         Trait.EXPANDS,
         Trait.COMPRESSES,
@@ -51,7 +55,7 @@ _RULES = [
     ),
     _Rule(Trait.CACHES, Trait.EXPIRES, "a cache serves objects after their deadline"),
     _Rule(Trait.CACHES, Trait.VALUES, "{below} returns values, and {above} keeps copies of bytes", refused=True),
-    _Rule(Trait.RETRIES, Trait.RETRIES, "their attempts multiply; leave one of them out"),
+    _Rule(Trait.RETRIES, Trait.RETRIES, "their attempts multiply", fix=_LEAVE_ONE_OUT),
     _Rule(
         Trait.RETRIES, Trait.SWALLOWS, "{below} swallows the errors after which {above} would try again", refused=True
     ),
@@ -102,9 +106,8 @@ def check_order(decorator: ObjectStore[Any, Any], base: ObjectStore[Any, Any]) -
         for store in _holders(base):
             if rule.below in store._traits:
                 below = type(store).__name__
-                text = f"{above} over {below}: {rule.why.format(above=above, below=below)}"
-                if above != below and "leave one" not in text:
-                    text += f"; put them the other way round: {below}({above}(...))"
+                fix = rule.fix if above != below else _LEAVE_ONE_OUT
+                text = f"{{above}} over {{below}}: {rule.why}; {fix}".format(above=above, below=below)
                 if rule.refused:
                     raise ConfigError(text)
                 warnings.warn(text, StackWarning, stacklevel=_outside())

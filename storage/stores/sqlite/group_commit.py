@@ -15,7 +15,7 @@ from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.errors import copy_error
 
-__all__ = ["MAX_BYTES", "MAX_REQUESTS", "GroupCommit", "Work", "Writer", "commit", "find_by_key"]
+__all__ = ["MAX_BYTES", "MAX_REQUESTS", "GroupCommit", "Lookup", "Work", "Writer", "commit", "find_by_key"]
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -163,6 +163,9 @@ Work: TypeAlias = "partial[Any]"
 """A request to a writer: a function of `statements` or `chunks` with all its arguments but the connection."""
 
 Writer: TypeAlias = GroupCommit[Work, Any]
+
+#: Looks up rows by their encoded keys; None for a key that has no row.
+Lookup: TypeAlias = GroupCommit[bytes, tuple[Any, ...] | None]
 
 
 def commit(db: sqlite3.Connection, works: Sequence[Work]) -> list[Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from storage._core.opened import OpenState
 from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import Connection
-from storage.stores.sqlite.group_commit import GroupCommit, Writer, commit, find_by_key
+from storage.stores.sqlite.group_commit import GroupCommit, Lookup, Writer, commit, find_by_key
 from storage.stores.sqlite.large_objects import Leases
 from storage.stores.sqlite.schema import prepare, prepare_reader
 
@@ -29,10 +27,8 @@ class Session:
         self.reader: Connection = self._connection if path == MEMORY else Connection(path, store, busy_timeout)
         self.writer: Writer = GroupCommit(self._connection, commit, after_batch=lambda: self.leases.start_later())
         self.leases: Leases = Leases(self.reader, self.writer)
-        self.contents: GroupCommit[bytes, tuple[Any, ...] | None] = GroupCommit(self.reader, find_by_key("data"))
-        self.infos: GroupCommit[bytes, tuple[Any, ...] | None] = GroupCommit(
-            self.reader, find_by_key(statements.INFO_COLUMNS)
-        )
+        self.contents: Lookup = GroupCommit(self.reader, find_by_key("data"))
+        self.infos: Lookup = GroupCommit(self.reader, find_by_key(statements.INFO_COLUMNS))
 
     async def open(self) -> None:
         """Connect, prepare the database, and start to reclaim what killed processes left."""

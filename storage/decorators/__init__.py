@@ -1,1 +1,1 @@
-"""The decorators: three small bases in `storage.decorators.bases.store_decorator`, and one module for each idea."""
+"""The decorators: one module or package each, on the bases in `storage.decorators.bases`."""

@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`CachingStore`, which keeps copies of a store's objects in a faster one, and its parts."""
 
 from __future__ import annotations
 

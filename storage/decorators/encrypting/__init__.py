@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`EncryptingStore`, which encrypts objects with AES-GCM, and its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`ExpiringStore`, which removes objects after a deadline or above a bound, and its parts."""
 
 from __future__ import annotations
 

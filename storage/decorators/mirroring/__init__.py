@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`MirroringStore`, which keeps every object in several stores, and its parts."""
 
 from __future__ import annotations
 

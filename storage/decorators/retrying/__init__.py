@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`RetryingStore`, which repeats operations that failed for a moment, and its parts."""
 
 from __future__ import annotations
 

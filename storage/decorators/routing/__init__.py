@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`RoutingStore`, which chooses a store by the key, and its table of routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`ZstdStore`, which compresses objects with Zstandard, and its coder."""
 
 from __future__ import annotations
 

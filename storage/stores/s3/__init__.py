@@ -1,4 +1,4 @@
-"""See `store`."""
+"""`BucketStore`, an object store in a bucket of S3 or of a compatible server."""
 
 from __future__ import annotations
 

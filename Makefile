@@ -55,9 +55,9 @@ types: $(VENV)/.dev  ## check the types, the public ones for being complete
 	$(ACTIVE) pyright --verifytypes storage --ignoreexternal
 
 # in this order: the others are made from the names
-GENERATED = names sync_api schema
+GENERATED = names sync_api schema architecture
 
-generated: $(VENV)/.dev  ## write all generated files anew (storage/sync.py, the schema, the lists of names)
+generated: $(VENV)/.dev  ## write all generated files anew (storage/sync.py, the schema, the names, the picture of the layers)
 	for tool in $(GENERATED); do $(BIN)/python -m storage._tools.$$tool || exit; done
 
 sync schema: generated

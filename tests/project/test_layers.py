@@ -1,102 +1,20 @@
-"""
-The layers of the package: arrows run down only, and nowhere in a circle.
-
-`LAYERS` is the table. A module may import from its own package and from all layers below it. This holds for every
-import: at the top of a module, inside a function, and for type checkers only.
-
-Why the layers are in this order, where it is not obvious:
-
-- ``storage/__init__.py`` is above all that it names, and no module below may import a name from it. Its imports are for
-  type checkers, but for that of the table of names.
-- ``decorators`` are above ``functions``, because a mirror copies objects between stores. They are above ``stores``,
-  because a store must work without any decorator.
-- ``_sync``, the hand-written half of the synchronous face, knows the contract and configurations, but no store. So it
-  is below ``functions``, where `describe` takes synchronous stores too, and far below the generated ``sync``.
-- ``config`` is below ``stores``, because stores read their own URLs, and above ``base``, because the registry returns
-  stores. ``base`` registers subclasses in ``_core/subclass_table.py``, which does not know the contract.
-- ``types`` is below ``_core``, whose helpers take ranges and attributes.
-"""
+"""The modules of the package keep to the layers of ``storage/_tools/layers.py``, and the picture of these is fresh."""
 
 from __future__ import annotations
 
-import ast
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from paths import ROOT
 
-#: The modules and packages of `storage`, the highest first. The empty name is ``storage/__init__.py`` itself, and
-#: ``benchmarks`` is a package of its own.
-LAYERS = [
-    ["testing", "_tools", "benchmarks"],
-    ["sync"],
-    [""],
-    ["decorators"],
-    ["functions"],
-    ["stores"],
-    ["_sync"],
-    ["config"],
-    ["base"],
-    ["reader"],
-    ["_core"],
-    ["types"],
-    ["_concurrency", "errors", "_names"],
-]
-HEIGHT = {name: -depth for depth, names in enumerate(LAYERS) for name in names}
+from storage._tools import architecture
+from storage._tools.layers import HEIGHT, LAYERS, Import, imports, layer, sources
 
 #: Lines that a file may have, and the generated ones that may have more.
 MOST_LINES = 400
 GENERATED = {"storage/sync.py"}
-
-
-class Import(NamedTuple):
-    """An import of one module by another."""
-
-    importer: str
-    imported: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.importer}, line {self.line}, imports {self.imported}"
-
-
-def sources() -> dict[str, str]:
-    """Return the text of every module of `storage` and of the benchmarks, by dotted name."""
-    return {
-        _module_name(path): path.read_text(encoding="utf-8")
-        for folder in ("storage", "benchmarks")
-        for path in (ROOT / folder).rglob("*.py")
-    }
-
-
-def _module_name(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-def imports(modules: Mapping[str, str]) -> Iterator[Import]:
-    """Yield all imports of one of the modules by another, also those inside functions."""
-    for importer, text in modules.items():
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Import):
-                names = [each.name for each in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                assert not node.level, f"{importer}, line {node.lineno}: write the whole name of the module"
-                whole = [f"{node.module}.{each.name}" for each in node.names]
-                names = [name if name in modules else str(node.module) for name in whole]
-            else:
-                continue
-            yield from (Import(importer, name, node.lineno) for name in names if name in modules and name != importer)
-
-
-def layer(module: str) -> str:
-    """Return the name of the layer that a module is in."""
-    package, _, inside = module.partition(".")
-    name = inside.partition(".")[0] if package == "storage" else package
-    assert name in HEIGHT, f"{module} has no place in LAYERS"
-    return name
 
 
 def upward(modules: Mapping[str, str]) -> list[str]:
@@ -194,6 +112,30 @@ def test_new_package_needs_a_place_in_the_table() -> None:
 def test_every_layer_is_there() -> None:
     """The table names no package that does not exist."""
     assert set(HEIGHT) == {layer(module) for module in sources()}
+
+
+def test_every_layer_and_every_import_between_layers_is_drawn() -> None:
+    """The picture has what each layer is, and what it imports from below; a module's own package is not named."""
+    modules = {**EXAMPLE, "storage.config": "import storage.config.registry", "storage.sync": "import storage.base"}
+    drawn = [line.strip("│ ") for line in architecture.draw(modules).splitlines()]
+
+    assert [] == [what for names in LAYERS for what in names.values() if not any(line.endswith(what) for line in drawn)]
+    assert ["▼ base"] == [line for line in drawn if line.startswith("▼")]
+
+
+def test_picture_of_the_layers_is_fresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make generated` draws it into the page; a stale one is found, and the message says what to do."""
+    assert 0 == architecture.main(["--check"])
+    stale = tmp_path / "architecture.md"
+    stale.write_text(architecture.PAGE.read_text().replace("▼ types", "▼ sync"))
+    monkeypatch.setattr(architecture, "PAGE", stale)
+
+    assert 1 == architecture.main(["--check"])
+    assert "make generated" in capsys.readouterr().err
+    assert 0 == architecture.main([])
+    assert 0 == architecture.main(["--check"])
 
 
 def test_top_of_the_package_is_public() -> None:

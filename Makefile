@@ -14,8 +14,8 @@ INSTALL_LOWEST = $(BIN)/uv pip install --quiet --python $(BIN)/python --resoluti
 ACTIVE = PATH="$(abspath $(BIN)):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers format lint types fresh test newest lowest bench figures smoke docs generated sync schema demo \
-	vet check clean
+.PHONY: help install servers format lint types fresh test quick exhaustive newest lowest bench figures smoke docs generated sync schema \
+	demo vet check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ servers: $(SERVERS)/.pip  ## install the servers that tests run on; as root on D
 
 test: $(VENV)/.dev $(SERVERS)/.pip  ## run the tests
 	$(BIN)/pytest -n $(WORKERS)
+
+quick: $(VENV)/.dev  ## run what a change breaks soonest, in a minute: no servers, processes or long tests
+	$(BIN)/pytest -n auto --stacks quick -m "not server and not process and not slow"
+
+exhaustive: $(VENV)/.dev  ## run the suite on every stack in every view; `make test` has those in which any two parts meet
+	$(BIN)/pytest -n $(WORKERS) --stacks all tests/contract/test_conformance.py
 
 newest:  ## run `make quick` on the newest Python that is found
 	$(MAKE) quick VENV=.venv-newest PYTHON="$$(tests/install/find-python newest)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Generator, Iterator
+from itertools import count
 from typing import Any
 
 import marks
@@ -17,6 +18,10 @@ from stack_choice import CHOICES, DEFAULT
 #: An example may take its time: a machine that is busy is no fault of the code.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+#: Counts the tests of this process.
+_begun = count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,8 +41,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Generator[None, object, object]:
-    """Forget what the test before has used."""
+    """Forget what the test before has used; now and then leave what pytest keeps of those before to no later look."""
     marks.forget()
+    if next(_begun) % 500 == 0:
+        gc.collect()
+        gc.freeze()
     return (yield)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -20,6 +22,13 @@ from benchmarks.plot import PANELS, plot
 from benchmarks.report import amount, record, table
 from benchmarks.session import Session
 from benchmarks.targets import Verdict, ahead, within
+
+
+@pytest.fixture(autouse=True)
+def _frozen() -> Iterator[None]:
+    """Freeze again what conftest.py has frozen: a measurement ends with `gc.unfreeze`."""
+    yield
+    gc.freeze()
 
 
 def rounds(*seconds: float) -> list[Any]:

@@ -82,7 +82,9 @@ def test_every_error_is_public() -> None:
 
 def test_suite_calls_every_method_without_await() -> None:
     """A method that the view lacks would run as the contract's default, and its synchronous one would never run."""
-    assert set() == {name for name in vars(ObjectStore) if not name.startswith("_")} - set(vars(View))
+    methods = {name for name in vars(ObjectStore) if not name.startswith("_")}
+
+    assert set() == {name for name in methods if getattr(View, name) is getattr(ObjectStore, name)}
 
 
 def test_suite_runs_on_every_store() -> None:

@@ -276,7 +276,6 @@ async def test_abandoned_file_is_closed(store: storage.sync.ObjectStore) -> None
     assert closed(store)
 
 
-@pytest.mark.slow
 async def test_abandoned_file_in_a_cycle_is_closed(store: storage.sync.ObjectStore) -> None:
     """The garbage collector finalizes a cycle in any order and in any thread, also in that of the loop."""
     file = store.open("k")

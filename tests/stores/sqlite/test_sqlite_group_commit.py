@@ -24,8 +24,9 @@ from storage.stores.sqlite.schema import CHUNK
 
 
 async def traced(store: SqliteStore, work: Callable[[], Any]) -> list[str]:
-    """Return the statements that SQLite ran for the store during *work*."""
+    """Return the statements that SQLite ran for *work*, and none of the check of leases in the background."""
     session = store._opened()
+    await session.leases.stop()
     statements: list[str] = []
     for connection in (session.reader, session._connection):
         await connection.run(sqlite3.Connection.set_trace_callback, statements.append)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from unittest import mock
 from urllib.parse import quote
 
+import botocore.auth
 import pytest
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
@@ -36,6 +38,15 @@ def boto(credentials: Credentials) -> BotoCredentials:
     return BotoCredentials(credentials.access_key, credentials.secret_key, credentials.token)
 
 
+def botocore_at(now: datetime) -> AbstractContextManager[object]:
+    """Let botocore sign at the time *now*; older versions take it from the module datetime."""
+    if hasattr(botocore.auth, "get_current_datetime"):
+        return mock.patch("botocore.auth.get_current_datetime", return_value=now)
+    module = mock.Mock(wraps=botocore.auth.datetime)
+    module.datetime.utcnow.return_value = now
+    return mock.patch("botocore.auth.datetime", module)
+
+
 @given(
     people,
     st.sampled_from(["GET", "PUT", "DELETE", "HEAD", "POST"]),
@@ -60,7 +71,7 @@ def test_signed_request_is_botocores(
     request = AWSRequest(method, f"http://storage.example:9000{path_of(key)}?{text}", headers)
     request.headers["X-Amz-Content-SHA256"] = payload
     request.context["payload_signing_enabled"] = payload != UNSIGNED
-    with mock.patch("botocore.auth.get_current_datetime", return_value=NOW.replace(tzinfo=None)):
+    with botocore_at(NOW.replace(tzinfo=None)):
         auth = S3SigV4Auth(boto(credentials), "s3", region)
         auth.payload = lambda request: payload  # the hash of the body is given, not computed
         auth.add_auth(request)
@@ -77,7 +88,7 @@ def test_signed_request_is_botocores(
 def test_presigned_url_is_botocores(credentials: Credentials, method: str, key: str, region: str, expires: int) -> None:
     """The signature and all parameters are the same."""
     request = AWSRequest(method, f"https://storage.example{path_of(key)}", {"host": "storage.example"})
-    with mock.patch("botocore.auth.get_current_datetime", return_value=NOW.replace(tzinfo=None)):
+    with botocore_at(NOW.replace(tzinfo=None)):
         S3SigV4QueryAuth(boto(credentials), "s3", region, expires=expires).add_auth(request)
 
     ours = presigned_query(

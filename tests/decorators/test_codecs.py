@@ -161,14 +161,14 @@ async def test_long_work_leaves_the_loop(
 
 
 async def test_gzip_file_of_many_members_takes_no_squared_time(library: str) -> None:
-    """8 MiB of empty members are read in under a second; copied again after each member, they would take 40."""
+    """8 MiB of empty members take under a second of processor time; copied again after each, they would take 40."""
     member = gzip.compress(b"", mtime=0)
     base = DictStore()
     await base.put("k", member * ((8 << 20) // len(member)))
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     assert b"" == await GzipStore(base).get("k")
-    assert time.perf_counter() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 @pytest.mark.parametrize("own", ["", " ", "x", " x", "x ", "5", "- 7"])

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from doubles import ScriptedStore
+from doubles import HandClock, ScriptedStore
 
 import storage.sync
 from storage import (
@@ -22,6 +22,7 @@ from storage import (
     ObjectStore,
     StoreUnavailableError,
 )
+from storage.decorators.bases import observer
 
 
 @pytest.fixture
@@ -229,20 +230,23 @@ async def test_nothing_is_formatted_that_nobody_reads(monkeypatch: pytest.Monkey
     assert b"v" == await store.get("a")
 
 
-async def test_time_is_that_of_the_store() -> None:
+async def test_time_is_that_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller's time during an open object or a listing does not count."""
-    base = DictStore()
+    clock = HandClock()
+    monkeypatch.setattr(observer, "perf_counter", clock.monotonic)
+    base = ScriptedStore(DictStore())
+    base.after = lambda action: clock.go_on(1)
     await base.put_many({"a": b"", "b": b""})
     store = LoggingStore(base)
     took: list[float] = []
     store._on_end = lambda operation: took.append(operation.seconds)  # type: ignore[method-assign]
 
     async for _ in store.keys():
-        await asyncio.sleep(0.05)
+        clock.go_on(100)
     async with store.open("a"):
-        await asyncio.sleep(0.05)
+        clock.go_on(100)
 
-    assert [True, True] == [0 < seconds < 0.05 for seconds in took]
+    assert [3, 1] == took
 
 
 async def test_bytes_of_values_are_not_known(lines: Callable[[], list[str]]) -> None:

@@ -252,15 +252,18 @@ class LoopClock(HandClock):
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (self.monotonic() + seconds, future)
         self._sleeping.append(entry)
-        asyncio.get_running_loop().call_later(0.001, self._advance)
+        self._advance(after=20)
         try:
             await future
         finally:
             if entry in self._sleeping:
                 self._sleeping.remove(entry)
 
-    def _advance(self) -> None:
-        if self._sleeping:
+    def _advance(self, after: int) -> None:
+        """Go on to the next one who is to wake, after so many turns of the loop: others may be about to sleep."""
+        if after:
+            asyncio.get_running_loop().call_soon(self._advance, after - 1)
+        elif self._sleeping:
             when, future = min(self._sleeping, key=lambda entry: entry[0])
             self._sleeping.remove((when, future))
             self.go_on(max(0.0, when - self.monotonic()))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_tools import locked, sql
+from sqlite_tools import locked, sql, until
 
 from storage import ByteRange, InvalidKeyError, KeyExistsError, PreconditionFailedError, SqliteStore, StoreFullError
 from storage._core.conditions import Target
@@ -105,7 +105,7 @@ async def test_put_that_is_cancelled_in_the_queue_is_withdrawn(store: SqliteStor
     """A put that waits for another transaction has not begun: cancelled, it ends immediately, without effect."""
     with locked(path):
         first = asyncio.create_task(store.put("first", b"v"))
-        await asyncio.sleep(0.05)
+        await until(lambda: store._opened().writer._running)
         second = asyncio.create_task(store.put("second", b"v"))
         await asyncio.sleep(0.01)
         second.cancel()
@@ -124,7 +124,8 @@ async def test_put_that_is_cancelled_in_flight_is_waited_for(store: SqliteStore,
         await store.put("before", b"v")
     with locked(path):
         put = asyncio.create_task(store.put("k", b"v"))
-        await asyncio.sleep(0.05)
+        writer = store._opened().writer
+        await until(lambda: writer._busy if alone else writer._running)
         next_one = asyncio.create_task(store.put("next", b"v"))
         await asyncio.sleep(0)
         put.cancel()

@@ -28,7 +28,7 @@ MEMORY = Path("/dev/shm")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test on the stacks that are able to do what it is about; a skipped one would cost as much as another."""
+    """Run each test on the stacks that have the capabilities it needs; a skipped test would cost as much."""
     combinations = CHOICES[metafunc.config.getoption("--stacks")]()
     chosen = [(name, view) for name, view in combinations if unfit(metafunc.function, able(name)) is None]
     metafunc.parametrize("store", chosen, ids=map("-".join, chosen), indirect=True)
@@ -41,14 +41,14 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def _processors() -> Iterator[None]:
-    """Give all processors back in the end."""
+    """Use all processors again at the end."""
     yield
     share_all()
 
 
 @pytest.fixture(scope="module")
 def memory(disk: Path) -> Iterator[Path]:
-    """Give a directory in memory, or on the disk where what is in memory has not all that files there have."""
+    """Return a directory in memory, or on the disk if files in memory lack some capabilities."""
     if MEMORY.is_dir() and FilesystemStore(MEMORY).capabilities == FilesystemStore(disk).capabilities:
         with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
             yield Path(directory)
@@ -57,7 +57,7 @@ def memory(disk: Path) -> Iterator[Path]:
 
 
 class TestConformance(StoreConformance):
-    """The shipped suite, on all of ours."""
+    """The shipped suite on the stores and decorators of this package."""
 
     numbers = count()
     stack: Stack
@@ -73,7 +73,7 @@ class TestConformance(StoreConformance):
         self.stack = STACKS[name]
         self.root = (disk if name in STORES and self.view == "awaited" else memory) / str(next(self.numbers))
         self.root.mkdir()
-        if name in ALONE:  # how the stores below stand threads that run at once, they show by themselves
+        if name in ALONE:  # the stores below are tested with concurrent threads by themselves
             take_turns()
         else:
             share_all()

@@ -1,4 +1,4 @@
-"""The stores behind a network over a bad line and a busy server: thousands of operations, and every promise is kept."""
+"""Network stores over a bad line and with a busy server: thousands of operations, and every promise is kept."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ ERROR_IN_200 = (200, b"<Error><Code>InternalError</Code><Message>We encountered 
 
 @pytest.fixture
 def seed() -> int:
-    """Give another one each time; a test that fails shows it."""
+    """Return a new seed each time; a failing test shows it."""
     return random.randrange(1 << 32)
 
 
 def check(line: Line, failed: Counter[str], most: float) -> None:
-    """Hold that every kind of fault was there, and that of the operations no more than a share has failed."""
+    """Assert that every kind of fault occurred, and that no more than a share of the operations failed."""
     assert len(line.told) >= 11, line.told
     assert min(line.told.values()) > 5, line.told
     assert failed.total() < TASKS * STEPS * most, failed
 
 
 def begins_upload(request: ProxiedRequest) -> bool:
-    """Return whether an upload in parts begins; one that nobody heard of nobody can give up (docs/stores/s3.md)."""
+    """Return whether an upload in parts begins; one whose answer is lost cannot be aborted (docs/stores/s3.md)."""
     query = parse_qs(urlsplit(request.target).query, keep_blank_values=True)
     return request.method == "POST" and "uploads" in query
 
 
 class UploadLine(Line):
     """
-    One that counts.
+    A line that counts uploads.
 
     Attributes:
         begun: by path, how many uploads in parts.
@@ -111,7 +111,7 @@ async def test_bucket_over_a_bad_line(servers: Servers, certificate: Certificate
 
 
 async def test_web_server_over_a_bad_line(tmp_path: Path, certificate: Certificate, seed: int) -> None:
-    """On nginx, which keeps no conditions; the objects are held against its files."""
+    """On nginx, which has no conditions; the objects are compared with its files."""
     line = Line(seed, BUSY)
 
     def connect(url: str) -> AbstractAsyncContextManager[ObjectStore]:
@@ -125,7 +125,7 @@ async def test_web_server_over_a_bad_line(tmp_path: Path, certificate: Certifica
 
 
 async def test_web_server_with_conditions_over_a_bad_line(seed: int) -> None:
-    """A write on a condition whose answer is lost is said to be unknown, and never wrong."""
+    """If the answer to a conditional write is lost, the error says that the outcome is unknown; it is never wrong."""
 
     def spared(request: ProxiedRequest, fault: str) -> bool:
         # whom a proxy between lets meet himself cannot know it
@@ -144,7 +144,7 @@ async def test_web_server_with_conditions_over_a_bad_line(seed: int) -> None:
 
 
 async def test_redis_over_a_bad_line(seed: int) -> None:
-    """Commands that are lost, cut, or executed twice, on connections that break and make new ones."""
+    """Commands are lost, cut or executed twice, on connections that break and are made again."""
     line = Line(
         seed,
         {
@@ -166,6 +166,6 @@ async def test_redis_over_a_bad_line(seed: int) -> None:
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:9000", "rediss://127.0.0.1:6379", "127.0.0.1:9000"])
 def test_proxy_speaks_no_tls_to_the_server(url: str) -> None:
-    """It says so at once, where it would wait for an answer that does not come."""
+    """It raises an error immediately instead of waiting for an answer that never comes."""
     with pytest.raises(ValueError, match="http:// or redis://"):
         FaultProxy(url)

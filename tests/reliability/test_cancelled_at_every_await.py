@@ -104,7 +104,7 @@ USABLE = [
 
 
 async def _found(store: ObjectStore) -> dict[str, bytes | None]:
-    """Return what each object holds, and hold reading against listing."""
+    """Return the bytes of each object, and compare reads with listings."""
     found: dict[str, bytes | None] = {}
     for key in (*OLD, "new"):
         try:
@@ -138,7 +138,7 @@ def _files(root: Path) -> set[Path]:
 
 @pytest.mark.parametrize("name", USABLE)
 async def test_cancelled_at_every_await(name: str, tmp_path: Path) -> None:
-    """Whole or not at all, nothing left, and usable: the module's first sentence has the rest."""
+    """Objects are whole, nothing is left over and the store is usable; the module's docstring has the details."""
     outside = asyncio.all_tasks()
     async with STACKS[name].adapted(tmp_path) as store:
         able = store.capabilities
@@ -169,7 +169,7 @@ async def test_cancelled_at_every_await(name: str, tmp_path: Path) -> None:
 
 
 async def test_cancellation_is_delivered_at_the_await_that_is_named() -> None:
-    """The tool itself: each await in turn, and none when there are no more."""
+    """The tool itself cancels at each await in turn, and not at all after the last one."""
     log: list[int] = []
 
     async def operation() -> None:

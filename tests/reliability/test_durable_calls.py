@@ -1,4 +1,4 @@
-"""What is on the disk when a durable call returns, by the system calls it made; no power needs to be cut for that."""
+"""What is on the disk when a durable call returns, derived from its system calls, without a power cut."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ALL = [line.split('"')[1] for line in CALLS.split("\n") if "done(" in line]
 
 class Model:
     """
-    A disk of which all is lost that was not synced.
+    A disk that loses everything that was not synced.
 
     Attributes:
         files: paths of files with bytes that are not on the disk.
@@ -66,7 +66,7 @@ class Model:
         self.acknowledged: list[str] = []
 
     def see(self, call: Call) -> None:
-        """Do as the call did."""
+        """Apply a system call to the model."""
         if call.name in ACKNOWLEDGED and call.paths[-1].startswith("/acknowledged/"):
             self._acknowledge(os.path.basename(call.paths[-1]))
             return
@@ -165,7 +165,7 @@ def test_archive_is_synced_before_the_call_returns(tmp_path: Path) -> None:
 
 
 def test_name_of_an_archive_that_a_killed_process_made_is_synced(tmp_path: Path) -> None:
-    """It was killed before it came to that, or somebody has put the file there a moment ago."""
+    """The process was killed before the sync, or another program has just put the file there."""
     seen = observed(
         """
 made = os.open(root + "/a.zip", os.O_CREAT | os.O_RDWR)

@@ -1,5 +1,5 @@
 """
-Stores that many use at once, and what that looked like: one thing at a time, for each object, in an order that fits.
+Stores with many concurrent users: for each object there is an order of the calls that explains all results.
 
 STORAGE_EXAMPLES=50 makes it a long run: so many times as many histories.
 """
@@ -41,7 +41,7 @@ from storage.testing import FaultyStore, History, HistoryError, RecordedCall, Re
 #: How many times as many histories are recorded.
 LONGER = int(os.environ.get("STORAGE_EXAMPLES", "1"))
 
-#: Tasks or threads at once, and the calls of each; for processes, of which each has two.
+#: Concurrent tasks or threads, and the calls of each; for processes, each of which has two tasks.
 PLAYERS, STEPS = 6, 50
 PROCESSES = 3
 
@@ -101,7 +101,7 @@ def play_threads(store: ObjectStore, name: str) -> History:
 
 @pytest.fixture
 def _often() -> Iterator[None]:
-    """Let threads take turns as often as can be."""
+    """Make threads take turns as often as possible."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -109,7 +109,7 @@ def _often() -> Iterator[None]:
 
 
 def check_all(histories: list[History]) -> None:
-    """Check them all."""
+    """Check all histories."""
     for history in histories:
         history.check()
 
@@ -132,7 +132,7 @@ async def test_tasks_see_one_thing_at_a_time(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", IN_USE)
 @pytest.mark.usefixtures("_often")
 def test_threads_see_one_thing_at_a_time(name: str, tmp_path: Path) -> None:
-    """The same through the synchronous face."""
+    """Threads that use the synchronous face."""
     for number in range(LONGER):
         root = tmp_path / str(number)
         root.mkdir()
@@ -144,7 +144,7 @@ def test_threads_see_one_thing_at_a_time(name: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(60 + 10 * LONGER)
 @pytest.mark.parametrize("name", SHARED)
 async def test_processes_see_one_thing_at_a_time(name: str, tmp_path: Path) -> None:
-    """The same among processes, each with tasks, on a clock that they share."""
+    """Processes with several tasks each, on a common clock."""
     for number in range(LONGER):
         root = tmp_path / str(number)
         root.mkdir()
@@ -162,7 +162,7 @@ async def test_processes_see_one_thing_at_a_time(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("require", ["all", "quorum"])
 @pytest.mark.parametrize("seed", range(2 * LONGER))
 async def test_mirror_of_failing_children_is_one_store(seed: int, require: Any) -> None:
-    """A write that failed was done or not, and all that come later agree on it."""
+    """A failed write took effect or not, and all later calls agree on that."""
     children = [FaultyStore(DictStore(), seed=seed * 3 + number) for number in range(3)]
     for child in children[1:]:
         child.fail("put", "delete", probability=0.05)
@@ -177,7 +177,7 @@ async def test_mirror_of_failing_children_is_one_store(seed: int, require: Any) 
 
 @pytest.mark.parametrize("seed", range(2 * LONGER))
 async def test_cache_that_fails_is_no_worse_than_none(seed: int) -> None:
-    """However the cache fails, what is read is what is in the main store."""
+    """However the cache fails, reads return what the main store has."""
     cache = FaultyStore(DictStore(), seed=seed)
     cache.fail(probability=0.1)
     cache.fail("put", "delete", probability=0.1, after=True)
@@ -191,7 +191,7 @@ async def test_cache_that_fails_is_no_worse_than_none(seed: int) -> None:
 
 
 class LostUpdates(StoreDecorator):
-    """Looks whether the version is the one that is to be replaced, and replaces it later."""
+    """Checks the version first, and replaces it later."""
 
     async def put(self, key: str, data: Data, *, if_match: str | None = None, **options: Any) -> str:
         if if_match is not None and not await _is(self.base, key, if_match):
@@ -201,7 +201,7 @@ class LostUpdates(StoreDecorator):
 
 
 class TwoCreators(StoreDecorator):
-    """Looks whether there is an object, and creates one later."""
+    """Checks that there is no object first, and creates one later."""
 
     async def put(self, key: str, data: Data, *, if_absent: bool = False, **options: Any) -> str:
         if if_absent and await self.base.exists(key):
@@ -211,7 +211,7 @@ class TwoCreators(StoreDecorator):
 
 
 class StaleCache(StoreDecorator):
-    """Keeps what it has read, and forgets it before a write only."""
+    """Keeps what it has read, and forgets it only before a write."""
 
     def __init__(self, base: ObjectStore) -> None:
         super().__init__(base)
@@ -234,7 +234,7 @@ class StaleCache(StoreDecorator):
 
 
 class LateCancelled(StoreDecorator):
-    """A write that is cancelled goes on behind its caller's back."""
+    """A cancelled write goes on after its caller has returned."""
 
     async def put(self, key: str, data: Data, **options: Any) -> str:
         async def later() -> str:
@@ -246,7 +246,7 @@ class LateCancelled(StoreDecorator):
 
 
 class LosingListing(StoreDecorator):
-    """Lists by position, so that what is deleted before it lets it skip what comes behind."""
+    """Lists by position, so that it skips an object when an earlier one is deleted."""
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         position = 0
@@ -265,7 +265,7 @@ async def _is(store: ObjectStore, key: str, etag: str) -> bool:
 
 @pytest.mark.parametrize("wrong", [LostUpdates, TwoCreators, StaleCache, LateCancelled, LosingListing])
 async def test_store_that_is_wrong_is_found(wrong: type[StoreDecorator]) -> None:
-    """A lost update, two creators, an old object, a write that comes late, a key that is not listed: each shows."""
+    """A lost update, two creators, an old object, a late write and a key missing in a listing are all found."""
     histories = [await play_tasks(wrong(DictStore()), f"{wrong.__name__}-{number}") for number in range(WRONG)]
 
     with pytest.raises(HistoryError):
@@ -300,7 +300,7 @@ put, read, delete = (partial(call, action) for action in ("put", "read", "delete
     ],
 )
 def test_order_is_found(calls: list[RecordedCall]) -> None:
-    """What overlaps may have happened in either order, and what failed may have been done or not."""
+    """Overlapping calls may have any order, and a failed call may have taken effect or not."""
     history = History()
     history.events = calls
 
@@ -324,7 +324,7 @@ def test_order_is_found(calls: list[RecordedCall]) -> None:
     ],
 )
 def test_no_order_is_found(calls: list[RecordedCall]) -> None:
-    """An old object, a write that comes and goes, two who both won: the error names the key, and shows the call."""
+    """An old object, a write that comes and goes, two winners: the error names the key and shows the call."""
     history = History()
     history.events = calls
 
@@ -347,7 +347,7 @@ def test_no_order_is_found(calls: list[RecordedCall]) -> None:
     ],
 )
 def test_listings_are_of_what_was_there(keys: list[str], what: str | None) -> None:
-    """What was there throughout is listed, what was not is not, and what came or went meanwhile may be."""
+    """A listing has the objects that existed throughout, none that never did, perhaps those that changed meanwhile."""
     history = History()
     history.events = [
         RecordedCall("put", "k", 0, 1, "done"),

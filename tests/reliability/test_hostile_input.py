@@ -1,4 +1,4 @@
-"""Bytes, attributes and URLs that somebody made to do harm: each is read as what it is, or is an error of ours."""
+"""Bytes, attributes and URLs made to do harm: each is read as it is, or raises an error of this package."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SEALED = ("checksum", "encrypting", "gzip over checksum over encrypting")
 
 @st.composite
 def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
-    """Draw what is done to an object: bytes changed, taken out or put in, its end cut off, twice the same, others."""
+    """Draw a damage: bytes are changed, removed or inserted, the object is cut short, repeated or replaced."""
     at, count = draw(st.integers(0, 400)), draw(st.integers(0, 40))
     new = draw(st.binary(max_size=40))
     kind = draw(st.sampled_from(["changed", "cut", "doubled", "replaced"]))
@@ -89,7 +89,7 @@ READS = (_whole, _ranged, _streamed, _described)
 
 
 async def _outcome(read: Callable[[Any], Any], store: Any) -> object:
-    """Return what is read, or what error of ours came and the key that it names."""
+    """Return the bytes read, or the error of this package and the key that it names."""
     try:
         return await read(store)
     except StorageError as error:
@@ -98,7 +98,7 @@ async def _outcome(read: Callable[[Any], Any], store: Any) -> object:
 
 @given(st.data(), st.sampled_from(sorted(DECODERS)), damages())
 def test_damaged_object_is_an_error_of_ours_or_read(data: st.DataObject, decoder: str, damage: Any) -> None:
-    """However it is read; a seal that was broken is never read as data; and the object can be replaced."""
+    """This holds for every way to read it; a broken seal never yields data; and the object can be replaced."""
     value: Any = {"text": "grün" * 30, "json": {"a": [1, 2.5, None]}}.get(decoder, bytes(range(256)))
     attributes = data.draw(
         st.sampled_from([{}, {"decoded-sizes": "7"}, {"decoded-sizes": "x,-1"}, {"expires-at": "?"}])
@@ -139,7 +139,7 @@ URLS = st.builds(
 
 @given(URLS)
 def test_any_url_is_a_store_or_says_what_is_wrong(url: str) -> None:
-    """No part of it is in the error but the scheme and names of parameters."""
+    """The error shows only the scheme and the names of parameters."""
     try:
         said = repr(open_store(url))
     except (ConfigError, ImportError) as error:
@@ -150,7 +150,7 @@ def test_any_url_is_a_store_or_says_what_is_wrong(url: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(DECORATORS))
 async def test_repr_shows_no_value_of_an_object(name: str) -> None:
-    """Neither what was put nor what it was encrypted with is in the text of a store."""
+    """The repr of a store has neither the data nor the encryption key."""
     each = DECORATORS[name]
     value = b"\x00 very private \xff"
     base = DictStore()

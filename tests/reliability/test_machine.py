@@ -38,7 +38,7 @@ OF_A_STORE, OF_STACKS, OF_A_SERVER = 8 * LONGER, 60 * LONGER, 4 * LONGER
 #: Calls in a sequence.
 STEPS = 25
 
-#: Keys that are listed at once: a store of a handful of objects has several pages.
+#: Keys on a page of a listing, so that a few objects need several pages.
 PAGE = 3
 
 #: The file system in memory, where there is one; what is kept on a disk is tested elsewhere.
@@ -79,7 +79,7 @@ class StackMachine(StoreMachine):
 
 
 def fitting(base: str, names: list[str]) -> list[str]:
-    """Return those of these decorators, the outermost first, that can be over one another and that store."""
+    """Return the given decorators, outermost first, that can be stacked on each other and on that store."""
     chain: list[str] = []
     for name in reversed(names):
         if name.startswith("routing") and VALUES.intersection(chain):
@@ -108,7 +108,7 @@ class DrawnMachine(StackMachine):
         return super().make_store()
 
     def may_conflict(self, key: str, other: str) -> bool:
-        """Return whether a file would be a directory too, by the keys below, of which some end otherwise."""
+        """Return whether one key below is a directory of another one; some decorators add an ending to keys."""
         if not (is_key(key) and is_key(other)):  # it is refused, and has no name below
             return False
         return super().may_conflict(self.stack.name(key), self.stack.name(other))
@@ -131,7 +131,7 @@ def run(machine: type[StoreMachine], examples: int, like: settings | None = None
 
 @pytest.fixture(autouse=True)
 def _silent() -> Iterator[None]:
-    """Have nothing logged: it would be a line for every call of a stack that logs."""
+    """Log nothing: a stack that logs would write a line for every call."""
     logging.disable()
     yield
     logging.disable(logging.NOTSET)
@@ -148,7 +148,7 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("view", ["awaited", "sync"])
 @pytest.mark.parametrize("name", STORES)
 def test_store_is_what_a_dict_is(name: str, view: str) -> None:
-    """Whatever is done to it, in whatever order."""
+    """Any calls in any order give the same results."""
 
     class Machine(StackMachine):
         stack = STORES[name]
@@ -161,7 +161,7 @@ def test_store_is_what_a_dict_is(name: str, view: str) -> None:
 
 @pytest.mark.timeout(120 + 120 * LONGER)
 def test_any_stack_is_what_a_dict_is() -> None:
-    """Whatever decorators are over whatever store, in whatever order, awaited, stepped or on the loop."""
+    """Any decorators over any store, in any order, awaited, stepped or on the loop."""
     run(DrawnMachine, OF_STACKS)
 
 
@@ -169,7 +169,7 @@ def test_any_stack_is_what_a_dict_is() -> None:
 @pytest.mark.parametrize("view", ["awaited", "sync"])
 @pytest.mark.server
 def test_redis_is_what_a_dict_is(view: str) -> None:
-    """A prefix for each sequence."""
+    """Each sequence has its own prefix."""
     numbers = count()
 
     class Machine(StackMachine):
@@ -193,7 +193,7 @@ def test_redis_is_what_a_dict_is(view: str) -> None:
 
 @pytest.mark.timeout(120 + 120 * LONGER)
 def test_bucket_is_what_a_dict_is(servers: Servers) -> None:
-    """A prefix for each sequence. Of the other servers test_s3_conformance.py tells what they get wrong."""
+    """Each sequence has its own prefix. test_s3_conformance.py lists the faults of the other servers."""
     numbers = count()
     running = servers.get("ministack")
 
@@ -218,7 +218,7 @@ def test_bucket_is_what_a_dict_is(servers: Servers) -> None:
     ],
 )
 def test_store_that_is_wrong_is_found(name: str) -> None:
-    """Of the stores that the suite must find, those that are wrong alone show here, too."""
+    """The machine also finds the wrong stores of the suite that are wrong by themselves."""
 
     class Machine(StoreMachine):
         def make_store(self) -> ObjectStore:

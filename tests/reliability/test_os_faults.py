@@ -1,4 +1,4 @@
-"""System calls that fail under a store at work: what is raised, what is there then, and what is left over."""
+"""System calls that fail while a store works: what is raised, what exists afterwards, and what is left over."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def each(table: dict[str, list[Fault]]) -> pytest.MarkDecorator:
 
 
 def told(error: object, fault: Fault, root: Path, key: str) -> None:
-    """Assert that an error says what is wrong, and with what."""
+    """Assert that the error has the right class, key and store."""
     assert isinstance(error, fault.error), error
     assert (fault.error is StorageError) == (type(error) is StorageError), error
     assert error.key == key
@@ -138,7 +138,7 @@ def told(error: object, fault: Fault, root: Path, key: str) -> None:
 @needs_strace
 @each(PUTS)
 def test_put_that_fails_leaves_the_old_object_and_nothing_else(name: str, fault: Fault, tmp_path: Path) -> None:
-    """The error is of our tree, and names key and store; no file, descriptor, thread or lock is left behind."""
+    """The error is a StorageError with key and store; no file, descriptor, thread or lock is left over."""
     with victim(name, tmp_path) as process:
         process.call("put", "d/k", OLD, attributes={"a": "b"})
         before, held = files(tmp_path), process.held()
@@ -154,7 +154,7 @@ def test_put_that_fails_leaves_the_old_object_and_nothing_else(name: str, fault:
 @needs_strace
 @each(STREAMS)
 def test_stream_that_fails_leaves_the_old_object_and_nothing_else(name: str, fault: Fault, tmp_path: Path) -> None:
-    """Also when a good part of it was written."""
+    """Also if a large part of it was written."""
     with victim(name, tmp_path) as process:
         process.call("put", "d/k", [LARGE, LARGE])
         process.call("put", "d/k", OLD)
@@ -172,7 +172,7 @@ def test_stream_that_fails_leaves_the_old_object_and_nothing_else(name: str, fau
 @pytest.mark.parametrize("method", ["copy", "rename"])
 @each(MOVES)
 def test_copy_or_rename_that_fails_leaves_both_objects(name: str, fault: Fault, method: str, tmp_path: Path) -> None:
-    """The source is where it was, and the target what it was."""
+    """Source and target are unchanged."""
     with victim(name, tmp_path) as process:
         process.call("put", "d/k", OLD)
         process.call("put", "d/l", NEW)
@@ -189,7 +189,7 @@ def test_copy_or_rename_that_fails_leaves_both_objects(name: str, fault: Fault, 
 @needs_strace
 @each(GETS)
 def test_get_that_fails_is_our_error_and_does_no_harm(name: str, fault: Fault, tmp_path: Path) -> None:
-    """A disk that cannot be read for a moment is no missing object, and no shorter one."""
+    """If the disk cannot be read for a moment, the object is neither missing nor shorter."""
     with victim(name, tmp_path) as process:
         process.call("put", "d/k", OLD)
     with victim(name, tmp_path) as process:
@@ -207,7 +207,7 @@ def test_get_that_fails_is_our_error_and_does_no_harm(name: str, fault: Fault, t
 @needs_strace
 @each(DELETES)
 def test_delete_that_fails_leaves_the_object(name: str, fault: Fault, tmp_path: Path) -> None:
-    """It is there as it was, and can be deleted when the fault is gone."""
+    """The object is unchanged, and can be deleted when the fault is gone."""
     with victim(name, tmp_path) as process:
         process.call("put", "d/k", OLD)
         before, held = files(tmp_path), process.held()

@@ -1,4 +1,4 @@
-"""Limits of the system that a store at work reaches, and damaged files: what is raised, and what is there then."""
+"""Limits of the system that a store reaches, and damaged files: what is raised, and what exists afterwards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def size(path: Path) -> int:
 
 @pytest.mark.parametrize("name", ["filesystem", "hashdir", "deep"])
 def test_process_with_all_its_files_open_is_told_so(name: str, tmp_path: Path) -> None:
-    """It is no missing key and no empty store, and passes when something is closed."""
+    """The error is not taken for a missing key or an empty store, and is gone when a file is closed."""
     with victim(name, tmp_path) as process:
         process.call("put", "d/k", OLD)
         before, held = files(tmp_path), process.held()
@@ -54,7 +54,7 @@ def test_process_with_all_its_files_open_is_told_so(name: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", list(STORES))
 def test_write_that_is_cut_short_is_a_full_store(name: str, tmp_path: Path) -> None:
-    """The first call of the system writes some of it, the next one nothing: neither passes for the whole."""
+    """The first system call writes a part, the next one nothing: neither counts as success."""
     with victim(name, tmp_path) as process:
         process.call("put", "d/k", OLD)
         before, held = files(tmp_path), process.held()
@@ -63,7 +63,7 @@ def test_write_that_is_cut_short_is_a_full_store(name: str, tmp_path: Path) -> N
         errors = [process.call("put", "d/k", LARGE), process.call("put", "d/k", [LARGE, LARGE])]
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limits)
 
-        # SQLite has no word for EFBIG, and takes it for any other failure of the disk.
+        # SQLite has no code for EFBIG, and reports it as a general failure of the disk.
         expected = StorageError if name == "sqlite" else StoreFullError
         assert [(expected, "d/k")] * 2 == [(type(error), error.key) for error in errors], errors
         assert (before, held) == (files(tmp_path), process.held())
@@ -73,7 +73,7 @@ def test_write_that_is_cut_short_is_a_full_store(name: str, tmp_path: Path) -> N
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """Give a file system of 4 MiB."""
+    """Return a file system of 4 MiB."""
     if os.geteuid() != 0:
         pytest.skip("a small file system needs root, to mount it")
     done = subprocess.run(
@@ -89,7 +89,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("name", list(STORES))
 def test_disk_that_is_full_keeps_what_it_has_and_takes_more_when_there_is_room(name: str, small: Path) -> None:
-    """At once or in pieces, what does not fit leaves no trace."""
+    """In one piece or as a stream, an object that does not fit leaves no trace."""
     filler = small / "filler"
     with victim(name, small) as process:
         process.call("put", "d/k", OLD)
@@ -106,7 +106,7 @@ def test_disk_that_is_full_keeps_what_it_has_and_takes_more_when_there_is_room(n
 
 @pytest.mark.parametrize("name", list(STORES))
 def test_disk_that_may_be_read_only_is_no_broken_store(name: str, small: Path) -> None:
-    """What was put is read where that needs no writing; a write is refused as what it is, and works later."""
+    """Objects can be read if that needs no write; a write raises the right error, and works later."""
     with victim(name, small) as process:
         process.call("put", "d/k", OLD)
     subprocess.run(["mount", "-o", "remount,ro", small], check=True)
@@ -128,7 +128,7 @@ def test_disk_that_may_be_read_only_is_no_broken_store(name: str, small: Path) -
 
 @pytest.mark.parametrize("name", ["filesystem", "hashdir", "deep"])
 def test_directory_that_vanishes_is_an_empty_store_that_works(name: str, tmp_path: Path) -> None:
-    """Also when it goes in the middle of a stream: that one fails, and does not come back as a part."""
+    """Also in the middle of a stream: the put fails, and no partial object appears."""
     root = tmp_path / "root"
     with victim(name, root) as process:
         process.call("put", "d/k", OLD)
@@ -159,7 +159,7 @@ def test_directory_that_vanishes_is_an_empty_store_that_works(name: str, tmp_pat
 
 
 def test_database_that_is_damaged_anywhere_is_our_error_or_right(tmp_path: Path) -> None:
-    """Cut short, or with a page overwritten: opening and every method say what is wrong in an error of our tree."""
+    """Cut short, or with a page overwritten: each method raises a StorageError, or is right."""
     path, damaged = tmp_path / "objects.db", tmp_path / "damaged.db"
     objects = {f"d/{number:03}": bytes([number]) * 3000 for number in range(60)} | {"large": LARGE}
     with sync.SqliteStore(path) as store:

@@ -1,4 +1,4 @@
-"""Disks whose power fails while a store writes: what is there when they come back."""
+"""Disks that lose power while a store writes: what they hold afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def drive(request: pytest.FixtureRequest) -> Iterator[Disk]:
 
 
 def place_on(drive: Disk) -> Path:
-    """Return a new directory that is on the disk indeed."""
+    """Return a new directory that is certainly on the disk."""
     root = drive.root / "store"
     root.mkdir()
     os.sync()
@@ -58,7 +58,7 @@ async def test_all_that_was_acknowledged_outlasts_a_power_cut(name: str, drive: 
 
 # -- what is not promised ----------------------------------------------------------------------------------------------
 
-#: Bytes of objects: within a page, of several, and of more than is written at once.
+#: Sizes of objects in bytes: within a page, several pages, and more than one write call takes.
 SIZES = [100, 20_000, 1_000_000]
 
 
@@ -68,7 +68,7 @@ def version(number: int, size: int) -> bytes:
 
 
 def commit_names(root: Path) -> None:
-    """Have the file system write its log, as it does every few seconds by itself: all names, and no file's bytes."""
+    """Make the file system write its log, as it does by itself every few seconds: all names, but no bytes of files."""
     with (root.parent / "other").open("wb") as file:
         file.write(b"x")
         os.fsync(file.fileno())
@@ -136,7 +136,7 @@ def test_checksums_tell_what_a_power_cut_damaged(
 
 
 def test_power_cut_under_atomic_leaves_a_beginning_of_a_zip(drive: Disk) -> None:
-    """All up to the last `flush`, and of what was put then the first ones, whole."""
+    """All objects up to the last `flush` are there, and some of the first ones after it; all are whole."""
     chances = random.Random("zip")
     path = place_on(drive) / "a.zip"
     for number in range(CUTS):

@@ -1,4 +1,4 @@
-"""Stores that several processes use at once, and stores whose process is killed."""
+"""Stores that several processes use concurrently, and stores whose process is killed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LASTING = ["filesystem", "filesystem-fsync", "safe-filesystem", "hashdir", "sqli
 
 @pytest.mark.parametrize("name", SHARED)
 async def test_conditions_hold_among_processes(name: str, tmp_path: Path) -> None:
-    """Of 5 processes that create the same keys one wins each, and none of their 50 increments is lost."""
+    """Of 5 processes that create the same key exactly one wins, and none of their 50 increments is lost."""
     async with STACKS[name].adapted(tmp_path) as store:
         await store.put("count", b"0")
 

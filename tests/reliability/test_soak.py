@@ -1,4 +1,4 @@
-"""A deep stack that is used for a long time holds no more in the end than in the beginning."""
+"""A deep stack that is used for a long time holds no more resources at the end than at the beginning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNDER_WAY = 60
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="what a process holds is read from Linux's /proc")
 @pytest.mark.timeout(SECONDS + 120)
 def test_nothing_grows(tmp_path: Path) -> None:
-    """Memory, descriptors, threads and tasks stay as they are, nothing fails, and closing lets go of all."""
+    """Memory, descriptors, threads and tasks do not grow, nothing fails, and closing releases everything."""
     program = [
         sys.executable,
         "-W",

@@ -27,7 +27,7 @@ def take_turns() -> None:
 
 
 def share_all() -> None:
-    """Let them run on all processors, really at once."""
+    """Let threads run on all processors, in parallel."""
     _run_on(ALL)
 
 

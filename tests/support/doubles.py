@@ -1,4 +1,4 @@
-"""Stores, gates and clocks that tests use in place of real ones: they do as a test says, and tell what was done."""
+"""Stores, gates and clocks that tests use in place of real ones, and control."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ class HandClock(Clock):
         self.day += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Let the time pass at once: nobody else uses the clock."""
+        """Let the time pass immediately: nobody else uses the clock."""
         self.waits.append(seconds)
         self.go_on(seconds)
 

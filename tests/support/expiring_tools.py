@@ -40,7 +40,7 @@ async def opened(store: ObjectStore, key: str) -> bytes:
 ASKING: dict[str, Callable[[ExpiringStore], Awaitable[object]]] = {
     "get": lambda store: store.get("a/k"),
     "a range": lambda store: store.get("a/k", byte_range=ByteRange(1, 2)),
-    "a range behind its end": lambda store: store.get("a/k", byte_range=ByteRange(100)),
+    "a range after its end": lambda store: store.get("a/k", byte_range=ByteRange(100)),
     "head": lambda store: store.head("a/k"),
     "open": lambda store: opened(store, "a/k"),
     "copy": lambda store: store.copy("a/k", "a/copy"),

@@ -10,7 +10,7 @@ __all__ = ["small_pages"]
 
 
 def small_pages(page: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the stores list so many keys at once."""
+    """Make the stores list so many keys per page."""
     for name, module in list(sys.modules.items()):
         if name.startswith("storage.") and hasattr(module, "PAGE"):
             monkeypatch.setattr(module, "PAGE", page)

@@ -100,8 +100,8 @@ class Stack:
         wrap: adapts the stack for the suite, which knows bytes only and plain keys.
         views: those of `VIEWS` in which the suite runs.
         chain: the names of its decorators, the outermost first, and of its store.
-        page: keys that the stores list at once when the suite runs, None for as many as they do otherwise: with small
-            pages few objects are more than one, and each takes its time on a disk.
+        page: keys that the stores list per page in the suite, None for their usual number: with small pages a few
+            objects fill several, and each object takes time on a disk.
     """
 
     make: Callable[[Path], AnyStore]
@@ -207,7 +207,7 @@ SITE = "https://example.org/"
 #: A key for encryption.
 SECRET = bytes(range(32))
 
-#: Bytes before and behind an object in the store of examples.py.
+#: Bytes before and after an object in the store of examples.py.
 SALT = 4
 
 
@@ -216,7 +216,7 @@ def url_encoded(key: str) -> str:
 
 
 def routed(base: ObjectStore) -> ObjectStore:
-    """Return three parts of one store behind routes of both kinds."""
+    """Return a store with routes of both kinds to three parts of one store."""
     return RoutingStore(
         {"a": PrefixStore(base, "of-a/"), "a/": PrefixStore(base, "below-a/")},
         patterns={r".*\d": PrefixStore(base, "numbered/")},
@@ -231,7 +231,7 @@ def routed_name(key: str) -> str:
 
 
 def stripped(base: ObjectStore) -> ObjectStore:
-    """Return three parts of one store behind routes whose prefixes are cut off."""
+    """Return a store with routes to three parts of one store, whose prefixes are removed."""
     return RoutingStore(
         {"a/": PrefixStore(base, "below-a/"), "a/c/": PrefixStore(base, "below-c/")},
         default=PrefixStore(base, "rest/"),

@@ -1,4 +1,4 @@
-"""The library behind `ZstdStore`, for tests that look at its files without the store."""
+"""The library that `ZstdStore` uses, for tests that read its files without the store."""
 
 from __future__ import annotations
 

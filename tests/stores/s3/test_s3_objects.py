@@ -8,12 +8,14 @@ import sys
 
 import aiohttp
 import pytest
+from doubles import HandClock
 from servers.buckets import BUCKET, bucket_store, s3_client
 from servers.s3 import Server, Servers
 from yarl import URL
 
 import storage.sync
 from storage import BucketStore, PermissionDeniedError
+from storage._core import retry
 from storage.testing import Fault, FaultProxy, ProxiedRequest
 
 MIB = 1 << 20
@@ -74,8 +76,13 @@ async def test_keys_deleted_in_bulk_have_their_own_results(store: BucketStore) -
 
 
 @pytest.mark.parametrize("ends", [True, False], ids=["for a while", "for good"])
-async def test_keys_that_are_refused_for_now_are_deleted_again(server: Server, store: BucketStore, ends: bool) -> None:
+async def test_keys_that_are_refused_for_now_are_deleted_again(
+    server: Server, store: BucketStore, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A successful response can contain errors of some keys: those are sent again, and no others."""
+    clock = HandClock()
+    monkeypatch.setattr(retry, "monotonic", clock.monotonic)
+    monkeypatch.setattr(retry, "pause", clock.sleep)
     codes = {"busy": "SlowDown", "broken": "InternalError", "away": "ServiceUnavailable", "denied": "AccessDenied"}
     asked: list[set[str]] = []
 

@@ -19,7 +19,7 @@ __all__ = ["Disk", "disk"]
 #: MiB of an image, which takes the room of what is in it; mkfs.xfs makes none that is smaller.
 SIZE = 320
 
-#: <linux/fs.h> and <xfs_fs.h>: stop the file system at once, and write not even its log. ext4 has the same call.
+#: <linux/fs.h> and <xfs_fs.h>: stop the file system immediately, without writing its log. ext4 has the same call.
 _GOING_DOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 
 _FORMAT = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}

@@ -17,7 +17,7 @@ __all__ = ["Line", "Worker", "work_over"]
 
 MIB = 1 << 20
 
-#: Tasks that work at once, how many operations each does, and how many of them put a large object.
+#: Concurrent tasks, how many operations each does, and how many of them put a large object.
 TASKS, STEPS, LARGE = 24, 90, 6
 
 #: Seconds that no operation takes, whatever happens to it.

@@ -44,7 +44,7 @@ KEYS = [f"{part}/{number:03}" for part in ("reports", "images", "readings") for 
 TASKS = 12
 PAUSE = 0.02
 
-#: How often it is said what is held.
+#: How often the resources in use are reported.
 SAMPLES = 20
 
 

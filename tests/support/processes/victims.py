@@ -1,4 +1,4 @@
-"""A process that has a store open and does as it is told, and faults of its system calls that come and go."""
+"""A process that has a store open and runs the calls it is sent, and temporary faults of its system calls."""
 
 from __future__ import annotations
 

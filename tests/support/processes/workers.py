@@ -114,7 +114,7 @@ def write_until_killed(name: str, root: Path, begin: int, acknowledged: Connecti
     """
     Overwrite, create and delete, and tell of everything that has returned: when, the key, and the version or None.
 
-    What fails ends it, and is told too.
+    An error ends it, and is reported too.
     """
 
     def tell(key: str, number: int | None) -> None:

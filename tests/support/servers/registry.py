@@ -35,7 +35,7 @@ _BOUND = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") els
 
 
 def need(name: str, installed: bool, version: Callable[[], str]) -> None:
-    """Note that the server takes part; without it skip the test, or fail where all servers are required."""
+    """Note that the server is used; if it is missing, skip the test, or fail where all servers are required."""
     note(f"it uses {name}", "server")
     if not installed:
         MISSING.add(name)

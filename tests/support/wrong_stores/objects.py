@@ -97,7 +97,7 @@ class InclusiveRanges(Wrong):
 
 
 class LenientRanges(Wrong):
-    """Slices, and so takes a start behind the end for an empty range."""
+    """Slices, and so takes a start after the end for an empty range."""
 
     found_by = "test_range_after_the_end_is_not_satisfiable"
 
@@ -244,7 +244,7 @@ class RenamesAway(Wrong):
 
 
 class CopiesBytesOnly(Wrong):
-    """Leaves the attributes behind."""
+    """Loses the attributes."""
 
     found_by = "test_attributes_go_with_a_copy_and_a_rename"
 
@@ -253,7 +253,7 @@ class CopiesBytesOnly(Wrong):
 
 
 class StopsAtTheFirstError(Wrong):
-    """Leaves the items behind a bad one undone."""
+    """Skips the items after a bad one."""
 
     found_by = "test_put_many_tries_all_and_tells_each_outcome"
 

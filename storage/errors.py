@@ -97,6 +97,10 @@ class StorageError(Exception):
         self.key = key
         return self
 
+    def about(self, key: str) -> Self:
+        """Do the same as `with_key`, which was once called so."""
+        return self.with_key(key)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__.copy())
 
@@ -127,7 +131,7 @@ class KeyExistsError(StorageError, FileExistsError):
 class PreconditionFailedError(StorageError):
     """The object does not exist, or its etag is not the one that the caller gave."""
 
-    _sentence = "no object {key!r} with the given etag"
+    _sentence = "object {key!r} is missing or has another etag than required"
 
     def __init__(self, key: str, *, store: object = None, message: str = "") -> None:
         super().__init__(message, key=key, store=store)

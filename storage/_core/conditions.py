@@ -39,7 +39,7 @@ class WriteConditions(NamedTuple):
         return WriteConditions(if_absent, if_match)
 
     def __bool__(self) -> bool:
-        return self.if_absent or self.if_match is not None
+        return bool(self.if_absent) or self.if_match is not None
 
     def enforce(self, key: str, etag: str | None, store: object) -> None:
         """

@@ -16,10 +16,12 @@ class OpenState:
 
     Args:
         any_loop: whether the open store may be used under any event loop, and without one.
+        after_fork: what a process must do that was forked while the store was open.
     """
 
-    def __init__(self, *, any_loop: bool = False) -> None:
+    def __init__(self, *, any_loop: bool = False, after_fork: str = "make another in the child") -> None:
         self._pid = os.getpid()
+        self._after_fork = after_fork
         self._closed = False
         if any_loop:
             self._loop = self._current_loop = None
@@ -53,7 +55,7 @@ class OpenState:
         if self._closed:
             raise StoreClosedError("the store was closed meanwhile", store=store)
         if not self.in_this_process:
-            raise StoreClosedError("the store was opened before a fork: make another in the child", store=store)
+            raise StoreClosedError(f"the store was opened before a fork: {self._after_fork}", store=store)
         if not self.under_this_loop:
             raise StoreClosedError(
                 "the store is open under another event loop: close it there, or make one store per loop", store=store

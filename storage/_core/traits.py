@@ -57,6 +57,12 @@ def _misspelled(cls: type[Any], name: str, meant: str) -> TypeError:
 
 
 def _resembles(name: str, declared: str) -> bool:
-    """Return whether four fifths of the letters of the two names are the same, in any order and case."""
-    given, meant = (Counter(text.lower().replace("_", "")) for text in (name, declared))
-    return 5 * 2 * (given & meant).total() > 4 * (given.total() + meant.total())
+    """
+    Return whether *name* is *declared* with a letter or two wrong: it begins alike and has nearly the same letters.
+
+    Real words stay allowed: ``stoppable``, ``testable`` and ``settable`` do not resemble ``steppable``.
+    """
+    given, meant = (text.lower().replace("_", "") for text in (name, declared))
+    common = (Counter(given) & Counter(meant)).total()
+    alike = given[:1] == meant[0] and sorted(given[:3]) == sorted(meant[:3])
+    return alike and 2 * common > 0.85 * (len(given) + len(meant))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
 from storage._core.bulk import raise_failures, result_of, results_of
-from storage._core.conditions import WriteConditions
+from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import SMALL, as_bytes, is_stream, whole
 from storage._core.keys import check_key
 from storage._core.sorted_keys import SortedKeys
@@ -67,7 +67,7 @@ class DictStore(ObjectStore):
         etag = str(next(self._versions))
         with self._writing:
             current = self._objects.get(key)
-            if conditions:
+            if conditions is not UNCONDITIONAL:  # a quarter of the time of calling its __bool__
                 conditions.enforce(key, current and current.etag, self)
             self._objects[key] = _Object(content, etag, datetime.now(UTC), kept)
             if current is None:
@@ -78,7 +78,7 @@ class DictStore(ObjectStore):
         check_key(key, self)
         with self._writing:
             current = self._objects.get(key)
-            WriteConditions(if_match=if_match).enforce(key, current and current.etag, self)
+            WriteConditions.of(False, if_match).enforce(key, current and current.etag, self)
             if current is not None:
                 del self._objects[key]
                 self._listing.invalidate()

@@ -37,5 +37,6 @@ def test_misspelled_declaration_is_an_error(name: str, value: object, message: s
 def test_attributes_that_are_no_declarations_are_left_alone() -> None:
     """Only a bool that looks like the one, and a set of traits, can have been meant as a declaration."""
     body = {"_steppable": True, "_traits": frozenset({Trait.CACHES}), "stop": True, "_steps": False, "_kinds": {"a"}}
+    body |= dict.fromkeys(["stoppable", "_testable", "settable", "tappable", "strippable"], True)
 
     assert type("Mine", (DictStore,), {**body, "steppable": property(bool)})()

@@ -115,7 +115,7 @@ class Expiry:
         except KeyNotFoundError:
             return
         if self.is_expired(below):
-            WriteConditions(if_match=if_match).enforce(key, None, self._owner)
+            WriteConditions.of(False, if_match).enforce(key, None, self._owner)
             if not self.removes:
                 text = f"if_absent where an expired object is stored: {_CANNOT_REMOVE}; delete the object first"
                 raise UnsupportedOperationError(text, key=key, store=self._owner)

@@ -133,7 +133,7 @@ class FileStore(ObjectStore):
             return await self._do(key, publish)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        await self._do(key, self._delete, key, WriteConditions(if_match=if_match))
+        await self._do(key, self._delete, key, WriteConditions.of(False, if_match))
 
     async def exists(self, key: str) -> bool:
         return await self._do(key, self._exists, key)

@@ -107,7 +107,9 @@ class Session:
                 if lost is None:
                     raise
                 raise OutcomeUnknownError(
-                    "a reply was lost, and the object has been changed or deleted since", key=key, store=self._store
+                    "a reply was lost, and the object is now another version or gone, perhaps by this call",
+                    key=key,
+                    store=self._store,
                 ) from error
             except StorageError as error:
                 lost = error if reply_was_lost(error) else lost

@@ -193,7 +193,7 @@ class RedisStore(ObjectStore):
             outcome, *current = await session.run_once((DELETE, names, arguments), key)
             if outcome == b"refused":
                 etag = current[0].decode() if current and current[0] else None
-                WriteConditions(if_match=if_match).enforce(key, etag, self)
+                WriteConditions.of(False, if_match).enforce(key, etag, self)
 
         await session.modify(attempt, key)
 

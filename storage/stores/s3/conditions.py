@@ -63,7 +63,9 @@ async def delete_version(bucket: RetryingBucket, object_key: str, key: str, if_m
         except StorageError as error:
             if lost and isinstance(error, KeyNotFoundError | PreconditionFailedError):
                 raise OutcomeUnknownError(
-                    "the answer was lost, and the object has been replaced or deleted since", key=key, store=error.store
+                    "the answer was lost, and the object is now another version or gone, perhaps by this call",
+                    key=key,
+                    store=error.store,
                 ) from error
             lost = lost or (error.retryable and not isinstance(error, RefusedError))
             raise
@@ -111,7 +113,7 @@ class ConditionalWrite:
         Raises:
             KeyExistsError: the write was to create the object, and another one exists.
             PreconditionFailedError: the write was to replace the object, which is another version or does not exist.
-            OutcomeUnknownError: an answer was lost, and the object has been replaced or deleted since.
+            OutcomeUnknownError: an answer was lost, and the object is now another version or gone.
         """
         lost: StorageError | None = None
 
@@ -162,7 +164,7 @@ class ConditionalWrite:
         replaced = self._if_match is not None and etag != self._if_match
         if lost is not None and (replaced or isinstance(error, UploadGoneError)):
             raise OutcomeUnknownError(
-                "the answer was lost, and the object has been replaced or deleted since",
+                "the answer was lost, and the object is now another version or gone, perhaps by this call",
                 key=self._key,
                 store=error.store,
             ) from lost

@@ -132,8 +132,9 @@ def _is_ours(db: sqlite3.Connection, path: str) -> bool:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if application == _APPLICATION:
         if version != _VERSION:
+            advice = "upgrade stackstore" if version > _VERSION else "open it with the release that made it"
             raise StorageError(
-                f"{path} has tables of version {version}, this release supports version {_VERSION}: upgrade stackstore"
+                f"{path} has tables of version {version}, this release supports version {_VERSION}: {advice}"
             )
         return True
     if application or tables:

@@ -125,7 +125,7 @@ class SqliteStore(ObjectStore):
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         session = self._opened()
         check_key(key, self)
-        target = Target(key, None, WriteConditions(if_match=if_match), session.store)
+        target = Target(key, None, WriteConditions.of(False, if_match), session.store)
         await naming_key(key, session.writer.run(partial(statements.delete, target=target)))
 
     async def exists(self, key: str) -> bool:

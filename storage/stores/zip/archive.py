@@ -78,7 +78,7 @@ class Archive:
         self._queue: deque[Sequence[Change]] = deque()
         self._writing = threading.Lock()  # held during a write and its sync
         self.listing: SortedKeys = SortedKeys(self.objects)
-        self.state: OpenState = OpenState(any_loop=True)
+        self.state: OpenState = OpenState(any_loop=True, after_fork="use it in the parent only")
         self._closed = self._name_synced = False
         self._file = open_locked(self._path)
         try:

@@ -143,7 +143,7 @@ class ZipStore(ObjectStore):
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         archive = self._opened()
-        target = Target(check_zip_key(key, self), None, WriteConditions(if_match=if_match))
+        target = Target(check_zip_key(key, self), None, WriteConditions.of(False, if_match))
         await self._do(key, archive.commit_one, Change(target))
 
     async def exists(self, key: str) -> bool:

@@ -4,7 +4,7 @@ Benchmarks of our stores against their peers and against the limit, and a demons
 - Who: `contenders` defines what a contender is; `memory`, `files`, `sqlite`, `buckets` and `redis` define all of them;
   `call_styles` has the calls of packages with several kinds of stores.
 - What: `operations`, and the matrix, the story and the targets in `cases`; besides `cold`, `copying`, `decorators`,
-  `processes` (with `child`) and `settings`. `targets` judges what is promised.
+  `processes` (with `child`) and `settings`. `targets` holds what is promised.
 - How: `harness` measures, on the loops of a `session`.
 - Then: `report`, `comparing`, `plot`, `pages`.
 """

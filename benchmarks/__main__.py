@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import comparing, report
 from benchmarks.cases import FACES, KINDS, SIZES, Entry, matrix, of_matrix, story, targets
-from benchmarks.harness import SMOKE, Plan, judge, measure
+from benchmarks.harness import SMOKE, Plan, check_targets, measure
 from benchmarks.operations import OPERATIONS
 from benchmarks.pages import write_pages
 from benchmarks.plot import plot
@@ -78,7 +78,7 @@ def run(chosen: Iterator[Entry], plan: Plan) -> Iterator[dict[str, Any]]:
     for entry in chosen:
         with Session() as session, entry.prepare(session, plan) as comparison:
             results = measure(comparison, plan, session) if comparison.contenders else []
-            record = report.record(comparison, results, [] if plan.quick else judge(comparison, results))
+            record = report.record(comparison, results, [] if plan.quick else check_targets(comparison, results))
         print(*report.table(record), sep="\n", flush=True)
         yield record
 

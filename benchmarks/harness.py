@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.session import Session
 from benchmarks.targets import Target, Verdict
 
-__all__ = ["Comparison", "Measures", "Plan", "Result", "Work", "Workload", "judge", "measure"]
+__all__ = ["Comparison", "Measures", "Plan", "Result", "Work", "Workload", "check_targets", "measure"]
 
 #: Measured values by name: ``seconds`` and ``cpu`` (seconds of all threads of this process) per operation; some have
 #: ``peak`` (additional bytes of memory), ``blocked`` (the longest time in seconds that the loop was blocked in a round)
@@ -85,13 +85,13 @@ class Plan:
     Attributes:
         rounds: the number of rounds.
         seconds: how long each contender works in each round.
-        patience: after so many seconds in one comparison, three rounds are enough.
+        enough_after: after so many seconds in one comparison, three rounds are enough.
         quick: run everything once, on few and small objects, and check no targets.
     """
 
     rounds: int = 9
     seconds: float = 0.05
-    patience: float = 20.0
+    enough_after: float = 20.0
     quick: bool = False
 
 
@@ -143,7 +143,7 @@ def _rounds(comparison: Comparison, plan: Plan, session: Session) -> dict[str, l
     contenders = comparison.contenders
     counts = {name: _calibrated(workload, plan, session) for name, workload in contenders.items()}
     rounds: dict[str, list[Measures]] = {name: [] for name in contenders}
-    turns, ends = list(contenders), time.perf_counter() + plan.patience
+    turns, ends = list(contenders), time.perf_counter() + plan.enough_after
     for number in range(min(plan.rounds, comparison.rounds)):
         if number >= FEWEST and time.perf_counter() > ends:
             break
@@ -168,14 +168,14 @@ def results(rounds: Mapping[str, list[Measures]], over: Mapping[str, str]) -> li
     ]
 
 
-def judge(comparison: Comparison, measured: list[Result]) -> list[Verdict]:
+def check_targets(comparison: Comparison, measured: list[Result]) -> list[Verdict]:
     """Return the verdicts on the comparison's targets, without those against a missing peer."""
     values: dict[str, dict[str, float]] = {
         result.contender: {**result.measures, **({} if result.added is None else {"added": result.added})}
         for result in measured
     }
     ours = next(iter(values), "")
-    verdicts = (target.judged(values, target.ours or ours) for target in comparison.targets)
+    verdicts = (target.verdict(values, target.ours or ours) for target in comparison.targets)
     return [verdict for verdict in verdicts if verdict is not None]
 
 

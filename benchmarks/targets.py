@@ -29,7 +29,7 @@ class Target:
     at_most: float = 0.0
     ours: str = ""
 
-    def judged(self, values: Mapping[str, Mapping[str, float]], ours: str) -> Verdict | None:
+    def verdict(self, values: Mapping[str, Mapping[str, float]], ours: str) -> Verdict | None:
         """Return the verdict by the measures of each contender; None if one of the two was not measured."""
         if self.by not in values.get(ours, {}) or (self.against and self.against not in values):
             return None

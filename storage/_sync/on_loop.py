@@ -34,10 +34,10 @@ __all__ = ["BATCH", "LoopCaller", "run"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: The most items that a listing transfers in one hop, and seconds after which it transfers those that it has: a hop
+#: The most items that a listing transfers in one hop, and seconds after which the next item is the last one: a hop
 #: costs some 0.1 ms, so that a wait of 5 ms for more items makes it cheap, and is too short to be noticed.
 BATCH = 256
-PATIENCE = 0.005
+MAX_WAIT = 0.005
 
 #: Collections that run none of the caller's code when they are iterated, in whatever thread.
 _PLAIN = (list, tuple, dict, set, frozenset)
@@ -139,7 +139,7 @@ def run(coroutine: Coroutine[Any, Any, T], /) -> T:
 async def _batch(items: AsyncIterator[T]) -> tuple[list[T], Exception | None]:
     """Return the next items, and the exception that ended the iteration, if it did: items before an error count."""
     batch: list[T] = []
-    enough = time.monotonic() + PATIENCE
+    enough = time.monotonic() + MAX_WAIT
     try:
         while len(batch) < BATCH and (not batch or time.monotonic() < enough):
             batch.append(await anext(items))

@@ -17,7 +17,7 @@ from benchmarks import cases, pages
 from benchmarks.__main__ import concluded, entries, parser
 from benchmarks.cases import SIZES, Case, compared, matrix
 from benchmarks.comparing import changes
-from benchmarks.harness import SMOKE, Comparison, Plan, Workload, judge, measure, results
+from benchmarks.harness import SMOKE, Comparison, Plan, Workload, check_targets, measure, results
 from benchmarks.plot import PANELS, plot
 from benchmarks.report import amount, record, table
 from benchmarks.session import Session
@@ -94,7 +94,7 @@ def test_promises_are_judged_by_what_they_name() -> None:
         Verdict("lean", "times", 8, 8.0, True),
         Verdict("thin", "times", 7, 7.0, True),
         Verdict("short", "seconds", 0.5, 1.0, False),
-    ] == judge(comparison, measured)
+    ] == check_targets(comparison, measured)
 
 
 def test_contenders_work_in_turns_in_whole_steps_after_what_they_need() -> None:

@@ -34,7 +34,7 @@ from storage.testing.suite.conditions import count_up
 MIB = 1 << 20
 
 #: Seconds that a process may take before something is wrong with it.
-PATIENCE = 60
+TIMEOUT = 60
 
 
 @pytest.fixture
@@ -309,7 +309,7 @@ def compete(url: str, steps: int, start: Barrier, results: Connection) -> None:
     async def main() -> list[str]:
         won = []
         async with RedisStore(url) as store:
-            start.wait(PATIENCE)
+            start.wait(TIMEOUT)
 
             async def create(key: str) -> None:
                 with suppress(KeyExistsError):
@@ -345,7 +345,7 @@ def _in_processes(count: int, url: str, steps: int) -> list[list[str]]:
         return [receiver.recv() for receiver, _ in pipes]
     finally:
         for process in processes:
-            process.join(PATIENCE)
+            process.join(TIMEOUT)
             process.kill()
 
 
@@ -376,7 +376,7 @@ async def test_killed_writer_leaves_the_old_object(server: RedisServer) -> None:
         sender.close()
         await asyncio.to_thread(receiver.recv)
         os.kill(process.pid or 0, signal.SIGKILL)
-        await asyncio.to_thread(process.join, PATIENCE)
+        await asyncio.to_thread(process.join, TIMEOUT)
 
         assert b"old" == await store.get("k")
         assert ["k"] == await _all(store.keys())

@@ -17,7 +17,7 @@ from storage import StorageError, sync
 __all__ = ["STORES", "Victim", "faulty", "victim"]
 
 #: Seconds that the process may take for a call.
-PATIENCE = 60
+TIMEOUT = 60
 
 #: How each store is made; all of them wait for the disk.
 STORES: dict[str, Callable[[Path], sync.ObjectStore]] = {
@@ -65,7 +65,7 @@ class Victim:
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Have the store called, and return what the method returned; what it raised is returned, too."""
         self._told.send((method, arguments, options))
-        assert self._told.poll(PATIENCE), f"{method} does not return"
+        assert self._told.poll(TIMEOUT), f"{method} does not return"
         return self._told.recv()
 
     def held(self) -> tuple[list[str], int]:
@@ -84,14 +84,14 @@ def victim(name: str, root: Path) -> Iterator[Victim]:
     process.start()
     theirs.close()
     try:
-        assert ours.poll(PATIENCE), "the store does not open"
+        assert ours.poll(TIMEOUT), "the store does not open"
         if (refusal := ours.recv()) is not None:
             raise refusal
         assert process.pid is not None
         yield Victim(process.pid, ours)
     finally:
         ours.close()
-        process.join(PATIENCE)
+        process.join(TIMEOUT)
         process.kill()
 
 

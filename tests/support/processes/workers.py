@@ -30,7 +30,7 @@ from storage.testing.suite.conditions import count_up
 __all__ = ["CREATED", "SIZES", "Killed", "compete", "content", "in_processes", "killed", "play", "prepared", "verified"]
 
 #: Seconds that a process may take before something is wrong with it.
-PATIENCE = 60
+TIMEOUT = 60
 
 #: Keys that the competing processes all want to create.
 CREATED = [f"new/k{number}" for number in range(20)]
@@ -45,7 +45,7 @@ def compete(name: str, root: Path, steps: int, start: Barrier, results: Connecti
     async def main() -> list[str]:
         won = []
         async with STACKS[name].adapted(root) as store:
-            start.wait(PATIENCE)
+            start.wait(TIMEOUT)
 
             async def create(key: str) -> None:
                 with suppress(KeyExistsError):
@@ -64,7 +64,7 @@ def play(name: str, root: Path, steps: int, start: Barrier, results: Connection)
 
     async def main() -> History:
         async with RecordingStore(STACKS[name].adapted(root)) as store:
-            start.wait(PATIENCE)
+            start.wait(TIMEOUT)
             names = [f"{root}-{os.getpid()}-{number}" for number in range(2)]
             await asyncio.gather(*(Player(store, each, tasks=True).play(steps) for each in names))
         return store.history
@@ -85,7 +85,7 @@ def in_processes(work: Callable[..., None], count: int, name: str, root: Path, s
         return [receiver.recv() for receiver, _ in pipes]
     finally:
         for process in processes:
-            process.join(PATIENCE)
+            process.join(TIMEOUT)
             process.kill()
 
 
@@ -188,7 +188,7 @@ def _writer(name: str, root: Path, begin: int) -> Iterator[tuple[ForkServerProce
         yield process, acknowledged
     finally:
         process.kill()
-        process.join(PATIENCE)
+        process.join(TIMEOUT)
         acknowledged.close()
 
 
@@ -210,13 +210,13 @@ def killed(
     beyond: dict[str, int] = {}
     end = float("inf")
     with _writer(name, root, begin) as (process, acknowledged):
-        assert acknowledged.poll(PATIENCE), "the writer has not written anything"
+        assert acknowledged.poll(TIMEOUT), "the writer has not written anything"
         process.join(chances.uniform(0, 0.05))
         if cut is not None:
             end = time.monotonic()
             cut()
         process.kill()
-        process.join(PATIENCE)
+        process.join(TIMEOUT)
         with suppress(EOFError):
             while True:
                 told = acknowledged.recv()

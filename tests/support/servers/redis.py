@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 import redis
-from servers.registry import PATIENCE, free_port, need, said_by
+from servers.registry import TIMEOUT, free_port, need, said_by
 from servers.tls import Certificate
 
 __all__ = ["COMMAND", "RedisServer", "raw_object", "redis_cluster", "redis_over_tls", "redis_server"]
@@ -48,7 +48,7 @@ class RedisServer:
             [COMMAND, "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", *self._options],
             stdout=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             with contextlib.suppress(redis.ConnectionError), self.client() as client:
                 client.ping()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from marks import note
 
-__all__ = ["MISSING", "NAMES", "PATIENCE", "TOOK_PART", "free_port", "need", "running", "said_by"]
+__all__ = ["MISSING", "NAMES", "TIMEOUT", "TOOK_PART", "free_port", "need", "running", "said_by"]
 
 #: What the summary of the tests calls them, in its order.
 NAMES = ("Ceph", "rclone", "ministack", "nginx", "Redis")
@@ -24,7 +24,7 @@ NAMES = ("Ceph", "rclone", "ministack", "nginx", "Redis")
 REQUIRED = os.environ.get("REQUIRE_SERVERS", "") not in ("", "0")
 
 #: Seconds within which a server answers once it is started.
-PATIENCE = 60
+TIMEOUT = 60
 
 #: The servers that tests of this process used, with their versions, and those that they could not.
 TOOK_PART: dict[str, str] = {}
@@ -81,7 +81,7 @@ def running(
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             try:
                 answers()

@@ -69,7 +69,7 @@ def test_iteration_is_lazy() -> None:
 
 def test_slow_listing_gives_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """When a batch has taken its time, it does not wait until it is full."""
-    monkeypatch.setattr(on_loop, "PATIENCE", 0)
+    monkeypatch.setattr(on_loop, "MAX_WAIT", 0)
     inner = Listing(stops=1)
     keys = storage.sync.ObjectStore(inner).keys()
 

@@ -160,7 +160,7 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
             KeyNotFoundError: there is no such object.
             RangeNotSatisfiableError: the range starts after the object's end.
         """
-        return self._open_whole(key, byte_range)
+        return _open_whole(self, key, byte_range)
 
     async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         """Return for every key its bytes, or the `StorageError` that `get` would raise."""
@@ -288,32 +288,6 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
                 continue
             yield info
 
-    @asynccontextmanager
-    async def _open_whole(self, key: str, byte_range: ByteRange | None) -> AsyncIterator[ObjectReader]:
-        """Open an object by reading all of it."""
-        data, info = await self._read_whole(key)
-        yield BytesReader(info, data, byte_range)
-
-    async def _read_whole(self, key: str) -> tuple[bytes, ObjectInfo]:
-        """
-        Return an object's bytes and the description of the same version.
-
-        If a class has its own `head` but overrides `get`, `head` is called before and after: `put` must accept the
-        etag, and the size must be that of the bytes. A store with only the five methods is read once.
-        """
-        describe = type(self)._described_by
-        if describe is None:
-            data = cast(bytes, await self.get(key))
-            return data, ObjectInfo(key, len(data), etag_of(data))
-        for _ in range(ATTEMPTS):
-            before = await describe(self, key)
-            data = cast(bytes, await self.get(key))
-            if before.etag == (await describe(self, key)).etag:
-                return data, replace_info(before, size=len(data))
-        raise StoreUnavailableError(
-            f"the object changed during each of {ATTEMPTS} reads; try again", key=key, store=self
-        )
-
     # Optional and private: `copy_store` uses them where a class overrides them.
 
     async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
@@ -361,3 +335,34 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+# Functions, so that a store's own methods may have their names.
+
+
+@asynccontextmanager
+async def _open_whole(
+    store: ObjectStore[Any, Any], key: str, byte_range: ByteRange | None
+) -> AsyncIterator[ObjectReader]:
+    """Open an object by reading all of it."""
+    data, info = await _read_whole(store, key)
+    yield BytesReader(info, data, byte_range)
+
+
+async def _read_whole(store: ObjectStore[Any, Any], key: str) -> tuple[bytes, ObjectInfo]:
+    """
+    Return an object's bytes and the description of the same version.
+
+    If a class has its own `head` but overrides `get`, `head` is called before and after: `put` must accept the etag,
+    and the size must be that of the bytes. A store with only the five methods is read once.
+    """
+    describe = type(store)._described_by
+    if describe is None:
+        data = await store.get(key)
+        return data, ObjectInfo(key, len(data), etag_of(data))
+    for _ in range(ATTEMPTS):
+        before = await describe(store, key)
+        data = await store.get(key)
+        if before.etag == (await describe(store, key)).etag:
+            return data, replace_info(before, size=len(data))
+    raise StoreUnavailableError(f"the object changed during each of {ATTEMPTS} reads; try again", key=key, store=store)

@@ -66,6 +66,12 @@ class StorageError(Exception):
     #: The text of an error that has a key and no message of its own.
     _sentence: str = ""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let a subclass that describes itself in a docstring say so in its text, too."""
+        super().__init_subclass__(**options)
+        if cls.__doc__ and "_sentence" not in vars(cls):
+            cls._sentence = ""
+
     def __init__(
         self, message: str = "", *, key: str | None = None, store: object = None, request_id: str | None = None
     ) -> None:

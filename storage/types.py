@@ -194,10 +194,13 @@ class Capabilities:
     @classmethod
     def all_but(cls, *names: str) -> Capabilities:
         """Return the record of a store that supports everything except *names*."""
-        return cls(**{each.name: each.name not in names for each in fields(cls)})
+        return cls(**{name: name not in names for name in _CAPABILITY_NAMES})
 
     @classmethod
     def common(cls, several: Iterable[Capabilities]) -> Capabilities:
         """Return the record of what all of *several* support."""
         records = list(several)
-        return cls(**{each.name: all(getattr(record, each.name) for record in records) for each in fields(cls)})
+        return cls(**{name: all(getattr(record, name) for record in records) for name in _CAPABILITY_NAMES})
+
+
+_CAPABILITY_NAMES = [each.name for each in fields(Capabilities)]

@@ -103,7 +103,7 @@ class Attempts:
         if self.action is not None:
             call = self.action if self._key is None else f"{self.action} of {self._key!r}"
             _logger.info(
-                "%s failed, attempt %d of %d follows in %.3g s: %s", call, self._made, policy.attempts, delay, error
+                "%s failed, attempt %d of %s follows in %.3g s: %s", call, self._made, policy.attempts, delay, error
             )
         await pause(delay)
         return True

@@ -46,7 +46,7 @@ def check_declarations(cls: type[Any], contract: type[Any]) -> None:
             elif name == "_traits":
                 if not isinstance(value, frozenset) or not all(isinstance(each, Trait) for each in value):
                     raise TypeError(f"{base.__qualname__}._traits must be a frozenset of `Trait`, not {value!r}")
-            elif isinstance(value, bool) and _resembles(name, "_steppable"):
+            elif isinstance(value, bool) and "_steppable" not in vars(base) and _resembles(name, "_steppable"):
                 raise _misspelled(base, name, "_steppable")
             elif isinstance(value, frozenset | set) and any(isinstance(each, Trait) for each in value):
                 raise _misspelled(base, name, "_traits")

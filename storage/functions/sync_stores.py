@@ -83,7 +83,7 @@ async def sync_stores(
         raise ValueError(f"compare must be 'checksum', 'etag' or 'size', not {compare!r}")
     able = target.capabilities
     if compare == "etag" and not able.attributes:
-        raise UnsupportedOperationError("compare='etag' needs a target that keeps attributes", store=target)
+        raise UnsupportedOperationError("compare='etag' needs a target that supports attributes", store=target)
     track = Track(start_after, progress)
     note = _with_etag if compare == "etag" else None
 

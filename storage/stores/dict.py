@@ -78,7 +78,8 @@ class DictStore(ObjectStore):
         check_key(key, self)
         with self._writing:
             current = self._objects.get(key)
-            WriteConditions.of(False, if_match).enforce(key, current and current.etag, self)
+            if if_match is not None:
+                WriteConditions(if_match=if_match).enforce(key, current and current.etag, self)
             if current is not None:
                 del self._objects[key]
                 self._listing.invalidate()

@@ -51,7 +51,7 @@ __all__ = sorted(TESTING)
 
 
 def __getattr__(name: str) -> Any:
-    if TESTING.get(name, "").startswith(_EXPLAINED):
+    if name != "NASTY_KEYS" and TESTING.get(name, "").startswith(_EXPLAINED):  # the table does without pytest
         import pytest
 
         pytest.register_assert_rewrite(*(package for package in _EXPLAINED if package not in sys.modules))

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 BEFORE = Path(__file__).with_name("public_names.json")
-KNOWN: dict[str, Any] = json.loads(BEFORE.read_text(encoding="utf-8")) if BEFORE.exists() else {"paths": []}
+KNOWN: dict[str, Any] = (
+    json.loads(BEFORE.read_text(encoding="utf-8")) if BEFORE.exists() else {"methods": {}, "paths": []}
+)
 PACKAGES = ("storage", "storage.sync", "storage.testing")
 
 #: Private types in signatures, and their new names.
@@ -80,7 +82,7 @@ def _text(annotation: Any) -> Any:
     return getattr(annotation, "__forward_arg__", annotation)
 
 
-def _find(path: str) -> object:
+def _find(path: str) -> Any:
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)
 
@@ -98,7 +100,23 @@ def public_names() -> dict[str, Any]:
                 public = name in found["storage"] or name.endswith("Store")
                 if public and inspect.isclass(getattr(module, name)):
                     paths.add(f"{info.name}.{name}")
-    return {**found, "paths": sorted(paths)}
+    return {**found, "methods": methods(), "paths": sorted(paths)}
+
+
+def methods() -> dict[str, list[str]]:
+    """Return the public methods and properties that the package gives to each public class."""
+    classes = {
+        f"{package}.{name}": getattr(import_module(package), name)
+        for package in PACKAGES
+        for name in import_module(package).__all__
+    }
+    return {path: sorted(members(cls)) for path, cls in sorted(classes.items()) if inspect.isclass(cls)}
+
+
+def members(cls: type) -> set[str]:
+    """Return the public names in the bodies of a class of ours and of its bases."""
+    bodies = [vars(each) for each in cls.__mro__ if each.__module__.partition(".")[0] == "storage"]
+    return {name for body in bodies for name in body if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -111,6 +129,13 @@ def test_every_name_takes_what_it_took(package: str) -> None:
 
     assert [] == [name for name in before if name not in module.__all__]
     assert before == {name: signature(getattr(module, name)) for name in before}
+
+
+def test_every_public_class_has_the_methods_that_it_had() -> None:
+    """Methods and properties may be added; none is removed or renamed."""
+    lost = {path: set(names) - members(_find(path)) for path, names in KNOWN["methods"].items()}
+
+    assert {} == {path: names for path, names in lost.items() if names}
 
 
 @pytest.mark.parametrize("path", sorted(set(KNOWN["paths"]) - INTERNAL))

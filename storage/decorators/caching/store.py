@@ -369,6 +369,6 @@ def _check_stores(main: ObjectStore, cache: ObjectStore, revalidates: bool) -> N
         raise ConfigError("main_store and cache_store must be different stores, or copies would overwrite the objects")
     if revalidates and not main.capabilities.cheap_head:
         raise ConfigError(
-            f"revalidate needs a main_store whose head does not read the object, as that of {main!r} does; "
+            f"revalidate needs a main_store whose head does not read the object, but the head of {main!r} does: "
             "put an ExpiringStore over the cache_store instead"
         )

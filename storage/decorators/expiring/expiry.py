@@ -144,7 +144,7 @@ class Expiry:
             try:
                 await self.remove(below)
             except StorageError as error:
-                _log.debug("an expired object was not removed, and is left to a sweep: %s", error)
+                _log.debug("an expired object was not removed, and stays for now: %s", error)
 
     async def remove(self, below: ObjectInfo) -> bool:
         """Delete this version, and return whether it was still there; a version that was put meanwhile stays."""

@@ -211,7 +211,7 @@ class MirroringStore(MultiStore):
         check_key(key, self)
         conditions = WriteConditions.of(if_absent, if_match)
         checked = check_attributes(attributes) or None
-        if checked and not self.capabilities.attributes:
+        if checked and not all(store.capabilities.attributes for store in self.stores):
             raise UnsupportedOperationError("not every child supports attributes", key=key, store=self)
         conditional = bool(conditions)
 

@@ -61,7 +61,7 @@ class RetryingStore(StoreDecorator[In, Out]):
         max_delay: float | timedelta = MAX_DELAY,
     ) -> None:
         if attempts < 1:
-            raise ValueError(f"attempts must be 1 or more, not {attempts}")
+            raise ValueError(f"attempts must be at least 1, not {attempts}")
         self.attempts = attempts
         self.budget: float | None = None if budget is None else seconds("budget", budget)
         self.base_delay: float = seconds("base_delay", base_delay, allow_zero=True)

@@ -31,7 +31,7 @@ RANGES = {
     "zero length at 0": (ByteRange(0, 0), b""),
     "starts at the end": (ByteRange(10), b""),
     "starts and stops at the end": (ByteRange(10, 10), b""),
-    "starts at the end, stops after it": (ByteRange(10, 20), b""),
+    "starts at the end, stops behind": (ByteRange(10, 20), b""),
     "clamped": (ByteRange(8, 1000), b"89"),
     "huge stop": (ByteRange(8, 1 << 70), b"89"),
     "suffix": (ByteRange.suffix(3), b"789"),
@@ -113,7 +113,7 @@ class Reading(Harness):
                 assert b"" == await reader.read(), name
 
     @needs(writable=None, listable=None)
-    async def test_range_after_the_end_is_not_satisfiable(self, store: ObjectStore) -> None:
+    async def test_range_behind_the_end_is_not_satisfiable(self, store: ObjectStore) -> None:
         """A range that starts after the end is a RangeNotSatisfiableError (a ValueError) in get and open."""
         objects = {"empty": b"", "k": TEXT}
         await self.fill(store, objects)

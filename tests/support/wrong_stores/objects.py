@@ -99,7 +99,7 @@ class InclusiveRanges(Wrong):
 class LenientRanges(Wrong):
     """Slices, and so takes a start after the end for an empty range."""
 
-    found_by = "test_range_after_the_end_is_not_satisfiable"
+    found_by = "test_range_behind_the_end_is_not_satisfiable"
 
     async def get(self, key: str, *, byte_range: Any = None) -> bytes:
         data = await super().get(key)

@@ -125,6 +125,18 @@ def test_error_without_a_message_says_what_its_class_means() -> None:
     assert "no object 'k'" == str(KeyNotFoundError("k"))
 
 
+def test_error_of_a_users_own_says_what_its_docstring_says() -> None:
+    """A subclass with a docstring has a meaning of its own, one without has that of its base."""
+
+    class TenantGoneError(KeyNotFoundError):
+        """This tenant has no such document."""
+
+    class OtherError(KeyNotFoundError): ...
+
+    assert "This tenant has no such document, key 'k'" == str(TenantGoneError("k"))
+    assert "no object 'k'" == str(OtherError("k"))
+
+
 def test_key_error_has_the_key_for_its_argument() -> None:
     """As with every KeyError: ``error.args[0]`` is the key, also after a decorator gave it back its own."""
     error = KeyNotFoundError("inner/k").with_key("k")

@@ -350,3 +350,19 @@ async def test_codec_whose_get_is_overridden_describes_objects_of_unknown_size()
     await store.put("k", iter([b"abc"]))
 
     assert 3 == (await store.head("k")).size
+
+
+async def test_helpers_of_a_users_store_may_have_any_private_name() -> None:
+    """The contract's own helpers are functions, or have names that docs/extending.md tells."""
+
+    class Shelf(MinimalStore):
+        async def _read_whole(self, key: str) -> bytes:
+            return self.objects[key]
+
+        def _open_whole(self) -> None:
+            raise AssertionError
+
+    store = Shelf()
+    await store.put("k", b"abc")
+
+    assert 3 == (await store.head("k")).size

@@ -6,11 +6,13 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from storage._concurrency.offload import settled
 from storage.errors import StoreClosedError
 from storage.stores.sqlite.errors import error_of
+from storage.stores.sqlite.fork_guard import ForkGuard
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -39,6 +41,7 @@ class Connection:
         self._store = store
         self._busy_timeout = busy_timeout
         self._aio: aiosqlite.Connection | None = None
+        self._guard = ForkGuard()
 
     async def open(
         self, prepare: Callable[Concatenate[sqlite3.Connection, P], None], *args: P.args, **kwargs: P.kwargs
@@ -51,6 +54,7 @@ class Connection:
         connecting = aiosqlite.connect(
             self._path, timeout=self._busy_timeout, isolation_level=None, cached_statements=STATEMENTS
         )
+        connecting._connector = partial(self._guard.run, connecting._connector)
         thread = _thread_of(connecting)
         thread.daemon = True  # a connection that is left open must not keep the interpreter from exiting
         vars(thread)["connection"] = connecting  # nor warn at exit: the running thread keeps its connection alive
@@ -80,7 +84,7 @@ class Connection:
         # Each public method of aiosqlite is one hop to the thread for one statement, and a transaction has several.
         # They are built on `_execute`, which runs any function on the thread; it has no types.
         try:
-            result: T = await aio._execute(work, aio._conn, *args, **kwargs)  # type: ignore[no-untyped-call]
+            result: T = await aio._execute(self._guard.run, work, aio._conn, *args, **kwargs)  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:
             # The thread works in order of arrival: when this no-op is done, the work before it is done, too.
             await settled(asyncio.ensure_future(aio._execute(_nothing)))  # type: ignore[no-untyped-call]
@@ -95,6 +99,7 @@ class Connection:
         if closing is None:
             return
         if _thread_of(closing).is_alive():
+            await closing._execute(self._guard.run, closing._conn.close)  # type: ignore[no-untyped-call]
             await closing.close()
         else:  # a forked child has the connection of its parent, but not its thread
             closing._connection = None

@@ -160,6 +160,42 @@ def test_forked_child_is_told_to_open_its_own(tmp_path: Path) -> None:
     assert (0, "True\n{'k': b'w', 'child': b'c'}\n", "") == (ended.returncode, ended.stdout, ended.stderr)
 
 
+def test_fork_waits_until_no_thread_is_in_sqlite(tmp_path: Path) -> None:
+    """SQLite's own locks would stay locked in the child, which then could not open any database."""
+    ended = run(
+        """
+        import time, warnings
+
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        async def main():
+            async with SqliteStore(sys.argv[1]) as store:
+                steps = []
+
+                def work(db):
+                    steps.append("in SQLite")
+                    time.sleep(0.3)
+                    steps.append("out of it")
+
+                working = asyncio.create_task(store._opened().writer._connection.run(work))
+                while not steps:
+                    await asyncio.sleep(0.001)
+                child = os.fork()
+                if child == 0:
+                    os.write(1, repr(steps).encode())
+                    os._exit(0)
+                os.waitpid(child, 0)
+                await working
+                await store.put("k", b"the parent goes on")
+
+        asyncio.run(main())
+        """,
+        tmp_path / "objects.db",
+    )
+
+    assert (0, "['in SQLite', 'out of it']", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
 def test_user_who_may_not_write_is_told_so() -> None:
     """Writing to another user's database is a permission error; so is creating one without permission."""
     with tempfile.TemporaryDirectory() as directory:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from storage._core.opened import OpenState
 from storage.errors import StorageError, StoreUnavailableError, UnsupportedOperationError
 from storage.stores.http.errors import mapped_errors
-from storage.stores.network import ProgressTimeout, Timeouts
+from storage.stores.network import OpenSockets, ProgressTimeout, Timeouts
 
 if TYPE_CHECKING:
     import ssl
@@ -173,8 +173,10 @@ class Session:
         self._store = store
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read)
         self._given = given
+        self._sockets = OpenSockets()
         self._session = given or aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=trust), cookie_jar=aiohttp.DummyCookieJar()
+            connector=aiohttp.TCPConnector(limit=0, ssl=trust, socket_factory=self._sockets.make),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._slots = asyncio.Semaphore(MAX_CALLS)
 
@@ -182,6 +184,7 @@ class Session:
         """Close the connections; a session of the caller stays open."""
         if self._given is None:
             await self._session.close()
+            await self._sockets.wait_closed()
 
     async def limited(self, call: Callable[[], Awaitable[T]]) -> T:
         """

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from storage._core.opened import OpenState
 from storage.errors import PermissionDeniedError
-from storage.stores.network import Timeouts, ssl_context
+from storage.stores.network import OpenSockets, Timeouts, ssl_context
 from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.credentials import finding_credentials
 from storage.stores.s3.retrying_client import RetryingBucket
@@ -105,11 +105,14 @@ class Session:
                 )
             )
         client.meta.events.register("before-send.s3", _without_expect)
+        sockets = OpenSockets()
+        opened.push_async_callback(sockets.wait_closed)
         session = await opened.enter_async_context(
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=0,  # DirectBucket limits requests: an open reader must not block others
                     limit_per_host=0,
+                    socket_factory=sockets.make,
                     ssl=ssl_context(account.ca_bundle or boto.get_config_variable("ca_bundle")),
                 ),
                 timeout=aiohttp.ClientTimeout(

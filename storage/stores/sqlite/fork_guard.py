@@ -25,7 +25,7 @@ LONGEST_WAIT = 5.0
 
 
 class ForkGuard:
-    """Runs the work of one connection, on whose end a fork waits. It adds 0.2 us to each."""
+    """Runs the work of one connection, on whose end a fork waits. It adds 0.25 us to each."""
 
     def __init__(self) -> None:
         self._in_sqlite = threading.Lock()

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from storage.errors import BulkError as BulkError
     from storage.errors import ConfigError as ConfigError
     from storage.errors import CorruptObjectError as CorruptObjectError
+    from storage.errors import IncompleteListingError as IncompleteListingError
     from storage.errors import InvalidKeyError as InvalidKeyError
     from storage.errors import KeyConflictError as KeyConflictError
     from storage.errors import KeyExistsError as KeyExistsError

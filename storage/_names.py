@@ -51,6 +51,7 @@ PUBLIC = {
     "HashPrefixStore": "storage.decorators.hash_prefix",
     "HashdirStore": "storage.stores.hashdir",
     "HttpStore": "storage.stores.http",
+    "IncompleteListingError": "storage.errors",
     "Interceptor": "storage.decorators.bases.interceptor",
     "InvalidKeyError": "storage.errors",
     "Json": "storage.decorators.json",

@@ -9,6 +9,7 @@ Every error of every store, in one tree.
     ├── KeyConflictError                  also a ValueError
     ├── RangeNotSatisfiableError          also a ValueError
     ├── CorruptObjectError                also a ValueError
+    │   └── IncompleteListingError        also a ValueError  .errors  .count
     ├── UnsupportedOperationError         also a NotImplementedError
     ├── PermissionDeniedError             also a PermissionError
     ├── StoreFullError
@@ -32,6 +33,7 @@ __all__ = [
     "BulkError",
     "ConfigError",
     "CorruptObjectError",
+    "IncompleteListingError",
     "InvalidKeyError",
     "KeyConflictError",
     "KeyExistsError",
@@ -161,6 +163,31 @@ class RangeNotSatisfiableError(StorageError, ValueError):
 
 class CorruptObjectError(StorageError, ValueError):
     """The stored bytes are damaged, or were not written by this stack of stores."""
+
+
+class IncompleteListingError(CorruptObjectError):
+    """
+    A listing left out damaged objects: all others were yielded, and this error is raised at its end.
+
+    Attributes:
+        errors: the errors of the first 100 of them, by their keys.
+        count: how many were left out.
+    """
+
+    #: The most errors that are kept: a listing takes bounded memory, however many objects are damaged.
+    MOST_ERRORS = 100
+
+    def __init__(self, errors: Mapping[str, CorruptObjectError], count: int, *, store: object = None) -> None:
+        shown = ", ".join(repr(key[:200]) for key in list(errors)[:3]) + (
+            ", ..." if count > min(len(errors), 3) else ""
+        )
+        super().__init__(
+            f"the listing left out {count} damaged {'object' if count == 1 else 'objects'} ({shown}) and is complete "
+            "otherwise; see .errors, then put or delete them",
+            store=store,
+        )
+        self.errors: dict[str, CorruptObjectError] = dict(errors)
+        self.count = count
 
 
 class UnsupportedOperationError(StorageError, NotImplementedError):

@@ -11,6 +11,8 @@ import pytest
 
 from storage import (
     BulkError,
+    CorruptObjectError,
+    IncompleteListingError,
     KeyNotFoundError,
     MirrorError,
     PermissionDeniedError,
@@ -29,6 +31,7 @@ ALSO = {
     "KeyConflictError": ValueError,
     "RangeNotSatisfiableError": ValueError,
     "CorruptObjectError": ValueError,
+    "IncompleteListingError": ValueError,
     "UnsupportedOperationError": NotImplementedError,
     "PermissionDeniedError": PermissionError,
     "StoreClosedError": RuntimeError,
@@ -39,8 +42,11 @@ ALSO = {
 
 def _made(kind: type[StorageError]) -> StorageError:
     """Return an error of the class with all that it can carry."""
-    if kind is BulkError:
-        error: StorageError = BulkError({"a": b"1", "b": KeyNotFoundError("b")}, store="S()")
+    if issubclass(kind, IncompleteListingError):
+        damaged = {"a": CorruptObjectError("bad", key="a")}
+        error: StorageError = IncompleteListingError(damaged, 3, store="S()")
+    elif issubclass(kind, BulkError):
+        error = BulkError({"a": b"1", "b": KeyNotFoundError("b")}, store="S()")
     elif "key" in list(inspect.signature(kind).parameters)[:1]:
         keyed: Any = kind
         error = keyed("k\n", store="S()", message="what happened")
@@ -106,7 +112,7 @@ def test_error_text_names_key_and_store(kind: type[StorageError]) -> None:
 
     assert "in S()" in text
     assert "request r-1" in text
-    if kind is not BulkError:
+    if kind not in (BulkError, IncompleteListingError):
         assert "what happened" in text
         assert r"'k\n'" in text
 
@@ -148,10 +154,18 @@ def test_the_drawn_tree_is_the_tree() -> None:
     """The drawing at the top of errors.py shows every class, what it fits and whether it is retryable."""
     drawn = {}
     for line in (errors.__doc__ or "").splitlines():
-        if match := re.match(r"\s+(?:[├└]── )?(\w+Error)\b(.*)", line):
+        if match := re.match(r"\s+(?:│   )?(?:[├└]── )?(\w+Error)\b(.*)", line):
             also = re.search(r"also an? (\w+)", match[2])
             drawn[match[1]] = (also[1] if also else None, " retryable" in match[2].replace(".retryable", ""))
 
     assert drawn == {
         name: (ALSO[name].__name__ if name in ALSO else None, kind.retryable) for name, kind in ALL.items()
     }
+
+
+def test_incomplete_listing_survives_pickling() -> None:
+    """What was left out crosses with the error."""
+    copied = pickle.loads(pickle.dumps(_made(IncompleteListingError)))
+
+    assert 3 == copied.count
+    assert {"a": "a"} == {key: error.key for key, error in copied.errors.items()}

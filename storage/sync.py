@@ -311,7 +311,9 @@ class BucketStore(ObjectStore):
             ``"trust"`` assumes that it does, ``"off"`` refuses conditional writes.
         connect_timeout: seconds, or a timedelta, that setting up a connection may take.
         read_timeout: seconds without progress after which an attempt fails, uploads included.
-        retry_timeout: seconds within which all attempts of one call must begin.
+        retry_timeout: seconds within which all attempts of one call must begin. A put or delete without a condition
+            whose answer was lost is sent again as it is, over what others wrote meanwhile; with 0, one attempt is made,
+            and a `RetryingStore` above repeats it on a condition.
     """
 
     def __init__(
@@ -956,7 +958,9 @@ class HttpStore(ObjectStore):
         ca_bundle: a file with the certificates to trust, for a server with a private certificate.
         connect_timeout: seconds, or a timedelta, until a connection must be established.
         read_timeout: seconds without progress, also of an upload, after which an attempt fails.
-        retry_timeout: seconds within which all attempts of one call must begin.
+        retry_timeout: seconds within which all attempts of one call must begin. A put or delete without a condition
+            whose answer was lost is sent again as it is, over what others wrote meanwhile; with 0, one attempt is made,
+            and a `RetryingStore` above repeats it on a condition.
         session: a session of aiohttp to use; the store does not close it.
     """
 
@@ -1346,9 +1350,16 @@ class RetryingStore(ObjectStore[In, Out]):
     """
     A decorator that retries calls after errors that are `retryable`, after pauses that are random and grow.
 
-    Before a call that must not take effect twice is retried (a conditional put or delete, a rename), the object is
-    looked up: perhaps only the answer to the failed call was lost. If that does not tell, `OutcomeUnknownError` is
-    raised. For this, objects that are put conditionally get a nonce in an attribute, which the caller does not see.
+    Perhaps only the answer to a failed call was lost. So before a write is retried, the object is looked up. A put or
+    delete without a condition is repeated on the condition that the object has not changed since; if it has, another
+    write came later, and the call returns. For a conditional put or delete and a rename, `OutcomeUnknownError` is
+    raised if the object does not tell whether the call took effect; for this, objects that are put conditionally get a
+    nonce in an attribute, which the caller does not see.
+
+    Another write can still be undone that falls between the first attempt and the look after it, for instance while a
+    timeout is awaited; by a first attempt that the network delivers late; and, in a store without conditions, by every
+    repeated put or delete. `copy` and `delete_many` are repeated without a condition. Where that matters, write
+    conditionally.
 
     A stream is put again only if nothing of it was read. After a failed read, the object is opened again and read on if
     it is still the same version; a listing continues after its last key.

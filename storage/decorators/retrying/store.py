@@ -11,7 +11,8 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from storage._concurrency.tasks import stream
-from storage._core.bulk import pairs_of, raise_failures
+from storage._core.bulk import pairs_of, raise_failures, results_of
+from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.durations import seconds
 from storage._core.retry import ATTEMPTS, BASE_DELAY, BUDGET, MAX_DELAY, Attempts, RetryPolicy
 from storage._core.traits import Trait
@@ -20,6 +21,7 @@ from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import Pull, WatchedStream, is_one_shot, takes_bytes
 from storage.decorators.retrying.nonce import hidden, marked, new_nonce, nonce_of
 from storage.decorators.retrying.reader import ResumingReader, after, resumed
+from storage.decorators.retrying.repeats import repeat
 from storage.errors import ANSWERS, KeyExistsError, KeyNotFoundError, OutcomeUnknownError, StorageError
 from storage.reader import ObjectReader
 from storage.types import Attributes, ByteRange, Capabilities, In, Items, Keys, ObjectInfo, Out
@@ -33,9 +35,16 @@ class RetryingStore(StoreDecorator[In, Out]):
     """
     A decorator that retries calls after errors that are `retryable`, after pauses that are random and grow.
 
-    Before a call that must not take effect twice is retried (a conditional put or delete, a rename), the object is
-    looked up: perhaps only the answer to the failed call was lost. If that does not tell, `OutcomeUnknownError` is
-    raised. For this, objects that are put conditionally get a nonce in an attribute, which the caller does not see.
+    Perhaps only the answer to a failed call was lost. So before a write is retried, the object is looked up. A put or
+    delete without a condition is repeated on the condition that the object has not changed since; if it has, another
+    write came later, and the call returns. For a conditional put or delete and a rename, `OutcomeUnknownError` is
+    raised if the object does not tell whether the call took effect; for this, objects that are put conditionally get a
+    nonce in an attribute, which the caller does not see.
+
+    Another write can still be undone that falls between the first attempt and the look after it, for instance while a
+    timeout is awaited; by a first attempt that the network delivers late; and, in a store without conditions, by every
+    repeated put or delete. `copy` and `delete_many` are repeated without a condition. Where that matters, write
+    conditionally.
 
     A stream is put again only if nothing of it was read. After a failed read, the object is opened again and read on if
     it is still the same version; a listing continues after its last key.
@@ -125,12 +134,23 @@ class RetryingStore(StoreDecorator[In, Out]):
         if not isinstance(items, Collection):  # items that arrive one by one are not all kept for another attempt
             return await ObjectStore[In, Out].put_many(self, items, raise_errors=raise_errors)
 
-        async def put(left: Mapping[str, _Payload]) -> dict[str, str | StorageError]:
-            data = {key: payload.data for key, payload in left.items()}
-            return await self.base.put_many(data, raise_errors=False)
-
+        attempts = self._attempts("put_many", None)
         payloads = {key: _Payload(data, self._watches) async for key, data in stream(pairs_of(items))}
-        return raise_failures(await self._many("put_many", payloads, put), self, raise_errors)
+        results: dict[str, str | StorageError]
+        try:
+            data = {key: payload.data for key, payload in payloads.items()}
+            results = await self.base.put_many(data, raise_errors=False)
+        except StorageError as error:
+            if not error.retryable:
+                raise
+            results = dict.fromkeys(payloads, error)
+        failed = {key: error for key, error in results.items() if isinstance(error, StorageError) and error.retryable}
+
+        def again(key: str) -> Awaitable[str]:
+            return self._put_again(attempts.of("put", key), key, payloads[key], None, failed[key])
+
+        results |= await results_of(failed, again)
+        return raise_failures(results, self, raise_errors)
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         async def delete(left: Iterable[str]) -> dict[str, None | StorageError]:
@@ -173,7 +193,10 @@ class RetryingStore(StoreDecorator[In, Out]):
 
         if conditional:
             return await self._once(attempts, key, begin, look, payload)
-        return await attempts.retry(begin, partial(_is_fresh, payload))
+        try:
+            return await begin()
+        except StorageError as error:
+            return await self._put_again(attempts, key, payload, attributes, error)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         attempts = self._attempts("delete", key)
@@ -184,7 +207,12 @@ class RetryingStore(StoreDecorator[In, Out]):
             if info is None or info.etag != if_match:
                 raise _UndecidedError
 
-        await (attempts.retry(begin) if if_match is None else self._once(attempts, key, begin, look))
+        if if_match is not None:
+            return await self._once(attempts, key, begin, look)
+        try:
+            await begin()
+        except StorageError as error:
+            await self._delete_again(attempts, key, error)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         attempts = self._attempts("copy", source)
@@ -253,6 +281,31 @@ class RetryingStore(StoreDecorator[In, Out]):
                     return result
                 if not again:
                     raise
+
+    async def _put_again(
+        self, attempts: Attempts, key: str, payload: _Payload, attributes: Attributes | None, error: StorageError
+    ) -> str:
+        """Put an object without a condition after a first attempt that failed, unless another writer has put one."""
+        below = marked(attributes, None)
+
+        async def write(seen: WriteConditions) -> str:
+            if not self._able.conditional_put:
+                seen = UNCONDITIONAL
+            return await self.base.put(
+                key, payload.data, if_absent=seen.if_absent, if_match=seen.if_match, attributes=below
+            )
+
+        head = partial(self.base.head, key)
+        return await repeat(attempts, error, head, write, new_nonce(), partial(_is_fresh, payload))
+
+    async def _delete_again(self, attempts: Attempts, key: str, error: StorageError) -> None:
+        """Delete an object without a condition after a first attempt that failed, unless another one was put."""
+
+        async def write(seen: WriteConditions) -> None:
+            if not seen.if_absent:
+                await self.base.delete(key, if_match=seen.if_match if self._able.conditional_delete else None)
+
+        await repeat(attempts, error, partial(self.base.head, key), write, None)
 
     async def _find(self, key: str, attempts: Attempts) -> ObjectInfo | None:
         """Return the description of an object in the store below, None if it does not exist."""

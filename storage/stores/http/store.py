@@ -56,7 +56,9 @@ class HttpStore(ObjectStore):
         ca_bundle: a file with the certificates to trust, for a server with a private certificate.
         connect_timeout: seconds, or a timedelta, until a connection must be established.
         read_timeout: seconds without progress, also of an upload, after which an attempt fails.
-        retry_timeout: seconds within which all attempts of one call must begin.
+        retry_timeout: seconds within which all attempts of one call must begin. A put or delete without a condition
+            whose answer was lost is sent again as it is, over what others wrote meanwhile; with 0, one attempt is made,
+            and a `RetryingStore` above repeats it on a condition.
         session: a session of aiohttp to use; the store does not close it.
     """
 

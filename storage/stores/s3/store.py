@@ -80,7 +80,9 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
             ``"trust"`` assumes that it does, ``"off"`` refuses conditional writes.
         connect_timeout: seconds, or a timedelta, that setting up a connection may take.
         read_timeout: seconds without progress after which an attempt fails, uploads included.
-        retry_timeout: seconds within which all attempts of one call must begin.
+        retry_timeout: seconds within which all attempts of one call must begin. A put or delete without a condition
+            whose answer was lost is sent again as it is, over what others wrote meanwhile; with 0, one attempt is made,
+            and a `RetryingStore` above repeats it on a condition.
     """
 
     def __init__(

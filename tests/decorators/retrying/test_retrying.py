@@ -55,7 +55,8 @@ async def test_what_may_be_done_again_is_tried_until_it_succeeds(action: str, fa
     await call(RetryingStore(flaky))
     await call(plain)
 
-    assert 3 == flaky.count(action)
+    gone = (action, fails) == ("delete", "after")  # nothing is left to delete
+    assert (1 if gone else 3) == flaky.count(action)
     found, expected = await outcome(base), await outcome(plain)
     assert (found == expected) or action == "head"
 

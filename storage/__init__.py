@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from storage.errors import PermissionDeniedError as PermissionDeniedError
     from storage.errors import PreconditionFailedError as PreconditionFailedError
     from storage.errors import RangeNotSatisfiableError as RangeNotSatisfiableError
+    from storage.errors import ReentrantCallError as ReentrantCallError
     from storage.errors import StorageError as StorageError
     from storage.errors import StoreClosedError as StoreClosedError
     from storage.errors import StoreFullError as StoreFullError

@@ -77,6 +77,7 @@ PUBLIC = {
     "RangeNotSatisfiableError": "storage.errors",
     "ReadonlyStore": "storage.decorators.readonly",
     "RedisStore": "storage.stores.redis",
+    "ReentrantCallError": "storage.errors",
     "RegexValidatingStore": "storage.decorators.regex_validating",
     "Registry": "storage.config.registry",
     "RetryingStore": "storage.decorators.retrying",

@@ -14,6 +14,7 @@ Every error of every store, in one tree.
     ├── PermissionDeniedError             also a PermissionError
     ├── StoreFullError
     ├── StoreClosedError                  also a RuntimeError
+    ├── ReentrantCallError                also a RuntimeError
     ├── StoreUnavailableError             retryable
     ├── StoreTimeoutError                 retryable, also a TimeoutError
     ├── OutcomeUnknownError
@@ -43,6 +44,7 @@ __all__ = [
     "PermissionDeniedError",
     "PreconditionFailedError",
     "RangeNotSatisfiableError",
+    "ReentrantCallError",
     "StorageError",
     "StoreClosedError",
     "StoreFullError",
@@ -204,6 +206,10 @@ class StoreFullError(StorageError):
 
 class StoreClosedError(StorageError, RuntimeError):
     """The store is not open: use it inside ``async with store:``."""
+
+
+class ReentrantCallError(StorageError, RuntimeError):
+    """A signal handler or finalizer called a store while its own thread was inside it: make the call later."""
 
 
 class StoreUnavailableError(StorageError):

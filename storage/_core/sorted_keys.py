@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import bisect
-import threading
 from collections.abc import Iterator, Mapping
+
+from storage._concurrency.forks import renew_after_fork
+from storage._concurrency.mutex import Mutex
 
 __all__ = ["SortedKeys"]
 
@@ -19,7 +21,8 @@ class SortedKeys:
     def __init__(self, objects: Mapping[str, object]) -> None:
         self._objects = objects
         self._sorted: list[str] | None = None
-        self._sorting = threading.Lock()  # else a list sorted before a change could be stored after it
+        self._sorting = Mutex()  # else a list sorted before a change could be stored after it
+        renew_after_fork(self)
 
     def invalidate(self) -> None:
         """Sort again at the next use; call this after a key was added or removed."""
@@ -43,3 +46,6 @@ class SortedKeys:
             key = keys[i]
             if key in objects:
                 yield key
+
+    def _renew(self) -> None:
+        self._sorted = None  # another thread may have been about to invalidate it

@@ -15,6 +15,7 @@ Why the layers are in this order, where it is not obvious:
   is below ``functions``, where `describe` takes synchronous stores too, and far below the generated ``sync``.
 - ``config`` is below ``stores``, because stores read their own URLs, and above ``base``, because the registry returns
   stores. ``base`` registers subclasses in ``_core/subclass_table.py``, which does not know the contract.
+- ``_concurrency`` is above ``errors``, because a lock may refuse a call.
 - ``types`` is below ``_core``, whose helpers take ranges and attributes.
 """
 
@@ -48,8 +49,8 @@ LAYERS: list[dict[str, str]] = [
     {"reader": "ObjectReader, what open returns"},
     {"_core": "parts of the contract that all stores share"},
     {"types": "the types of the contract"},
+    {"_concurrency": "worker threads, the background loop, tasks, locks"},
     {
-        "_concurrency": "worker threads, the background loop, tasks, locks",
         "errors": "the tree of errors",
         "_names": "the table of public names",
     },

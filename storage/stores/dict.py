@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
+from storage._concurrency.mutex import Mutex
 from storage._core.bulk import raise_failures, result_of, results_of
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import SMALL, as_bytes, is_stream, whole
@@ -41,7 +41,7 @@ class DictStore(ObjectStore):
     def __init__(self) -> None:
         self._objects: dict[str, _Object] = {}
         self._versions = itertools.count(1)
-        self._writing = threading.Lock()  # a condition and its write are one step, also for threads
+        self._writing = Mutex()  # a condition and its write are one step, also for threads
         self._listing = SortedKeys(self._objects)
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:

@@ -35,6 +35,7 @@ ALSO = {
     "UnsupportedOperationError": NotImplementedError,
     "PermissionDeniedError": PermissionError,
     "StoreClosedError": RuntimeError,
+    "ReentrantCallError": RuntimeError,
     "StoreTimeoutError": TimeoutError,
     "ConfigError": ValueError,
 }

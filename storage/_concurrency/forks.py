@@ -1,0 +1,48 @@
+"""
+`renew_after_fork`: objects that a forked child makes anew, because the parent's other threads do not exist in it.
+
+A child has a copy of its parent's memory at the moment of the fork, but only the thread that forked. So it may have
+locks that no thread will release, tasks that never go on, and data that another thread had changed by half. Every
+object of the package with a lock or with tasks of its own is registered here, and says what it is in a child.
+
+There is no hook *before* a fork that waits for all locks. It would have to take the locks of many objects, whose order
+it does not know, so that two threads could wait for each other; and in a signal handler it would wait for its own
+thread. Instead, what the locks guard is such that it can be renewed without them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+from weakref import WeakSet
+
+__all__ = ["Renewable", "renew_after_fork"]
+
+
+class Renewable(Protocol):
+    """An object that a forked child makes anew."""
+
+    def _renew(self) -> None:
+        """
+        Be as new, in a child that was just forked: its only thread calls this, and no lock is needed.
+
+        The thread may have forked inside a section of this object, in a signal handler, and then goes on in it.
+        """
+        ...
+
+
+_renewables: WeakSet[Renewable] = WeakSet()
+
+
+def renew_after_fork(renewable: Renewable) -> None:
+    """Call ``renewable._renew()`` in every child that is forked from now on, as long as the object lives."""
+    _renewables.add(renewable)
+
+
+def _after_fork() -> None:
+    for renewable in list(_renewables):
+        renewable._renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

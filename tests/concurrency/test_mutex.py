@@ -1,0 +1,114 @@
+"""`Mutex`: a lock that a forked child finds free, and that a signal handler or a finalizer is refused."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+import weakref
+
+import pytest
+
+from storage import ReentrantCallError
+from storage._concurrency import forks
+from storage._concurrency.mutex import Mutex
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+
+
+def test_thread_is_refused_the_mutex_that_it_has() -> None:
+    """By `with` and by `acquire`; afterwards the mutex is as it was."""
+    mutex = Mutex()
+
+    with mutex:
+        with pytest.raises(ReentrantCallError, match="signal handler or finalizer"), mutex:
+            pass
+        with pytest.raises(ReentrantCallError):
+            mutex.acquire(timeout=1)
+        assert mutex.owned
+    assert not mutex.owned
+
+
+def test_other_threads_wait() -> None:
+    """No longer than their timeout."""
+    mutex = Mutex()
+    got: list[bool] = []
+
+    with mutex:
+        thread = threading.Thread(target=lambda: got.append(mutex.acquire(timeout=0.01)))
+        thread.start()
+        thread.join()
+    thread = threading.Thread(target=lambda: got.append(mutex.acquire(timeout=0.01)))
+    thread.start()
+    thread.join()
+
+    assert [False, True] == got
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no signal for it")
+def test_handler_takes_the_mutex_that_its_thread_waits_for() -> None:
+    """It did not interrupt the section, so it is not refused."""
+    mutex, held, go_on = Mutex(), threading.Event(), threading.Event()
+    taken: list[bool] = []
+
+    def hold() -> None:
+        with mutex:
+            held.set()
+            go_on.wait()
+
+    def handler(*_: object) -> None:
+        go_on.set()
+        with mutex:
+            taken.append(True)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        with mutex:
+            pass
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        thread.join()
+
+    assert [True] == taken
+
+
+@pytest.mark.process
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # that this process has threads is the point
+def test_child_finds_the_mutex_of_another_thread_free() -> None:
+    """And keeps the one that its own thread has."""
+    mutex, own, held, go_on = Mutex(), Mutex(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with mutex:
+            held.set()
+            go_on.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with own:
+        child = os.fork()
+        if not child:
+            os._exit(0 if mutex.acquire(timeout=1) and own.owned else 1)
+    go_on.set()
+    thread.join()
+
+    assert 0 == os.waitpid(child, 0)[1]
+
+
+def test_mutexes_are_not_kept() -> None:
+    """The table of what a child renews has weak references only."""
+    mutex = Mutex()
+    gone = weakref.ref(mutex)
+    assert mutex in forks._renewables
+
+    del mutex
+    gc.collect()
+
+    assert gone() is None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from storage._core.keys import check_length, check_path, is_key
 from storage.errors import InvalidKeyError
-from storage.stores.files.draft import DRAFT
+from storage.stores.files.draft_names import is_reserved, reserved_name_in
 from storage.stores.files.file_store import FileStore
 from storage.stores.files.walk import Walk
 
@@ -24,9 +24,12 @@ class FilesystemStore(FileStore):
 
     def _path(self, key: str) -> str:
         check_path(key, self)
-        if DRAFT in key and (key.startswith(DRAFT) or f"/{DRAFT}" in key):
+        if name := reserved_name_in(key):
             raise InvalidKeyError(
-                f"names that begin with {DRAFT!r} are reserved for this store's temporary files", key=key, store=self
+                f"the name {name!r} is reserved: names that begin with '.~storage-' for this store's temporary files, "
+                "'.nfs' or '.fuse_hidden' with hex digits for files that others still have open; choose another",
+                key=key,
+                store=self,
             )
         return check_length(key, self._root.path, key, self)
 
@@ -38,8 +41,11 @@ class FilesystemStore(FileStore):
             return iter(())  # no key has this prefix
         return Walk(self._root, _decode, path, directory + slash, prefix, start_after, delimiter)
 
+    def _is_own_directory(self, parent: str, name: str) -> bool:
+        return _decode(name, True) is not None
+
 
 def _decode(name: str, is_directory: bool) -> str | None:
-    if name.startswith(DRAFT) or not is_key(name):  # not UTF-8: such bytes are lone surrogates in names
+    if is_reserved(name) or not is_key(name):  # not UTF-8: such bytes are lone surrogates in names
         return None
     return f"{name}/" if is_directory else name

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Container, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 
 from storage._core.keys import check_key
 from storage.base import ObjectStore
-from storage.stores.files.draft import DRAFT
+from storage.errors import InvalidKeyError
+from storage.stores.files.draft_names import is_draft
 from storage.stores.files.durability import Durability
 from storage.stores.files.etags import current_etag
 from storage.stores.files.file_store import FileStore
-from storage.stores.files.root import READ, names_in
+from storage.stores.files.hash_layout import KEY_SUFFIX, HashLayout
+from storage.stores.files.key_files import MAX_KEY, ensure_key_file, read_key_file, remove_key_file
+from storage.stores.files.root import names_in
 from storage.types import Capabilities
 
 __all__ = ["HashdirStore"]
-
-#: The extension of the file, next to an object's file, that contains its key.
-KEY = ".key"
 
 
 class HashdirStore(FileStore):
@@ -29,7 +28,8 @@ class HashdirStore(FileStore):
     Any key is valid, and no directory grows large. The text of the key is in ``rest.key`` next to the file. The name
     determines it, so it is written once, before the object first appears and under the same lock, and stays right for
     every later version. Unlike an extended attribute it can have any length, and tools that copy only bytes copy it
-    too. Hashes have no order: `keys` reads all of these files and sorts.
+    too. Hashes have no order: `keys` reads all of these files and sorts. Whatever else is below the root is left alone:
+    files and directories whose names no key has, and keys' files whose content has another hash.
 
     Args:
         root: the directory; the first put creates it when it is missing.
@@ -43,51 +43,29 @@ class HashdirStore(FileStore):
     def __init__(
         self, root: str | os.PathLike[str], width: int = 2, depth: int = 3, *, durability: Durability = "atomic"
     ) -> None:
-        if width < 1 or depth < 0 or width * depth >= 64:
-            raise ValueError(
-                f"width={width}, depth={depth}: width must be at least 1, depth at least 0, width * depth less than 64"
-            )
+        self._layout = HashLayout(width, depth)
         super().__init__(root, durability=durability)
         self.width = width
         self.depth = depth
 
     def _path(self, key: str) -> str:
-        digest = hashlib.sha256(check_key(key, self).encode()).hexdigest()
-        cut = self.width * self.depth
-        return "/".join([*(digest[i : i + self.width] for i in range(0, cut, self.width)), digest[cut:]])
+        text = check_key(key, self).encode()
+        if len(text) > MAX_KEY:
+            raise InvalidKeyError(
+                f"the key has {len(text):,} bytes, and this store takes {MAX_KEY:,}: choose a shorter one",
+                key=key,
+                store=self,
+            )
+        return self._layout.path(text)
 
     def _before_publish(self, key: str) -> Callable[[int, str], None]:
         def before_publish(directory: int, name: str) -> None:
-            try:
-                size = os.stat(name + KEY, dir_fd=directory, follow_symlinks=False).st_size
-            except FileNotFoundError:
-                size = 0
-            if size != len(key.encode()):  # it is missing, or truncated by a loss of power
-                self._write_key(directory, name, key)
+            ensure_key_file(directory, name, key.encode(), sync=self._sync, store=self)
 
         return before_publish
 
-    def _write_key(self, directory: int, name: str, key: str) -> None:
-        """Write the key's file, whole or not at all; with ``"fsync"`` it is on the disk before the object's name."""
-        draft = f"{DRAFT}{name}"  # the directory's lock is held: there is no other writer
-        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666, dir_fd=directory)
-        try:
-            text = memoryview(key.encode())
-            while text:
-                text = text[os.write(file, text) :]
-            if self._sync:
-                os.fsync(file)
-            os.rename(draft, name + KEY, src_dir_fd=directory, dst_dir_fd=directory)
-            if self._sync:
-                os.fsync(directory)
-        except BaseException:
-            _unlink(directory, draft)
-            raise
-        finally:
-            os.close(file)
-
     def _after_delete(self, directory: int, name: str) -> None:
-        _unlink(directory, name + KEY)
+        remove_key_file(directory, name)
 
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
         yield from sorted(key for key in self._found() if key.startswith(prefix) and key > start_after)
@@ -98,44 +76,49 @@ class HashdirStore(FileStore):
         while pending:
             path = pending.pop()
             with self._root.existing_directory(path) as directory:
-                names = {} if directory is None else dict(names_in(directory))
+                entries = [] if directory is None else names_in(directory)
+                names = [name for name, is_directory in entries if not is_directory]
+                objects = set(self._layout.objects(path, names))
                 found = [
-                    self._read_key(directory, name, f"{path}/{name}" if path else name)
-                    for name in names
-                    if directory is not None
-                    and not names[name]
-                    and name.endswith(KEY)
-                    and name.removesuffix(KEY) in names
+                    self._read_key(directory, name, path)
+                    for name in self._layout.key_files(path, names)
+                    if directory is not None and name.removesuffix(KEY_SUFFIX) in objects
                 ]
-            pending += [f"{path}/{name}" if path else name for name in names if names[name]]
+            below = [name for name, is_directory in entries if is_directory and self._is_own_directory(path, name)]
+            pending += [f"{path}/{name}" if path else name for name in below]
             yield from (key for key in found if key is not None)
 
     def _read_key(self, directory: int, name: str, path: str) -> str | None:
-        """Return the key in a key's file; None when the file is gone or is another program's."""
-        try:
-            file = os.open(name, READ | os.O_NOFOLLOW, dir_fd=directory)
-        except FileNotFoundError:
+        """Return the key in a key's file in the directory *path*; None when it is gone, or has another key's name."""
+        text = read_key_file(directory, name)
+        if not text or not self._is_named_by(text, path, name):
             return None
         try:
-            text = b""
-            while piece := os.read(file, 1 << 16):
-                text += piece
-            key = text.decode()
+            return text.decode()
         except UnicodeDecodeError:
             return None
-        finally:
-            os.close(file)
-        return key if key and self._path(key) == path.removesuffix(KEY) else None
 
-    def _is_leftover(self, name: str, names: Container[str]) -> bool:
-        orphan = name.endswith(KEY) and name.removesuffix(KEY) not in names  # the writer was killed in between
-        return orphan or super()._is_leftover(name, names)
+    def _is_named_by(self, text: bytes, path: str, name: str) -> bool:
+        """Return whether the key's file *name* in the directory *path* has the name that the store gives to *text*."""
+        return self._layout.path(text) + KEY_SUFFIX == (f"{path}/{name}" if path else name)
 
-    def _remove_leftover(self, directory: int, name: str) -> None:
-        if not name.endswith(KEY):
-            super()._remove_leftover(directory, name)
-        elif current_etag(directory, name.removesuffix(KEY)) is None:
-            _unlink(directory, name)
+    def _is_own_directory(self, parent: str, name: str) -> bool:
+        return self._layout.is_directory(parent, name)
+
+    def _possible_leftovers(self, path: str, names: list[str]) -> Iterable[str]:
+        """Return drafts, and keys' files without an object, whose writers were killed in between."""
+        objects = set(self._layout.objects(path, names))
+        orphans = [name for name in self._layout.key_files(path, names) if name.removesuffix(KEY_SUFFIX) not in objects]
+        return [*super()._possible_leftovers(path, names), *orphans]
+
+    def _remove_leftover(self, directory: int, path: str, name: str) -> None:
+        if is_draft(name):
+            super()._remove_leftover(directory, path, name)
+        elif current_etag(directory, name.removesuffix(KEY_SUFFIX)) is None:
+            text = read_key_file(directory, name)
+            # Its content proves that the file is the store's; an empty one, left by a loss of power, holds nothing.
+            if text is not None and (not text.strip(b"\0") or self._is_named_by(text, path, name)):
+                remove_key_file(directory, name.removesuffix(KEY_SUFFIX))
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         return ObjectStore.children(self, prefix, delimiter)
@@ -143,11 +126,3 @@ class HashdirStore(FileStore):
     @property
     def capabilities(self) -> Capabilities:
         return replace(super().capabilities, bounded_listing=False)
-
-
-def _unlink(directory: int, name: str) -> None:
-    """Remove a file, if it is there."""
-    try:
-        os.unlink(name, dir_fd=directory)
-    except FileNotFoundError:
-        pass

@@ -37,6 +37,9 @@ class SafeFilesystemStore(FileStore):
         cut = None if delimiter is None else delimiter.encode()
         return _texts(Walk(self._root, decode_name, path, text, begins, after, cut))
 
+    def _is_own_directory(self, parent: str, name: str) -> bool:
+        return decode_name(name, True) is not None
+
 
 def _texts(keys: Iterator[bytes]) -> Iterator[str]:
     """Yield the keys that are UTF-8 as text; a file with another decoded name is another program's."""

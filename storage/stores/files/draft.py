@@ -14,14 +14,12 @@ from collections.abc import Callable
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage.errors import KeyConflictError
 from storage.stores.files.attributes import write_attributes
+from storage.stores.files.draft_names import new_draft_name
 from storage.stores.files.etags import current_etag, etag_of_file, new_mtime
 from storage.stores.files.locks import lock, locked
 from storage.stores.files.root import Root
 
-__all__ = ["ATTEMPTS", "DRAFT", "Draft", "move", "target_directory"]
-
-#: The prefix of the names of drafts; no segment of a key may begin with it.
-DRAFT = ".~storage-"
+__all__ = ["ATTEMPTS", "Draft", "move", "target_directory"]
 
 #: How often a directory that is deleted during a write is made again before the write fails.
 ATTEMPTS = 100
@@ -89,7 +87,7 @@ class Draft:
         for attempt in range(ATTEMPTS):
             try:
                 self._directory = target_directory(self._root, self._parent, sync=self._sync, store=self._store)
-                self._draft = f"{DRAFT}{os.urandom(8).hex()}"
+                self._draft = new_draft_name()
                 self._file = os.open(
                     self._draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=self._directory
                 )

@@ -7,7 +7,7 @@ import itertools
 import os
 import stat
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from typing import Any, TypeVar
 
@@ -22,7 +22,8 @@ from storage.reader import ObjectReader
 from storage.stores.files.attributes import read_attributes
 from storage.stores.files.bulk import for_each_key
 from storage.stores.files.capabilities import missing_capabilities
-from storage.stores.files.draft import ATTEMPTS, DRAFT, Draft, move, target_directory
+from storage.stores.files.draft import ATTEMPTS, Draft, move, target_directory
+from storage.stores.files.draft_names import is_draft
 from storage.stores.files.durability import Durability, check_durability
 from storage.stores.files.errors import from_os_error
 from storage.stores.files.etags import current_etag
@@ -79,6 +80,10 @@ class FileStore(ObjectStore):
     @abstractmethod
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
         """Return an iterator, which blocks, over the keys in order, or over the children of the prefix."""
+
+    @abstractmethod
+    def _is_own_directory(self, parent: str, name: str) -> bool:
+        """Return whether the directory *name* in the directory *parent*, a relative path, may hold objects."""
 
     def _before_publish(self, key: str) -> Callable[[int, str], None] | None:
         """Return a function to call with the locked directory and the file's name, before the key's file appears."""
@@ -208,7 +213,9 @@ class FileStore(ObjectStore):
         return self._supported(Capabilities.all_but(*missing_capabilities(self._root.path)))
 
     async def _open(self) -> None:
-        await offload(remove_leftovers, self._root, self._is_leftover, self._remove_leftover)
+        await offload(
+            remove_leftovers, self._root, self._is_own_directory, self._possible_leftovers, self._remove_leftover
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.root!r})"
@@ -357,12 +364,12 @@ class FileStore(ObjectStore):
                     os.fsync(directory)
         return etag
 
-    def _is_leftover(self, name: str, names: Container[str]) -> bool:
-        """Return whether a file, one of *names* in its directory, may be a killed writer's leftover."""
-        return name.startswith(DRAFT)
+    def _possible_leftovers(self, path: str, names: list[str]) -> Iterable[str]:
+        """Return those of *names*, the files in the directory *path*, that may be leftovers of a killed writer."""
+        return filter(is_draft, names)
 
-    def _remove_leftover(self, directory: int, name: str) -> None:
-        """Remove the file if it is a leftover; the lock of the directory is held."""
+    def _remove_leftover(self, directory: int, path: str, name: str) -> None:
+        """Remove the file if it is a leftover; *directory* is *path*, and its lock is held."""
         reclaim(directory, name)
 
     async def _pages(self, found: Iterator[T]) -> AsyncIterator[list[T]]:

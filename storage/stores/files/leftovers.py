@@ -4,54 +4,72 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Container
+import random
+import stat
+import time
+from collections.abc import Callable, Iterable
 
 from storage.stores.files.locks import locked
-from storage.stores.files.root import Root
+from storage.stores.files.root import READ, Root
 
-__all__ = ["reclaim", "remove_leftovers"]
+__all__ = ["SEARCH_TIME", "reclaim", "remove_leftovers"]
+
+#: The longest search for leftovers, in seconds: some two million files on a local disk. A larger tree, or a slow
+#: network file system, must not keep the program from starting.
+SEARCH_TIME = 1.0
 
 
 def remove_leftovers(
-    root: Root, is_leftover: Callable[[str, Container[str]], bool], remove: Callable[[int, str], None]
+    root: Root,
+    is_own: Callable[[str, str], bool],
+    leftovers: Callable[[str, list[str]], Iterable[str]],
+    remove: Callable[[int, str, str], None],
 ) -> None:
     """
     Remove the leftovers of killed writers; skip directories that cannot be read or changed now.
 
+    The search ends after `SEARCH_TIME`. Directories are read in a random order, so that each is reached some time.
+
     Args:
         root: the store's directory.
-        is_leftover: takes a file's name and all names in its directory; returns whether it may be a leftover.
-        remove: takes the directory, whose lock is held, and a name; removes the file if it really is a leftover.
+        is_own: takes the path of a directory, relative to the root, and the name of one in it; returns whether the
+            latter may hold objects of the store. Others are not read.
+        leftovers: takes the path of a directory and the names of the files in it; returns those that may be leftovers.
+        remove: takes a directory, whose lock is held, its path and a name; removes the file if it really is a leftover.
     """
     pending = [""]
-    while pending:
+    end = time.monotonic() + SEARCH_TIME
+    while pending and time.monotonic() < end:
         path = pending.pop()
         try:
-            names = dict(root.entries(path))
-            leftovers = [name for name in names if not names[name] and is_leftover(name, names)]
-            for name in leftovers:
+            entries = root.entries(path)
+            found = list(leftovers(path, [name for name, is_directory in entries if not is_directory]))
+            if found:
                 directory = root.open_directory(path)
                 try:
                     with locked(directory):
-                        remove(directory, name)
+                        for name in found:
+                            remove(directory, path, name)
                 finally:
                     os.close(directory)
-            if leftovers:
                 root.prune(path)
         except OSError:
             continue
-        pending += [f"{path}/{name}" if path else name for name in names if names[name]]
+        below = [name for name, is_directory in entries if is_directory and is_own(path, name)]
+        random.shuffle(below)
+        pending += [f"{path}/{name}" if path else name for name in below]
 
 
 def reclaim(directory: int, name: str) -> None:
     """Remove a draft unless a writer holds its lock."""
     try:
-        draft = os.open(name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=directory)
+        draft = os.open(name, READ | os.O_RDWR | os.O_NOFOLLOW, dir_fd=directory)
     except OSError:
         return
     try:
-        fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(name, dir_fd=directory)
+        if stat.S_ISREG(os.fstat(draft).st_mode):
+            fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(name, dir_fd=directory)
     except OSError:
         pass  # a writer holds it, or it is already gone
     finally:

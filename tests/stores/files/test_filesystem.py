@@ -13,7 +13,7 @@ import pytest
 from file_tools import FILE_STORES, files, listed
 
 from storage import CorruptObjectError, FilesystemStore, InvalidKeyError, KeyConflictError, KeyNotFoundError
-from storage.stores.files.draft import DRAFT
+from storage.stores.files.draft_names import DRAFT
 from storage.stores.files.reader import describe
 
 # -- a directory of other programs -----------------------------------------------------------------------------------

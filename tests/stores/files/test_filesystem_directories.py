@@ -19,7 +19,7 @@ from file_tools import FILE_STORES, files, listed
 
 from storage import FilesystemStore, KeyConflictError, KeyNotFoundError
 from storage._concurrency.stepping import step
-from storage.stores.files.draft import DRAFT
+from storage.stores.files.draft_names import DRAFT
 
 
 @pytest.mark.process

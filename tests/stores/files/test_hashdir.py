@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import threading
 from pathlib import Path
 
 import pytest
 from file_tools import files, listed
 
-from storage import HashdirStore, PermissionDeniedError
+from storage import HashdirStore, InvalidKeyError, KeyConflictError, PermissionDeniedError
+from storage.stores.files.key_files import MAX_KEY
+from storage.stores.files.root import Root
 
 
 async def test_hashdir_writes_a_key_anew_that_was_cut_short(tmp_path: Path) -> None:
@@ -43,6 +46,10 @@ async def test_hashdir_ignores_and_reclaims_a_key_without_its_object(tmp_path: P
     await store.put("k", b"v")
     (kept,) = [name for name in files(tmp_path) if not name.endswith(".key")]
     (tmp_path / kept).unlink()
+    await store.put("empty", b"v")
+    (kept,) = [name for name in files(tmp_path) if not name.endswith(".key")]
+    (tmp_path / kept).unlink()
+    (tmp_path / f"{kept}.key").write_bytes(b"")
     (tmp_path / "foreign.key").write_bytes(b"\xff")
     (tmp_path / "foreign").write_bytes(b"")
 
@@ -50,6 +57,86 @@ async def test_hashdir_ignores_and_reclaims_a_key_without_its_object(tmp_path: P
     async with store:
         pass
     assert ["foreign", "foreign.key"] == files(tmp_path)
+
+
+async def test_hashdir_leaves_all_alone_that_its_layout_does_not_name(tmp_path: Path) -> None:
+    """Entering, listing, clearing and deleting touch no file whose name is not the hash of its key."""
+    store = HashdirStore(tmp_path)
+    await store.put("own", b"v")
+    (own,) = [tmp_path / name for name in files(tmp_path) if name.endswith(".key")]
+    digits = hashlib.sha256(b"other").hexdigest()
+    foreign = {
+        "id.key": b"private",
+        "tls/private/server.key": b"private",
+        f"{digits[:2]}/{digits[2:4]}/{digits[4:6]}/server.key": b"private",
+        f"{digits[:2]}/{digits[2:4]}/{digits[4:6]}/{digits[6:]}.key": b"a lie",
+        f"{digits[:2]}/{digits[2:4]}/{digits[4:6]}/{digits[6:].upper()}.key": b"other",
+        f"{digits[:2]}/{digits[6:]}.key": b"other",
+        f"elsewhere/{own.name}": b"own",
+        f"elsewhere/{own.name.removesuffix('.key')}": b"data",
+        "elsewhere/.~storage-0123456789abcdef": b"",
+        f"{digits[:2]}/.~storage-notes": b"",
+    }
+    for name, content in foreign.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    async with store:
+        assert ["own"] == await listed(store)
+        await store.delete("other")
+        await store.clear()
+    assert sorted(foreign) == files(tmp_path)
+    assert foreign == {name: (tmp_path / name).read_bytes() for name in foreign}
+
+
+async def test_hashdir_lists_over_damaged_key_files_and_directories_of_others(tmp_path: Path) -> None:
+    """No listing breaks on them, and no object is listed under a key of another object."""
+    store = HashdirStore(tmp_path, depth=1)
+    for key in ("good", "swapped", "cut", "binary", "huge", "linked"):
+        await store.put(key, key.encode())
+    paths = {
+        key: tmp_path / f"{store._path(key)}.key" for key in ("good", "swapped", "cut", "binary", "huge", "linked")
+    }
+    paths["swapped"].write_bytes(b"good")
+    paths["cut"].write_bytes(b"c")
+    paths["binary"].write_bytes(b"\xff\xfe")
+    os.truncate(paths["huge"], 1 << 40)
+    paths["linked"].rename(tmp_path / "target")
+    paths["linked"].symlink_to(tmp_path / "target")
+    (tmp_path / "lost+found").mkdir(mode=0)
+    unread = []
+
+    class Watched(Root):
+        def open_directory(self, path: str) -> int:
+            if path == "lost+found":
+                unread.append(path)
+                raise PermissionError(errno.EACCES, "no")
+            return super().open_directory(path)
+
+    store._root = Watched(str(tmp_path))
+
+    assert ["good"] == await listed(store)
+    async with store:
+        assert ["good"] == await listed(store)
+    assert [] == unread
+    for key in ("swapped", "cut", "binary", "huge"):
+        assert key.encode() == await store.get(key)
+        await store.put(key, b"new")
+    assert ["binary", "cut", "good", "huge", "swapped"] == await listed(store)
+    with pytest.raises(KeyConflictError, match="no regular file: move it away"):
+        await store.put("linked", b"new")
+    await store.delete("linked")
+    assert paths["linked"].is_symlink()
+
+
+async def test_hashdir_refuses_a_key_too_long_to_be_read_back(tmp_path: Path) -> None:
+    """A listing reads no more than this of any file."""
+    store = HashdirStore(tmp_path)
+    await store.put("k" * MAX_KEY, b"v")
+    with pytest.raises(InvalidKeyError, match="choose a shorter one"):
+        await store.put("k" * (MAX_KEY + 1), b"v")
+
+    assert ["k" * MAX_KEY] == await listed(store)
 
 
 async def test_hashdir_object_whose_key_was_lost_can_be_deleted_and_renamed(tmp_path: Path) -> None:

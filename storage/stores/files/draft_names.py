@@ -1,0 +1,52 @@
+"""The names of drafts, and the other names that no key's file can have."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+
+__all__ = ["DRAFT", "is_draft", "is_reserved", "new_draft_name", "reserved_name_in"]
+
+#: The prefix of the names of drafts; no segment of a key may begin with it.
+DRAFT = ".~storage-"
+
+_DRAFT_NAME = re.compile(r"([0-9a-f]{16})([0-9a-f]{8})")
+
+#: Names that NFS and FUSE give to a file that is replaced or deleted while somebody has it open. It goes when it is
+#: closed: ``.nfs`` with the inode and a counter (fs/nfs/unlink.c), ``.fuse_hidden`` with two numbers (lib/fuse.c).
+_HIDDEN = re.compile(r"\.nfs[0-9a-fA-F]{24}|\.fuse_hidden[0-9a-fA-F]+")
+
+
+def new_draft_name() -> str:
+    """Return the name of a new draft: a random number and its checksum."""
+    number = os.urandom(8).hex()
+    return f"{DRAFT}{number}{_checksum(number)}"
+
+
+def is_draft(name: str) -> bool:
+    """
+    Return whether *name* is one that `new_draft_name` returns.
+
+    The checksum shows it: a file that another program or a user called ``.~storage-notes`` is not removed as a draft.
+    """
+    if not name.startswith(DRAFT) or not (found := _DRAFT_NAME.fullmatch(name, len(DRAFT))):
+        return False
+    number, checksum = found.groups()
+    return bool(checksum == _checksum(number))
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether *name*, one segment of a path, belongs to drafts or to what NFS and FUSE leave for a while."""
+    return name.startswith(".") and (name.startswith(DRAFT) or _HIDDEN.fullmatch(name) is not None)
+
+
+def reserved_name_in(path: str) -> str | None:
+    """Return the first segment of *path* that is reserved, or None."""
+    if not path.startswith(".") and "/." not in path:
+        return None
+    return next((name for name in path.split("/") if is_reserved(name)), None)
+
+
+def _checksum(number: str) -> str:
+    return f"{zlib.crc32(DRAFT.encode() + number.encode()):08x}"

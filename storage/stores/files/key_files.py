@@ -1,0 +1,106 @@
+"""The files in which a `HashdirStore` keeps the keys of its objects."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from storage.errors import KeyConflictError
+from storage.stores.files.draft_names import new_draft_name
+from storage.stores.files.hash_layout import KEY_SUFFIX
+from storage.stores.files.root import READ
+
+__all__ = ["MAX_KEY", "ensure_key_file", "read_key_file", "remove_key_file"]
+
+#: The longest key, in bytes of UTF-8. Without a bound, a listing would have to read whatever stands in such a file.
+MAX_KEY = 1 << 20
+
+
+def read_key_file(directory: int, name: str) -> bytes | None:
+    """
+    Return the content of the key's file *name* in an open directory; None when it is no regular file, or too long.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        file = os.open(name, READ | os.O_NOFOLLOW, dir_fd=directory)
+    except OSError:
+        if _is_file(directory, name):
+            raise
+        return None
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_KEY:
+            return None
+        content = b""
+        while len(content) <= MAX_KEY and (piece := os.read(file, 1 << 16)):
+            content += piece
+        return content if len(content) <= MAX_KEY else None
+    finally:
+        os.close(file)
+
+
+def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store: object) -> None:
+    """
+    Write *key* into its file beside the object's file *name*, unless it is there; whole or not at all.
+
+    With *sync*, it is on the disk when this returns. The lock of the directory must be held. The file's name is the
+    key's hash, so what another content it has is damage, of a loss of power for example.
+
+    Raises:
+        KeyConflictError: a link, a directory or the like has the name of the file.
+    """
+    target = name + KEY_SUFFIX
+    content = read_key_file(directory, target)
+    if content == key:
+        return
+    if content is None and _exists(directory, target) and not _is_file(directory, target):
+        raise KeyConflictError(
+            f"{target!r}, the file for the key's text, is no regular file: move it away", store=store
+        )
+    draft = new_draft_name()
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=directory)
+    try:
+        try:
+            text = memoryview(key)
+            while text:
+                text = text[os.write(file, text) :]
+            if sync:
+                os.fsync(file)
+        finally:
+            os.close(file)
+        os.rename(draft, target, src_dir_fd=directory, dst_dir_fd=directory)
+        if sync:
+            os.fsync(directory)
+    except BaseException:
+        _unlink(directory, draft)
+        raise
+
+
+def remove_key_file(directory: int, name: str) -> None:
+    """Remove the key's file beside the object's file *name*, if there is one; links and the like stay."""
+    if _is_file(directory, name + KEY_SUFFIX):
+        _unlink(directory, name + KEY_SUFFIX)
+
+
+def _exists(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_file(directory: int, name: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _unlink(directory: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        pass

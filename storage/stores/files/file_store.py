@@ -30,7 +30,7 @@ from storage.stores.files.etags import current_etag
 from storage.stores.files.leftovers import reclaim, remove_leftovers
 from storage.stores.files.locks import all_locked, locked
 from storage.stores.files.page_cache import MAX_READS_IN_A_ROW, Deferred, PageCacheReads
-from storage.stores.files.reader import FileReader, describe, pread
+from storage.stores.files.reader import FileReader, describe, open_reader, read_part, read_unsized
 from storage.stores.files.root import Root
 from storage.types import Attributes, ByteRange, Capabilities, Data, Keys, ObjectInfo, check_attributes
 
@@ -158,8 +158,8 @@ class FileStore(ObjectStore):
             def begin() -> ObjectReader:
                 descriptor, status = self._opened(key)
                 opened.callback(os.close, descriptor)
-                info = describe(key, descriptor, status)
-                return opened.enter_context(closing(FileReader(self, info, descriptor, byte_range)))
+                reader = open_reader(self, key, descriptor, status, byte_range)
+                return opened.enter_context(closing(reader)) if isinstance(reader, FileReader) else reader
 
             yield await self._do(key, begin)
 
@@ -233,6 +233,7 @@ class FileStore(ObjectStore):
         except StorageError as error:
             if error.key is None:
                 error.with_key(key)
+            error.store = error.store or repr(self)
             raise
         except OSError as cause:
             raise from_os_error(cause, key, self) from cause
@@ -263,8 +264,7 @@ class FileStore(ObjectStore):
     def _get(self, key: str, byte_range: ByteRange | None) -> bytes:
         descriptor, status = self._opened(key)
         try:
-            start, stop = (0, status.st_size) if byte_range is None else byte_range.within(status.st_size, key)
-            data = pread(descriptor, stop - start, start)
+            data = read_part(descriptor, status, key, byte_range)
         finally:
             os.close(descriptor)
         if self._page_cache.available is None and not is_stepping():
@@ -278,7 +278,8 @@ class FileStore(ObjectStore):
             try:
                 if status.st_size > SMALL:
                     return None
-                return pread(descriptor, status.st_size, 0), read_attributes(descriptor)
+                data = read_part(descriptor, status, key, None)
+                return (data, read_attributes(descriptor)) if len(data) <= SMALL else None
             finally:
                 os.close(descriptor)
         except OSError:
@@ -287,7 +288,8 @@ class FileStore(ObjectStore):
     def _head(self, key: str) -> ObjectInfo:
         descriptor, status = self._opened(key)
         try:
-            return describe(key, descriptor, status)
+            size = status.st_size or len(read_unsized(descriptor))
+            return describe(key, descriptor, status, size)
         finally:
             os.close(descriptor)
 

@@ -95,7 +95,9 @@ class PageCacheReads:
             start, stop = (0, status.st_size) if byte_range is None else byte_range.within(status.st_size, key)
             size = stop - start
             if not size:
-                return b""
+                # a file that says it has no bytes may have some, as in /proc
+                unsized = not status.st_size and os.preadv(descriptor, [bytearray(1)], 0, _NOWAIT)
+                return Deferred.WAIT if unsized else b""
             if size > COPY_LIMIT or (self._updates_atime and _read_updates_atime(status)):
                 return Deferred.WAIT
             data = bytearray(size if size <= LIMIT else 1)

@@ -7,23 +7,29 @@ from datetime import UTC, datetime
 
 from storage._concurrency.offload import offload
 from storage.base import ObjectStore
-from storage.reader import SeekableReader
+from storage.errors import CorruptObjectError, StorageError, StoreUnavailableError, UnsupportedOperationError
+from storage.reader import BytesReader, SeekableReader
 from storage.stores.files.attributes import read_attributes
 from storage.stores.files.errors import from_os_error
 from storage.stores.files.etags import etag_of_file
 from storage.types import ByteRange, ObjectInfo
 
-__all__ = ["FileReader", "describe", "pread"]
+__all__ = ["FileReader", "describe", "open_reader", "pread", "read_exactly", "read_part", "read_unsized"]
 
 
-def describe(key: str, descriptor: int, status: os.stat_result) -> ObjectInfo:
-    """Return the `ObjectInfo` of the object *key*, which is an open file."""
+#: The most bytes read of a file that says it has none. They are kept in memory, since nobody knows how many there are.
+MAX_UNSIZED = 64 << 20
+
+
+def describe(key: str, descriptor: int, status: os.stat_result, size: int | None = None) -> ObjectInfo:
+    """Return the `ObjectInfo` of the object *key*, which is an open file; *size* in place of the status's, if given."""
     modified: datetime | None
     try:
         modified = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
     except (ValueError, OverflowError):  # another program set a year that datetime does not support
         modified = None
-    return ObjectInfo(key, status.st_size, etag_of_file(status), modified, read_attributes(descriptor))
+    whole = status.st_size if size is None else size
+    return ObjectInfo(key, whole, etag_of_file(status), modified, read_attributes(descriptor))
 
 
 def pread(descriptor: int, size: int, offset: int) -> bytes:
@@ -39,19 +45,96 @@ def pread(descriptor: int, size: int, offset: int) -> bytes:
     return b"".join(pieces)
 
 
+def read_exactly(descriptor: int, size: int, offset: int, status: os.stat_result) -> bytes:
+    """
+    Return *size* bytes from *offset* on of a file that had this *status* when it was opened.
+
+    Raises:
+        StoreUnavailableError: another program has made the file shorter since.
+        CorruptObjectError: the file system gives fewer bytes than the file has by its status.
+    """
+    data = pread(descriptor, size, offset)
+    if len(data) == size:
+        return data
+    end, now = offset + len(data), os.fstat(descriptor)
+    if (now.st_size, now.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+        raise StoreUnavailableError(
+            f"another program changed the file while it was read: it had {status.st_size:,} bytes when it was opened, "
+            f"and ends after {end:,} now; read it again"
+        )
+    raise CorruptObjectError(
+        f"the file ends after {end:,} bytes, but has {status.st_size:,} by its status: it was cut, or its file system "
+        "gives no true sizes"
+    )
+
+
+def read_unsized(descriptor: int) -> bytes:
+    """
+    Return all bytes of an open file whose status says 0, as of files in ``/proc`` and on some cloud mounts.
+
+    Raises:
+        UnsupportedOperationError: there are too many of them.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    while piece := os.pread(descriptor, 1 << 16, size):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_UNSIZED:
+            raise UnsupportedOperationError(
+                f"the file has 0 bytes by its status, but more than {MAX_UNSIZED:,} when it is read: copy it elsewhere"
+            )
+    return b"".join(pieces)
+
+
+def read_part(descriptor: int, status: os.stat_result, key: str, byte_range: ByteRange | None) -> bytes:
+    """
+    Return the bytes of an open file, or a part of them.
+
+    Raises:
+        RangeNotSatisfiableError: the range starts after the file's end.
+        StorageError: as `read_exactly` and `read_unsized`.
+    """
+    if not status.st_size and (data := read_unsized(descriptor)):
+        return data if byte_range is None else data[slice(*byte_range.within(len(data), key))]
+    start, stop = (0, status.st_size) if byte_range is None else byte_range.within(status.st_size, key)
+    return read_exactly(descriptor, stop - start, start, status)
+
+
+def open_reader(
+    store: ObjectStore, key: str, descriptor: int, status: os.stat_result, byte_range: ByteRange | None
+) -> FileReader | BytesReader:
+    """Return a reader of the object *key*, which is an open file."""
+    if not status.st_size and (data := read_unsized(descriptor)):
+        return BytesReader(describe(key, descriptor, status, len(data)), data, byte_range)
+    return FileReader(store, describe(key, descriptor, status), descriptor, status, byte_range)
+
+
 class FileReader(SeekableReader):
     """A reader of an open file; stores never write into an existing file, so the version cannot change."""
 
-    def __init__(self, store: ObjectStore, info: ObjectInfo, descriptor: int, byte_range: ByteRange | None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        info: ObjectInfo,
+        descriptor: int,
+        status: os.stat_result,
+        byte_range: ByteRange | None,
+    ) -> None:
         super().__init__(info, byte_range)
         self._store = store
         self._descriptor = descriptor
+        self._status = status
 
     async def _read_at(self, offset: int, size: int) -> bytes:
         if self._descriptor < 0:
             raise ValueError("the reader is closed: read inside `async with store.open(...)`")
         try:
-            return await offload(pread, self._descriptor, size, offset)
+            return await offload(read_exactly, self._descriptor, size, offset, self._status)
+        except StorageError as error:
+            error.store = repr(self._store)
+            error.with_key(self.info.key)
+            raise
         except OSError as cause:
             raise from_os_error(cause, self.info.key, self._store) from cause
 

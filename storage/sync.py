@@ -1104,8 +1104,15 @@ class MirroringStore(ObjectStore):
     another child has the child's number added.
 
     Two concurrent writes of one key through this store leave the same version on all children. The store does not see
-    what others write to the children, and what it knows of stale children is lost with its process: `verify` finds such
-    differences. A write that is cancelled after it has begun on a child goes on, on all children, for up to 5 seconds.
+    what others write to the children: `verify` finds such differences. A write that is cancelled after it has begun on
+    a child goes on, on all children, for up to 5 seconds.
+
+    Before a write that a child missed is acknowledged, a mark is put into the children that hold the new version: an
+    object of the key ``.storage-mirror``, which the mirror does not list. After a restart the children that a mark
+    names are not read until ``verify(repair=True)`` has finished. If each child missed something that another one has,
+    the marks cannot tell which is right for which key: the children are then read in their order, and an error is
+    logged. A child whose mark cannot be read within 5 seconds is read without it; its mark is tried again after a
+    minute.
 
     Args:
         children: the stores, one or more. The first one must be readable and all must be writable; those that cannot be
@@ -1144,8 +1151,9 @@ class MirroringStore(ObjectStore):
         """
         Compare the children, and yield the differences in key order.
 
-        The right version is the one that most children have; if several versions are equally frequent, that of the
-        first child. An object that only some children have was lost by the others, unless this mirror deleted it.
+        The right version is the one that most children have. If several versions are equally frequent, it is that of
+        the first child under ``require="all"``, and otherwise the one that was modified last, by the children's clocks.
+        An object that only some children have was lost by the others, unless this mirror deleted it.
         Children that cannot be read are not compared.
 
         Args:

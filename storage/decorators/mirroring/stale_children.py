@@ -23,6 +23,7 @@ class StaleChildren:
     Attributes:
         readable: the children that are read.
         wholly_stale: the children that are stale for every key.
+        distrusted: those of them that missed writes of an earlier process, which all other children have.
         overflows: how often children became wholly stale because the table was full.
 
     Args:
@@ -33,6 +34,7 @@ class StaleChildren:
 
     def __init__(self, children: int, readable: Iterable[int], limit: int) -> None:
         self.wholly_stale: set[int] = set()
+        self.distrusted: set[int] = set()
         self.overflows: int = 0
         self._children = frozenset(range(children))
         self.readable: frozenset[int] = frozenset(readable)
@@ -87,8 +89,14 @@ class StaleChildren:
         """Return whether there is a key for which no child but these is current."""
         return any(self.readable - stale <= children for stale in self._keys.values())
 
+    def distrust(self, child: int) -> None:
+        """Record that a child missed writes of an earlier process, which all children have that are not distrusted."""
+        self.distrusted.add(child)
+        self.wholly_stale.add(child)
+
     def trust(self, child: int) -> None:
         """Record that a child that was wholly stale holds the last version of every object again."""
+        self.distrusted.discard(child)
         self.wholly_stale.discard(child)
 
     def _set(self, key: str, stale: AbstractSet[int]) -> None:

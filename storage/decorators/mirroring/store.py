@@ -17,6 +17,7 @@ from storage._core.merging import merged
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.multi_store import MultiStore, ReadResult, tag_etag
+from storage.decorators.mirroring.marks import KEY, AheadMarks, without_mark
 from storage.decorators.mirroring.repairs import Repairs
 from storage.decorators.mirroring.stale_children import StaleChildren
 from storage.decorators.mirroring.verify import Difference, Verification
@@ -56,8 +57,15 @@ class MirroringStore(MultiStore):
     another child has the child's number added.
 
     Two concurrent writes of one key through this store leave the same version on all children. The store does not see
-    what others write to the children, and what it knows of stale children is lost with its process: `verify` finds such
-    differences. A write that is cancelled after it has begun on a child goes on, on all children, for up to 5 seconds.
+    what others write to the children: `verify` finds such differences. A write that is cancelled after it has begun on
+    a child goes on, on all children, for up to 5 seconds.
+
+    Before a write that a child missed is acknowledged, a mark is put into the children that hold the new version: an
+    object of the key ``.storage-mirror``, which the mirror does not list. After a restart the children that a mark
+    names are not read until ``verify(repair=True)`` has finished. If each child missed something that another one has,
+    the marks cannot tell which is right for which key: the children are then read in their order, and an error is
+    logged. A child whose mark cannot be read within 5 seconds is read without it; its mark is tried again after a
+    minute.
 
     Args:
         children: the stores, one or more. The first one must be readable and all must be writable; those that cannot be
@@ -105,18 +113,30 @@ class MirroringStore(MultiStore):
         self._min_copies = max(self._needed - (total - len(self._readable)), 1)
         self._stale = StaleChildren(total, self._readable, max_behind)
         self._repairs = Repairs(self.stores, self._stale, self._find, self._log_failure)
-        self._writes = Writes(self, self._needed, self._stale, self._repairs)
+        self._marks = AheadMarks(self.stores, self._stale, self._needed < total)
+        self._writes = Writes(self, self._needed, self._stale, self._repairs, self._marks)
 
     # -- reading: the hooks of MultiStore ------------------------------------------------------------------------
 
+    def _check(self, key: str) -> None:
+        check_key(key, self)
+        if key == KEY:
+            raise InvalidKeyError(f"{KEY!r} is where a mirror notes which children missed writes", key=key, store=self)
+
     def _order(self, key: str) -> Sequence[int]:
+        if key == KEY:
+            self._check(key)
         if not self._stale:
             return self._readable
         stale = self._stale.of(key)
         return [number for number in self._readable if number not in stale]
 
     def _first_may_answer(self, key: str) -> bool:
-        return not self._stale.of(key)
+        return key != KEY and not self._stale.of(key)
+
+    async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
+        await self._marks.read()
+        return await super().get_many(keys)
 
     async def _read(
         self,
@@ -130,6 +150,7 @@ class MirroringStore(MultiStore):
         The object may have been put after they were tried, so that the other child has the next version already. The
         next reader could then get the older version from the first child: reads would go back in time.
         """
+        await self._marks.read()
         found = await super()._read(key, call, known)
         for number, error in found.errors.items():
             if isinstance(error, KeyNotFoundError) and number not in self._stale.of(key):
@@ -160,6 +181,7 @@ class MirroringStore(MultiStore):
     async def _after_read(self, key: str, errors: Mapping[int, StorageError]) -> None:
         if self.repair and (errors or self._stale):
             await self._repairs.after_read(key, errors)
+            await self._marks.remove()
 
     async def _find(self, key: str, without: Collection[int]) -> int:
         """Return the number of the first current child that has an object, for a repair; skip those in *without*."""
@@ -186,9 +208,13 @@ class MirroringStore(MultiStore):
         is raised.
         """
         try:
+            await self._marks.read()
+            distrusted = self._stale.distrusted
+            if number in distrusted and not self._stale.any_key_needs(distrusted):
+                return
             if number in self._stale.wholly_stale:
                 raise StoreUnavailableError(f"{self._name(number)} missed too many writes: call verify(repair=True)")
-            async for item in items:
+            async for item in without_mark(items, key):
                 if number not in self._stale.of(key(item)):
                     yield item
         except StorageError as error:
@@ -208,7 +234,8 @@ class MirroringStore(MultiStore):
         if_match: str | None = None,
         attributes: Attributes | None = None,
     ) -> str:
-        check_key(key, self)
+        self._check(key)
+        await self._marks.read()
         conditions = WriteConditions.of(if_absent, if_match)
         checked = check_attributes(attributes) or None
         if checked and not all(store.capabilities.attributes for store in self.stores):
@@ -229,7 +256,8 @@ class MirroringStore(MultiStore):
             return await self._writes.write_stream(key, put, _chained([first, second], pieces), conditional)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
-        check_key(key, self)
+        self._check(key)
+        await self._marks.read()
 
         def delete(number: int) -> Awaitable[None]:
             return self.stores[number].delete(key) if number else self.base.delete(key, if_match=if_match)
@@ -239,8 +267,9 @@ class MirroringStore(MultiStore):
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
         results: dict[str, None | StorageError] = dict.fromkeys([key async for key in stream(keys)])
         valid = []
+        await self._marks.read()
         for key in results:
-            if is_key(key):
+            if is_key(key) and key != KEY:
                 valid.append(key)
             else:
                 results[key] = await result_of(self.delete(key))
@@ -260,8 +289,9 @@ class MirroringStore(MultiStore):
         self, action: Literal["copy", "rename"], changed: list[str], source: str, target: str, if_absent: bool
     ) -> str:
         """Copy or rename natively in each child, so that no data passes through this process."""
-        check_key(source, self)
-        check_key(target, self)
+        self._check(source)
+        self._check(target)
+        await self._marks.read()
         if len(self._readable) < len(self.stores):  # a child that cannot be read cannot copy
             plain = ObjectStore.copy if action == "copy" else ObjectStore.rename
             return await plain(self, source, target, if_absent=if_absent)
@@ -290,8 +320,9 @@ class MirroringStore(MultiStore):
         """
         Compare the children, and yield the differences in key order.
 
-        The right version is the one that most children have; if several versions are equally frequent, that of the
-        first child. An object that only some children have was lost by the others, unless this mirror deleted it.
+        The right version is the one that most children have. If several versions are equally frequent, it is that of
+        the first child under ``require="all"``, and otherwise the one that was modified last, by the children's clocks.
+        An object that only some children have was lost by the others, unless this mirror deleted it.
         Children that cannot be read are not compared.
 
         Args:
@@ -302,7 +333,15 @@ class MirroringStore(MultiStore):
         Raises:
             StorageError: a child fails, so that it cannot be compared.
         """
-        check = Verification(self.stores, self._readable, self._stale, self._repairs, self.capabilities.attributes)
+        check = Verification(
+            self.stores,
+            self._readable,
+            self._stale,
+            self._repairs,
+            self._marks,
+            attributes=self.capabilities.attributes,
+            newest_counts=self.require != "all",
+        )
         return check.run(prefix, repair, content)
 
     @property

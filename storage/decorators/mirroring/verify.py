@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
 from storage._concurrency.tasks import CONCURRENCY, for_each, stream
 from storage._core.bulk import pages
 from storage._core.merging import merged
 from storage.base import ObjectStore
+from storage.decorators.mirroring.marks import AheadMarks, without_mark
 from storage.decorators.mirroring.repairs import Repairs
 from storage.decorators.mirroring.stale_children import StaleChildren
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
@@ -40,12 +42,14 @@ class Difference:
     repaired: bool = False
 
 
-class _Version(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Version:
     """What is compared of an object. Not its etag: etags of two stores cannot be compared."""
 
     size: int
     attributes: tuple[tuple[str, str], ...]
     digest: bytes
+    modified: datetime | None = field(compare=False)
 
 
 #: What a child has under a key: a version, nothing, or a damaged object.
@@ -74,7 +78,10 @@ class Verification:
         readable: the numbers of the children that are compared.
         stale: which children are stale for which keys.
         repairs: has the locks of keys, and copies objects.
+        marks: the marks of the children, which are no objects.
         attributes: whether attributes are compared: they are if all children keep them.
+        newest_counts: whether the right one of several equally frequent versions is the one that was modified last;
+            else it is that of the first child.
     """
 
     def __init__(
@@ -83,18 +90,23 @@ class Verification:
         readable: Sequence[int],
         stale: StaleChildren,
         repairs: Repairs,
+        marks: AheadMarks,
         attributes: bool,
+        newest_counts: bool,
     ) -> None:
         self._stores = stores
         self._readable = readable
         self._stale = stale
         self._repairs = repairs
+        self._marks = marks
         self._attributes = attributes
+        self._newest_counts = newest_counts
 
     async def run(self, prefix: str, repair: bool, content: bool) -> AsyncIterator[Difference]:
         """Compare all keys that start with *prefix*, some concurrently, and yield the differences in key order."""
+        await self._marks.read()
         wholly_stale, overflows, unrepaired = set(self._stale.wholly_stale), self._stale.overflows, set()
-        listings = [self._stores[number].keys(prefix) for number in self._readable]
+        listings = [without_mark(self._stores[number].keys(prefix), str) for number in self._readable]
         keys = merged([*listings, stream(self._stale.keys(prefix))])
         async for page in pages(keys, CONCURRENCY):
             found: dict[str, list[Difference]] = {}
@@ -111,6 +123,8 @@ class Verification:
         if repair and not prefix and overflows == self._stale.overflows:
             for child in wholly_stale - unrepaired:
                 self._stale.trust(child)
+            if not unrepaired and not self._stale:
+                await self._marks.remove_all()
 
     async def _check(self, key: str, repair: bool, content: bool) -> list[Difference]:
         """Compare one object. A difference is compared again with the key's lock, as a write may have caused it."""
@@ -157,15 +171,17 @@ class Verification:
         except CorruptObjectError as error:
             return error
         attributes = tuple(sorted(info.attributes.items())) if self._attributes else ()
-        return _Version(info.size, attributes, digest.digest())
+        return _Version(info.size, attributes, digest.digest(), info.modified)
 
     def _expected(self, key: str, states: Mapping[int, _State]) -> _Expected:
         stale = self._stale.of(key)
         current = {number: state for number, state in states.items() if number not in stale}
-        versions = Counter(state for state in current.values() if isinstance(state, _Version))
+        versions = {number: state for number, state in current.items() if isinstance(state, _Version)}
         if versions:
-            [(most, _)] = versions.most_common(1)
-            return _Expected(True, next(number for number, state in current.items() if state == most))
+            counts = Counter(versions.values())
+            most_frequent = [version for version in counts if counts[version] == max(counts.values())]
+            right = _newest(most_frequent, versions.values()) if self._newest_counts else most_frequent[0]
+            return _Expected(True, next(number for number, state in versions.items() if state == right))
         return _Expected(bool(current) and all(state is None for state in current.values()))
 
     async def _repair(self, key: str, number: int, source: int | None) -> bool:
@@ -180,6 +196,14 @@ class Verification:
             return False
         self._stale.mark_current(key, number)
         return True
+
+
+def _newest(versions: Sequence[_Version], copies: Collection[_Version]) -> _Version:
+    """Return the version with the copy that was modified last; the first one if a child does not tell when that was."""
+    times = {version: [copy.modified for copy in copies if copy == version] for version in versions}
+    if any(time is None for each in times.values() for time in each):
+        return versions[0]
+    return max(versions, key=lambda version: max(time for time in times[version] if time is not None))
 
 
 def _problem(

@@ -14,6 +14,7 @@ import anyio
 from storage._concurrency.tasks import uninterrupted
 from storage.decorators.bases.multi_store import MultiStore
 from storage.decorators.mirroring.fan_out import FanOut
+from storage.decorators.mirroring.marks import AheadMarks
 from storage.decorators.mirroring.repairs import Repairs
 from storage.decorators.mirroring.stale_children import StaleChildren
 from storage.errors import (
@@ -67,13 +68,17 @@ class Writes:
         needed: the number of children on which a write must succeed.
         stale: records which children missed a write.
         repairs: has the locks of keys, and brings children up to date.
+        marks: what tells the next process that children missed a write.
     """
 
-    def __init__(self, mirror: MultiStore, needed: int, stale: StaleChildren, repairs: Repairs) -> None:
+    def __init__(
+        self, mirror: MultiStore, needed: int, stale: StaleChildren, repairs: Repairs, marks: AheadMarks
+    ) -> None:
         self._mirror = mirror
         self._needed = needed
         self._stale = stale
         self._repairs = repairs
+        self._marks = marks
         self._numbers = range(len(mirror.stores))
 
     async def write(self, action: str, key: str, call: Callable[[int], Awaitable[T]], conditional: bool) -> T:
@@ -165,7 +170,16 @@ class Writes:
         if len(succeeded) < self._needed and len(succeeded) + len(unsupported) == len(outcomes):
             for key in keys:
                 await self._undo(key, unsupported - before[key], succeeded)
-        return self._result(action, keys[0], outcomes)
+        result = self._result(action, keys[0], outcomes)
+        await self._mark(keys, all_succeeded=len(succeeded) == len(outcomes))
+        return result
+
+    async def _mark(self, keys: Sequence[str], *, all_succeeded: bool) -> None:
+        """Before a write is acknowledged: let a restart know which children missed it, or that none is stale."""
+        if all_succeeded:
+            await self._marks.remove()
+        else:
+            await self._marks.place(keys)
 
     async def _undo(self, key: str, unsupported: Set[int], succeeded: Set[int]) -> None:
         """Undo a write where it succeeded: copy back the version of the children that do not support the write."""
@@ -196,6 +210,7 @@ class Writes:
                 results[key] = self._result("delete", key, by_key[key])
             except StorageError as error:
                 results[key] = error
+        await self._mark(page, all_succeeded=not any(map(self._stale.of, page)))
         return results
 
     async def _call(self, numbers: Sequence[int], call: Callable[[int], Awaitable[T]], outcomes: Outcomes[T]) -> None:

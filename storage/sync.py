@@ -1473,7 +1473,7 @@ class SqliteStore(ObjectStore):
     A store object belongs to the process and the event loop in which it was opened.
 
     Args:
-        path: the file of the database, which is created if it is missing, or ``":memory:"``.
+        path: the file of the database, which is created if it is missing, or ``":memory:"``. It is never a URI.
         busy_timeout: seconds to wait for the lock of another process before `StoreUnavailableError` is raised.
     """
 

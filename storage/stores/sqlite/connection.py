@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from storage._concurrency.offload import settled
-from storage.errors import StoreClosedError
-from storage.stores.sqlite.errors import error_of
+from storage.errors import StorageError, StoreClosedError
+from storage.stores.sqlite.database_files import DatabaseFiles, refuse_inherited
+from storage.stores.sqlite.errors import error_of, is_busy, is_interrupt
 from storage.stores.sqlite.fork_guard import ForkGuard
 
 if TYPE_CHECKING:
     import aiosqlite
 
-__all__ = ["Connection", "uncancelled"]
+__all__ = ["BUSY_STEP", "PATIENCE", "Connection", "Interrupted", "uncancelled"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,23 +27,37 @@ T = TypeVar("T")
 #: Compiled statements that a connection caches: about 30 of the store, and one for each of about 40 key counts.
 STATEMENTS = 256
 
+#: Seconds for which a cancelled call lets its statement go on, which is then interrupted. A write that has begun takes
+#: a fraction of that, and is not undone; what takes longer waits for a lock, or for a damaged or hostile database.
+PATIENCE = 1.0
+
+#: Seconds for which SQLite itself waits for a lock at a time; between two times a call can be interrupted.
+BUSY_STEP = 0.2
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error: it becomes the cancellation of the call
+    """A statement was interrupted, because a call that waited for it was cancelled."""
+
 
 class Connection:
     """
     An aiosqlite connection that runs whole functions on its thread: `run` is one hop to the thread for all statements.
 
     Args:
-        path: the file of the database, or ``":memory:"``.
+        path: the file of the database, absolute, or ``":memory:"``.
         store: the name of the store in errors.
         busy_timeout: seconds to wait for a lock that another connection holds.
+        files: the files of the database, which are checked now and then; None in memory.
     """
 
-    def __init__(self, path: str, store: str, busy_timeout: float) -> None:
+    def __init__(self, path: str, store: str, busy_timeout: float, files: DatabaseFiles | None = None) -> None:
         self._path = path
         self._store = store
         self._busy_timeout = busy_timeout
+        self._files = files
         self._aio: aiosqlite.Connection | None = None
         self._guard = ForkGuard()
+        self._interrupted = False
 
     async def open(
         self, prepare: Callable[Concatenate[sqlite3.Connection, P], None], *args: P.args, **kwargs: P.kwargs
@@ -51,16 +67,15 @@ class Connection:
             import aiosqlite
         except ImportError as cause:
             raise ImportError("SqliteStore needs aiosqlite: pip install 'stackstore[sqlite]'") from cause
-        connecting = aiosqlite.connect(
-            self._path, timeout=self._busy_timeout, isolation_level=None, cached_statements=STATEMENTS
-        )
-        connecting._connector = partial(self._guard.run, connecting._connector)
+        timeout = min(self._busy_timeout, BUSY_STEP)
+        connecting = aiosqlite.connect(self._path, timeout=timeout, isolation_level=None, cached_statements=STATEMENTS)
+        connecting._connector = partial(self._guard.run, self._connect, connecting._connector)
         thread = _thread_of(connecting)
         thread.daemon = True  # a connection that is left open must not keep the interpreter from exiting
         vars(thread)["connection"] = connecting  # nor warn at exit: the running thread keeps its connection alive
         try:
             self._aio = await connecting
-        except sqlite3.Error as cause:
+        except (sqlite3.Error, StorageError) as cause:
             _thread_of(connecting).join()  # the thread is about to end, and would warn if the event loop ended first
             raise self.mapped(cause) from cause
         try:
@@ -69,14 +84,44 @@ class Connection:
             await self.close()
             raise
 
+    def _connect(self, connector: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+        """Open the database, and note that it is open before another thread can fork."""
+        if self._files is None:
+            return connector()
+        refuse_inherited(self._path, self._store)
+        db = connector()
+        try:
+            self._files.connected(db)
+        except BaseException:
+            self._close(db)
+            raise
+        return db
+
     async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
         Run ``work(db, *args)`` on the connection's thread and return its result.
 
-        A cancellation is held back until the work is done, and then raised.
+        It is run again while another connection holds a lock that it needs, for `busy_timeout` seconds. A cancellation
+        is held back until the work is done, and then raised; after `PATIENCE` seconds the work is interrupted.
 
         Raises:
             StorageError: SQLite raised an error, or the connection is closed.
+        """
+        while True:
+            try:
+                return await self.attempt(work, *args, **kwargs)
+            except Interrupted:
+                continue  # the interrupt was meant for another call
+
+    async def attempt(
+        self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """
+        Do the same as `run`, but only once.
+
+        Raises:
+            StorageError: SQLite raised an error, or the connection is closed.
+            Interrupted: another call has interrupted this work.
         """
         aio = self._aio
         if aio is None:
@@ -84,14 +129,50 @@ class Connection:
         # Each public method of aiosqlite is one hop to the thread for one statement, and a transaction has several.
         # They are built on `_execute`, which runs any function on the thread; it has no types.
         try:
-            result: T = await aio._execute(self._guard.run, work, aio._conn, *args, **kwargs)  # type: ignore[no-untyped-call]
+            result: T = await aio._execute(self._guard.run, self._work, work, aio._conn, *args, **kwargs)  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:
             # The thread works in order of arrival: when this no-op is done, the work before it is done, too.
-            await settled(asyncio.ensure_future(aio._execute(_nothing)))  # type: ignore[no-untyped-call]
+            await self.settle(asyncio.ensure_future(aio._execute(_nothing)))  # type: ignore[no-untyped-call]
             raise
         except sqlite3.Error as cause:
             raise self.mapped(cause) from cause
         return result
+
+    def _work(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        db: sqlite3.Connection,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run *work*, on the connection's thread."""
+        if self._files is not None:
+            self._files.check_sometimes()
+        self._interrupted = False
+        deadline = 0.0
+        while True:
+            try:
+                return work(db, *args, **kwargs)
+            except sqlite3.OperationalError as error:
+                if self._interrupted or is_interrupt(error):
+                    raise Interrupted from error
+                deadline = deadline or time.monotonic() + self._busy_timeout - BUSY_STEP
+                if not is_busy(error) or time.monotonic() >= deadline:
+                    raise
+
+    async def settle(self, future: asyncio.Future[Any]) -> None:
+        """Wait for *future*, which is done when some work of this connection is; interrupt that after `PATIENCE`."""
+        timer = asyncio.get_running_loop().call_later(PATIENCE, self.interrupt)
+        try:
+            await settled(future)
+        finally:
+            timer.cancel()
+
+    def interrupt(self) -> None:
+        """Let the statement that is running fail."""
+        if self._aio is not None:
+            self._interrupted = True
+            self._aio._conn.interrupt()
 
     async def close(self) -> None:
         """Close the connection after the work that has begun; it may be called again."""
@@ -99,10 +180,19 @@ class Connection:
         if closing is None:
             return
         if _thread_of(closing).is_alive():
-            await closing._execute(self._guard.run, closing._conn.close)  # type: ignore[no-untyped-call]
+            await closing._execute(self._guard.run, self._close, closing._conn)  # type: ignore[no-untyped-call]
             await closing.close()
         else:  # a forked child has the connection of its parent, but not its thread
             closing._connection = None
+
+    def _close(self, db: sqlite3.Connection) -> None:
+        """Close the database, on the connection's thread."""
+        if self._files is None:
+            db.close()
+            return
+        self._files.closing(db)
+        db.close()
+        self._files.closed(db)
 
     def mapped(self, error: BaseException) -> BaseException:
         """Return our error for an error of SQLite, and any other error as it is: see `errors.error_of`."""

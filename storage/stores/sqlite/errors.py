@@ -16,7 +16,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 
-__all__ = ["copy_error", "error_of", "error_per_key", "naming_key"]
+__all__ = ["copy_error", "error_of", "error_per_key", "is_busy", "is_interrupt", "naming_key"]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
@@ -44,9 +44,21 @@ def error_of(error: BaseException, path: str, busy_timeout: float, store: str) -
         text += f", even after waiting {busy_timeout:g} s (busy_timeout)"
     if code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         kind, text = StorageError, "the directory of the database does not exist: create it first"
+    elif code == sqlite3.SQLITE_CANTOPEN and os.path.isdir(path):
+        kind, text = StorageError, "the path is a directory: name a file in it"
     mapped = kind(f"{text} ({error})", store=store)
     mapped.__cause__ = error
     return mapped
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Return whether an error of SQLite says that another connection holds a lock."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether a statement ended because it was interrupted."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_INTERRUPT
 
 
 async def naming_key(key: str, work: Awaitable[T]) -> T:

@@ -12,10 +12,21 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from storage._concurrency.offload import settled
 from storage.errors import StorageError
 from storage.stores.sqlite import statements
-from storage.stores.sqlite.connection import Connection
-from storage.stores.sqlite.errors import copy_error
+from storage.stores.sqlite.connection import Connection, Interrupted
+from storage.stores.sqlite.database_files import DatabaseFiles
+from storage.stores.sqlite.errors import copy_error, is_busy, is_interrupt
 
-__all__ = ["MAX_BYTES", "MAX_REQUESTS", "GroupCommit", "Lookup", "Work", "Writer", "commit", "find_by_key"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_REQUESTS",
+    "GroupCommit",
+    "Lookup",
+    "Work",
+    "Writer",
+    "commit",
+    "commit_checked",
+    "find_by_key",
+]
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -33,7 +44,8 @@ class GroupCommit(Generic[Q, R]):
     Runs requests with ``execute(db, requests)`` on the connection's thread, one batch at a time.
 
     A request never joins a batch that is running. A request that is cancelled while it waits is withdrawn; one that is
-    running is finished before the cancellation is raised.
+    running is finished before the cancellation is raised, or interrupted if it takes long (`Connection.settle`). Then
+    the others of its batch run one by one.
 
     Args:
         connection: the connection on whose thread they run.
@@ -54,6 +66,7 @@ class GroupCommit(Generic[Q, R]):
         self._running: list[asyncio.Future[R]] = []
         self._cancelled_callers: list[asyncio.Future[None]] = []  # they wait for the end of the batch
         self._busy = False
+        self._one_by_one = 0  # so many of those that wait were in a batch that was interrupted
         self._last_was_single = False  # whether the last batch had one request
         self._drain_task: asyncio.Task[None] | None = None
 
@@ -78,7 +91,7 @@ class GroupCommit(Generic[Q, R]):
             if future in self._running:
                 batch_over: asyncio.Future[None] = loop.create_future()
                 self._cancelled_callers.append(batch_over)
-                await settled(batch_over)
+                await self._connection.settle(batch_over)
             raise
 
     async def wait_idle(self) -> None:
@@ -115,7 +128,10 @@ class GroupCommit(Generic[Q, R]):
             while requests := self._next_batch():
                 results: list[R | BaseException] = []
                 try:
-                    await self._connection.run(self._execute_into, requests, results)
+                    await self._connection.attempt(self._execute_into, requests, results)
+                except Interrupted:
+                    self._put_back(requests)
+                    continue
                 except asyncio.CancelledError:
                     pass  # asyncio.run is ending: the thread has finished, and the callers get their results
                 except Exception as failure:
@@ -125,13 +141,25 @@ class GroupCommit(Generic[Q, R]):
         finally:
             self._busy = False
 
+    def _put_back(self, requests: list[Q]) -> None:
+        """Let the requests of a batch that was interrupted wait again, but for those that were cancelled."""
+        running, self._running = self._running, []
+        again = [(future, request, 0) for future, request in zip(running, requests, strict=True) if not future.done()]
+        self._waiting.extendleft(reversed(again))
+        self._one_by_one = len(again)
+        self._release_cancelled()
+
     def _execute_into(self, db: sqlite3.Connection, requests: list[Q], results: list[R | BaseException]) -> None:
         results += self._execute(db, requests)
 
     def _next_batch(self) -> list[Q]:
         requests: list[Q] = []
         size = 0
-        while self._waiting and len(requests) < MAX_REQUESTS and size < MAX_BYTES:
+        most = MAX_REQUESTS
+        if self._one_by_one:
+            self._one_by_one -= 1
+            most = 1
+        while self._waiting and len(requests) < most and size < MAX_BYTES:
             future, request, request_size = self._waiting.popleft()
             if not future.done():  # else it was cancelled
                 self._running.append(future)
@@ -143,7 +171,6 @@ class GroupCommit(Generic[Q, R]):
 
     def _deliver(self, results: list[R | BaseException]) -> None:
         running, self._running = self._running, []
-        cancelled, self._cancelled_callers = self._cancelled_callers, []
         for future, result in zip(running, results, strict=True):
             if future.done():
                 continue  # cancelled
@@ -151,6 +178,10 @@ class GroupCommit(Generic[Q, R]):
                 future.set_exception(self._connection.mapped(result))
             else:
                 future.set_result(result)
+        self._release_cancelled()
+
+    def _release_cancelled(self) -> None:
+        cancelled, self._cancelled_callers = self._cancelled_callers, []
         for caller in cancelled:
             caller.set_result(None)
 
@@ -174,24 +205,47 @@ def commit(db: sqlite3.Connection, works: Sequence[Work]) -> list[Any]:
 
     If its condition does not hold, a request raises a `StorageError` before it has written anything. Any other error
     rolls the whole transaction back; then each request runs in its own transaction, so that only the faulty one fails.
+
+    Raises:
+        sqlite3.OperationalError: the database is locked, or the statement was interrupted; nothing was written.
     """
     if len(works) == 1 and works[0].func in statements.SINGLE_STATEMENTS:
-        return [_result(works[0], db)]  # a single statement is a transaction: it takes half the time of three
-    try:
-        db.execute("BEGIN IMMEDIATE")
-    except sqlite3.Error as error:
-        return [error] * len(works)
+        try:
+            return [works[0](db)]  # a single statement is a transaction: it takes half the time of three
+        except sqlite3.OperationalError as error:
+            if is_busy(error) or is_interrupt(error):
+                raise
+            return [error]
+        except Exception as error:
+            return [error]
+    db.execute("BEGIN IMMEDIATE")
     try:
         results = [_result(work, db, StorageError) for work in works]
         db.execute("COMMIT")
     except Exception as error:
         if db.in_transaction:
             db.execute("ROLLBACK")
+        if is_interrupt(error):
+            raise
         return [error] if len(works) == 1 else [result for work in works for result in commit(db, [work])]
     return results
 
 
-def _result(work: Work, db: sqlite3.Connection, caught: type[Exception] = Exception) -> Any:
+def commit_checked(files: DatabaseFiles, db: sqlite3.Connection, works: Sequence[Work]) -> list[Any]:
+    """
+    Do the same as `commit`, if SQLite's files are those at the path before and after it.
+
+    Raises:
+        StoreUnavailableError: they are not. Nothing was written, or nobody knows whether it will be found again.
+        sqlite3.OperationalError: as for `commit`.
+    """
+    files.check()
+    results = commit(db, works)
+    files.check()
+    return results
+
+
+def _result(work: Work, db: sqlite3.Connection, caught: type[Exception]) -> Any:
     """Return the result of *work*, or its error as a value."""
     try:
         return work(db)

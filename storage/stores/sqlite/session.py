@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from storage._core.opened import OpenState
 from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import Connection
-from storage.stores.sqlite.group_commit import GroupCommit, Lookup, Writer, commit, find_by_key
+from storage.stores.sqlite.database_files import DatabaseFiles
+from storage.stores.sqlite.group_commit import GroupCommit, Lookup, Work, Writer, commit, commit_checked, find_by_key
 from storage.stores.sqlite.large_objects import Leases
+from storage.stores.sqlite.paths import MEMORY
 from storage.stores.sqlite.schema import prepare, prepare_reader
 
-__all__ = ["MEMORY", "Session"]
-
-#: The path that stands for a database in memory.
-MEMORY = ":memory:"
+__all__ = ["Session"]
 
 
 class Session:
@@ -20,12 +24,19 @@ class Session:
 
     def __init__(self, path: str, store: str, busy_timeout: float) -> None:
         self.store = store
-        self.state: OpenState = OpenState()
+        self.state: OpenState = OpenState(
+            after_fork="open the store only after the fork, or start the process with 'spawn'"
+        )
         self._path = path
         self._busy_timeout = busy_timeout
-        self._connection = Connection(path, store, busy_timeout)
-        self.reader: Connection = self._connection if path == MEMORY else Connection(path, store, busy_timeout)
-        self.writer: Writer = GroupCommit(self._connection, commit, after_batch=lambda: self.leases.start_later())
+        self._files = None if path == MEMORY else DatabaseFiles(path, store)
+        self._connection = Connection(path, store, busy_timeout, self._files)
+        self.reader: Connection = self._connection
+        execute: Callable[[sqlite3.Connection, list[Work]], list[Any]] = commit
+        if self._files is not None:
+            self.reader = Connection(path, store, busy_timeout, self._files)
+            execute = partial(commit_checked, self._files)
+        self.writer: Writer = GroupCommit(self._connection, execute, after_batch=lambda: self.leases.start_later())
         self.leases: Leases = Leases(self.reader, self.writer)
         self.contents: Lookup = GroupCommit(self.reader, find_by_key("data"))
         self.infos: Lookup = GroupCommit(self.reader, find_by_key(statements.INFO_COLUMNS))
@@ -35,6 +46,8 @@ class Session:
         await self._connection.open(prepare, self._path, self._busy_timeout)
         if self.reader is not self._connection:
             await self.reader.open(prepare_reader)
+        if self._files is not None:
+            await self._connection.run(self._files.remember)
         self.leases.start()
 
     async def close(self) -> None:

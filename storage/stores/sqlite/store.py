@@ -15,16 +15,17 @@ from storage._core.data import as_bytes, is_stream
 from storage._core.keys import check_key
 from storage._core.opened import opened
 from storage.base import ObjectStore
-from storage.errors import InvalidKeyError, KeyNotFoundError, StorageError
+from storage.errors import ConfigError, InvalidKeyError, KeyNotFoundError, StorageError
 from storage.reader import BytesReader, ObjectReader
 from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import uncancelled
 from storage.stores.sqlite.errors import error_per_key, naming_key
 from storage.stores.sqlite.group_commit import MAX_BYTES, MAX_REQUESTS
 from storage.stores.sqlite.large_objects import put_stream
+from storage.stores.sqlite.paths import MEMORY, checked_path
 from storage.stores.sqlite.reader import ChunkReader
 from storage.stores.sqlite.schema import CHUNK
-from storage.stores.sqlite.session import MEMORY, Session
+from storage.stores.sqlite.session import Session
 from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo, check_attributes
 
 __all__ = ["SqliteStore"]
@@ -47,21 +48,23 @@ class SqliteStore(ObjectStore):
     A store object belongs to the process and the event loop in which it was opened.
 
     Args:
-        path: the file of the database, which is created if it is missing, or ``":memory:"``.
+        path: the file of the database, which is created if it is missing, or ``":memory:"``. It is never a URI.
         busy_timeout: seconds to wait for the lock of another process before `StoreUnavailableError` is raised.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 5.0) -> None:
-        self.path: str = os.fspath(path)
-        if not self.path:
-            raise ValueError("path is empty: name a file, or ':memory:'")
+        self.path: str = checked_path(path)
+        if not busy_timeout >= 0:
+            raise ConfigError(f"busy_timeout must be 0 or more seconds, not {busy_timeout!r}")
         self.busy_timeout = busy_timeout
         self._session: Session | None = None
 
     # -- life cycle --------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        self._session = Session(self.path, repr(self), self.busy_timeout)
+        # Absolute, because "file:x" is a URI for SQLite where "/d/file:x" is a path.
+        path = self.path if self.path == MEMORY else os.path.abspath(self.path)
+        self._session = Session(path, repr(self), self.busy_timeout)
         try:
             await uncancelled(self._session.open())
         except BaseException:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 import tempfile
-import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -15,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from processes.forking import context
+from sqlite_tools import run
 
 from storage import KeyExistsError, SqliteStore
 from storage.functions.update import update
@@ -77,13 +75,6 @@ async def test_conditions_hold_among_processes(tmp_path: Path, pool: ProcessPool
         assert b"45" == await store.get("count")
 
 
-def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a program with all warnings shown: anything left open is reported on stderr."""
-    program = "import asyncio, os, sys\nfrom storage import SqliteStore\n" + textwrap.dedent(code)
-    command = [sys.executable, "-W", "default", "-c", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-
-
 def test_store_left_open_does_not_keep_the_interpreter(tmp_path: Path) -> None:
     """A program whose loop ended with an open store exits without a warning."""
     ended = run(
@@ -118,46 +109,6 @@ def test_sync_store_left_open_does_not_keep_the_interpreter(tmp_path: Path) -> N
     )
 
     assert (0, "b'v'\n", "") == (ended.returncode, ended.stdout, ended.stderr)
-
-
-def test_forked_child_is_told_to_open_its_own(tmp_path: Path) -> None:
-    """A child cannot use its parent's connections, but can open a store on the same file; the parent goes on."""
-    ended = run(
-        """
-        import warnings
-        from storage import StoreClosedError
-
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of a fork with threads: just what is tried
-
-        async def in_child(store):
-            try:
-                await store.get("k")
-            except StoreClosedError as error:
-                print("before a fork" in str(error))
-            await store.aclose()
-            async with SqliteStore(sys.argv[1]) as own:
-                await own.put("child", b"c")
-
-        async def main():
-            async with SqliteStore(sys.argv[1]) as store:
-                await store.put("k", b"v")
-                child = os.fork()
-                if child == 0:
-                    try:
-                        asyncio.run(in_child(store))
-                    finally:
-                        sys.stdout.flush()
-                        os._exit(0)
-                await asyncio.to_thread(os.waitpid, child, 0)
-                await store.put("k", b"w")
-                print(await store.get_many(["k", "child"]))
-
-        asyncio.run(main())
-        """,
-        tmp_path / "objects.db",
-    )
-
-    assert (0, "True\n{'k': b'w', 'child': b'c'}\n", "") == (ended.returncode, ended.stdout, ended.stderr)
 
 
 def test_fork_waits_until_no_thread_is_in_sqlite(tmp_path: Path) -> None:

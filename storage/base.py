@@ -17,11 +17,18 @@ from typing import Any, ClassVar, Generic, cast
 from storage._concurrency.tasks import for_each
 from storage._core.bulk import pages, pairs_of, raise_failures, result_of, results_of
 from storage._core.data import etag_of
+from storage._core.left_out import LeftOut
 from storage._core.lifecycle import Lifecycle, enter_all
 from storage._core.subclass_table import register_subclass
 from storage._core.subclassing import complete_class
 from storage._core.traits import Trait
-from storage.errors import KeyNotFoundError, PreconditionFailedError, StorageError, StoreUnavailableError
+from storage.errors import (
+    CorruptObjectError,
+    KeyNotFoundError,
+    PreconditionFailedError,
+    StorageError,
+    StoreUnavailableError,
+)
 from storage.reader import BytesReader, ObjectReader
 from storage.types import Attributes, ByteRange, Capabilities, In, Items, Keys, ObjectInfo, Out, replace_info
 
@@ -280,13 +287,22 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         raise_failures(failed, self, raise_errors=True)
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        """Yield like `keys`, but descriptions instead of keys; an object deleted meanwhile is left out."""
-        async for key in self.keys(prefix, start_after=start_after):
-            try:
-                info = await self.head(key)
-            except KeyNotFoundError:
-                continue
-            yield info
+        """
+        Yield like `keys`, but descriptions instead of keys; an object deleted meanwhile is left out.
+
+        Raises:
+            IncompleteListingError: at the end, after all others: some objects are damaged, and were left out.
+        """
+        with LeftOut(self) as left_out:
+            async for key in self.keys(prefix, start_after=start_after):
+                try:
+                    info = await self.head(key)
+                except KeyNotFoundError:
+                    continue
+                except CorruptObjectError as error:
+                    left_out.add(key, error)
+                else:
+                    yield info
 
     # Optional and private: `copy_store` uses them where a class overrides them.
 

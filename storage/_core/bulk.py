@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from typing import TypeVar, cast
 
 from storage._concurrency.tasks import CONCURRENCY, for_each
-from storage.errors import BulkError, StorageError
+from storage.errors import BulkError, IncompleteListingError, StorageError
 from storage.types import Items, Keys
 
 __all__ = ["PAGE", "pages", "pairs_of", "raise_failures", "result_of", "results_of"]
@@ -64,10 +64,16 @@ def raise_failures(results: dict[str, T], store: object, raise_errors: bool) -> 
 async def pages(items: AsyncIterator[T], size: int = PAGE) -> AsyncIterator[list[T]]:
     """Yield *items* in lists of *size*, the last one shorter."""
     page: list[T] = []
-    async for item in items:
-        page.append(item)
-        if len(page) == size:
-            yield page
-            page = []
+    left_out: IncompleteListingError | None = None
+    try:
+        async for item in items:
+            page.append(item)
+            if len(page) == size:
+                yield page
+                page = []
+    except IncompleteListingError as error:  # the last page is as good as the others
+        left_out = error
     if page:
         yield page
+    if left_out is not None:
+        raise left_out

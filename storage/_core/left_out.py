@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from storage.errors import CorruptObjectError, IncompleteListingError
+from storage.errors import CorruptObjectError, IncompleteListingError, KeyNotFoundError, StorageError
 
 __all__ = ["LeftOut"]
+
+T = TypeVar("T")
 
 
 class LeftOut:
@@ -42,9 +44,11 @@ class LeftOut:
 
     def add(self, key: str, error: CorruptObjectError) -> None:
         """Note that the object of this key, which is the caller's, was left out because of *error*."""
+        if key in self._errors:
+            return
         self._count += 1
         if len(self._errors) < IncompleteListingError.MOST_ERRORS:
-            self._errors.setdefault(key, error)
+            self._errors[key] = error
 
     def take_over(self, error: IncompleteListingError) -> None:
         """Note what the listing below left out."""
@@ -53,16 +57,50 @@ class LeftOut:
             if mine := key if self._renamed is None else self._renamed(key):
                 self.add(mine, each if mine == key else each.with_key(mine))
 
+    async def reading(self, listing: AsyncIterator[T]) -> AsyncIterator[T]:
+        """Yield the items of a listing, for a caller that collects them before it yields any."""
+        try:
+            async for item in listing:
+                yield item
+        except IncompleteListingError as error:
+            self.take_over(error)
+
+    def take_over_failed(self, error: StorageError) -> None:
+        """Note what a listing had left out when it failed with *error*, if it goes on after its last item."""
+        left_out = getattr(error, "_left_out", None)
+        if isinstance(left_out, IncompleteListingError):
+            self.take_over(left_out)
+
+    async def recheck(self, head: Callable[[str], Awaitable[object]]) -> None:
+        """Forget the objects that *head* describes, or does not find: another copy was listed, or they are deleted."""
+        for key in list(self._errors):
+            try:
+                await head(key)
+            except CorruptObjectError as error:
+                self._errors[key] = error
+                continue
+            except KeyNotFoundError:
+                pass
+            except StorageError:
+                continue
+            del self._errors[key]
+            self._count -= 1
+
+    def _error(self) -> IncompleteListingError:
+        return IncompleteListingError(self._errors, self._count, store=self._store)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        if error is not None and not isinstance(error, IncompleteListingError):
-            return False
-        if error is not None:
+        if isinstance(error, IncompleteListingError):
             self.take_over(error)
+        elif error is not None:
+            if isinstance(error, StorageError) and self._count:
+                error.__dict__["_left_out"] = self._error()
+            return False
         if self._count:
-            raise IncompleteListingError(self._errors, self._count, store=self._store) from None
+            raise self._error() from None
         return True

@@ -13,6 +13,7 @@ from typing import Protocol
 from storage._concurrency.offload import offload
 from storage._core.bulk import result_of
 from storage._core.data import as_bytes, chunks, is_stream, whole
+from storage._core.left_out import LeftOut
 from storage._core.traits import Trait
 from storage.base import ATTEMPTS, ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
@@ -175,14 +176,16 @@ class DataTransform(StoreDecorator):
         )  # one by one: each has its size in an attribute
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        async for below in self.base.scan(prefix, start_after=start_after):
-            info = self._decoded_info(below)
-            if info is None:
+        with LeftOut(self) as left_out:
+            async for below in self.base.scan(prefix, start_after=start_after):
                 try:
-                    info = await self.head(below.key)
+                    info = self._decoded_info(below) or await self.head(below.key)
                 except KeyNotFoundError:
                     continue
-            yield info
+                except CorruptObjectError as error:
+                    left_out.add(below.key, error)
+                else:
+                    yield info
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         return await self.base.copy(source, target, if_absent=if_absent)  # encoded bytes do not depend on the key

@@ -6,11 +6,13 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from storage._concurrency.tasks import stream
 from storage._core.bulk import pairs_of, raise_failures
 from storage._core.keys import check_key
+from storage._core.left_out import LeftOut
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import StorageError
@@ -124,30 +126,39 @@ class KeyTransform(StoreDecorator[In, Out]):
             below = self.base.keys(
                 self.encode_prefix(prefix), start_after=start_after and self.encode_prefix(start_after)
             )
-            async for inner in below:
-                if key := self.decode(inner):
-                    yield key
+            with LeftOut(self, self.decode):
+                async for inner in below:
+                    if key := self.decode(inner):
+                        yield key
         else:
-            below = self.base.keys(self.encode_prefix(prefix))
-            decoded = [self.decode(inner) async for inner in below]
-            for key in sorted(name for name in decoded if name and name.startswith(prefix) and name > start_after):
-                yield key
+            with LeftOut(self, partial(self._listed, prefix, start_after)) as left_out:
+                below = left_out.reading(self.base.keys(self.encode_prefix(prefix)))
+                found = [self._listed(prefix, start_after, inner) async for inner in below]
+                for key in sorted(filter(None, found)):
+                    yield key
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         if self.keeps_order:
             below = self.base.scan(
                 self.encode_prefix(prefix), start_after=start_after and self.encode_prefix(start_after)
             )
-            async for info in below:
-                if key := self.decode(info.key):
-                    yield replace_info(info, key=key)
+            with LeftOut(self, self.decode):
+                async for info in below:
+                    if key := self.decode(info.key):
+                        yield replace_info(info, key=key)
         else:  # one listing below, not one `head` for each key
-            found: dict[str, ObjectInfo] = {}
-            async for info in self.base.scan(self.encode_prefix(prefix)):
-                if (key := self.decode(info.key)) and key.startswith(prefix) and key > start_after:
-                    found[key] = info
-            for key in sorted(found):
-                yield replace_info(found[key], key=key)
+            with LeftOut(self, partial(self._listed, prefix, start_after)) as left_out:
+                found: dict[str, ObjectInfo] = {}
+                async for info in left_out.reading(self.base.scan(self.encode_prefix(prefix))):
+                    if key := self._listed(prefix, start_after, info.key):
+                        found[key] = info
+                for key in sorted(found):
+                    yield replace_info(found[key], key=key)
+
+    def _listed(self, prefix: str, start_after: str, inner: str) -> str | None:
+        """Return the caller's key for *inner* if a listing with these arguments has it."""
+        key = self.decode(inner)
+        return key if key and key.startswith(prefix) and key > start_after else None
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         return ObjectStore[In, Out].children(self, prefix, delimiter)

@@ -202,7 +202,7 @@ class MultiStore(StoreDecorator[In, Out]):
 
     def _union(self, listings: Sequence[AsyncIterator[T]], key: Callable[[T], str]) -> AsyncIterator[T]:
         """Return the listings of all stores as one listing."""
-        return merged(listings, key)
+        return merged(listings, key, store=self, recheck=self.head)
 
     # -- description ---------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from storage._concurrency.offload import offload
 from storage._core.bulk import result_of
 from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.keys import check_key
+from storage._core.left_out import LeftOut
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
@@ -107,8 +108,14 @@ class EncryptingStore(StoreDecorator):
         return results
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        async for info in self.base.scan(prefix, start_after=start_after):
-            yield self._decrypted_info(info)
+        with LeftOut(self) as left_out:
+            async for below in self.base.scan(prefix, start_after=start_after):
+                try:
+                    info = self._decrypted_info(below)
+                except CorruptObjectError as error:
+                    left_out.add(below.key, error)
+                else:
+                    yield info
 
     # copy and rename are the defaults of ObjectStore again, as for every class that overrides get and put: an object is
     # bound to its name, so it is read and written to move it.

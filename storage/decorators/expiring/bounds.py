@@ -14,6 +14,7 @@ import anyio
 from storage._concurrency.stepping import is_stepping
 from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import is_stream
+from storage._core.left_out import LeftOut
 from storage.base import ObjectStore
 from storage.decorators.bases.streams import Pull, WatchedStream, size_of
 from storage.decorators.expiring.usage import Entry, Usage, Write
@@ -99,10 +100,8 @@ class Bounds(Usage, Generic[In]):
             return
         async with nullcontext() if is_stepping() else self._counting:
             if not self.counted:
-                found = [
-                    (info.modified or _LONG_AGO, Entry(info.key, info.size, info.etag))
-                    async for info in self._base.scan()
-                ]
+                objects = LeftOut(self._owner).reading(self._base.scan())  # a damaged object must not stop all puts
+                found = [(info.modified or _LONG_AGO, Entry(info.key, info.size, info.etag)) async for info in objects]
                 self.add_existing(entry for _, entry in sorted(found, key=itemgetter(0)))
 
     async def _send_measured(self, write: Write, key: str, data: In, send: Callable[[In], Awaitable[str]]) -> str:

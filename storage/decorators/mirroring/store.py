@@ -24,6 +24,7 @@ from storage.decorators.mirroring.verify import Difference, Verification
 from storage.decorators.mirroring.writes import Writes
 from storage.errors import (
     ConfigError,
+    IncompleteListingError,
     InvalidKeyError,
     KeyNotFoundError,
     RangeNotSatisfiableError,
@@ -192,7 +193,8 @@ class MirroringStore(MultiStore):
 
     def _union(self, listings: Sequence[AsyncIterator[T]], key: Callable[[T], str]) -> AsyncIterator[T]:
         failing: set[int] = set()
-        return merged([self._listing(number, listings[number], key, failing) for number in self._readable], key)
+        current = [self._listing(number, listings[number], key, failing) for number in self._readable]
+        return merged(current, key, store=self, recheck=self.head)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         # a stale child may list a prefix under which all objects were deleted
@@ -217,6 +219,8 @@ class MirroringStore(MultiStore):
             async for item in without_mark(items, key):
                 if number not in self._stale.of(key(item)):
                     yield item
+        except IncompleteListingError:  # it listed all others, and another child may have listed these
+            raise
         except StorageError as error:
             failing.add(number)
             if len(failing) >= self._min_copies or self._stale.any_key_needs(failing):

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from time import monotonic
 from typing import Any, TypeVar
 
+from storage._core.left_out import LeftOut
 from storage._core.retry import Attempts
 from storage.base import ObjectStore
 from storage.decorators.retrying.nonce import hidden
@@ -98,7 +99,10 @@ class ResumingReader(ObjectReader):
 
 
 async def resumed(
-    begin: Callable[[str | None], AsyncIterator[T]], name: Callable[[T], str], attempts: Callable[[float], Attempts]
+    begin: Callable[[str | None], AsyncIterator[T]],
+    name: Callable[[T], str],
+    attempts: Callable[[float], Attempts],
+    store: object,
 ) -> AsyncIterator[T]:
     """
     Yield a listing; after a failed step, list again after the name of the last item.
@@ -107,25 +111,28 @@ async def resumed(
         begin: starts the listing after a name, or from its beginning for None.
         name: returns the name of an item.
         attempts: returns the attempts of one step, which began at this time of the monotonic clock.
+        store: the store that errors name.
     """
     last: str | None = None
     items = begin(last)
     tries: Attempts | None = None
     begun = monotonic()
-    while True:
-        try:
-            item = await anext(items)
-        except StopAsyncIteration:
-            return
-        except StorageError as error:
-            tries = tries or attempts(begun)
-            if not await tries.another(error):
-                raise
-            items = begin(last)
-        else:
-            last = name(item)
-            yield item
-            tries, begun = None, monotonic()
+    with LeftOut(store) as left_out:
+        while True:
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                break
+            except StorageError as error:
+                tries = tries or attempts(begun)
+                if not await tries.another(error):
+                    raise
+                left_out.take_over_failed(error)
+                items = begin(last)
+            else:
+                last = name(item)
+                yield item
+                tries, begun = None, monotonic()
 
 
 async def after(last: str | None, names: AsyncIterator[str]) -> AsyncIterator[str]:

@@ -106,20 +106,20 @@ class RetryingStore(StoreDecorator[In, Out]):
         def begin(last: str | None) -> AsyncIterator[str]:
             return self.base.keys(prefix, start_after=last or start_after)
 
-        return resumed(begin, str, partial(self._attempts, "keys", None))
+        return resumed(begin, str, partial(self._attempts, "keys", None), self)
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         def begin(last: str | None) -> AsyncIterator[ObjectInfo]:
             return self.base.scan(prefix, start_after=last or start_after)
 
-        async for info in resumed(begin, attrgetter("key"), partial(self._attempts, "scan", None)):
+        async for info in resumed(begin, attrgetter("key"), partial(self._attempts, "scan", None), self):
             yield hidden(info)
 
     def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         def begin(last: str | None) -> AsyncIterator[str]:
             return after(last, self.base.children(prefix, delimiter))
 
-        return resumed(begin, str, partial(self._attempts, "children", None))
+        return resumed(begin, str, partial(self._attempts, "children", None), self)
 
     async def get_many(self, keys: Keys) -> dict[str, Out | StorageError]:
         wanted = {key: None async for key in stream(keys)}

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from storage._concurrency.tasks import CONCURRENCY, for_each, stream
 from storage._core.bulk import pairs_of, raise_failures, result_of
 from storage._core.keys import check_key
+from storage._core.left_out import LeftOut
 from storage._core.merging import merged
 from storage._core.patterns import compiled
 from storage._core.traits import Trait
@@ -172,15 +173,17 @@ class RoutingStore(ObjectStore[In, Out]):
         if to_list and self._routes.owner(prefix) is not None:
             [(start, store)] = to_list
             return listing(store, start)
-        return merged([self._routed_here(store, listing(store, start), key) for start, store in to_list], key)
+        listings = [self._routed_here(store, listing(store, start), key) for start, store in to_list]
+        return merged(listings, key, store=self)
 
     async def _routed_here(
         self, store: ObjectStore[In, Out], items: AsyncIterator[T], key: Callable[[T], str]
     ) -> AsyncIterator[T]:
         """Yield the items of a store's listing whose keys are routed to this store."""
-        async for item in items:
-            if self._routes.find(key(item)) is store:
-                yield item
+        with LeftOut(self, lambda key: key if self._routes.find(key) is store else None):
+            async for item in items:
+                if self._routes.find(key(item)) is store:
+                    yield item
 
     # -- bulk ----------------------------------------------------------------------------------------------------
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 
-from storage.errors import CorruptObjectError, UnsupportedOperationError
-from storage.types import ATTRIBUTES_LIMIT, check_attributes
+from storage._core.stored_attributes import decode_attributes, encode_attributes
+from storage.errors import UnsupportedOperationError
+from storage.types import ATTRIBUTES_LIMIT
 
 __all__ = ["has_attributes", "read_attributes", "write_attributes"]
 
@@ -30,7 +30,12 @@ def has_attributes(path: str) -> bool:
 
 
 def read_attributes(descriptor: int) -> dict[str, str]:
-    """Return the attributes of an open file; an empty dict when the file or its file system has none."""
+    """
+    Return the attributes of an open file; an empty dict when the file or its file system has none.
+
+    Raises:
+        CorruptObjectError: the extended attribute has something else.
+    """
     if not HAS_XATTR:
         return {}
     try:
@@ -39,10 +44,7 @@ def read_attributes(descriptor: int) -> dict[str, str]:
         if cause.errno in (errno.ENODATA, errno.ENOTSUP):
             return {}
         raise
-    try:
-        return check_attributes(json.loads(packed))
-    except (ValueError, TypeError, RecursionError) as cause:
-        raise CorruptObjectError(f"the extended attribute {XATTR} is not a JSON object of attributes") from cause
+    return decode_attributes(packed)
 
 
 def write_attributes(descriptor: int, attributes: dict[str, str], key: str, store: object) -> None:
@@ -56,7 +58,7 @@ def write_attributes(descriptor: int, attributes: dict[str, str], key: str, stor
         raise UnsupportedOperationError(
             "attributes cannot be stored: Python has no extended attributes on this system", key=key, store=store
         )
-    packed = json.dumps(attributes, ensure_ascii=False).encode()
+    packed = encode_attributes(attributes, key=key, store=store).encode()
     try:
         os.setxattr(descriptor, XATTR, packed)
     except OSError as cause:

@@ -16,8 +16,9 @@ from storage._concurrency.stepping import is_stepping
 from storage._core.bulk import raise_failures
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import SMALL, as_bytes, chunks, is_stream
+from storage._core.left_out import LeftOut
 from storage.base import ObjectStore
-from storage.errors import KeyNotFoundError, StorageError
+from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError
 from storage.reader import ObjectReader
 from storage.stores.files.attributes import read_attributes
 from storage.stores.files.bulk import for_each_key
@@ -180,9 +181,10 @@ class FileStore(ObjectStore):
                 yield child
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        async for page in self._pages(self._heads(self._walk(prefix, start_after))):
-            for info in page:
-                yield info
+        with LeftOut(self) as left_out:
+            async for page in self._pages(self._heads(self._walk(prefix, start_after), left_out)):
+                for info in page:
+                    yield info
 
     async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
         found = await for_each_key(keys, self._small)
@@ -293,12 +295,14 @@ class FileStore(ObjectStore):
         finally:
             os.close(descriptor)
 
-    def _heads(self, keys: Iterator[str]) -> Iterator[ObjectInfo]:
+    def _heads(self, keys: Iterator[str], left_out: LeftOut) -> Iterator[ObjectInfo]:
         for key in keys:
             try:
                 yield self._blocking(key, self._head, key)
             except KeyNotFoundError:
                 continue
+            except CorruptObjectError as error:
+                left_out.add(key, error)
 
     def _exists(self, key: str) -> bool:
         try:

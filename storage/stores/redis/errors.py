@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from storage.errors import (
+    CorruptObjectError,
     PermissionDeniedError,
     StorageError,
     StoreFullError,
@@ -38,6 +39,8 @@ def error_of(cause: Exception, key: str | None, store: str) -> StorageError:
         return StoreFullError("the server has no memory left (maxmemory)", key=key, store=store)
     if isinstance(cause, redis.BusyLoadingError | redis.ReadOnlyError) or code in _BUSY:
         return StoreUnavailableError(f"the server is not ready: {said}", key=key, store=store)
+    if code == "WRONGTYPE":
+        return CorruptObjectError("another program's value is stored under the object's name", key=key, store=store)
     if isinstance(cause, redis.TimeoutError | TimeoutError):
         return StoreTimeoutError("the server did not answer in time", key=key, store=store)
     if isinstance(cause, redis.ConnectionError | redis.ClusterError | redis.RedisClusterException | OSError):

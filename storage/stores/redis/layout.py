@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
 
 from storage._core.keys import is_key
-from storage.types import Attributes, ObjectInfo
+from storage._core.stored_attributes import decode_attributes
+from storage._core.stored_descriptions import stored_etag, stored_size, stored_time
+from storage.types import ObjectInfo
 
-__all__ = ["DESCRIPTION", "KeySpace", "attributes_as_json", "info_of", "without_secrets"]
+__all__ = ["DESCRIPTION", "KeySpace", "info_of", "text_of", "without_secrets"]
 
 #: The fields of an object that `info_of` needs, in this order.
 DESCRIPTION = ("etag", "size", "modified", "attributes")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Greater than any byte of UTF-8.
 _LAST = b"\xff"
@@ -65,21 +63,26 @@ class KeySpace:
         return b"(" + after if after and after >= first else b"[" + first, b"(" + first + _LAST
 
 
-def attributes_as_json(attributes: Attributes) -> str:
-    """Return attributes as they are stored, ``""`` for none."""
-    return json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":")) if attributes else ""
+def info_of(key: str, fields: Sequence[bytes], store: object) -> ObjectInfo:
+    """
+    Return the description of an object from the fields of `DESCRIPTION`; the last is empty for no attributes.
 
-
-def info_of(key: str, fields: Sequence[bytes]) -> ObjectInfo:
-    """Return the description of an object from the fields of `DESCRIPTION`; the last is empty for no attributes."""
+    Raises:
+        CorruptObjectError: a field has not what a store writes.
+    """
     etag, size, modified, attributes = fields
     return ObjectInfo(
         key,
-        int(size),
-        etag.decode(),
-        _EPOCH + timedelta(microseconds=int(modified)),
-        json.loads(attributes) if attributes else {},
+        stored_size(size, key=key, store=store),
+        stored_etag(etag, key=key, store=store),
+        stored_time(modified, unit=1000, key=key, store=store),
+        decode_attributes(attributes, key=key, store=store),
     )
+
+
+def text_of(etag: bytes) -> str:
+    """Return an etag that a server sent, to compare it with the caller's; a damaged one equals none."""
+    return etag.decode(errors="backslashreplace")
 
 
 def without_secrets(url: str) -> str:

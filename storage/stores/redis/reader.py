@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 from storage._core.data import CHUNK
-from storage.errors import KeyNotFoundError, RangeNotSatisfiableError, StorageError
+from storage.errors import CorruptObjectError, KeyNotFoundError, RangeNotSatisfiableError, StorageError
 from storage.reader import ObjectReader, SeekableReader
 from storage.stores.redis.layout import KeySpace, info_of
 from storage.stores.redis.scripts import READ, RELEASE
@@ -40,7 +40,7 @@ async def open_reader(
     if not found:
         raise KeyNotFoundError(key, store=store)
     *fields, data = found
-    info = info_of(key, fields)
+    info = info_of(key, fields, store)
     if wanted.last is None and wanted.start > info.size:
         raise RangeNotSatisfiableError(
             f"the range starts at byte {wanted.start}, but the object has {info.size} bytes", key=key, store=store
@@ -107,4 +107,10 @@ class _RedisReader(SeekableReader):
                 store=self._store,
             )
         data: bytes = found[4]
+        if not data:  # else the caller would ask for ever
+            raise CorruptObjectError(
+                f"the object has {info.size} bytes, but none is stored at byte {offset}",
+                key=info.key,
+                store=self._store,
+            )
         return data

@@ -185,13 +185,14 @@ LIST = Script("""
 local names = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
 local existing = {}
 for _, name in ipairs(names) do
-  local info = redis.call('HMGET', ARGV[1] .. name, 'etag', 'size', 'modified', 'attributes')
+  local info = redis.pcall('HMGET', ARGV[1] .. name, 'etag', 'size', 'modified', 'attributes')
+  if info.err then info = {'', '', '', ''} end -- no hash, which is a damaged object
   if not info[1] then
     redis.pcall('ZREM', KEYS[1], name) -- fails on a replica, or for a user who may only read
   elseif ARGV[5] == '' then
     existing[#existing + 1] = name
   else
-    existing[#existing + 1] = {name, info[1], info[2], info[3], info[4] or ''}
+    existing[#existing + 1] = {name, info[1], info[2] or '', info[3] or '', info[4] or ''}
   end
 end
 return {#names, names[#names] or '', existing}
@@ -209,6 +210,9 @@ if ARGV[1] ~= '' and ARGV[1] ~= info[1] then
   if info[1] then redis.call('PEXPIRE', name, {LEASE}) end
 end
 if not info[1] then return {{}} end
+if not tonumber(info[2]) or not info[3] then
+  return {{info[1], info[2] or '', info[3] or '', info[4] or '', ''}} -- a damaged object
+end
 local size, start, stop = tonumber(info[2]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if ARGV[4] ~= '' then start = math.max(size - tonumber(ARGV[4]), 0) end
 if stop < 0 or stop > size then stop = size end
@@ -221,7 +225,7 @@ stop = math.min(stop, start + tonumber(ARGV[5]))
 local parts = {{}}
 for offset = start - start % {CHUNK}, stop - 1, {CHUNK} do
   local chunk = redis.call('HGET', name, string.format('%.0f', offset / {CHUNK}))
-  parts[#parts + 1] = string.sub(chunk, math.max(start - offset, 0) + 1, stop - offset)
+  parts[#parts + 1] = string.sub(chunk or '', math.max(start - offset, 0) + 1, stop - offset)
 end
 return {{info[1], info[2], info[3], info[4] or '', table.concat(parts)}}
 """)

@@ -12,11 +12,14 @@ from storage._core.bulk import raise_failures, result_of
 from storage._core.conditions import WriteConditions
 from storage._core.data import CHUNK, as_bytes, is_stream
 from storage._core.keys import check_key
+from storage._core.left_out import LeftOut
 from storage._core.opened import opened
 from storage._core.retry import RETRY_TIMEOUT
+from storage._core.stored_descriptions import stored_key, stored_size
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.errors import (
+    CorruptObjectError,
     KeyExistsError,
     KeyNotFoundError,
     StorageError,
@@ -25,7 +28,7 @@ from storage.errors import (
 from storage.reader import ObjectReader
 from storage.stores.network import CONNECT_TIMEOUT, READ_TIMEOUT, Timeouts
 from storage.stores.redis.bulk import MAX_OBJECTS, pages_of, put_many, run_commands
-from storage.stores.redis.layout import DESCRIPTION, KeySpace, info_of, without_secrets
+from storage.stores.redis.layout import DESCRIPTION, KeySpace, info_of, text_of, without_secrets
 from storage.stores.redis.reader import open_reader
 from storage.stores.redis.scripts import COPY_OR_RENAME, DELETE, LIST
 from storage.stores.redis.session import Session
@@ -116,8 +119,12 @@ class RedisStore(ObjectStore):
         """Return the object whose size and *first* chunk are known; no size means no object."""
         if size is None:
             raise KeyNotFoundError(key, store=self)
-        if int(size) <= CHUNK:
-            return first or b""
+        length = stored_size(size, key=key, store=self)
+        if length <= CHUNK:
+            data = first or b""
+            if len(data) != length:
+                raise CorruptObjectError(f"{len(data)} bytes are stored, not {length}", key=key, store=self)
+            return data
         async with self.open(key) as reader:
             return await reader.read()
 
@@ -129,7 +136,7 @@ class RedisStore(ObjectStore):
         fields = await self._opened().query(("HMGET", self._name(key), *DESCRIPTION), key)
         if fields[0] is None:
             raise KeyNotFoundError(key, store=self)
-        return info_of(key, fields)
+        return info_of(key, fields, self)
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
@@ -192,7 +199,7 @@ class RedisStore(ObjectStore):
             names, arguments = [self._keyspace.index, name], ["" if if_match is None else if_match, key.encode()]
             outcome, *current = await session.run_once((DELETE, names, arguments), key)
             if outcome == b"refused":
-                etag = current[0].decode() if current and current[0] else None
+                etag = text_of(current[0]) if current and current[0] else None
                 WriteConditions.of(False, if_match).enforce(key, etag, self)
 
         await session.modify(attempt, key)
@@ -214,21 +221,33 @@ class RedisStore(ObjectStore):
                 raise KeyNotFoundError(source, store=self)
             if outcome == b"refused":
                 raise KeyExistsError(target, store=self)
-            return str(etag[0].decode())
+            return text_of(etag[0])
 
         return await session.modify(attempt, source)
 
     # -- many objects ------------------------------------------------------------------------------------------------
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        async for names in self._pages(prefix, start_after, ""):
-            for name in names:
-                yield name.decode()
+        with LeftOut(self) as left_out:
+            async for names in self._pages(prefix, start_after, ""):
+                for name in names:
+                    try:
+                        key = stored_key(name, self)
+                    except CorruptObjectError as error:
+                        left_out.add(error.key or "", error)
+                    else:
+                        yield key
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        async for found in self._pages(prefix, start_after, "describe"):
-            for name, *fields in found:
-                yield info_of(name.decode(), fields)
+        with LeftOut(self) as left_out:
+            async for found in self._pages(prefix, start_after, "describe"):
+                for name, *fields in found:
+                    try:
+                        info = info_of(stored_key(name, self), fields, self)
+                    except CorruptObjectError as error:
+                        left_out.add(error.key or "", error)
+                    else:
+                        yield info
 
     async def _pages(self, prefix: str, start_after: str, how: Literal["", "describe"]) -> AsyncIterator[list[Any]]:
         """Yield the existing objects in pages, and remove the names of expired ones from the index."""

@@ -15,8 +15,9 @@ from storage._core.clock import CLOCK
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import chunks
 from storage._core.deadlines import DEADLINE, LIFETIME, last_deadline, lifetime
+from storage._core.stored_attributes import encode_attributes
 from storage.errors import StorageError, StoreUnavailableError
-from storage.stores.redis.layout import KeySpace, attributes_as_json
+from storage.stores.redis.layout import KeySpace, text_of
 from storage.stores.redis.scripts import ADD_CHUNK, PUBLISH, PUT
 from storage.stores.redis.session import GRACE, Command, Session
 from storage.types import Attributes, Data
@@ -134,7 +135,8 @@ class Put:
         condition = "-" if if_absent else ""
         if if_match is not None:  # no object has an etag of another form
             condition = f"={if_match if _ETAG.fullmatch(if_match) else '?'}"
-        return f"{self.etag} {condition} {self._milliseconds()} {size} {attributes_as_json(self._attributes)}".encode()
+        attributes = encode_attributes(self._attributes, key=self.key, store=self._store)
+        return f"{self.etag} {condition} {self._milliseconds()} {size} {attributes}".encode()
 
     def _lifetime_of(self, ttl: float | timedelta | None) -> timedelta | None:
         """Return the lifetime of the object, from *ttl* or the attribute that `ExpiringStore` uses, too."""
@@ -150,5 +152,5 @@ class Put:
 
     def _enforce(self, reply: list[bytes | None]) -> None:
         if reply[0] == b"refused":
-            current = reply[1].decode() if len(reply) > 1 and reply[1] else None
+            current = text_of(reply[1]) if len(reply) > 1 and reply[1] else None
             self._conditions.enforce(self.key, current, self._store)

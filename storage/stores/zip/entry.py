@@ -8,7 +8,6 @@ checksum of the header, which tells a complete record from one whose writing was
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import struct
@@ -19,7 +18,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from storage._core.keys import check_key, is_key
-from storage.errors import CorruptObjectError, InvalidKeyError, UnsupportedOperationError
+from storage._core.stored_attributes import decode_attributes, encode_attributes
+from storage.errors import InvalidKeyError, UnsupportedOperationError
 
 __all__ = [
     "DELETION",
@@ -135,15 +135,7 @@ class Entry(NamedTuple):
             CorruptObjectError: the stored attributes are not valid.
         """
         private = _private_field(self)
-        if private is None or not private.attributes:
-            return {}
-        try:
-            found = json.loads(private.attributes)
-        except (ValueError, RecursionError) as cause:
-            raise CorruptObjectError("the entry's attributes are not JSON") from cause
-        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-            raise CorruptObjectError("the entry's attributes are not a mapping of strings")
-        return found
+        return {} if private is None else decode_attributes(private.attributes)
 
 
 class _Private(NamedTuple):
@@ -226,7 +218,7 @@ def entry_of(
     modified = time.time_ns() if modified is None else modified
     name = key.encode()
     flags = flags & _CODING_FLAGS | (0 if key.isascii() else _UTF8)
-    text = json.dumps(dict(attributes), ensure_ascii=False).encode() if attributes else b""
+    text = encode_attributes(attributes, key=key).encode()
     if len(text) > _FIELD_LIMIT - _OTHER_FIELDS:
         raise UnsupportedOperationError(
             f"the attributes have {len(text)} bytes as JSON; a zip entry has room for {_FIELD_LIMIT - _OTHER_FIELDS}",

@@ -13,6 +13,7 @@ from storage._concurrency.tasks import stream
 from storage._core.bulk import PAGE, pages, pairs_of, raise_failures, result_of
 from storage._core.conditions import Target, WriteConditions
 from storage._core.data import as_bytes, chunks, is_stream
+from storage._core.left_out import LeftOut
 from storage._core.opened import opened
 from storage.base import ObjectStore
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
@@ -195,10 +196,16 @@ class ZipStore(ObjectStore):
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         archive = self._opened()
-        async for key in self.keys(prefix, start_after=start_after):
-            found = archive.objects.get(key)
-            if found is not None:
-                yield self._describe(key, found.entry)
+        with LeftOut(self) as left_out:
+            async for key in self.keys(prefix, start_after=start_after):
+                found = archive.objects.get(key)
+                try:
+                    info = None if found is None else self._describe(key, found.entry)
+                except CorruptObjectError as error:
+                    left_out.add(key, error)
+                else:
+                    if info is not None:
+                        yield info
 
     async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         results: dict[str, bytes | StorageError] = {}

@@ -263,7 +263,12 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
         self._run(self._store.clear(prefix))
 
     def scan(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
-        """Yield like `keys`, but descriptions instead of keys; an object deleted meanwhile is left out."""
+        """
+        Yield like `keys`, but descriptions instead of keys; an object deleted meanwhile is left out.
+
+        Raises:
+            IncompleteListingError: at the end, after all others: some objects are damaged, and were left out.
+        """
         return self._call().iterate(self._store.scan(prefix, start_after=start_after))
 
     # -- about itself --------------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ class FileStore(ObjectStore):
                 with closing(draft):
                     draft.begin()
                     draft.copy_from(descriptor, status.st_size)
-                    kept = read_attributes(descriptor)
+                    kept = self._blocking(source, read_attributes, descriptor)
                     conditions, before_publish = WriteConditions(if_absent), self._before_publish(target)
                     return draft.publish(target, kept, conditions, before_publish=before_publish)
             finally:

@@ -14,7 +14,9 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from storage._concurrency.mutex import Mutex, refuse_to_wait_in_section
 from storage._concurrency.outcome import Outcome
+from storage._concurrency.stepping import THREAD
 
 __all__ = ["Work", "keep", "post"]
 
@@ -55,7 +57,7 @@ class _LoopThread:
 
 _loop_thread: _LoopThread | None = None
 _ended = False
-_making = threading.Lock()
+_making = Mutex()
 
 
 def _running() -> _LoopThread:
@@ -82,12 +84,16 @@ class Work(Outcome[T]):
 
     Raises:
         RuntimeError: this is the loop's own thread, which would wait for itself; or the interpreter is ending.
+        ReentrantCallError: a signal handler or a finalizer interrupted this thread in a section for which the loop or
+            a worker thread may wait.
     """
 
     __slots__ = ("_coroutine", "_loop_thread", "_on_end", "_task", "done")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], on_end: Callable[[], object]) -> None:
         try:
+            if THREAD.mode.stepping or asyncio._get_running_loop() is not None:  # else this thread is in no section
+                refuse_to_wait_in_section()
             self._loop_thread = _running()
             if threading.current_thread() is self._loop_thread.thread:
                 raise RuntimeError(
@@ -163,9 +169,9 @@ def _at_exit() -> None:
 
 
 def _after_fork() -> None:
-    """Start again: a forked child has none of its parent's threads, but perhaps a lock that one of them held."""
-    global _loop_thread, _making
-    _loop_thread, _making = None, threading.Lock()
+    """Start again: a forked child has none of its parent's threads."""
+    global _loop_thread
+    _loop_thread = None
 
 
 if hasattr(os, "register_at_fork"):

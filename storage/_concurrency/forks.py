@@ -16,7 +16,7 @@ import os
 from typing import Protocol
 from weakref import WeakSet
 
-__all__ = ["Renewable", "renew_after_fork"]
+__all__ = ["Renewable", "locks", "renew_after_fork"]
 
 
 class Renewable(Protocol):
@@ -31,16 +31,26 @@ class Renewable(Protocol):
         ...
 
 
-_renewables: WeakSet[Renewable] = WeakSet()
+_locks: WeakSet[Renewable] = WeakSet()
+_others: WeakSet[Renewable] = WeakSet()
 
 
-def renew_after_fork(renewable: Renewable) -> None:
-    """Call ``renewable._renew()`` in every child that is forked from now on, as long as the object lives."""
-    _renewables.add(renewable)
+def renew_after_fork(renewable: Renewable, *, lock: bool = False) -> None:
+    """
+    Call ``renewable._renew()`` in every child that is forked from now on, as long as the object lives.
+
+    Locks come first, so that the others may use them.
+    """
+    (_locks if lock else _others).add(renewable)
+
+
+def locks() -> list[Renewable]:
+    """Return all locks."""
+    return list(_locks)
 
 
 def _after_fork() -> None:
-    for renewable in list(_renewables):
+    for renewable in [*_locks, *_others]:
         renewable._renew()
 
 

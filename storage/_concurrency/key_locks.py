@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from storage._concurrency.per_loop import PerLoop
+
 __all__ = ["KeyLocks"]
 
 
@@ -24,16 +26,17 @@ class KeyLocks:
     """A lock for each key; only locks that a task holds or waits for are kept in memory."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
+        self._by_key: PerLoop[dict[str, _Entry]] = PerLoop(dict)
 
     def busy(self, key: str) -> bool:
         """Return whether a task holds the key's lock; if none does, the next `hold` does not wait."""
-        return key in self._entries
+        return key in self._by_key.get()
 
     @asynccontextmanager
     async def hold(self, key: str) -> AsyncIterator[None]:
         """Hold the key's lock: ``async with locks.hold(key):``. Tasks get it in the order in which they ask."""
-        entry = self._entries.setdefault(key, _Entry())
+        entries = self._by_key.get()
+        entry = entries.setdefault(key, _Entry())
         entry.users += 1
         try:
             async with entry.lock:
@@ -41,4 +44,4 @@ class KeyLocks:
         finally:
             entry.users -= 1
             if not entry.users:
-                del self._entries[key]
+                del entries[key]

@@ -13,10 +13,10 @@ from __future__ import annotations
 import atexit
 import functools
 import os
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from storage._concurrency.mutex import Mutex
 from storage._concurrency.stepping import THREAD
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ COPIERS = max(1, (os.cpu_count() or 1) // 2)
 
 
 _pools: dict[str, Workers] = {}
-_making = threading.Lock()
+_making = Mutex()
 
 
 async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -120,9 +120,7 @@ def _at_exit() -> None:
 
 def _after_fork() -> None:
     """A forked child has none of its parent's threads."""
-    global _making
     _pools.clear()
-    _making = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -17,6 +17,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from storage._concurrency.mutex import Mutex
 from storage._concurrency.outcome import Outcome
 
 __all__ = ["Job", "ResultQueue", "Workers"]
@@ -108,7 +109,7 @@ class Workers:
         self._threads: list[threading.Thread] = []
         self._under_way = 0
         self._ended = False
-        self._lock = threading.Lock()
+        self._lock = Mutex()
 
     def put(self, job: Job[Any]) -> None:
         """

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from storage._concurrency.mutex import Mutex
+from storage._concurrency.per_loop import PerLoop
 from storage._concurrency.stepping import is_stepping
 
 if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["Lifecycle", "enter_all"]
+
+
+class _ThreadGate(Mutex):
+    __slots__ = ()
+    runs_users_code = True  # `_open` and `_close`
 
 
 class Lifecycle:
@@ -23,7 +30,8 @@ class Lifecycle:
     """
 
     _users: int = 0
-    _gate: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+    _task_gate: PerLoop[asyncio.Lock] | None = None
+    _thread_gate: Mutex | None = None
 
     async def _open(self) -> None:
         """Open what the store needs (connections, files, tasks), or nothing if it raises. No network I/O."""
@@ -59,16 +67,24 @@ class Lifecycle:
                 self._users = 0
                 await self._close()
 
-    def _alone(self) -> AbstractAsyncContextManager[object]:
-        """Prevent two tasks from opening the store twice. A stepped call never suspends and needs no lock."""
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """
+        Prevent two tasks, and two threads that step, from opening the store twice.
+
+        Each store has its own gate, so that one that takes long to open does not keep others waiting. A stack passes
+        the gates from its top down, so that stacks which share a store do not wait for each other.
+        """
         if is_stepping():
-            return nullcontext()
+            with self._thread_gate or vars(self).setdefault("_thread_gate", _ThreadGate()):
+                yield
+            return
         import asyncio
 
-        loop = asyncio.get_running_loop()
-        if self._gate is None or self._gate[0] is not loop:
-            self._gate = (loop, asyncio.Lock())
-        return self._gate[1]
+        if self._task_gate is None:
+            self._task_gate = PerLoop(asyncio.Lock)
+        async with self._task_gate.get():
+            yield
 
 
 async def enter_all(stores: Sequence[Lifecycle]) -> AsyncExitStack:

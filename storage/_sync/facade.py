@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
@@ -27,7 +24,6 @@ class _Run(Protocol):
 
 
 _STEPPED = SteppingCaller()
-_entering = threading.RLock()
 
 
 class SyncStore(Generic[Out]):
@@ -64,19 +60,16 @@ class SyncStore(Generic[Out]):
 
     def close(self) -> None:
         """Close the store now, even if others have entered it. What it did not open stays open. May be repeated."""
-        with _alone(self._stepped):
-            self._run(self._store.aclose())
+        self._run(self._store.aclose())
 
     def __enter__(self) -> Self:
-        with _alone(self._stepped):
-            self._entered.append(self._call().enter(self._store))
+        self._entered.append(self._call().enter(self._store))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with _alone(self._stepped):
-            self._entered.pop().leave()
+        self._entered.pop().leave()
 
     def __repr__(self) -> str:
         name, inner = type(self).__name__, repr(self._store)
@@ -101,17 +94,3 @@ def caller_for(*stores: SyncStore[Any]) -> Caller:
 
 def _same() -> Caller:
     return _STEPPED
-
-
-def _alone(stepped: bool) -> AbstractContextManager[object]:
-    """Prevent two threads from opening one stepped store twice; on the loop `Lifecycle` prevents it."""
-    return _entering if stepped else nullcontext()
-
-
-def _after_fork() -> None:
-    global _entering
-    _entering = threading.RLock()  # a thread of the parent may have held it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

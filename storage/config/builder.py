@@ -91,8 +91,8 @@ class Builder:
             circle = " -> ".join([*self._names[self._names.index(name) :], name])
             self._refuse(f"a store cannot be built on itself: {circle}")
         builder = Builder(context, f"store {name!r}", (*self._names, name))
-        context.named[name] = store = builder._made(context.document.stores[name])
-        return store
+        store = builder._made(context.document.stores[name])
+        return context.named.setdefault(name, store)  # a signal handler may have built it meanwhile
 
     def expanded(self, value: Any, what: str = "") -> Any:
         """

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from storage._concurrency.mutex import ReentrantLock
 from storage.base import ObjectStore
 from storage.config.builder import BuildContext, Builder
 from storage.config.document import read
@@ -18,6 +18,11 @@ from storage.config.registry import Registry, registry
 from storage.errors import ConfigError
 
 __all__ = ["StoreFactory"]
+
+
+class _BuildLock(ReentrantLock):
+    __slots__ = ()
+    runs_users_code = True  # the stores' constructors
 
 
 class StoreFactory:
@@ -48,7 +53,7 @@ class StoreFactory:
         document = read(source if isinstance(source, Mapping) else load(source), file)
         variables = os.environ if environ is None else environ
         self._context = BuildContext(file, document, registry, dict(objects or {}), variables)
-        self._building = threading.RLock()
+        self._building = _BuildLock()
 
     @property
     def names(self) -> list[str]:
@@ -71,7 +76,9 @@ class StoreFactory:
                 if name is not None:
                     return Builder(context).store(name)
                 if context.main is None:
-                    context.main = self._build_main()
+                    main = self._build_main()
+                    if context.main is None:  # else a signal handler has built it meanwhile
+                        context.main = main
                 return context.main
             except RecursionError:
                 raise ConfigError(f"{context.file}: the stores are stacked too deeply") from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TypeVar
 
 import anyio
 
+from storage._concurrency.per_loop import PerLoop
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.interceptor import Call, Interceptor
@@ -38,10 +38,10 @@ class ConcurrencyLimitStore(Interceptor[In, Out]):
             raise ValueError(f"limit must be at least 1, not {limit}")
         super().__init__(base)
         self.limit = limit
-        self._semaphore: tuple[asyncio.AbstractEventLoop, anyio.Semaphore] | None = None
+        self._semaphore = PerLoop(lambda: anyio.Semaphore(limit, fast_acquire=True))
 
     async def _intercept(self, action: str, key: str | None, call: Call[T]) -> T:
-        semaphore = self._semaphore_of_loop()
+        semaphore = self._semaphore.get()
         try:
             semaphore.acquire_nowait()
         except anyio.WouldBlock:
@@ -62,13 +62,6 @@ class ConcurrencyLimitStore(Interceptor[In, Out]):
         finally:
             if held:
                 semaphore.release()
-
-    def _semaphore_of_loop(self) -> anyio.Semaphore:
-        """Return the semaphore of the running event loop: a program may run one loop after another."""
-        loop = asyncio.get_running_loop()
-        if self._semaphore is None or self._semaphore[0] is not loop:
-            self._semaphore = loop, anyio.Semaphore(self.limit, fast_acquire=True)
-        return self._semaphore[1]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base!r}, {self.limit})"

@@ -8,6 +8,7 @@ from typing import TypeVar
 import anyio
 from anyio import sleep
 
+from storage._concurrency.per_loop import PerLoop
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.interceptor import Call, Interceptor
@@ -95,16 +96,17 @@ class _TokenBucket:
         self._size = size
         self._tokens = size
         self._counted_at = monotonic()
-        self._queue = anyio.Lock(fast_acquire=True)  # first come, first served
+        self._queue = PerLoop(lambda: anyio.Lock(fast_acquire=True))  # first come, first served
 
     async def take(self, tokens: float) -> None:
         """Take tokens, and wait until they have come."""
-        if not self._queue.locked():  # so that no call waits already
+        queue = self._queue.get()
+        if not queue.locked():  # so that no call waits already
             self.take_ahead(tokens)
             if self._tokens >= 0:
                 return
             self._tokens += tokens  # not enough tokens: put them back, and wait in the queue
-        async with self._queue:
+        async with queue:
             self.take_ahead(tokens)
             try:
                 while (wait := -self._tokens / self._rate) > _INSTANT:

@@ -106,7 +106,7 @@ def test_mutexes_are_not_kept() -> None:
     """The table of what a child renews has weak references only."""
     mutex = Mutex()
     gone = weakref.ref(mutex)
-    assert mutex in forks._renewables
+    assert mutex in forks._locks
 
     del mutex
     gc.collect()

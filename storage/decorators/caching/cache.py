@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
+from storage._concurrency.mutex import ReentrantLock
 from storage._concurrency.tasks import for_each, stream
 from storage._core.bulk import pages
 from storage.base import ObjectStore
@@ -58,7 +58,7 @@ class GuardedCache:
         self.store = store
         self._max_bytes = max_bytes
         self._bounds: Bounds[Data] = Bounds(store, max_count, max_bytes, store)
-        self._counting = threading.Lock()
+        self._counting = ReentrantLock()  # never refused; in a signal handler a count may be lost
         self._stats: Counter[str] = Counter()
 
     async def find(self, key: str) -> Entry | None:

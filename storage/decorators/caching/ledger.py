@@ -16,11 +16,12 @@ Nothing here waits, and several threads may use it.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Collection, Iterable
 from enum import Enum, auto
 
+from storage._concurrency.forks import renew_after_fork
+from storage._concurrency.mutex import Mutex
 from storage.decorators.caching.recent_keys import RecentKeys
 
 __all__ = ["Ledger", "Reading", "Route"]
@@ -76,7 +77,7 @@ class Ledger:
     def __init__(self, missing: RecentKeys | None, *known: RecentKeys | None) -> None:
         self._missing = missing
         self._known = [recent for recent in (missing, *known) if recent is not None]
-        self._lock = threading.Lock()
+        self._lock = Mutex()
         self._now = 0
         self._readings: dict[str, set[Reading]] = {}
         self._putting: Counter[str] = Counter()
@@ -85,6 +86,7 @@ class Ledger:
         self._pending: dict[str, int] = {}  # the time of each key's last mark
         self._all_pending: int | None = None  # the same for the whole cache
         self._emptying = False
+        renew_after_fork(self)
 
     def route(self, key: str) -> Route:
         """Return where to read the object."""
@@ -109,10 +111,10 @@ class Ledger:
     def read_ends(self, reading: Reading) -> None:
         """Forget the read."""
         with self._lock:
-            readings = self._readings[reading.key]
+            readings = self._readings.get(reading.key, set())
             readings.discard(reading)
             if not readings:
-                del self._readings[reading.key]
+                self._readings.pop(reading.key, None)
 
     def found_missing(self, reading: Reading) -> None:
         """Record that the read found no object."""
@@ -130,9 +132,9 @@ class Ledger:
     def put_ends(self, reading: Reading) -> bool:
         """Record that the put has ended, even with an error. Return whether its entry must be deleted again."""
         with self._lock:
-            _decrement(self._putting, reading.key)
             if not reading.cacheable:
                 self._mark(reading.key)
+            _decrement(self._putting, reading.key)
             return not reading.cacheable
 
     # -- writes --------------------------------------------------------------------------------------------------
@@ -153,11 +155,11 @@ class Ledger:
         """Record that a write has ended, and that the entries, but for *undeleted*, were deleted after *since*."""
         with self._lock:
             for key in keys:
-                _decrement(self._writing, key)
                 if key in undeleted:
                     self._mark(key)
                 else:
                     self._unmark(key, since)
+                _decrement(self._writing, key)
 
     def clear_begins(self, prefix: str) -> None:
         """Keep all objects below *prefix* out of the cache until `clear_ends`."""
@@ -175,11 +177,11 @@ class Ledger:
     def clear_ends(self, prefix: str, since: int, done: bool) -> None:
         """Record that a clear has ended, and whether all entries were deleted after *since*; else all are pending."""
         with self._lock:
-            _decrement(self._clearing, prefix)
             if done:
                 self._unmark_all(prefix, since)
             else:
                 self._mark_all()
+            _decrement(self._clearing, prefix)
 
     # -- pending deletions ---------------------------------------------------------------------------------------
 
@@ -199,6 +201,26 @@ class Ledger:
         """Return the keys whose entries must still be deleted; None if the whole cache must be."""
         with self._lock:
             return list(self._pending) if self._all_pending is None else None
+
+    def _renew(self) -> None:
+        """
+        In a forked child: forget what the parent's tasks were doing, and use no entry that they may leave outdated.
+
+        A fork may come between any two steps of a section; so a mark comes before what it replaces is removed.
+        """
+        interrupted, cleared = {*self._writing, *self._putting}, bool(self._clearing)
+        self._readings.clear()
+        self._putting.clear()
+        self._writing.clear()
+        self._clearing.clear()
+        self._emptying = False
+        for key in interrupted:
+            self._invalidate(key)
+            self._mark(key)
+        if cleared:
+            self._mark_all()
+            for recent in self._known:
+                recent.clear()
 
     # -- with the lock -------------------------------------------------------------------------------------------
 
@@ -258,7 +280,7 @@ class Ledger:
 
 
 def _decrement(counter: Counter[str], key: str) -> None:
-    """Count one down, and remove a count of zero."""
+    """Count one down, and remove a count of zero; in a forked child it may be gone."""
     counter[key] -= 1
-    if not counter[key]:
+    if counter[key] <= 0:
         del counter[key]

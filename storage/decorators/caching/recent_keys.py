@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
+from contextlib import suppress
 
+from storage._concurrency.mutex import ReentrantLock
 from storage._core.clock import CLOCK
 
 __all__ = ["RecentKeys", "now"]
@@ -31,15 +32,16 @@ class RecentKeys:
         self.seconds = seconds
         self.limit = limit
         self._since: OrderedDict[str, float] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ReentrantLock()  # so that a call which a signal handler makes in a section is not refused half-way
 
     def remember(self, key: str, since: float | None = None) -> None:
         """Remember *key*, for seconds that count from now, or from *since*."""
         with self._lock:
-            self._since[key] = now() if since is None else since
-            self._since.move_to_end(key)
+            self._since.pop(key, None)
+            self._since[key] = now() if since is None else since  # the last one now
             if len(self._since) > self.limit:
-                self._since.popitem(last=False)
+                with suppress(KeyError):  # a signal handler has cleared it
+                    self._since.popitem(last=False)
 
     def __contains__(self, key: str) -> bool:
         since = self._since.get(key)

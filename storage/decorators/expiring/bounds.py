@@ -11,6 +11,7 @@ from typing import Any, Generic, cast
 
 import anyio
 
+from storage._concurrency.per_loop import PerLoop
 from storage._concurrency.stepping import is_stepping
 from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import is_stream
@@ -54,7 +55,7 @@ class Bounds(Usage, Generic[In]):
         self._base = base
         self._owner = owner
         self._conditional = base.capabilities.conditional_delete
-        self._counting = anyio.Lock(fast_acquire=True)
+        self._counting = PerLoop(lambda: anyio.Lock(fast_acquire=True))
 
     async def put(self, key: str, data: In, send: Callable[[In], Awaitable[str]]) -> str:
         """
@@ -98,7 +99,7 @@ class Bounds(Usage, Generic[In]):
         """Count the objects that the store already has, before the first put."""
         if self.counted:
             return
-        async with nullcontext() if is_stepping() else self._counting:
+        async with nullcontext() if is_stepping() else self._counting.get():
             if not self.counted:
                 objects = LeftOut(self._owner).reading(self._base.scan())  # a damaged object must not stop all puts
                 found = [(info.modified or _LONG_AGO, Entry(info.key, info.size, info.etag)) async for info in objects]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from storage._concurrency.forks import renew_after_fork
+from storage._concurrency.mutex import Mutex
 from storage.errors import MirrorError, OutcomeUnknownError, StorageError
 from storage.types import ObjectInfo
 
@@ -55,7 +56,8 @@ class Usage:
         self._too_large: dict[str, None] = {}  # larger than max_bytes: deleted first, and no other for them
         self._bytes = 0
         self._writes: dict[str, _ConcurrentWrites] = {}
-        self._lock = threading.Lock()
+        self._lock = Mutex()
+        renew_after_fork(self)
 
     def writing(self, key: str) -> Write:
         """Return a context manager for a put of this key."""
@@ -105,12 +107,21 @@ class Usage:
     def reset(self) -> None:
         """Remove all entries; the store is counted again before the next put."""
         with self._lock:
-            self._entries.clear()
-            self._too_large.clear()
-            self._bytes = 0
-            self.counted = not self.bounded
+            self._reset()
+
+    def _renew(self) -> None:
+        """In a forked child: count again, if another thread was writing an object or changing the entries."""
+        if not self._lock.owned and (self._writes or self._lock.interrupted):
+            self._writes.clear()
+            self._reset()
 
     # -- with the lock held --------------------------------------------------------------------------------------
+
+    def _reset(self) -> None:
+        self._entries.clear()
+        self._too_large.clear()
+        self._bytes = 0
+        self.counted = not self.bounded
 
     def _is_over(self) -> bool:
         return (self.max_count is not None and len(self._entries) > self.max_count) or (
@@ -180,8 +191,8 @@ class Write:
         if usage.bounded:
             with usage._lock:
                 self._concurrent.running -= 1
-                if not self._concurrent.running:
-                    del usage._writes[self._key]
+                if not self._concurrent.running and usage._writes.get(self._key) is self._concurrent:
+                    del usage._writes[self._key]  # else it began before a fork
                 if error is None or self.etag is not None or _may_have_written(error):
                     certain = not self._concurrent.overlapped and (error is None or self.etag is not None)
                     self._record_in(usage, certain=certain)

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import anyio
 
 from storage._concurrency.key_locks import KeyLocks
+from storage._concurrency.per_loop import PerLoop
 from storage.base import ObjectStore
 from storage.decorators.mirroring.stale_children import StaleChildren
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
@@ -42,15 +43,15 @@ class Repairs:
         self._find = find
         self._log_failure = log_failure
         self._locks = KeyLocks()
-        self._under_way: dict[str, anyio.CancelScope] = {}
+        self._under_way: PerLoop[dict[str, anyio.CancelScope]] = PerLoop(dict)
 
     @asynccontextmanager
     async def locked(self, *keys: str) -> AsyncIterator[None]:
         """Hold the keys' locks. A repair after a read is cancelled for it, as the write replaces what it repairs."""
         async with AsyncExitStack() as held:
             for key in sorted(set(keys)):  # always in this order: two callers with the same two keys must not deadlock
-                if key in self._under_way:
-                    self._under_way[key].cancel()
+                if (repair := self._under_way.get().get(key)) is not None:
+                    repair.cancel()
                 await held.enter_async_context(self._locks.hold(key))
             yield
 
@@ -68,15 +69,16 @@ class Repairs:
         lost = [number for number, error in errors.items() if isinstance(error, KeyNotFoundError | CorruptObjectError)]
         if not (lost or self._stale.of_key_only(key)) or self._locks.busy(key):
             return
+        under_way = self._under_way.get()
         async with self._locks.hold(key):
-            with anyio.CancelScope() as self._under_way[key]:
+            with anyio.CancelScope() as under_way[key]:
                 try:
                     for number in sorted(self._stale.of_key_only(key)):
                         await self.catch_up(key, number)
                     for number in lost:
                         await self.restore(key, number, errors[number])
                 finally:
-                    del self._under_way[key]
+                    del under_way[key]
 
     async def catch_up(self, key: str, number: int) -> bool:
         """

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import random
 import stat
-import threading
 import time
+
+from storage._concurrency.mutex import Mutex
 
 __all__ = ["current_etag", "etag_of_file", "new_mtime"]
 
 _last_mtime = 0
-_mtime_lock = threading.Lock()
+_mtime_lock = Mutex()
 
 
 def new_mtime() -> int:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import NamedTuple
 
+from storage._concurrency.mutex import Mutex
 from storage._core.conditions import Target, WriteConditions
 from storage._core.data import CHUNK
 from storage._core.opened import OpenState
@@ -76,7 +76,7 @@ class Archive:
         self.objects: dict[str, StoredEntry] = {}
         self._keyless: list[StoredEntry] = []  # entries whose names are no valid keys: kept for other programs
         self._queue: deque[Sequence[Change]] = deque()
-        self._writing = threading.Lock()  # held during a write and its sync
+        self._writing = Mutex()  # held during a write and its sync
         self.listing: SortedKeys = SortedKeys(self.objects)
         self.state: OpenState = OpenState(any_loop=True, after_fork="use it in the parent only")
         self._closed = self._name_synced = False

@@ -16,7 +16,7 @@ from storage.decorators.mirroring import writes as mirroring_writes
 
 def idle(store: MirroringStore) -> bool:
     """Return whether no lock and no repair is left."""
-    return not vars(store._repairs._locks)["_entries"] and not store._repairs._under_way
+    return not store._repairs._locks._by_key.get() and not store._repairs._under_way.get()
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:
@@ -125,7 +125,7 @@ async def test_locks_are_kept_of_no_key_that_nobody_uses() -> None:
             await cancelled(task)
 
     assert not locks.busy("k")
-    assert {} == locks._entries
+    assert {} == locks._by_key.get()
 
 
 # -- repairs -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,212 @@
+"""Processes that are forked while other threads and tasks are inside the stores. Each test runs a separate program."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+from paths import ROOT
+from processes.programs import program
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork"),
+]
+
+#: Forks, and returns what the child printed: `at_fork` takes all locks in another thread, and `child` runs there.
+FORKING = """
+import tempfile, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # that this process has threads is the point
+from storage._concurrency import forks
+from storage.sync import *
+directory = tempfile.mkdtemp()
+
+def forked(child):
+    # Other threads, because a lock can only be given back by the thread that took it.
+    taken, go_on = threading.Barrier(2), threading.Event()
+    def hold():
+        held = [lock for lock in forks.locks() if lock.acquire(blocking=False)]
+        taken.wait()
+        go_on.wait()
+        for lock in held:
+            lock.release()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(10)
+        try:
+            child()
+            os._exit(0)
+        except storage.StoreClosedError as error:
+            print(error, flush=True)
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+    go_on.set()
+    thread.join()
+    print("child", os.waitpid(pid, 0)[1], flush=True)
+"""
+
+STORES = {
+    "dict": "DictStore()",
+    "files": "FilesystemStore(directory)",
+    "hashdir": "HashdirStore(directory)",
+    "cache": "CachingStore(FilesystemStore(directory), DictStore(), max_bytes=10_000)",
+    "expiring": "ExpiringStore(DictStore(), max_count=2)",
+    "on the loop": "ObjectStore(storage.DictStore(), stepped=False)",
+    "mirror": "MirroringStore([DictStore(), DictStore()])",
+    "throttled": "ThrottlingStore(DictStore(), 1000, burst=1000)",
+}
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    return subprocess.run(program(code, ""), capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("store", STORES.values(), ids=list(STORES))
+def test_child_uses_the_store_of_its_parent(store: str) -> None:
+    """Other threads have every lock of the package at the fork, and will never release them in the child."""
+    done = run(
+        f"""{FORKING}
+store = {store}
+store.put_many({{"a": b"1", "b": b"2"}})
+def child():
+    store.put("c", b"3")
+    print(store.get("c"), "c" in list(store.keys()), store.exists("x"), flush=True)
+    with store:
+        store.delete("c")
+forked(child)
+store.put("d", b"4")
+print(store.get("d"))
+"""
+    )
+
+    assert (0, "b'3' True False\nchild 0\nb'4'\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_child_makes_a_store_and_a_factory_of_its_own() -> None:
+    """The locks of modules are new as well."""
+    done = run(
+        f"""{FORKING}
+factory = StoreFactory({{"stores": {{"main": {{"type": "FilesystemStore", "config": {{"root": directory}}}}}}}})
+FilesystemStore(directory).put("k", b"v")
+def child():
+    for store in FilesystemStore(directory), factory.build("main"), SqliteStore(directory + "/../own.sqlite"):
+        with store:
+            store.put("k", b"v")
+            print(store.get("k"), flush=True)
+forked(child)
+"""
+    )
+
+    assert (0, 3 * "b'v'\n" + "child 0\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_child_is_refused_an_open_archive() -> None:
+    """It does not wait for the lock that a writing thread of the parent had."""
+    done = run(
+        f"""{FORKING}
+with ZipStore(directory + "/objects.zip") as store:
+    store.put("k", b"v")
+    forked(lambda: store.put("k", b"child"))
+    print(store.get("k"))
+"""
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert re.fullmatch(r"the store was opened before a fork: .*\nchild 0\nb'v'\n", done.stdout)
+
+
+def test_child_does_not_read_a_cache_entry_that_its_parent_is_replacing() -> None:
+    """The write goes on in the parent only, where it deletes the parent's copy of the entry."""
+    done = run(
+        f"""{FORKING}
+class Pausing(storage.FilesystemStore):
+    _steppable = True
+
+    async def put(self, key, data, **options):
+        etag = await super().put(key, data, **options)
+        if data == b"new":
+            written.set()
+            resume.wait()
+        return etag
+
+written, resume = threading.Event(), threading.Event()
+store = ObjectStore(storage.CachingStore(Pausing(directory), storage.DictStore()))
+store.put("k", b"old")
+store.get("k")
+writer = threading.Thread(target=store.put, args=("k", b"new"))
+writer.start()
+written.wait()
+forked(lambda: print(store.get("k"), store.get("k"), flush=True))
+resume.set()
+writer.join()
+"""
+    )
+
+    assert (0, "b'new' b'new'\nchild 0\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_child_does_not_wait_for_tasks_of_its_parent() -> None:
+    """A task on the parent's background loop has the lock of a key, and ends in the parent only."""
+    done = run(
+        f"""{FORKING}
+class Waiting(storage.DictStore):
+    async def put(self, key, data, **options):
+        if data == b"parent":
+            putting.set()
+            await asyncio.sleep(60)
+        return await super().put(key, data, **options)
+
+putting = threading.Event()
+store = ObjectStore(storage.MirroringStore([Waiting(), storage.DictStore()]))
+threading.Thread(target=store.put, args=("k", b"parent"), daemon=True).start()
+putting.wait()
+def child():
+    store.put("k", b"child")
+    print(store.get("k"), flush=True)
+forked(child)
+"""
+    )
+
+    assert (0, "b'child'\nchild 0\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_child_of_a_handler_goes_on_in_the_section_that_it_interrupted() -> None:
+    """The thread that forks keeps its locks, in the parent and in the child."""
+    done = run(
+        f"""{FORKING}
+store = DictStore()
+store.put("k", b"v")
+with store.async_store._writing:
+    pid = os.fork()
+store.put("k", b"w")
+if not pid:
+    os._exit(store.get("k") != b"w")
+print("child", os.waitpid(pid, 0)[1], store.get("k"))
+"""
+    )
+
+    assert (0, "child 0 b'w'\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+#: Modules with other locks: one that is used once, by its job, and those of the guards of SQLite, which renew them.
+WITH_OTHER_LOCKS = {"storage/_concurrency/threads.py", "storage/stores/sqlite/fork_guard.py"}
+
+
+def test_every_lock_is_one_that_a_child_finds_free() -> None:
+    """Also a new one: use `Mutex`."""
+    lock = re.compile(r"threading\.(R?Lock|Condition|\w*Semaphore)\(")
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "storage").rglob("*.py")
+        if lock.search(path.read_text(encoding="utf-8"))
+    }
+
+    assert set() == found - WITH_OTHER_LOCKS

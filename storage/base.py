@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, cast
 from storage._concurrency.tasks import for_each
 from storage._core.bulk import pages, pairs_of, raise_failures, result_of, results_of
 from storage._core.data import etag_of
+from storage._core.deadlines import copied_attributes
 from storage._core.left_out import LeftOut
 from storage._core.lifecycle import Lifecycle, enter_all
 from storage._core.subclass_table import register_subclass
@@ -243,7 +244,7 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         """
         async with self.open(source) as reader:
             data = cast(In, reader)  # in a store of other values than bytes, the reader returns such values
-            return await self.put(target, data, if_absent=if_absent, attributes=reader.info.attributes)
+            return await self.put(target, data, if_absent=if_absent, attributes=copied_attributes(reader.info))
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         """

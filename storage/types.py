@@ -134,6 +134,7 @@ class ObjectInfo:
         etag: an opaque identifier of this version, for ``if_match=``; compare it within one store only.
         modified: when it was last written, with a time zone; None where the store does not know.
         attributes: those it was put with.
+        expires: when the store removes it by itself, with a time zone; None if never, or if the store does not know.
     """
 
     key: str
@@ -141,10 +142,16 @@ class ObjectInfo:
     etag: str
     modified: datetime | None = None
     attributes: Attributes = field(default_factory=dict)
+    expires: datetime | None = None
 
 
 def replace_info(
-    info: ObjectInfo, *, key: str | None = None, size: int | None = None, attributes: Attributes | None = None
+    info: ObjectInfo,
+    *,
+    key: str | None = None,
+    size: int | None = None,
+    attributes: Attributes | None = None,
+    expires: datetime | None = None,
 ) -> ObjectInfo:
     """Return *info* with the given fields replaced; `dataclasses.replace` takes three times as long, 2 us a `head`."""
     return ObjectInfo(
@@ -153,6 +160,7 @@ def replace_info(
         info.etag,
         info.modified,
         info.attributes if attributes is None else attributes,
+        info.expires if expires is None else expires,
     )
 
 

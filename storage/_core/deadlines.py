@@ -8,7 +8,21 @@ from datetime import datetime, timedelta
 from storage._core.durations import seconds
 from storage.types import Attributes, ObjectInfo, replace_info
 
-__all__ = ["DEADLINE", "LIFETIME", "deadline_of", "last_deadline", "lifetime", "with_deadline", "without_deadline"]
+__all__ = [
+    "CARRIED",
+    "DEADLINE",
+    "LIFETIME",
+    "carried_deadline",
+    "copied_attributes",
+    "deadline_of",
+    "earliest",
+    "known_deadline",
+    "last_deadline",
+    "lifetime",
+    "with_deadline",
+    "without_carried",
+    "without_deadline",
+]
 
 #: The attribute with which a put sets the lifetime of its object, in seconds. It passes through other decorators.
 LIFETIME = "expires-in"
@@ -16,6 +30,10 @@ LIFETIME = "expires-in"
 #: The attribute of an object's deadlines: one for each expiring store of a stack, the outermost first, with spaces
 #: between them.
 DEADLINE = "expires-at"
+
+#: The attribute with which a copy is put: the moment at which the original expires. It limits the life of the copy in
+#: every store that expires objects, and stays with it like any other attribute.
+CARRIED = "expires-by"
 
 #: Stands for a missing deadline.
 NEVER = "-"
@@ -81,12 +99,49 @@ def without_deadline(below: ObjectInfo) -> ObjectInfo:
     if text is None:
         return below
     rest, more, last = text.rpartition(" ")
-    if last != NEVER and _parsed(last) is None:
+    deadline = _parsed(last)
+    if last != NEVER and deadline is None:
         return below  # another program wrote this attribute
     outer = {name: value for name, value in below.attributes.items() if name != DEADLINE}
     if more:
         outer[DEADLINE] = rest
-    return replace_info(below, attributes=outer)
+    return replace_info(below, attributes=outer, expires=earliest(deadline, below.expires))
+
+
+def earliest(*deadlines: datetime | None) -> datetime | None:
+    """Return the earliest of these deadlines; None if all are None."""
+    return min((each for each in deadlines if each is not None), default=None)
+
+
+def carried_deadline(attributes: Attributes | None) -> datetime | None:
+    """Return the deadline that a copy was put with; None if there is none."""
+    text = attributes.get(CARRIED) if attributes else None
+    return None if text is None else _parsed(text)
+
+
+def without_carried(attributes: Attributes | None) -> Attributes | None:
+    """Return the attributes without the deadline that a copy was put with."""
+    if carried_deadline(attributes) is None:
+        return attributes
+    return {name: value for name, value in (attributes or {}).items() if name != CARRIED}
+
+
+def known_deadline(info: ObjectInfo) -> datetime | None:
+    """Return when an object expires, as far as its description tells; None if it does not."""
+    return earliest(info.expires, carried_deadline(info.attributes))
+
+
+def copied_attributes(info: ObjectInfo) -> Attributes:
+    """
+    Return the attributes with which to put a copy of the object: its own, and its deadline if it has one.
+
+    Whoever copies an object by reading and writing it puts these, so that the life of the copy does not begin anew.
+    """
+    if info.expires is None:
+        return info.attributes
+    deadline = known_deadline(info)
+    assert deadline is not None
+    return {**info.attributes, CARRIED: deadline.isoformat(timespec="microseconds")}
 
 
 def _parsed(text: str) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from storage._core.data import CHUNK
+from storage._core.deadlines import copied_attributes
 from storage.base import ObjectStore
 from storage.errors import KeyExistsError, KeyNotFoundError
 from storage.types import Attributes, Capabilities, Data, ObjectInfo
@@ -28,7 +29,7 @@ async def copy_object(
         async with source.open(key) as reader:
             size = reader.info.size
             data: Data = await reader.read() if size <= CHUNK else reader
-            attributes = reader.info.attributes if note is None else note(reader.info)
+            attributes = copied_attributes(reader.info) if note is None else note(reader.info)
             await target.put(
                 key,
                 data,

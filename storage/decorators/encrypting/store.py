@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 from storage._concurrency.offload import offload
 from storage._core.bulk import result_of
 from storage._core.data import as_bytes, chunks, is_stream
+from storage._core.deadlines import copied_attributes
 from storage._core.keys import check_key
 from storage._core.left_out import LeftOut
 from storage._core.traits import Trait
@@ -137,7 +138,7 @@ class EncryptingStore(StoreDecorator):
         async with self.open(key) as reader:
             etag = reader.info.etag if self.capabilities.conditional_put else None
             try:
-                await self.put(key, reader, if_match=etag, attributes=reader.info.attributes)
+                await self.put(key, reader, if_match=etag, attributes=copied_attributes(reader.info))
             except PreconditionFailedError:
                 return False
         return True

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from storage._core.bulk import pages, results_of
 from storage._core.clock import CLOCK
 from storage._core.conditions import WriteConditions
-from storage._core.deadlines import LIFETIME, deadline_of, lifetime
+from storage._core.deadlines import DEADLINE, LIFETIME, carried_deadline, deadline_of, earliest, lifetime
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import stack
@@ -76,9 +76,19 @@ class Expiry:
             raise UnsupportedOperationError(text, key=key, store=self._owner)
         return life
 
+    def deadline(self, attributes: Attributes | None, life: timedelta | None) -> datetime | None:
+        """Return the deadline of an object that is put now. A copy does not outlive its original."""
+        deadline = None if life is None else self.clock.now() + life
+        return earliest(deadline, carried_deadline(attributes)) if attributes else deadline
+
+    def deadline_of(self, below: ObjectInfo) -> datetime | None:
+        """Return the deadline that this store gave the object, or with which the object was copied; else None."""
+        attributes = below.attributes
+        return deadline_of(attributes) if DEADLINE in attributes else carried_deadline(attributes)
+
     def is_expired(self, below: ObjectInfo) -> bool:
         """Return whether the object's deadline has passed."""
-        deadline = deadline_of(below.attributes)
+        deadline = self.deadline_of(below)
         return deadline is not None and deadline <= self.clock.now()
 
     async def head(self, key: str) -> ObjectInfo:

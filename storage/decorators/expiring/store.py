@@ -11,7 +11,7 @@ from typing import cast
 
 from storage._concurrency.stepping import is_stepping
 from storage._core.conditions import WriteConditions
-from storage._core.deadlines import deadline_of, lifetime, with_deadline, without_deadline
+from storage._core.deadlines import lifetime, with_deadline, without_carried, without_deadline
 from storage._core.durations import seconds
 from storage._core.traits import Trait
 from storage.base import ATTEMPTS, ObjectStore
@@ -118,7 +118,8 @@ class ExpiringStore(StoreDecorator[In, Out]):
         Raises:
             KeyNotFoundError: there is no such object.
         """
-        return deadline_of((await self._expiry.head(key)).attributes)
+        below = await self._expiry.head(key)
+        return self._expiry.deadline_of(below) or below.expires
 
     async def touch(self, key: str, *, ttl: float | timedelta | None = None) -> str:
         """
@@ -137,10 +138,12 @@ class ExpiringStore(StoreDecorator[In, Out]):
             try:
                 if self._has_values:
                     info, value = await self.head(key), cast("In", await self.get(key))
-                    return await self.put(key, value, if_match=info.etag, attributes=info.attributes, ttl=ttl)
+                    attributes = without_carried(info.attributes)
+                    return await self.put(key, value, if_match=info.etag, attributes=attributes, ttl=ttl)
                 async with self._reading(key, None) as reader:
                     data, info = cast("In", reader), reader.info
-                    return await self.put(key, data, if_match=info.etag, attributes=info.attributes, ttl=ttl)
+                    attributes = without_carried(info.attributes)
+                    return await self.put(key, data, if_match=info.etag, attributes=attributes, ttl=ttl)
             except PreconditionFailedError:  # it was written by another call meanwhile
                 continue
         raise StoreUnavailableError(
@@ -229,11 +232,13 @@ class ExpiringStore(StoreDecorator[In, Out]):
         """
         conditions = WriteConditions.of(if_absent, if_match)
         life = self._expiry.lifetime(key, attributes, ttl)
+        if ttl is not None:
+            attributes = without_carried(attributes)
         if conditions:
             await self._expiry.remove_if_expired(key, if_match)
 
         async def send(data: In) -> str:
-            dated = with_deadline(attributes, None if life is None else self._expiry.clock.now() + life)
+            dated = with_deadline(attributes, self._expiry.deadline(attributes, life))
             return await self.base.put(key, data, if_absent=if_absent, if_match=if_match, attributes=dated)
 
         return await self._bounds.put(key, data, send)

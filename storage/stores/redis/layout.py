@@ -13,7 +13,7 @@ from storage.types import ObjectInfo
 __all__ = ["DESCRIPTION", "KeySpace", "info_of", "text_of", "without_secrets"]
 
 #: The fields of an object that `info_of` needs, in this order.
-DESCRIPTION = ("etag", "size", "modified", "attributes")
+DESCRIPTION = ("etag", "size", "modified", "attributes", "expires")
 
 #: Greater than any byte of UTF-8.
 _LAST = b"\xff"
@@ -65,18 +65,19 @@ class KeySpace:
 
 def info_of(key: str, fields: Sequence[bytes], store: object) -> ObjectInfo:
     """
-    Return the description of an object from the fields of `DESCRIPTION`; the last is empty for no attributes.
+    Return the description of an object from the fields of `DESCRIPTION`; the last two are empty for none.
 
     Raises:
         CorruptObjectError: a field has not what a store writes.
     """
-    etag, size, modified, attributes = fields
+    etag, size, modified, attributes, expires = fields
     return ObjectInfo(
         key,
         stored_size(size, key=key, store=store),
         stored_etag(etag, key=key, store=store),
         stored_time(modified, unit=1000, key=key, store=store),
         decode_attributes(attributes, key=key, store=store),
+        stored_time(expires, unit=1000, key=key, store=store) if expires else None,
     )
 
 

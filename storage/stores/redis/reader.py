@@ -106,7 +106,7 @@ class _RedisReader(SeekableReader):
                 key=info.key,
                 store=self._store,
             )
-        data: bytes = found[4]
+        data: bytes = found[5]
         if not data:  # else the caller would ask for ever
             raise CorruptObjectError(
                 f"the object has {info.size} bytes, but none is stored at byte {offset}",

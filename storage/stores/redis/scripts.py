@@ -2,7 +2,7 @@
 The Lua scripts of a `RedisStore`, which Redis executes atomically.
 
 An object is one hash (docs/stores/redis.md): ``etag``, ``size``, ``modified`` (microseconds since 1970), ``attributes``
-(JSON, if there are any) and its bytes in chunks of 1 MiB under ``0``, ``1``, ... Its key is in the index, a sorted set
+(JSON, if there are any), ``expires`` (microseconds since 1970, if it expires) and its bytes in chunks of 1 MiB under ``0``, ``1``, ... Its key is in the index, a sorted set
 whose scores are all 0, which Redis keeps in the order of the bytes.
 
 A script writes the index first: a full server refuses that, and then nothing has changed. If a script finds its own
@@ -96,7 +96,10 @@ remove_version(space, KEYS[1], found)
 
 _FINISH = """
 if attributes ~= '' then redis.call('HSET', KEYS[1], 'attributes', attributes) end
-if life ~= '' then redis.call('PEXPIRE', KEYS[1], life) end
+if life ~= '' then
+  redis.call('PEXPIRE', KEYS[1], life)
+  redis.call('HSET', KEYS[1], 'expires', string.format('%.0f', now() + life * 1000))
+end
 if new then forget_some(KEYS[2], start) end
 return {'done'}
 """
@@ -185,33 +188,43 @@ LIST = Script("""
 local names = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
 local existing = {}
 for _, name in ipairs(names) do
-  local info = redis.pcall('HMGET', ARGV[1] .. name, 'etag', 'size', 'modified', 'attributes')
-  if info.err then info = {'', '', '', ''} end -- no hash, which is a damaged object
+  local info = redis.pcall('HMGET', ARGV[1] .. name, 'etag', 'size', 'modified', 'attributes', 'expires')
+  if info.err then info = {'', '', '', '', ''} end -- no hash, which is a damaged object
   if not info[1] then
     redis.pcall('ZREM', KEYS[1], name) -- fails on a replica, or for a user who may only read
   elseif ARGV[5] == '' then
     existing[#existing + 1] = name
   else
-    existing[#existing + 1] = {name, info[1], info[2] or '', info[3] or '', info[4] or ''}
+    existing[#existing + 1] = {name, info[1], info[2] or '', info[3] or '', info[4] or '', info[5] or ''}
   end
 end
 return {#names, names[#names] or '', existing}
 """)
 
 #: The description and a part of one version of an object.
-READ = Script(f"""
+READ = Script(
+    _NOW
+    + f"""
 -- KEYS: object. ARGV: '' or the version, first byte, the offset after the last byte or -1, '' or how many from the
 -- end, how many at most, the beginning of all names
 local name = KEYS[1]
-local info = redis.call('HMGET', name, 'etag', 'size', 'modified', 'attributes')
+local info = redis.call('HMGET', name, 'etag', 'size', 'modified', 'attributes', 'expires')
 if ARGV[1] ~= '' and ARGV[1] ~= info[1] then
   name = ARGV[6] .. ':v:' .. ARGV[1]
-  info = redis.call('HMGET', name, 'etag', 'size', 'modified', 'attributes')
+  info = redis.call('HMGET', name, 'etag', 'size', 'modified', 'attributes', 'expires')
   if info[1] then redis.call('PEXPIRE', name, {LEASE}) end
 end
 if not info[1] then return {{}} end
 if not tonumber(info[2]) or not info[3] then
-  return {{info[1], info[2] or '', info[3] or '', info[4] or '', ''}} -- a damaged object
+  return {{info[1], info[2] or '', info[3] or '', info[4] or '', info[5] or '', ''}} -- a damaged object
+end
+local expires = info[5] or ''
+if ARGV[1] == '' then -- another program may have set the time to live
+  local left = redis.pcall('PTTL', name)
+  if type(left) == 'number' and left >= 0 then
+    local at = now() + left * 1000
+    if expires == '' or at < (tonumber(expires) or 0) - 1000000 then expires = string.format('%.0f', at) end
+  end
 end
 local size, start, stop = tonumber(info[2]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if ARGV[4] ~= '' then start = math.max(size - tonumber(ARGV[4]), 0) end
@@ -227,8 +240,9 @@ for offset = start - start % {CHUNK}, stop - 1, {CHUNK} do
   local chunk = redis.call('HGET', name, string.format('%.0f', offset / {CHUNK}))
   parts[#parts + 1] = string.sub(chunk or '', math.max(start - offset, 0) + 1, stop - offset)
 end
-return {{info[1], info[2], info[3], info[4] or '', table.concat(parts)}}
-""")
+return {{info[1], info[2], info[3], info[4] or '', expires, table.concat(parts)}}
+"""
+)
 
 #: Close a reader; the last reader of a version removes the data that was kept for it.
 RELEASE = Script("""

@@ -7,14 +7,14 @@ import random
 import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import anyio
 
 from storage._core.clock import CLOCK
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import chunks
-from storage._core.deadlines import DEADLINE, LIFETIME, last_deadline, lifetime
+from storage._core.deadlines import DEADLINE, LIFETIME, carried_deadline, last_deadline, lifetime
 from storage._core.stored_attributes import encode_attributes
 from storage.errors import StorageError, StoreUnavailableError
 from storage.stores.redis.layout import KeySpace, text_of
@@ -67,6 +67,7 @@ class Put:
         self._conditions = conditions
         self._attributes = attributes or {}
         self._lifetime = self._lifetime_of(ttl)
+        self._deadline = self._deadline_of(ttl)
 
     def command(self, data: bytes) -> Command:
         """Return the command that puts *data* of up to 1 MiB."""
@@ -144,10 +145,20 @@ class Put:
             return lifetime(f"the attribute {LIFETIME!r}", self._attributes[LIFETIME])
         return lifetime("ttl", ttl)
 
+    def _deadline_of(self, ttl: float | timedelta | None) -> datetime | None:
+        """Return the moment that its attributes set, from an `ExpiringStore` or the original of a copy."""
+        if ttl is not None or not self._attributes:
+            return None
+        if DEADLINE in self._attributes:
+            return last_deadline(self._attributes)
+        return carried_deadline(self._attributes)
+
     def _milliseconds(self) -> int | str:
         """Return how long Redis keeps the object, ``""`` for ever: no shorter than any `ExpiringStore` above does."""
-        deadline = last_deadline(self._attributes)
-        life = self._lifetime if self._lifetime is not None or deadline is None else deadline - CLOCK.now()
+        life = self._lifetime
+        if self._deadline is not None:
+            left = self._deadline - CLOCK.now()
+            life = left if life is None else min(life, left)
         return "" if life is None else max(1, round(life / timedelta(milliseconds=1)))
 
     def _enforce(self, reply: list[bytes | None]) -> None:

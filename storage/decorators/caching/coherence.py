@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from storage._core.keys import is_key
+from storage._core.outcomes import may_take_effect
 from storage.base import ObjectStore
 from storage.decorators.caching.cache import GuardedCache
 from storage.decorators.caching.entry import Entry
 from storage.decorators.caching.ledger import Ledger, Reading, Route
-from storage.errors import KeyNotFoundError
+from storage.errors import BulkError, KeyNotFoundError
 
-__all__ = ["CoherentCache"]
+__all__ = ["CoherentCache", "Write"]
+
+
+class Write:
+    """
+    A write of the main store that is under way.
+
+    Attributes:
+        begun: the keys that are written, as keys of a dict.
+        unsettled: those of them whose write may take effect after it has ended.
+    """
+
+    __slots__ = ("_cache", "begun", "unsettled")
+
+    def __init__(self, cache: CoherentCache) -> None:
+        self._cache = cache
+        self.begun: dict[str, None] = {}
+        self.unsettled: Collection[str] = ()
+
+    async def begin(self, key: str) -> None:
+        """Delete the entry of one more key, before its object is written."""
+        if is_key(key) and key not in self.begun:  # the main store refuses what is not a key
+            self.begun[key] = None
+            self._cache.ledger.write_begins(key)
+            await self._cache.cache.delete([key])
+
+    def note_results(self, results: Mapping[str, object]) -> None:
+        """Note the results of a bulk call, some of which may be errors."""
+        self.unsettled = [key for key, result in results.items() if _is_unsettling(result) and key in self.begun]
+
+    def note_error(self, error: BaseException) -> None:
+        """Note the error of a call."""
+        if isinstance(error, BulkError):
+            self.note_results(error.results)
+        elif may_take_effect(error):
+            self.unsettled = self.begun
+
+
+def _is_unsettling(result: object) -> bool:
+    return isinstance(result, Exception) and may_take_effect(result)
 
 
 class CoherentCache:
@@ -77,49 +117,48 @@ class CoherentCache:
         return kept and not outdated
 
     @asynccontextmanager
-    async def writing(self, *keys: str) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+    async def writing(self, *keys: str) -> AsyncIterator[Write]:
         """
         Delete the entries before and after the body, which writes the objects, and make no new entries meanwhile.
 
-        The body gets a function that does the same for further keys; it awaits it before it writes them.
+        If the body raises an error after which a write may still take effect, its keys are not cached for some minutes.
         """
-        begun: dict[str, None] = {}
-
-        async def begin(key: str) -> None:
-            if is_key(key) and key not in begun:  # the main store refuses what is not a key
-                begun[key] = None
-                self.ledger.write_begins(key)
-                await self.cache.delete([key])
-
+        write = Write(self)
         since = 0
-        undeleted: Collection[str] = begun
+        undeleted: Collection[str] = write.begun
         try:
             try:
                 for key in keys:
-                    await begin(key)
-                yield begin
+                    await write.begin(key)
+                yield write
+            except BaseException as error:
+                write.note_error(error)
+                raise
             finally:
-                self.ledger.main_written(begun)
+                self.ledger.main_written(write.begun)
                 since = self.ledger.now()
-                undeleted = await self.cache.delete(list(begun))
+                undeleted = await self.cache.delete(list(write.begun))
         finally:
-            self.ledger.write_ends(begun, since, undeleted)
+            self.ledger.write_ends(write.begun, since, undeleted, write.unsettled)
 
     @asynccontextmanager
     async def clearing(self, prefix: str) -> AsyncIterator[None]:
         """Do as `writing` does for all objects whose keys start with *prefix*."""
-        since, done = 0, False
+        since, done, unsettled = 0, False, False
         self.ledger.clear_begins(prefix)
         try:
             try:
                 await self.cache.clear(prefix)
                 yield
+            except BaseException as error:
+                unsettled = may_take_effect(error)
+                raise
             finally:
                 self.ledger.main_cleared(prefix)
                 since = self.ledger.now()
                 done = await self.cache.clear(prefix)
         finally:
-            self.ledger.clear_ends(prefix, since, done)
+            self.ledger.clear_ends(prefix, since, done, unsettled=unsettled)
 
     async def retry_deletions(self) -> None:
         """Try once more to delete the entries whose deletion is pending."""

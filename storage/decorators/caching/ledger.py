@@ -11,6 +11,10 @@ A write deletes the entry of its object. If that fails, or if a put into the cac
 A deletion that was tried removes only those pending deletions that were marked before it began: an entry that is marked
 later may have been put later, too. For that the ledger counts the marks; the count is its time.
 
+A write of unknown outcome may land later, when nobody can delete entries that were made in between. So its key is
+*unsettled* for some minutes, in which it has no entry; then the deletion of its entry, which another process may have
+made in a shared cache, is pending.
+
 Nothing here waits, and several threads may use it.
 """
 
@@ -23,6 +27,7 @@ from enum import Enum, auto
 from storage._concurrency.forks import renew_after_fork
 from storage._concurrency.mutex import Mutex
 from storage.decorators.caching.recent_keys import RecentKeys
+from storage.decorators.caching.unsettled import Unsettled
 
 __all__ = ["Ledger", "Reading", "Route"]
 
@@ -86,6 +91,7 @@ class Ledger:
         self._pending: dict[str, int] = {}  # the time of each key's last mark
         self._all_pending: int | None = None  # the same for the whole cache
         self._emptying = False
+        self._unsettled = Unsettled()
         renew_after_fork(self)
 
     def route(self, key: str) -> Route:
@@ -105,7 +111,12 @@ class Ledger:
         with self._lock:
             # while the object is written, other readers may see the new version before this one finds the old one
             reading.current = not self._is_written(reading.key)
-            reading.cacheable = reading.current and self._all_pending is None and reading.key not in self._pending
+            reading.cacheable = (
+                reading.current
+                and self._all_pending is None
+                and reading.key not in self._pending
+                and reading.key not in self._unsettled
+            )
             self._readings.setdefault(reading.key, set()).add(reading)
 
     def read_ends(self, reading: Reading) -> None:
@@ -151,10 +162,18 @@ class Ledger:
             for key in keys:
                 self._invalidate(key)
 
-    def write_ends(self, keys: Iterable[str], since: int, undeleted: Collection[str]) -> None:
-        """Record that a write has ended, and that the entries, but for *undeleted*, were deleted after *since*."""
+    def write_ends(
+        self, keys: Iterable[str], since: int, undeleted: Collection[str], unsettled: Collection[str] = ()
+    ) -> None:
+        """
+        Record that a write has ended, and that the entries, but for *undeleted*, were deleted after *since*.
+
+        The write of the *unsettled* keys may still take effect.
+        """
         with self._lock:
             for key in keys:
+                if key in unsettled:
+                    self._unsettled.add(key)
                 if key in undeleted:
                     self._mark(key)
                 else:
@@ -174,9 +193,15 @@ class Ledger:
         with self._lock:
             self._invalidate_all(prefix)
 
-    def clear_ends(self, prefix: str, since: int, done: bool) -> None:
-        """Record that a clear has ended, and whether all entries were deleted after *since*; else all are pending."""
+    def clear_ends(self, prefix: str, since: int, done: bool, *, unsettled: bool = False) -> None:
+        """
+        Record that a clear has ended, and whether all entries were deleted after *since*; else all are pending.
+
+        If it is *unsettled*, it may still take effect.
+        """
         with self._lock:
+            if unsettled:
+                self._unsettled.add_prefix(prefix)
             if done:
                 self._unmark_all(prefix, since)
             else:
@@ -227,6 +252,8 @@ class Ledger:
     def _route(self, key: str) -> Route:
         if self._is_written(key):
             return Route.MAIN
+        if self._unsettled and self._is_unsettled(key):
+            return Route.MAIN
         if self._missing is not None and key in self._missing:
             return Route.MISSING
         if self._all_pending is not None:
@@ -240,6 +267,14 @@ class Ledger:
         if key in self._writing:
             return True
         return bool(self._clearing) and any(key.startswith(prefix) for prefix in self._clearing)
+
+    def _is_unsettled(self, key: str) -> bool:
+        keys, prefixes = self._unsettled.settle()
+        for each in keys:
+            self._mark(each)
+        if prefixes:
+            self._mark_all()
+        return key in self._unsettled
 
     def _invalidate(self, key: str) -> None:
         """Treat everything that is being read of the object, put into the cache or remembered as old."""

@@ -191,24 +191,28 @@ class CachingStore(StoreDecorator):
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
-        async with self._coherent.writing() as begin:
+        async with self._coherent.writing() as write:
 
             async def announced() -> AsyncIterator[tuple[str, Data]]:
                 async for key, data in stream(pairs_of(items)):
-                    await begin(key)
+                    await write.begin(key)
                     yield key, data
 
-            return await self.main_store.put_many(announced(), raise_errors=raise_errors)
+            results = await self.main_store.put_many(announced(), raise_errors=raise_errors)
+            write.note_results(results)
+            return results
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
-        async with self._coherent.writing() as begin:
+        async with self._coherent.writing() as write:
 
             async def announced() -> AsyncIterator[str]:
                 async for key in stream(keys):
-                    await begin(key)
+                    await write.begin(key)
                     yield key
 
-            return await self.main_store.delete_many(announced(), raise_errors=raise_errors)
+            results = await self.main_store.delete_many(announced(), raise_errors=raise_errors)
+            write.note_results(results)
+            return results
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         async with self._coherent.writing(check_key(target, self)):

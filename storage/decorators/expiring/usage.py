@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 from storage._concurrency.forks import renew_after_fork
 from storage._concurrency.mutex import Mutex
-from storage.errors import MirrorError, OutcomeUnknownError, StorageError
+from storage._core.outcomes import may_take_effect
 from storage.types import ObjectInfo
 
 __all__ = ["Entry", "Usage", "Write"]
@@ -193,7 +193,7 @@ class Write:
                 self._concurrent.running -= 1
                 if not self._concurrent.running and usage._writes.get(self._key) is self._concurrent:
                     del usage._writes[self._key]  # else it began before a fork
-                if error is None or self.etag is not None or _may_have_written(error):
+                if error is None or self.etag is not None or may_take_effect(error):
                     certain = not self._concurrent.overlapped and (error is None or self.etag is not None)
                     self._record_in(usage, certain=certain)
 
@@ -209,9 +209,3 @@ class Write:
         else:
             usage._record(Entry(self._key, max(self.size, held.size), None))
 
-
-def _may_have_written(error: BaseException) -> bool:
-    """Return whether a failed write may have taken effect: it was cancelled, got no response, or failed in part."""
-    if isinstance(error, StorageError):
-        return error.retryable or isinstance(error, OutcomeUnknownError | MirrorError)
-    return not isinstance(error, Exception)

@@ -127,8 +127,11 @@ def without_carried(attributes: Attributes | None) -> Attributes | None:
 
 
 def known_deadline(info: ObjectInfo) -> datetime | None:
-    """Return when an object expires, as far as its description tells; None if it does not."""
-    return earliest(info.expires, carried_deadline(info.attributes))
+    """Return when an object expires, as far as its description and its attributes tell; None if it does not."""
+    attributes = info.attributes
+    if CARRIED not in attributes and DEADLINE not in attributes:
+        return info.expires
+    return earliest(info.expires, carried_deadline(attributes), last_deadline(attributes))
 
 
 def copied_attributes(info: ObjectInfo) -> Attributes:

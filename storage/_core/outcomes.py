@@ -11,8 +11,8 @@ def may_take_effect(error: BaseException) -> bool:
     """
     Return whether a write that raised *error* may have taken effect, or may do so later.
 
-    So it is when no answer came in time, when the connection broke, when the call was cancelled, and when it succeeded in
-    part. A refusal, as of a condition, a key or the room, is final.
+    So it is when no answer came in time, the connection broke, the call was cancelled, or it succeeded in part. A
+    refusal, as of a condition, a key or the room, is final.
     """
     if isinstance(error, BulkError):
         return any(isinstance(each, StorageError) and may_take_effect(each) for each in error.results.values())

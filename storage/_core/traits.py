@@ -14,6 +14,7 @@ class Trait(Enum):
 
     CACHES = "it keeps copies of objects"
     COMPRESSES = "it compresses objects"
+    DATES = "it describes when each of its objects expires (`ObjectInfo.expires`)"
     ENCRYPTS = "it encrypts objects"
     EXPANDS = "it makes objects larger"
     EXPIRES = "it hides and removes objects after a deadline"

@@ -9,6 +9,7 @@ from storage._core.conditions import WriteConditions
 from storage.base import ObjectStore
 from storage.decorators.bases.multi_store import MultiStore, tag_etag
 from storage.decorators.bases.streams import takes_bytes
+from storage.decorators.expiring.children import expiring_alike
 from storage.errors import (
     ConfigError,
     InvalidKeyError,
@@ -44,7 +45,7 @@ class FallbackStore(MultiStore[In, Out]):
     _steppable = True
 
     def __init__(self, children: Sequence[ObjectStore[In, Out]]) -> None:
-        super().__init__(children)
+        super().__init__(expiring_alike(children))
         for number, store in enumerate(self.stores):
             if not store.capabilities.readable:
                 raise ConfigError(f"{self._name(number)} cannot be read; remove it, or use a MirroringStore")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal, NamedTuple
 
 from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import CHUNK
+from storage._core.deadlines import CARRIED, copied_attributes, known_deadline
 from storage.base import ObjectStore
 from storage.errors import KeyNotFoundError, UnsupportedOperationError
 from storage.functions.copy_object import copy_object
@@ -18,6 +20,12 @@ __all__ = ["Change", "sync_stores"]
 
 #: The attribute in which `sync_stores` keeps the etag of the version that was copied.
 SOURCE_ETAG = "source-etag"
+
+#: The attributes that a copy may have more than its original; they are not compared.
+_OF_COPIES = {SOURCE_ETAG: "", CARRIED: ""}
+
+#: Deadlines are equal within it: a store may keep them in milliseconds, and count by the clock of a server.
+TOLERANCE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,7 @@ async def sync_stores(
 
 
 def _with_etag(info: ObjectInfo) -> Attributes:
-    return {**info.attributes, SOURCE_ETAG: info.etag}
+    return {**copied_attributes(info), SOURCE_ETAG: info.etag}
 
 
 class _Pair(NamedTuple):
@@ -165,12 +173,20 @@ async def _difference(
         return f"{theirs.size} bytes, not {ours.size}"
     if compare == "etag":
         return None if theirs.attributes.get(SOURCE_ETAG) == ours.etag else "not the source's etag"
+    if able.attributes and _expires_later(theirs, ours):
+        return "a later deadline"
     if compare == "checksum":
-        if able.attributes and {**theirs.attributes, SOURCE_ETAG: ""} != {**ours.attributes, SOURCE_ETAG: ""}:
+        if able.attributes and {**theirs.attributes, **_OF_COPIES} != {**ours.attributes, **_OF_COPIES}:
             return "other attributes"
         if not await _same_bytes(source, target, ours.key):
             return "other bytes"
     return None
+
+
+def _expires_later(theirs: ObjectInfo, ours: ObjectInfo) -> bool:
+    """Return whether the copy outlives its original. It may end sooner, in a store with a shorter lifetime."""
+    original, copy = known_deadline(ours), known_deadline(theirs)
+    return original is not None and (copy is None or copy - original > TOLERANCE)
 
 
 async def _same_bytes(source: ObjectStore, target: ObjectStore, key: str) -> bool:

@@ -11,7 +11,7 @@ from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.errors import ConfigError
 
-__all__ = ["StackWarning", "check_order", "stack"]
+__all__ = ["StackWarning", "check_order", "holders", "stack"]
 
 
 class StackWarning(UserWarning):
@@ -28,6 +28,7 @@ class _Rule(NamedTuple):
         why: what goes wrong.
         fix: what to do about it.
         refused: whether this is an error, not only a warning.
+        unless: a trait with which the store below may be there all the same.
     """
 
     above: Trait
@@ -35,6 +36,7 @@ class _Rule(NamedTuple):
     why: str
     fix: str = "put them the other way round: {below}({above}(...))"
     refused: bool = False
+    unless: Trait | None = None
 
 
 _LEAVE_ONE_OUT = "leave one of them out"
@@ -53,7 +55,19 @@ _RULES = [
         Trait.COMPRESSES,
         "compressing encoded bytes is slower than compressing the bytes, and the result is larger",
     ),
-    _Rule(Trait.CACHES, Trait.EXPIRES, "a cache serves objects after their deadline"),
+    _Rule(
+        Trait.CACHES,
+        Trait.EXPIRES,
+        "a cache serves objects after their deadline, which {below} does not tell",
+        unless=Trait.DATES,
+    ),
+    _Rule(
+        Trait.CACHES,
+        Trait.FORGETS,
+        "a cache serves objects after their deadline, which {below} does not tell",
+        fix="put an ExpiringStore over the store that holds the copies",
+        unless=Trait.DATES,
+    ),
     _Rule(Trait.CACHES, Trait.VALUES, "{below} returns values, and {above} keeps copies of bytes", refused=True),
     _Rule(Trait.RETRIES, Trait.RETRIES, "their attempts multiply", fix=_LEAVE_ONE_OUT),
     _Rule(
@@ -81,12 +95,12 @@ def stack(store: ObjectStore[Any, Any]) -> Iterator[ObjectStore[Any, Any]]:
         yield from stack(part)
 
 
-def _holders(store: ObjectStore[Any, Any]) -> Iterator[ObjectStore[Any, Any]]:
+def holders(store: ObjectStore[Any, Any]) -> Iterator[ObjectStore[Any, Any]]:
     """Yield like `stack`, but without stores that hold only copies: their traits do not affect the objects."""
     yield store
     for name, part in store._parts().items():
         if name not in store._copies_in:
-            yield from _holders(part)
+            yield from holders(part)
 
 
 def check_order(decorator: ObjectStore[Any, Any], base: ObjectStore[Any, Any]) -> None:
@@ -103,8 +117,8 @@ def check_order(decorator: ObjectStore[Any, Any], base: ObjectStore[Any, Any]) -
     for rule in _RULES:
         if rule.above not in decorator._traits:
             continue
-        for store in _holders(base):
-            if rule.below in store._traits:
+        for store in holders(base):
+            if rule.below in store._traits and rule.unless not in store._traits:
                 below = type(store).__name__
                 fix = rule.fix if above != below else _LEAVE_ONE_OUT
                 text = f"{{above}} over {{below}}: {rule.why}; {fix}".format(above=above, below=below)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,14 +13,17 @@ from storage._concurrency.mutex import ReentrantLock
 from storage._concurrency.tasks import for_each, stream
 from storage._core.bulk import pages
 from storage.base import ObjectStore
-from storage.decorators.caching.entry import Entry
+from storage.decorators.caching.entry import MARK, Entry
+from storage.decorators.caching.recent_keys import RecentKeys
 from storage.decorators.expiring.bounds import Bounds
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyConflictError, KeyNotFoundError
-from storage.types import Data
+from storage.types import ByteRange, Data
 
 __all__ = ["CacheStats", "GuardedCache"]
 
 _log = logging.getLogger("storage")
+
+_BEGINNING = ByteRange(0, len(MARK))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,10 @@ class GuardedCache:
 
     This covers every `Exception`: a read or write must not fail because of a bug in the cache store, either.
 
+    Under the key of an object that is read or written it replaces and deletes whatever is there. When it makes room or
+    empties the store, it deletes only entries. What does not begin as an entry was put by somebody else, and stays.
+    For that, the beginning of each object that this cache has not put itself is read before it is deleted.
+
     Args:
         store: the cache store.
         max_count: the number of entries at most; None for no bound.
@@ -57,12 +65,13 @@ class GuardedCache:
     def __init__(self, store: ObjectStore, max_count: int | None, max_bytes: int | None) -> None:
         self.store = store
         self._max_bytes = max_bytes
-        self._bounds: Bounds[Data] = Bounds(store, max_count, max_bytes, store)
+        self._bounds: Bounds[Data] = Bounds(store, max_count, max_bytes, store, is_own=self._is_entry)
+        self._own = RecentKeys(math.inf)
         self._counting = ReentrantLock()  # never refused; in a signal handler a count may be lost
         self._stats: Counter[str] = Counter()
 
-    async def find(self, key: str) -> Entry | None:
-        """Return the entry of *key*, or None."""
+    async def find(self, key: str, *, described: bool = False) -> Entry | None:
+        """Return the entry of *key*, *described* if its description must be readable, or None."""
         try:
             packed = await self.store.get(key)
         except (KeyNotFoundError, InvalidKeyError):
@@ -71,16 +80,25 @@ class GuardedCache:
             self.record_failure("get", key, error)
             return None
         entry = Entry.unpack(key, packed)
-        if entry is None:
-            self.record_failure("get", key, CorruptObjectError("the entry is damaged, or was not put for this key"))
-        else:
+        if (
+            entry is not None
+            and (entry.expires is None or not entry.expired)
+            and (not described or entry.is_described())
+        ):
             self._bounds.mark_used(key)
-        return entry
+            return entry
+        if entry is None or not entry.expired:
+            self.record_failure("get", key, CorruptObjectError("the entry is damaged, or was not put for this key"))
+        if packed.startswith(MARK):
+            await self.delete([key])
+        return None
 
     async def put(self, entry: Entry) -> bool:
         """Put *entry* into the cache, unless it is too large, and return whether it is there."""
         key, packed = entry.info.key, entry.pack()
         if self._max_bytes is not None and len(packed) > self._max_bytes:
+            return False
+        if entry.expired:
             return False
         try:
             await self._bounds.put(key, packed, partial(self.store.put, key))
@@ -89,11 +107,14 @@ class GuardedCache:
         except Exception as error:
             self.record_failure("put", key, error)
             return False
+        self._own.remember(key)
         return True
 
     async def delete(self, keys: Collection[str]) -> set[str]:
         """Delete the entries, and return the keys of those that may still be there."""
         undeleted: set[str] = set()
+        for key in keys:
+            self._own.forget(key)
         if len(keys) == 1:
             await self._delete(undeleted, *keys)
         elif self._bounds.bounded:
@@ -106,12 +127,11 @@ class GuardedCache:
     async def clear(self, prefix: str) -> bool:
         """Delete all entries whose keys start with *prefix*, and return whether all were deleted."""
         try:
-            if prefix and self._bounds.bounded:
-                async for page in pages(self.store.keys(prefix)):
-                    if await self.delete(page):
-                        return False
-            else:
-                await self.store.clear(prefix)
+            async for page in pages(self.store.keys(prefix)):
+                entries: list[str] = []
+                await for_each(page, partial(self._add_entry, entries))
+                if entries and await self.delete(entries):
+                    return False
         except Exception as error:
             self.record_failure("clear", prefix, error)
             return False
@@ -146,6 +166,21 @@ class GuardedCache:
         except Exception as error:
             self.record_failure("delete", key, error)
             undeleted.add(key)
+
+    async def _add_entry(self, entries: list[str], key: str) -> None:
+        if await self._is_entry(key):
+            entries.append(key)
+
+    async def _is_entry(self, key: str) -> bool:
+        """Return whether the cache store has an entry of *key*, of whatever version of the object."""
+        if key in self._own:
+            return True
+        try:
+            return (await self.store.get(key, byte_range=_BEGINNING)).startswith(MARK)
+        except (KeyNotFoundError, InvalidKeyError):
+            return False
+        except CorruptObjectError:  # a codec of the cache store cannot read it: it is a copy that was damaged
+            return True
 
     async def _delete_many(self, keys: list[str], undeleted: set[str]) -> None:
         try:

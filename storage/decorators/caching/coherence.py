@@ -72,16 +72,16 @@ class CoherentCache:
         self.cache = cache
         self.ledger = ledger
 
-    async def find(self, key: str) -> Entry | None:
+    async def find(self, key: str, *, described: bool = False) -> Entry | None:
         """
-        Return the entry of *key*, or None if the main store must be read.
+        Return the entry of *key*, *described* if its description is needed, or None if the main store must be read.
 
         Raises:
             KeyNotFoundError: the main store is known not to have the object.
         """
         route = self.ledger.route(key)
         if route is Route.CACHE:
-            return await self.cache.find(key)
+            return await self.cache.find(key, described=described)
         if route is Route.MISSING:
             self.cache.count("missing")
             raise KeyNotFoundError(key, store=self.main)

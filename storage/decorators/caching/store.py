@@ -137,7 +137,7 @@ class CachingStore(StoreDecorator):
             return found
 
     async def head(self, key: str) -> ObjectInfo:
-        entry = await self._cached(key)
+        entry = await self._cached(key, described=True)
         if entry is not None:
             return entry.info_copy()
         with self._coherent.reading(Reading(key)):
@@ -145,7 +145,7 @@ class CachingStore(StoreDecorator):
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
-        entry = await self._cached(key)
+        entry = await self._cached(key, described=True)
         if entry is None and byte_range is None and key not in self._large:
             entry = await self._fetch_if_small(key)
         if entry is not None:
@@ -280,9 +280,10 @@ class CachingStore(StoreDecorator):
 
     # -- on a hit ------------------------------------------------------------------------------------------------
 
-    async def _cached(self, key: str) -> Entry | None:
-        """Return the cached entry of the object, or None if the main store must be read."""
-        entry = await self._coherent.find(check_key(key, self))
+    async def _cached(self, key: str, *, described: bool = False) -> Entry | None:
+        """Return the cached entry of the object, *described* if that is needed; None to read the main store."""
+        described = described or self._validated is not None
+        entry = await self._coherent.find(check_key(key, self), described=described)
         if entry is not None and self._validated is not None and key not in self._validated:
             entry = await self._revalidated(entry, self._validated)
         self._cache.count("misses" if entry is None else "hits")

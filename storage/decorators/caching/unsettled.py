@@ -12,14 +12,14 @@ __all__ = ["UNSETTLED", "Unsettled"]
 #: or of a server that is overloaded. The stores on networks give up after a minute, proxies usually after one to five.
 UNSETTLED = 300.0
 
-#: Keys at most, and prefixes at most. Beyond them all keys are unsettled: 10,000 keys take about a megabyte, and so many
-#: writes without an answer mean that the main store is down.
+#: Keys at most, and prefixes at most. Beyond them all keys are unsettled: 10,000 keys take about a megabyte, and so
+#: many writes without an answer mean that the main store is down.
 KEYS, PREFIXES = 10_000, 100
 
 
 class Unsettled:
     """
-    The keys, and prefixes of keys, that were written within `UNSETTLED` seconds by calls of which the outcome is unknown.
+    The keys, and prefixes of keys, that calls of unknown outcome have written within `UNSETTLED` seconds.
 
     It is empty nearly always, and false then. The caller holds a lock.
     """

@@ -42,18 +42,28 @@ class Bounds(Usage, Generic[In]):
         max_count: maximum number of objects; None for no bound.
         max_bytes: maximum total size in bytes; None for no bound.
         owner: the store that errors name.
+        is_own: returns whether the object of a key may be deleted; else it stays, and is not counted. None for all.
 
     Raises:
         ValueError: a bound is less than 1.
     """
 
-    def __init__(self, base: ObjectStore[In, Any], max_count: int | None, max_bytes: int | None, owner: object) -> None:
+    def __init__(
+        self,
+        base: ObjectStore[In, Any],
+        max_count: int | None,
+        max_bytes: int | None,
+        owner: object,
+        *,
+        is_own: Callable[[str], Awaitable[bool]] | None = None,
+    ) -> None:
         for name, bound in (("max_count", max_count), ("max_bytes", max_bytes)):
             if bound is not None and bound < 1:
                 raise ValueError(f"{name} must be at least 1, or None for no bound, not {bound!r}")
         super().__init__(max_count, max_bytes)
         self._base = base
         self._owner = owner
+        self._is_own = is_own
         self._conditional = base.capabilities.conditional_delete
         self._counting = PerLoop(lambda: anyio.Lock(fast_acquire=True))
 
@@ -160,6 +170,8 @@ class Bounds(Usage, Generic[In]):
 
     async def _evict(self, entry: Entry) -> None:
         """Delete this version; without conditional deletes, whatever version is there."""
+        if self._is_own is not None and not await self._is_own(entry.key):
+            return
         etag = entry.etag
         if self._conditional and etag is None:
             try:

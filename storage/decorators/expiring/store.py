@@ -62,7 +62,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
     """
 
     _steppable = True
-    _traits = frozenset({Trait.EXPIRES})
+    _traits = frozenset({Trait.EXPIRES, Trait.DATES})
 
     def __init__(
         self,

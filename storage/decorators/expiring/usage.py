@@ -208,4 +208,3 @@ class Write:
             usage._record(Entry(self._key, self.size, self.etag))
         else:
             usage._record(Entry(self._key, max(self.size, held.size), None))
-

@@ -17,6 +17,7 @@ from storage._core.merging import merged
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.multi_store import MultiStore, ReadResult, tag_etag
+from storage.decorators.expiring.children import expiring_alike
 from storage.decorators.mirroring.marks import KEY, AheadMarks, without_mark
 from storage.decorators.mirroring.repairs import Repairs
 from storage.decorators.mirroring.stale_children import StaleChildren
@@ -93,7 +94,7 @@ class MirroringStore(MultiStore):
         repair: bool = True,
         max_behind: int = 100_000,
     ) -> None:
-        super().__init__(children)
+        super().__init__(expiring_alike(children))
         if require not in ("all", "quorum", "any"):
             raise ValueError(f"require must be 'all', 'quorum' or 'any', not {require!r}")
         if max_behind < 1:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from storage._concurrency.tasks import CONCURRENCY, for_each, stream
 from storage._core.bulk import pages
+from storage._core.deadlines import without_carried
 from storage._core.merging import merged
 from storage.base import ObjectStore
 from storage.decorators.mirroring.marks import AheadMarks, without_mark
@@ -170,7 +171,7 @@ class Verification:
             return None
         except CorruptObjectError as error:
             return error
-        attributes = tuple(sorted(info.attributes.items())) if self._attributes else ()
+        attributes = tuple(sorted((without_carried(info.attributes) or {}).items())) if self._attributes else ()
         return _Version(info.size, attributes, digest.digest(), info.modified)
 
     def _expected(self, key: str, states: Mapping[int, _State]) -> _Expected:

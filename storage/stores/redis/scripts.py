@@ -2,8 +2,9 @@
 The Lua scripts of a `RedisStore`, which Redis executes atomically.
 
 An object is one hash (docs/stores/redis.md): ``etag``, ``size``, ``modified`` (microseconds since 1970), ``attributes``
-(JSON, if there are any), ``expires`` (microseconds since 1970, if it expires) and its bytes in chunks of 1 MiB under ``0``, ``1``, ... Its key is in the index, a sorted set
-whose scores are all 0, which Redis keeps in the order of the bytes.
+(JSON, if there are any), ``expires`` (microseconds since 1970, if it expires) and its bytes in chunks of 1 MiB under
+``0``, ``1``, ... Its key is in the index, a sorted set whose scores are all 0, which Redis keeps in the order of the
+bytes.
 
 A script writes the index first: a full server refuses that, and then nothing has changed. If a script finds its own
 etag in the object, it was executed before, and only its reply was lost.

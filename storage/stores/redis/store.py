@@ -65,7 +65,7 @@ class RedisStore(ObjectStore):
         ValueError: the URL is not one of Redis, or the prefix has braces.
     """
 
-    _traits = frozenset({Trait.FORGETS})
+    _traits = frozenset({Trait.FORGETS, Trait.DATES})
 
     def __init__(
         self,

@@ -31,11 +31,14 @@ from storage import (
     PrefixStore,
     RangeNotSatisfiableError,
     ReadonlyStore,
+    RedisStore,
     SqliteStore,
     StackWarning,
     StoreDecorator,
+    TieredStore,
     WriteonlyStore,
 )
+from storage._core.traits import Trait
 from storage.decorators.caching.entry import Entry
 
 
@@ -358,11 +361,25 @@ def test_what_is_no_store_is_a_type_error() -> None:
         CachingStore(DictStore(), wrong)
 
 
-def test_cache_over_objects_that_expire_is_warned_of() -> None:
-    """It would return them after their deadline; a cache whose copies expire is fine, also below another cache."""
-    with pytest.warns(StackWarning, match="serves objects after their deadline"):
-        CachingStore(ExpiringStore(DictStore(), 60), DictStore())
+def test_cache_over_objects_that_expire_untold_is_warned_of() -> None:
+    """It would return them after their deadline. Where the main store tells that, or copies expire, it is fine."""
+
+    class ForgettingStore(DictStore):
+        """A store whose objects vanish at some time."""
+
+        _traits = frozenset({Trait.FORGETS})
+
+    for make in (
+        lambda: CachingStore(PrefixStore(ForgettingStore(), "a/"), DictStore()),
+        lambda: TieredStore([DictStore(), ForgettingStore()]),
+    ):
+        with pytest.warns(
+            StackWarning, match="serves objects after their deadline, which ForgettingStore does not tell"
+        ):
+            make()
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        CachingStore(ExpiringStore(DictStore(), 60), DictStore())
+        CachingStore(RedisStore(), DictStore())
         CachingStore(CachingStore(DictStore(), ExpiringStore(DictStore(), 60)), ExpiringStore(DictStore(), 10))

@@ -10,7 +10,17 @@ import pytest
 import redis.asyncio
 from redis_tools import name
 
-from storage import DictStore, GzipStore, KeyNotFoundError, MirroringStore, PrefixStore, RedisStore
+from storage import (
+    CachingStore,
+    DictStore,
+    GzipStore,
+    KeyNotFoundError,
+    MirroringStore,
+    PrefixStore,
+    RedisStore,
+    TieredStore,
+    copy_store,
+)
 from storage.decorators.expiring.store import ExpiringStore
 from storage.testing.suite.harness import listed
 
@@ -131,3 +141,66 @@ async def test_attribute_says_the_time_through_decorators(store: RedisStore, raw
         await store.put("k", b"v", attributes={"expires-in": "soon"})
     with pytest.raises(ValueError, match="ttl"):
         await store.put("k", b"v", ttl=0)
+
+
+async def test_every_description_tells_when_the_object_expires(store: RedisStore, raw: redis.Redis) -> None:
+    """By the server's clock; a copy keeps it, a put without a time removes it, and other programs may shorten it."""
+    ends = {}
+    for key, options in {"a": {"ttl": 60}, "b": {"attributes": {"expires-in": "60"}}, "c": {}}.items():
+        await store.put(key, b"v" * (3 * MIB if key == "a" else 1), **options)  # type: ignore[arg-type]
+        ends[key] = (await store.head(key)).expires
+    assert None is ends["c"]
+    for key in "ab":
+        end = ends[key]
+        assert end is not None
+        assert timedelta(seconds=50) < end - datetime.now(UTC) <= timedelta(seconds=61)
+    await store.copy("a", "copy")
+    await store.rename("b", "renamed")
+    ends["copy"], ends["renamed"] = ends["a"], ends.pop("b")
+    assert ends == {info.key: info.expires async for info in store.scan()}
+    for key in ends:
+        async with store.open(key) as reader:
+            assert await store.head(key) == reader.info
+            assert await reader.read()
+
+    raw.pexpire(name("renamed"), 10_000)
+    raw.pexpire(name("c"), 10_000)
+    for key in ("renamed", "c"):
+        async with store.open(key) as reader:
+            assert reader.info.expires is not None
+            assert reader.info.expires - datetime.now(UTC) <= timedelta(seconds=11)
+    await store.put("copy", b"v")
+    assert None is (await store.head("copy")).expires
+
+
+async def test_caches_return_nothing_that_the_server_has_removed(store: RedisStore, raw: redis.Redis) -> None:
+    """Whichever way the time was set; copies between servers and stores keep it, too."""
+    caches = [CachingStore(store, DictStore()), TieredStore([DictStore(), DictStore(), store])]
+    await store.put("ttl", b"v", ttl=0.3)
+    await GzipStore(store).put("attribute", b"v", attributes={"expires-in": "0.3"})
+    await store.put("by another", b"v")
+    raw.pexpire(name("by another"), 300)
+    backup = DictStore()
+    await copy_store(store, backup)
+    caches.append(CachingStore(ExpiringStore(backup), DictStore()))
+    for cache in caches:
+        for key in ("ttl", "attribute", "by another"):
+            assert await cache.get(key)
+    await asyncio.sleep(0.32)  # the server counts in whole milliseconds
+
+    for cache in caches:
+        for key in ("ttl", "attribute", "by another"):
+            assert not await cache.exists(key), (cache, key)
+            with pytest.raises(KeyNotFoundError):
+                await cache.get(key)
+
+
+async def test_copy_in_a_server_expires_with_its_original(store: RedisStore, raw: redis.Redis) -> None:
+    """Its time does not begin anew."""
+    source = ExpiringStore(DictStore(), 60)
+    await source.put("k", b"v", attributes={"expires-in": "60"})
+    await source.touch("k", ttl=20)
+    await copy_store(source, store)
+    left = seconds_left(raw, "k")
+    assert left is not None
+    assert 10 < left <= 20

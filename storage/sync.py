@@ -874,8 +874,8 @@ class GzipStore(ObjectStore):
     Args:
         base: the store below.
         level: 0 (no compression) to 9 (smallest, slowest).
-        max_size: maximum of bytes that `get` decompresses, against decompression bombs; `open` reads in bounded memory
-            and does not use it.
+        max_size: maximum of bytes that `get` decompresses, and that `head`, `scan` and `open` decompress to measure an
+            object whose size is not stored with it, against decompression bombs (see `Compressor`).
     """
 
     def __init__(self, base: ObjectStore, *, level: int = 6, max_size: int = 1 << 30) -> None:
@@ -1796,8 +1796,8 @@ class ZstdStore(ObjectStore):
     Args:
         base: the store below.
         level: 1 (fastest) to 22 (smallest, slowest; over 19 it takes much memory).
-        max_size: maximum of bytes that `get` decompresses, against decompression bombs; `open` reads in bounded memory
-            and does not use it.
+        max_size: maximum of bytes that `get` decompresses, and that `head`, `scan` and `open` decompress to measure an
+            object whose size is not stored with it, against decompression bombs (see `Compressor`).
     """
 
     def __init__(self, base: ObjectStore, *, level: int = 3, max_size: int = 1 << 30) -> None:

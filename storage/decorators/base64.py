@@ -32,6 +32,9 @@ class Base64Store(DataTransform):
     def decode(self, data: bytes) -> bytes:
         return _decoded(data, ends=True)
 
+    def _can_be(self, size: int, stored: int) -> bool:
+        return stored == -(-size // 3) * 4
+
     def encoder(self) -> Coder:
         return _GroupCoder(3, self.encode, self.encode)
 

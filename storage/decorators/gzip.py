@@ -23,6 +23,9 @@ GZIP_WBITS = 31
 #: So the time for a whole object in one call would grow with the square of its size.
 SLICE = 64 << 10
 
+#: How many bytes one byte of deflate can stand for: two bits for 258 bytes (RFC 1951, 3.2.5).
+MOST_EXPANSION = 1032
+
 #: For levels up to a number, the maximum of bytes that are compressed on the event loop: for text this takes 0.3 to
 #: 0.5 ms with zlib at that level, and less with zlib-ng; a hop to a thread takes 0.05 ms.
 _OFFLOAD_ABOVE = {1: 64 << 10, 6: 32 << 10, 9: 16 << 10}
@@ -38,8 +41,8 @@ class GzipStore(Compressor):
     Args:
         base: the store below.
         level: 0 (no compression) to 9 (smallest, slowest).
-        max_size: maximum of bytes that `get` decompresses, against decompression bombs; `open` reads in bounded memory
-            and does not use it.
+        max_size: maximum of bytes that `get` decompresses, and that `head`, `scan` and `open` decompress to measure an
+            object whose size is not stored with it, against decompression bombs (see `Compressor`).
     """
 
     def __init__(self, base: ObjectStore, *, level: int = 6, max_size: int = 1 << 30) -> None:
@@ -62,6 +65,9 @@ class GzipStore(Compressor):
 
     def decoder(self) -> Coder:
         return _Decoder(self._zlib)
+
+    def _can_be(self, size: int, stored: int) -> bool:
+        return size <= MOST_EXPANSION * stored and super()._can_be(size, stored)
 
     def _declared_size(self, data: bytes) -> int:
         return int.from_bytes(data[-4:], "little")  # of the last member, modulo 4 GiB (RFC 1952, ISIZE)

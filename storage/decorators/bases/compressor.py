@@ -16,14 +16,24 @@ __all__ = ["Compressor"]
 MAX_DECODED, MAX_ENCODED = 512 << 10, 64 << 10
 
 
+#: An object may be measured up to so many times its stored bytes, whatever *max_size* is: the time is in proportion to
+#: what somebody had to store, and most data compresses less.
+RATIO = 10
+
+#: Bytes that `open` may decompress, whatever *max_size* is, before it returns any: zlib takes 0.3 s for them.
+READ_AHEAD = 256 << 20
+
+
 class Compressor(DataTransform):
     """
     A decorator that compresses. A subclass defines `encode`, `encoder`, `decoder` and `_declared_size`.
 
     Args:
         base: the store below.
-        max_size: the bytes that `get` decompresses at most, against decompression bombs. `open` has no such bound: it
-            reads in bounded memory.
+        max_size: the bytes that `get` decompresses at most, against decompression bombs. `head` and `scan`, where they
+            decompress an object only to measure it, decompress no more than this or `RATIO` times the stored bytes;
+            `open` measures, and skips to the start of a range, within `READ_AHEAD` too. What a reader then asks for has
+            no bound: it is read in bounded memory.
     """
 
     _traits = frozenset({Trait.TRANSFORMS, Trait.COMPRESSES})
@@ -45,6 +55,12 @@ class Compressor(DataTransform):
                 )
         pieces.append(decoder.finish())
         return b"".join(pieces)
+
+    def _can_be(self, size: int, stored: int) -> bool:
+        return stored <= size + size // 8 + 128  # no library makes data that it cannot compress longer by so much
+
+    def _most_measured(self, stored: int, opened: bool) -> float:
+        return max(self.max_size, RATIO * stored, READ_AHEAD if opened else 0)
 
     def _is_long_to_decode(self, data: bytes) -> bool:
         return len(data) > MAX_ENCODED or self._declared_size(data) > MAX_DECODED

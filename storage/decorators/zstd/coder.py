@@ -18,6 +18,10 @@ __all__ = ["FrameCompressor", "ZstdDecoder", "ZstdEncoder", "declared_size"]
 #: Compressed bytes per call of a decoder: after each frame it copies the bytes that are left.
 SLICE = 64 << 10
 
+#: A file may have so many frames; beyond that, they must have so many stored bytes on average. Each takes 20 us, for a
+#: decompressor of its own: frames of 9 bytes without any data would take two seconds per stored MiB.
+FEW_FRAMES, SMALLEST_FRAME = 20_000, 64
+
 #: The largest window of a frame that is decompressed, 128 MiB: no level uses more, and nor does the `zstd` program
 #: without ``--long``. The limit is needed because even a small frame can declare a large window, which takes memory.
 WINDOW: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
@@ -89,13 +93,19 @@ class ZstdDecoder:
 
     def __init__(self) -> None:
         self._frame = zstd.ZstdDecompressor(options=WINDOW)
+        self._frames = 1
+        self._fed = 0
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield the decompressed data in pieces of at most 1 MiB."""
         for start in range(0, len(piece), SLICE):
             rest = piece[start : start + SLICE]
+            self._fed += len(rest)
             while rest or not (self._frame.eof or self._frame.needs_input):
                 if self._frame.eof:
+                    self._frames += 1
+                    if self._frames > max(FEW_FRAMES, self._fed // SMALLEST_FRAME):
+                        raise CorruptObjectError(f"{self._frames} zstd frames in {self._fed} bytes are too many")
                     self._frame = zstd.ZstdDecompressor(options=WINDOW)
                 try:
                     out = self._frame.decompress(rest, CHUNK)

@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from storage.errors import StoreUnavailableError
 from storage.stores.sqlite.schema import CHUNK, LEASE
 
-__all__ = ["MAX_FREED_BYTES", "claim_expired", "delete_chunks", "extend_lease", "leases", "read_chunk", "store_chunks"]
+__all__ = [
+    "MAX_FREED_BYTES",
+    "MOST_LEASES",
+    "claim_expired",
+    "delete_chunks",
+    "extend_lease",
+    "leases",
+    "read_chunk",
+    "store_chunks",
+]
+
+#: Versions that one check of the leases looks at: there are few, unless somebody else wrote them.
+MOST_LEASES = 1000
 
 #: Bytes that one transaction of `clear` or `delete_chunks` frees: it blocks other writers for so long (about 20 ms).
 MAX_FREED_BYTES = 8 << 20
@@ -34,16 +46,29 @@ def store_chunks(db: sqlite3.Connection, store: str, version: int, first: int, p
     db.executemany("INSERT INTO chunks (version, number, data) VALUES (?, ?, ?)", rows)
 
 
-def read_chunk(db: sqlite3.Connection, version: int, number: int) -> tuple[bytes | None, bool]:
-    """Return a chunk, or None, and whether an object still refers to its version."""
+def read_chunk(db: sqlite3.Connection, version: int, number: int, last: bool) -> tuple[object, bool]:
+    """
+    Return a chunk, and whether an object still refers to its version.
+
+    The chunk is None if there is none, or if it should be the *last* one of the version and is not.
+    """
     row = db.execute("SELECT data FROM chunks WHERE version = ? AND number = ?", (version, number)).fetchone()
     current = db.execute("SELECT 1 FROM versions WHERE id = ? AND expires IS NULL", (version,)).fetchone()
+    if row and last and db.execute(_BEYOND, (version, number)).fetchone():
+        row = None
     return row and row[0], current is not None
 
 
+_BEYOND = "SELECT 1 FROM chunks WHERE version = ? AND number > ? LIMIT 1"
+
+
 def leases(db: sqlite3.Connection) -> list[tuple[int, int]]:
-    """Return (version, time of expiry) of every version that no object refers to."""
-    return db.execute("SELECT id, expires FROM versions WHERE expires IS NOT NULL").fetchall()
+    """Return (version, time of expiry) of versions that no object refers to: of the `MOST_LEASES` that expire first."""
+    return db.execute(
+        "SELECT id, expires FROM versions WHERE expires IS NOT NULL AND typeof(expires) = 'integer' "
+        "ORDER BY expires LIMIT ?",
+        (MOST_LEASES,),
+    ).fetchall()
 
 
 def extend_lease(db: sqlite3.Connection, version: int) -> bool:

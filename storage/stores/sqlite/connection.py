@@ -15,6 +15,8 @@ from storage.errors import StorageError, StoreClosedError
 from storage.stores.sqlite.database_files import DatabaseFiles, refuse_inherited
 from storage.stores.sqlite.errors import error_of, is_busy, is_interrupt
 from storage.stores.sqlite.fork_guard import ForkGuard
+from storage.stores.sqlite.header import refuse_foreign
+from storage.stores.sqlite.schema import APPLICATION
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -77,6 +79,8 @@ class Connection:
             self._aio = await connecting
         except (sqlite3.Error, StorageError) as cause:
             _thread_of(connecting).join()  # the thread is about to end, and would warn if the event loop ended first
+            if isinstance(cause, StorageError):
+                raise
             raise self.mapped(cause) from cause
         try:
             await self.run(prepare, *args, **kwargs)
@@ -89,6 +93,7 @@ class Connection:
         if self._files is None:
             return connector()
         refuse_inherited(self._path, self._store)
+        refuse_foreign(self._path, APPLICATION, self._store)
         db = connector()
         try:
             self._files.connected(db)

@@ -30,6 +30,7 @@ _KINDS: dict[int, tuple[type[StorageError], str]] = {
     sqlite3.SQLITE_AUTH: (PermissionDeniedError, "no permission to use the database's file"),
     sqlite3.SQLITE_CANTOPEN: (PermissionDeniedError, "no permission to open the database's file or its directory"),
     sqlite3.SQLITE_CORRUPT: (CorruptObjectError, "the database is damaged"),
+    sqlite3.SQLITE_TOOBIG: (CorruptObjectError, "a value in the database is larger than any that a store writes"),
     sqlite3.SQLITE_NOTADB: (CorruptObjectError, "the file is not an SQLite database"),
 }
 

@@ -38,11 +38,17 @@ class ChunkReader(SeekableReader):
         return b"".join(pieces)
 
     async def _chunk(self, number: int) -> bytes:
-        data, current = await naming_key(self.info.key, self._connection.run(read_chunk, self._version, number))
-        if data is not None and len(data) == min(self.info.size - number * CHUNK, CHUNK):
+        expected = min(self.info.size - number * CHUNK, CHUNK)
+        is_last = self.info.size <= (number + 1) * CHUNK
+        data, current = await naming_key(
+            self.info.key, self._connection.run(read_chunk, self._version, number, is_last)
+        )
+        if isinstance(data, bytes) and len(data) == expected:
             return data
         if current:
-            raise CorruptObjectError(f"chunk {number} is damaged", key=self.info.key, store=self._store)
+            raise CorruptObjectError(
+                f"chunk {number} is damaged or missing, or there are too many", key=self.info.key, store=self._store
+            )
         raise StoreUnavailableError(
             "the object was replaced or deleted while it was read, and its data is gone: read it again",
             key=self.info.key,

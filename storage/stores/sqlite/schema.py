@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
+import sys
 import time
+from contextlib import closing
+from typing import Any
 
 from storage.errors import CorruptObjectError, StorageError
 
-__all__ = ["CHUNK", "GRACE", "LEASE", "prepare", "prepare_reader"]
+__all__ = [
+    "APPLICATION",
+    "CHUNK",
+    "GRACE",
+    "LEASE",
+    "LONGEST_KEY",
+    "LONGEST_ROW",
+    "foreign_objects",
+    "prepare",
+    "prepare_reader",
+]
 
 #: Bytes in a row of `chunks`, except the last row of a version, and the largest object in a row of `objects`. It is
 #: part of the file's format: offsets are computed with it. It is large enough to make the overhead of a row small, and
@@ -24,7 +38,14 @@ LEASE = 30
 GRACE = 5
 
 #: "STOR" in the header of the file: the database belongs to a SqliteStore.
-_APPLICATION = 0x53544F52
+APPLICATION = 0x53544F52
+
+#: Bytes of the longest key.
+LONGEST_KEY = 1 << 20
+
+#: Bytes of the longest row, for SQLite to refuse longer ones: a key, as many bytes of attributes, a chunk, and little
+#: else. A row that somebody else made may have 1 GB, and be read by a single get.
+LONGEST_ROW = 4 << 20
 
 #: Increased when the tables change.
 _VERSION = 1
@@ -69,7 +90,7 @@ BEGIN
     WHERE id = old.version AND NOT EXISTS (SELECT 1 FROM objects WHERE version = old.version);
 END;
 
-PRAGMA application_id = {_APPLICATION};
+PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {_VERSION};
 """
 
@@ -86,30 +107,43 @@ PRAGMA journal_size_limit = 67108864;
 """
 
 
-def prepare(db: sqlite3.Connection, path: str, busy_timeout: float) -> None:
+#: What SQLite itself refuses. No statement of ours has more.
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: LONGEST_ROW,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 10,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 10,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+}
+
+
+def prepare(db: sqlite3.Connection, path: str, busy_timeout: float, store: str) -> None:
     """
     Prepare a new connection for writing: the write-ahead log, durable commits, the tables.
 
     Raises:
-        CorruptObjectError: the file is a database of another program.
+        CorruptObjectError: the file is a database of another program, or its tables are not those of a store.
         StorageError: it was made by a later release, or its file system has no shared memory.
         sqlite3.Error: any other failure.
     """
-    ready = _is_ours(db, path)
+    _restrict(db)
+    ready = _is_ours(db, path, store)
     if not ready:
         db.execute(f"PRAGMA page_size = {_PAGE}")
     _retry_while_busy(db, "PRAGMA journal_mode = WAL", busy_timeout)
     mode = db.execute("PRAGMA journal_mode").fetchone()[0]
     if mode not in ("wal", "memory"):
         raise StorageError(
-            f"{path} is on a file system without support for a write-ahead log ({mode}): use a local disk"
+            f"{path} is on a file system without support for a write-ahead log ({mode}): use a local disk",
+            store=store,
         )
     db.executescript(_PRAGMAS)
     if ready:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        if not _is_ours(db, path):
+        if not _is_ours(db, path, store):
             for statement in _statements(_TABLES):
                 db.execute(statement)
         db.execute("COMMIT")
@@ -121,24 +155,84 @@ def prepare(db: sqlite3.Connection, path: str, busy_timeout: float) -> None:
 
 def prepare_reader(db: sqlite3.Connection) -> None:
     """Prepare a new connection that only reads; `prepare` must have been run on the file."""
+    _restrict(db)
     db.execute("PRAGMA query_only = ON")
 
 
-def _is_ours(db: sqlite3.Connection, path: str) -> bool:
+def _restrict(db: sqlite3.Connection) -> None:
+    """Let SQLite trust nothing in the file, which may come from somebody hostile."""
+    for limit, value in _LIMITS.items():
+        db.setlimit(limit, value)
+    if sys.version_info >= (3, 12):
+        db.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+        db.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
+    db.execute("PRAGMA trusted_schema = OFF")  # no functions with side effects in expressions of the schema
+    db.execute("PRAGMA cell_size_check = ON")  # finds damaged pages sooner
+    db.execute("PRAGMA mmap_size = 0")  # a file that is cut short is an error, not a signal
+
+
+def foreign_objects(db: sqlite3.Connection, store: str) -> list[tuple[str, str]]:
+    """
+    Return (type, name) of what is in the schema, and is not of a store: tables, views and what belongs to them.
+
+    They are let be: nothing of a store uses them.
+
+    Raises:
+        CorruptObjectError: one of our names is something else, is missing, or has an index or a trigger too many.
+    """
+    found = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    ours = _our_schema()
+    tables = {table for _, _, table, _ in ours}
+    named = [row for row in found if _is_name_of(row, tables)]
+    if set(named) != ours or len(named) != len(ours):
+        missing = sorted(row[1] for row in ours - set(named))
+        wrong = sorted(str(row[1])[:100] for row in set(named) - ours)
+        raise CorruptObjectError(
+            "the tables of the database are not those of a store: "
+            + "; ".join(
+                [f"{', '.join(wrong)} should not be there, or not so"] * bool(wrong)
+                + [f"{', '.join(missing)} should be there"] * bool(missing)
+            )
+            + ". Drop what was added, or restore a backup",
+            store=store,
+        )
+    return [(str(kind), str(name)) for kind, name, *_ in found if (kind, name) not in {row[:2] for row in named}]
+
+
+def _is_name_of(row: tuple[Any, ...], tables: set[str]) -> bool:
+    """Return whether a row of the schema is one of our tables, or belongs to one; names ignore the case of ASCII."""
+    return any(isinstance(name, str) and name.lower() in tables for name in row[1:3]) or row[1] in {
+        name for _, name, _, _ in _our_schema()
+    }
+
+
+@functools.cache
+def _our_schema() -> frozenset[tuple[str, str, str, str | None]]:
+    """Return (type, name, table, text) of all that `_TABLES` makes, as SQLite keeps it."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(_TABLES)
+        return frozenset(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
+
+
+def _is_ours(db: sqlite3.Connection, path: str, store: str) -> bool:
     """Return whether the database has our tables; False if it has no tables at all."""
     # Read the tables first: if another process is creating them, it has set the application id before we read that.
     tables = db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if application == _APPLICATION:
+    if application == APPLICATION:
         if version != _VERSION:
             advice = "upgrade stackstore" if version > _VERSION else "open it with the release that made it"
             raise StorageError(
-                f"{path} has tables of version {version}, this release supports version {_VERSION}: {advice}"
+                f"{path} has tables of version {version}, this release supports version {_VERSION}: {advice}",
+                store=store,
             )
+        foreign_objects(db, store)
         return True
     if application or tables:
-        raise CorruptObjectError(f"{path} is a database of another program: use another file for the store")
+        raise CorruptObjectError(
+            f"{path} is a database of another program: use another file for the store", store=store
+        )
     return False
 
 

@@ -38,12 +38,12 @@ class Session:
             execute = partial(commit_checked, self._files)
         self.writer: Writer = GroupCommit(self._connection, execute, after_batch=lambda: self.leases.start_later())
         self.leases: Leases = Leases(self.reader, self.writer)
-        self.contents: Lookup = GroupCommit(self.reader, find_by_key("data"))
+        self.contents: Lookup = GroupCommit(self.reader, find_by_key("size, data"))
         self.infos: Lookup = GroupCommit(self.reader, find_by_key(statements.INFO_COLUMNS))
 
     async def open(self) -> None:
         """Connect, prepare the database, and start to reclaim what killed processes left."""
-        await self._connection.open(prepare, self._path, self._busy_timeout)
+        await self._connection.open(prepare, self._path, self._busy_timeout, self.store)
         if self.reader is not self._connection:
             await self.reader.open(prepare_reader)
         if self._files is not None:

@@ -7,20 +7,20 @@ Functions that write run inside a transaction (`group_commit.commit`), and raise
 from __future__ import annotations
 
 import functools
-import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Any
 
 from storage._core.conditions import Target
 from storage._core.data import SMALL
-from storage.errors import KeyNotFoundError
+from storage._core.stored_attributes import decode_attributes, encode_attributes
+from storage._core.stored_descriptions import stored_etag
+from storage.errors import CorruptObjectError, KeyNotFoundError
 from storage.stores.sqlite.chunks import MAX_FREED_BYTES, store_chunks
-from storage.stores.sqlite.schema import CHUNK
-from storage.types import Attributes, ByteRange, ObjectInfo
+from storage.stores.sqlite.schema import CHUNK, LONGEST_KEY
+from storage.types import Attributes, ByteRange
 
 __all__ = [
     "INFO_COLUMNS",
@@ -31,7 +31,6 @@ __all__ = [
     "delete_many",
     "find_rows",
     "find_small",
-    "info_of",
     "key_bounds",
     "put",
     "put_large",
@@ -42,7 +41,7 @@ __all__ = [
     "successor",
 ]
 
-#: The columns that `info_of` reads.
+#: The columns of a description, but for the key.
 INFO_COLUMNS = "etag, size, modified, attributes"
 
 _INSERT = """
@@ -56,6 +55,10 @@ _OR_REPLACE = """
 ON CONFLICT (key) DO UPDATE SET etag = excluded.etag, size = excluded.size, modified = excluded.modified,
     attributes = excluded.attributes, version = excluded.version, data = excluded.data
 """
+
+#: Attempts of a conditional write, whose object others may change in the microseconds between two statements. In a
+#: damaged database they might never end.
+_ATTEMPTS = 1000
 
 # The texts of all statements are constants, so that each connection compiles them once.
 _PUT = _INSERT + _OR_REPLACE
@@ -90,8 +93,11 @@ def delete(db: sqlite3.Connection, target: Target) -> None:
     if etag is None:
         db.execute("DELETE FROM objects WHERE key = ?", (name,))
         return
-    while not db.execute("DELETE FROM objects WHERE key = ? AND etag = ?", (name, etag)).rowcount:
+    for _ in range(_ATTEMPTS):
+        if db.execute("DELETE FROM objects WHERE key = ? AND etag = ?", (name, etag)).rowcount:
+            return
         _enforce(db, target)  # raises, unless the object has just become that version again
+    raise _contradiction(target)
 
 
 def copy(db: sqlite3.Connection, source: str, target: Target) -> str:
@@ -113,8 +119,8 @@ def rename(db: sqlite3.Connection, source: str, target: Target) -> str:
     return etag
 
 
-def read_range(db: sqlite3.Connection, key: str, byte_range: ByteRange) -> tuple[Any, ...] | None:
-    """Return (version, bytes of the range, size) of an object, or None; the bytes are None when it has a version."""
+def read_range(db: sqlite3.Connection, name: bytes, byte_range: ByteRange) -> tuple[Any, ...] | None:
+    """Return (version, size, bytes of the range) of an object, or None; the bytes are None when it has a version."""
     # The data in a row is no longer than a chunk, and substr() takes no numbers over 31 bits. max(x, NULL) is NULL.
     beyond = CHUNK + 1
     start = min(byte_range.start, beyond)
@@ -122,8 +128,8 @@ def read_range(db: sqlite3.Connection, key: str, byte_range: ByteRange) -> tuple
         last, length = None, (beyond if byte_range.stop is None else min(byte_range.stop, beyond) - start)
     else:
         last = length = min(byte_range.last, beyond)
-    query = "SELECT version, substr(data, coalesce(max(size - ?, 0), ?) + 1, ?), size FROM objects WHERE key = ?"
-    row: tuple[Any, ...] | None = db.execute(query, (last, start, length, key.encode())).fetchone()
+    query = "SELECT version, size, substr(data, coalesce(max(size - ?, 0), ?) + 1, ?) FROM objects WHERE key = ?"
+    row: tuple[Any, ...] | None = db.execute(query, (last, start, length, name)).fetchone()
     return row
 
 
@@ -131,41 +137,44 @@ def _enforce(db: sqlite3.Connection, target: Target) -> None:
     """Raise unless the conditions of a write hold for the current object."""
     if target.conditions:
         row = db.execute("SELECT etag FROM objects WHERE key = ?", (target.key.encode(),)).fetchone()
-        target.conditions.enforce(target.key, row and row[0], target.store)
+        etag = None if row is None else row[0] if isinstance(row[0], str) else ""  # a damaged object exists, too
+        target.conditions.enforce(target.key, etag, target.store)
 
 
 def _etag_of(db: sqlite3.Connection, key: str, store: str) -> str:
     row = db.execute("SELECT etag FROM objects WHERE key = ?", (key.encode(),)).fetchone()
     if row is None:
         raise KeyNotFoundError(key, store=store)
-    etag: str = row[0]
-    return etag
+    return stored_etag(row[0], key=key, store=store)
 
 
 def _write(db: sqlite3.Connection, target: Target, size: int, version: int | None, data: bytes | None) -> str:
     """Write the row of an object in one statement, if the conditions hold, and return its etag."""
-    key, attributes, (if_absent, if_match), _ = target
+    key, attributes, (if_absent, if_match), store = target
     name, etag = key.encode(), _new_etag()
-    row = (etag, size, time.time_ns(), _as_json(attributes or {}), version, data)
-    if if_match is not None:
-        while not db.execute(_SWAP, (*row, name, if_match)).rowcount:
-            _enforce(db, target)  # raises, unless the object has just become that version again
-    elif if_absent:
-        while not db.execute(_CREATE, (name, *row)).rowcount:
-            _enforce(db, target)  # raises, unless the object has just been deleted
-    else:
+    row = (etag, size, time.time_ns(), _as_json(attributes, key, store), version, data)
+    if if_match is None and not if_absent:
         db.execute(_PUT, (name, *row))
-    return etag
+        return etag
+    for _ in range(_ATTEMPTS):
+        statement, values = (_CREATE, (name, *row)) if if_match is None else (_SWAP, (*row, name, if_match))
+        if db.execute(statement, values).rowcount:
+            return etag
+        _enforce(db, target)  # raises, unless the object has just become that version again, or has been deleted
+    raise _contradiction(target)
 
 
-def _as_json(attributes: Mapping[str, str]) -> str:
+def _contradiction(target: Target) -> CorruptObjectError:
+    return CorruptObjectError(
+        "the condition holds, but not for the row of the object: the database is damaged. See check()",
+        key=target.key,
+        store=target.store,
+    )
+
+
+def _as_json(attributes: Attributes | None, key: str, store: object) -> str:
     """Return attributes as they are stored."""
-    return json.dumps(attributes, ensure_ascii=False) if attributes else "{}"
-
-
-def _from_json(text: str) -> dict[str, str]:
-    """Return attributes from their stored form."""
-    return {} if text == "{}" else json.loads(text)
+    return encode_attributes(attributes, key=key, store=store) or "{}"
 
 
 def _new_etag() -> str:
@@ -180,14 +189,14 @@ SINGLE_STATEMENTS = frozenset({put, delete})
 # -- many objects ----------------------------------------------------------------------------------------------------
 
 
-def put_many(db: sqlite3.Connection, items: Sequence[tuple[str, bytes, Mapping[str, str]]]) -> list[str]:
+def put_many(db: sqlite3.Connection, items: Sequence[tuple[str, bytes, Attributes]], store: str) -> list[str]:
     """Write objects, given as (key, bytes, attributes), that fit into rows, and return their etags."""
     now = time.time_ns()
     etags = [_new_etag() for _ in items]
     db.executemany(
         _PUT,
         (
-            (key.encode(), etag, len(data), now, _as_json(attributes), None, data)
+            (key.encode(), etag, len(data), now, _as_json(attributes, key, store), None, data)
             for etag, (key, data, attributes) in zip(etags, items, strict=True)
         ),
     )
@@ -207,10 +216,19 @@ def find_rows(db: sqlite3.Connection, columns: str, names: Sequence[bytes]) -> d
 
 
 def find_small(db: sqlite3.Connection, names: Sequence[bytes]) -> list[tuple[bytes, Attributes] | None]:
-    """Return (bytes, attributes) for each of these encoded keys, and None where there is no small object."""
-    found = find_rows(db, f"CASE WHEN size <= {SMALL} THEN data END, attributes", names)
-    rows = [found.get(name, (name, None, "")) for name in names]
-    return [None if data is None else (data, _from_json(text)) for _, data, text in rows]
+    """Return (bytes, attributes) for each of these encoded keys, and None where there is no small object, or damage."""
+    found = find_rows(db, f"CASE WHEN size <= {SMALL} THEN data END, size, attributes", names)
+    rows = [found.get(name, (name, None, 0, "")) for name in names]
+    return [_small(data, size, text) for _, data, size, text in rows]
+
+
+def _small(data: object, size: object, text: object) -> tuple[bytes, Attributes] | None:
+    if not isinstance(data, bytes) or len(data) != size:
+        return None
+    try:
+        return data, decode_attributes(text)
+    except CorruptObjectError:
+        return None  # the read of the single object says what is wrong
 
 
 #: The number of keys in a query is rounded up to a multiple of this, by repeating a key, so that there are few queries.
@@ -226,8 +244,9 @@ def _select_by_keys(columns: str, count: int) -> str:
 def key_bounds(prefix: str, start_after: str = "") -> tuple[bytes, bytes]:
     """Return the half-open range of the encoded keys that start with *prefix* and sort after *start_after*."""
     # Text that UTF-8 cannot encode is in no key, but has its place in their order.
-    first = prefix.encode("utf-8", "surrogatepass")
-    after = start_after.encode("utf-8", "surrogatepass")
+    # What is longer than any key is cut, so that SQLite takes it: no key lies between.
+    first = prefix.encode("utf-8", "surrogatepass")[: LONGEST_KEY + 1]
+    after = start_after.encode("utf-8", "surrogatepass")[: LONGEST_KEY + 1]
     return max(first, after + b"\0" if after else b""), successor(first)
 
 
@@ -245,7 +264,7 @@ def read_page(db: sqlite3.Connection, columns: str, lower: bytes, upper: bytes, 
 def clear(db: sqlite3.Connection, lower: bytes, upper: bytes, limit: int) -> bytes | None:
     """Delete the first objects of a range of keys and return where the rest begins, or None if none is left."""
     freed, last = 0, None
-    for key, size in read_page(db, "key, size * (version IS NULL)", lower, upper, limit):
+    for key, size in read_page(db, "key, coalesce(length(data), 0)", lower, upper, limit):
         freed += size
         last = key + b"\0"
         if freed >= MAX_FREED_BYTES:
@@ -253,9 +272,3 @@ def clear(db: sqlite3.Connection, lower: bytes, upper: bytes, limit: int) -> byt
     if last is not None:
         db.execute("DELETE FROM objects WHERE key >= ? AND key < ?", (lower, last))
     return last
-
-
-def info_of(key: str, etag: str, size: int, modified: int, attributes: str) -> ObjectInfo:
-    """Return the description of an object from the columns `INFO_COLUMNS`."""
-    when = datetime.fromtimestamp(modified // 1000 / 1e6, UTC)  # in microseconds, which a float represents exactly
-    return ObjectInfo(key, size, etag, when, _from_json(attributes))

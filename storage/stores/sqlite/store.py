@@ -12,10 +12,10 @@ from storage._concurrency.tasks import stream
 from storage._core.bulk import pages, pairs_of, raise_failures, result_of
 from storage._core.conditions import Target, WriteConditions
 from storage._core.data import as_bytes, is_stream
-from storage._core.keys import check_key
+from storage._core.left_out import LeftOut
 from storage._core.opened import opened
 from storage.base import ObjectStore
-from storage.errors import ConfigError, InvalidKeyError, KeyNotFoundError, StorageError
+from storage.errors import ConfigError, CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
 from storage.reader import BytesReader, ObjectReader
 from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import uncancelled
@@ -24,6 +24,7 @@ from storage.stores.sqlite.group_commit import MAX_BYTES, MAX_REQUESTS
 from storage.stores.sqlite.large_objects import put_stream
 from storage.stores.sqlite.paths import MEMORY, checked_path
 from storage.stores.sqlite.reader import ChunkReader
+from storage.stores.sqlite.rows import checked_data, decoded_key, encoded_key, info_of
 from storage.stores.sqlite.schema import CHUNK
 from storage.stores.sqlite.session import Session
 from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo, check_attributes
@@ -89,20 +90,18 @@ class SqliteStore(ObjectStore):
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
         session = self._opened()
-        check_key(key, self)
+        name = encoded_key(key, self)
         if byte_range is None:
-            row = await naming_key(key, session.contents.run(key.encode()))
+            row = await naming_key(key, session.contents.run(name))
         else:
-            row = await naming_key(key, session.reader.run(statements.read_range, key, byte_range))
+            row = await naming_key(key, session.reader.run(statements.read_range, name, byte_range))
         if row is None:
             raise KeyNotFoundError(key, store=self)
-        data: bytes | None = row[1]
+        _, size, data = row
         if data is None:
             async with self._reading(key, byte_range) as reader:
                 return await reader.read()
-        if byte_range is not None:
-            byte_range.within(row[2], key)
-        return data
+        return checked_data(data, size, byte_range, key, self)
 
     async def put(
         self,
@@ -114,7 +113,7 @@ class SqliteStore(ObjectStore):
         attributes: Attributes | None = None,
     ) -> str:
         session = self._opened()
-        check_key(key, self)
+        encoded_key(key, self)
         conditions = WriteConditions.of(if_absent, if_match)
         kept = check_attributes(attributes) if attributes else {}
         target = Target(key, kept, conditions, session.store)
@@ -127,22 +126,22 @@ class SqliteStore(ObjectStore):
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         session = self._opened()
-        check_key(key, self)
+        encoded_key(key, self)
         target = Target(key, None, WriteConditions.of(False, if_match), session.store)
         await naming_key(key, session.writer.run(partial(statements.delete, target=target)))
 
     async def exists(self, key: str) -> bool:
         session = self._opened()
-        check_key(key, self)
-        return await naming_key(key, session.infos.run(key.encode())) is not None
+        name = encoded_key(key, self)
+        return await naming_key(key, session.infos.run(name)) is not None
 
     async def head(self, key: str) -> ObjectInfo:
         session = self._opened()
-        check_key(key, self)
-        row = await naming_key(key, session.infos.run(key.encode()))
+        name = encoded_key(key, self)
+        row = await naming_key(key, session.infos.run(name))
         if row is None:
             raise KeyNotFoundError(key, store=self)
-        return statements.info_of(key, *row[1:])
+        return info_of(key, row[1:], self)
 
     def open(self, key: str, *, byte_range: ByteRange | None = None) -> AbstractAsyncContextManager[ObjectReader]:
         return self._reading(key, byte_range)
@@ -150,15 +149,17 @@ class SqliteStore(ObjectStore):
     @asynccontextmanager
     async def _reading(self, key: str, byte_range: ByteRange | None) -> AsyncIterator[ObjectReader]:
         session = self._opened()
-        name = check_key(key, self).encode()
+        name = encoded_key(key, self)
         columns = f"{statements.INFO_COLUMNS}, data, version"
         found = await naming_key(key, session.reader.run(statements.read_page, columns, name, name + b"\0", 1))
         if not found:
             raise KeyNotFoundError(key, store=self)
         *described, data, version = found[0]
-        info = statements.info_of(key, *described)
+        info = info_of(key, described, self)
         if version is None:
-            yield BytesReader(info, data, byte_range)
+            yield BytesReader(info, checked_data(data, info.size, None, key, self), byte_range)
+        elif not isinstance(version, int) or data is not None:
+            raise CorruptObjectError("the row of the object is damaged", key=key, store=self)
         else:
             with session.leases.holding(version):
                 yield ChunkReader(info, byte_range, session.reader, version, session.store)
@@ -171,8 +172,8 @@ class SqliteStore(ObjectStore):
 
     async def _copy_or_rename(self, work: Callable[..., str], source: str, target: str, if_absent: bool) -> str:
         session = self._opened()
-        check_key(source, self)
-        check_key(target, self)
+        encoded_key(source, self)
+        encoded_key(target, self)
         to = Target(target, None, WriteConditions(if_absent), session.store)
         etag: str = await naming_key(target, session.writer.run(partial(work, source=source, target=to)))
         return etag
@@ -180,19 +181,34 @@ class SqliteStore(ObjectStore):
     # -- many objects ------------------------------------------------------------------------------------------------
 
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
-        async for page in self._pages("key", prefix, start_after):
-            for (name,) in page:
-                yield name.decode()
+        with LeftOut(self) as left_out:
+            async for page in self._pages("key", prefix, start_after):
+                for (name,) in page:
+                    key = decoded_key(name, self, left_out)
+                    if key is not None:
+                        yield key
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        async for page in self._pages(f"key, {statements.INFO_COLUMNS}", prefix, start_after):
-            for name, *described in page:
-                yield statements.info_of(name.decode(), *described)
+        with LeftOut(self) as left_out:
+            async for page in self._pages(f"key, {statements.INFO_COLUMNS}", prefix, start_after):
+                for name, *described in page:
+                    key = decoded_key(name, self, left_out)
+                    if key is None:
+                        continue
+                    try:
+                        info = info_of(key, described, self)
+                    except CorruptObjectError as error:
+                        left_out.add(key, error)
+                    else:
+                        yield info
 
     async def _pages(self, columns: str, prefix: str, start_after: str) -> AsyncIterator[list[tuple[Any, ...]]]:
         """Yield lists of rows whose first column is the key; no cursor stays open between two of them."""
         lower, upper = statements.key_bounds(prefix, start_after)
         while found := await self._opened().reader.run(statements.read_page, columns, lower, upper, PAGE):
+            names = [row[0] for row in found]
+            if names[0] < lower or names != sorted(names):
+                raise CorruptObjectError("the index of keys is damaged: they come in no order. See check()", store=self)
             yield found
             lower = found[-1][0] + b"\0"
 
@@ -202,26 +218,32 @@ class SqliteStore(ObjectStore):
         mark = delimiter.encode("utf-8", "surrogatepass")
         lower, upper = statements.key_bounds(prefix)
         begin = len(prefix.encode("utf-8", "surrogatepass"))
-        while found := await self._opened().reader.run(statements.read_page, "key", lower, upper, CHILDREN_PAGE):
-            for (name,) in found:
-                if name < lower:
-                    continue  # it starts with a sub-prefix that was yielded
-                at = name.find(mark, begin)
-                child = name if at < 0 else name[: at + len(mark)]
-                lower = child + b"\0" if at < 0 else statements.successor(child)
-                yield child.decode()
+        with LeftOut(self) as left_out:
+            while found := await self._opened().reader.run(statements.read_page, "key", lower, upper, CHILDREN_PAGE):
+                for (name,) in found:
+                    if name < lower:
+                        continue  # it starts with a sub-prefix that was yielded
+                    at = name.find(mark, begin)
+                    child = name if at < 0 else name[: at + len(mark)]
+                    lower = child + b"\0" if at < 0 else statements.successor(child)
+                    key = decoded_key(child, self, left_out)
+                    if key is not None:
+                        yield key
 
     async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         results: dict[str, bytes | StorageError] = {}
         async for page in pages(stream(keys), MAX_REQUESTS):
             asked = {key: key.encode() for key in page if self._is_valid(key, results)}
-            found = await self._opened().reader.run(statements.find_rows, "data", list(asked.values()))
+            found = await self._opened().reader.run(statements.find_rows, "size, data", list(asked.values()))
             for key, name in asked.items():
                 if name not in found:
                     results[key] = KeyNotFoundError(key, store=self)
                 else:
-                    _, data = found[name]
-                    results[key] = await result_of(self.get(key)) if data is None else data  # None: the object is large
+                    _, size, data = found[name]
+                    if data.__class__ is bytes and len(data) == size:
+                        results[key] = data
+                    else:  # it is large, or damaged
+                        results[key] = await result_of(self.get(key))
         return results
 
     async def put_many(
@@ -255,8 +277,9 @@ class SqliteStore(ObjectStore):
         if not items:
             return {}
         size = sum(map(len, items.values()))
-        put = partial(statements.put_many, items=[(key, data, {}) for key, data in items.items()])
-        etags = await result_of(self._opened().writer.run(put, size))
+        session = self._opened()
+        put = partial(statements.put_many, items=[(key, data, {}) for key, data in items.items()], store=session.store)
+        etags = await result_of(session.writer.run(put, size))
         return error_per_key(items, etags) if isinstance(etags, StorageError) else dict(zip(items, etags, strict=True))
 
     async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
@@ -264,8 +287,10 @@ class SqliteStore(ObjectStore):
 
     async def _put_small(self, items: Sequence[tuple[str, bytes, Attributes | None]]) -> list[str | StorageError]:
         session = self._opened()
-        checked = [(check_key(key, self), data, check_attributes(kept)) for key, data, kept in items]
-        put = partial(statements.put_many, items=checked)
+        for key, _, _ in items:
+            encoded_key(key, self)
+        checked = [(key, data, check_attributes(kept)) for key, data, kept in items]
+        put = partial(statements.put_many, items=checked, store=session.store)
         try:
             etags: list[str | StorageError] = await session.writer.run(put, sum(len(data) for _, data, _ in items))
         except StorageError:  # one bad object fails them all: put them one by one to find it
@@ -285,7 +310,7 @@ class SqliteStore(ObjectStore):
         """Return whether *key* is valid, and reserve its place in *results*, with the error if it is not."""
         results[key] = None
         try:
-            check_key(key, self)
+            encoded_key(key, self)
         except InvalidKeyError as error:
             results[key] = error
         return results[key] is None

@@ -1753,6 +1753,8 @@ class ZipStore(ObjectStore):
         level: of deflate, 0 to 9; a higher level is slower and compresses better.
         durability: ``"fsync"``: a put or delete that has returned survives a power loss; ``"atomic"``: it survives the
             end of the process, and after a power loss the writes since `flush` are there up to some point.
+        max_size: the most bytes that one `get`, or one `read` of a reader, returns, and for which it decompresses:
+            an archive of a few bytes can declare any size. Larger objects are read in pieces with `open`.
     """
 
     def __init__(
@@ -1762,8 +1764,10 @@ class ZipStore(ObjectStore):
         compression: Literal["deflate", "stored"] = "deflate",
         level: int = 6,
         durability: Durability = "fsync",
+        max_size: int = 1 << 30,
     ) -> None:
-        super().__init__(storage.ZipStore(path, compression=compression, level=level, durability=durability))
+        work = storage.ZipStore(path, compression=compression, level=level, durability=durability, max_size=max_size)
+        super().__init__(work)
 
     if TYPE_CHECKING:
 
@@ -1778,10 +1782,13 @@ class ZipStore(ObjectStore):
         """
         Free the space of overwritten and deleted data: a new archive is written, and replaces this one atomically.
 
-        It takes the time and the space of a copy of all objects. Writes wait for it; readers go on.
+        It takes the time and the space of a copy of all objects. Reads and writes go on, except that a write waits for
+        the last step. A cancelled one leaves the archive as it was.
 
         Raises:
-            CorruptObjectError: an entry is not where the archive's directory says; the archive is not changed.
+            CorruptObjectError: an entry is not where the archive's directory says, or entries overlap; the archive is
+                not changed.
+            StoreUnavailableError: another program has moved or replaced the archive, which is not touched.
             StoreFullError: there is no space for both archives.
         """
         self._run(self.async_store.compact())

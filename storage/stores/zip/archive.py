@@ -4,59 +4,58 @@
 No current data is overwritten: an object, or the deletion of one, is a record at the end of the file. `flush` writes
 the directory after the records, and later records follow it. So at any time the file is an archive with a tail of
 records, and opening it restores the records of the tail, up to the first incomplete one.
+
+Other programs do not know of the lock. So before a write, and again before it is acknowledged, the path must lead to
+the open file, with the size that the archive made it. Bytes that are not known to be ours are never cut off: a new
+directory is written after them.
 """
 
 from __future__ import annotations
 
-import os
-import stat
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import NamedTuple
 
 from storage._concurrency.mutex import Mutex
 from storage._core.conditions import Target, WriteConditions
-from storage._core.data import CHUNK
 from storage._core.opened import OpenState
 from storage._core.sorted_keys import SortedKeys
-from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError, StoreClosedError, StoreUnavailableError
-from storage.stores.zip.changes import Change
-from storage.stores.zip.content import CompressedData, Content
-from storage.stores.zip.decoders import decoder_of
-from storage.stores.zip.entry import DELETION, Entry, entry_of, key_of, kind_of
-from storage.stores.zip.file import OpenFile, open_locked, sync_directory
-from storage.stores.zip.format import (
-    EMPTY,
-    LOCAL,
-    find_end,
-    local_header_size,
-    pack_central,
-    pack_descriptor,
-    pack_end,
-    pack_local,
-    parse_directory,
-    parse_record,
+from storage.errors import (
+    KeyConflictError,
+    KeyNotFoundError,
+    StorageError,
+    StoreClosedError,
+    StoreUnavailableError,
+    UnsupportedOperationError,
 )
+from storage.stores.zip.changes import Change
+from storage.stores.zip.content import CompressedData, StoredEntry, crc_of_compressed
+from storage.stores.zip.decoders import decoder_of
+from storage.stores.zip.drafts import Draft, remove_leftovers
+from storage.stores.zip.entry import DELETION, Entry, entry_of
+from storage.stores.zip.file import open_locked, sync_directory
+from storage.stores.zip.format import EMPTY, pack_local
+from storage.stores.zip.loading import load
+from storage.stores.zip.place import Place
+from storage.stores.zip.slices import finished
+from storage.stores.zip.tail import Tail
 
 __all__ = ["Archive", "StoredEntry"]
 
-
-class StoredEntry(NamedTuple):
-    """An object: its entry, and the file that contains it."""
-
-    file: OpenFile
-    entry: Entry
+#: What `compact` may copy while writes wait, in bytes; and how often it tries to have no more left.
+_LAST_ROUND, _ROUNDS = 1 << 23, 10
 
 
 class Archive:
     """
-    The archive at *path*, locked for this process; created if it is missing, repaired if its end is incomplete.
+    The archive at *path*, locked for this process; created if it is missing. What a killed writer left is restored.
 
     Args:
         path: the file.
         sync: whether `commit` waits until its writes are on the disk.
+        load: False if the caller loads the archive, by `load`.
 
     Attributes:
         objects: the objects by key, read-only; it may change at any time, one object at a time.
@@ -69,111 +68,61 @@ class Archive:
         OSError: the operating system reported an error; raised here and in every method.
     """
 
-    def __init__(self, path: str, *, sync: bool) -> None:
-        self._path, self._sync = os.path.realpath(path), sync
-        self.directory: str = os.path.dirname(self._path)
-        self._draft = os.path.join(self.directory, f".{os.path.basename(self._path)}.compacting")
+    def __init__(self, path: str, *, sync: bool, load: bool = True) -> None:
+        self._place, self._sync = Place(path), sync
+        self.directory: str = self._place.directory
         self.objects: dict[str, StoredEntry] = {}
         self._keyless: list[StoredEntry] = []  # entries whose names are no valid keys: kept for other programs
         self._queue: deque[Sequence[Change]] = deque()
         self._writing = Mutex()  # held during a write and its sync
+        self._compacting = threading.Lock()  # held over all steps of `compact`, which may run in several threads
+        self._lookalikes: dict[bytes, str | None] = {}
         self.listing: SortedKeys = SortedKeys(self.objects)
         self.state: OpenState = OpenState(any_loop=True, after_fork="use it in the parent only")
-        self._closed = self._name_synced = False
-        self._file = open_locked(self._path)
-        try:
-            with suppress(FileNotFoundError):
-                os.unlink(self._draft)  # left by a killed process
-            self._load()
-        except BaseException:
-            self._file.unlock()
-            raise
+        self._closed = self._changed = False
+        self._comment, self._read_only, self._begin = b"", "", 0
+        self._file = open_locked(self._place.path)
+        if load:
+            try:
+                finished(self.load())
+            except BaseException:
+                self.abandon()
+                raise
 
     # -- opening and closing -------------------------------------------------------------------------------------
 
-    def _load(self) -> None:
-        """Read the directory and the records after it."""
+    def load(self) -> Generator[None, None, None]:
+        """Read the directory and the records after it, in steps; `abandon` the archive if they are not completed."""
         size = self._file.size()
-        if size < len(EMPTY) and EMPTY.startswith(self._file.read(size, 0)):
-            size = self._file.write(EMPTY, 0)
+        beginning = self._file.read(len(EMPTY), 0) if size < len(EMPTY) else b""
+        if size < len(EMPTY) and len(beginning) == size and EMPTY.startswith(beginning):
+            size = self._file.write(EMPTY[size:], size)  # its creation was interrupted, or is this one
             self._file.sync()
-            self._sync_name()
-        end = find_end(self._file.read, size)
-        if end is None:
-            raise CorruptObjectError(
-                f"{self._path} is not a zip archive, or its end is missing; the file was not changed"
-            )
-        entries = parse_directory(self._file.read(end.size, end.start), end.start)
-        if (len(entries) - end.length) % 0x10000:  # without zip64 the count has 16 bits
-            raise CorruptObjectError(
-                f"the directory of {self._path} has {len(entries)} entries, but its end record says {end.length}"
-            )
-        for entry in entries:
-            key = key_of(entry)
-            if key is None:
-                self._keyless.append(StoredEntry(self._file, entry))
-            else:
-                self.objects[key] = StoredEntry(self._file, entry)
-        self._comment = end.comment
-        self._end = end.stop
-        for key, entry in self._records():
-            if kind_of(entry) == DELETION:
-                self.objects.pop(key, None)
-            else:
-                self.objects[key] = StoredEntry(self._file, entry)
-        self._changed = end.stop != size  # whether anything follows the directory
-        self._synced = end.stop
-        self._sync_uncertain = self._changed
-        if self._changed and self._sync:
-            self._rewrite_unsynced()  # the records may not be on the disk yet, and readers are about to see them
-            self._file.sync()
-            self._synced, self._sync_uncertain = self._end, False
-
-    def _rewrite_unsynced(self) -> None:
-        """
-        Write again what may not be on the disk, if its sync may have failed.
-
-        The system reports only once that bytes did not reach the disk. After that it treats them as written, and the
-        next sync, also in another process, succeeds.
-        """
-        if self._sync_uncertain:
-            for start in range(self._synced, self._end, CHUNK):
-                self._file.write(self._file.read(min(CHUNK, self._end - start), start), start)
-
-    def _sync_name(self) -> None:
-        """Wait until the archive's name is on the disk; the process that created it may have been killed before."""
-        if not self._name_synced:
             sync_directory(self.directory)
-            self._name_synced = True
-
-    def _records(self) -> Iterator[tuple[str, Entry]]:
-        """Yield our records from `_end` on, which moves past each of them, up to the first incomplete one."""
-        while length := local_header_size(self._file.read(LOCAL.size, self._end)):
-            entry = parse_record(self._file.read(length, self._end), self._end)
-            key = entry and key_of(entry)
-            if entry is None or key is None or not self._is_complete(entry):
-                return
-            yield key, entry
-            self._end += length + entry.compressed_size
-
-    def _is_complete(self, entry: Entry) -> bool:
-        """Return whether an entry's data is complete: after an interrupted write any page of it may be missing."""
-        try:
-            content = Content(self._file, entry)
-            for start in range(0, entry.size, CHUNK):
-                content.read(start, CHUNK)
-        except CorruptObjectError:
-            return False
-        return True
+        found = yield from load(self._file, self._place.path, size)
+        self.objects.update((key, StoredEntry(self._file, entry)) for key, entry in found.objects.items())
+        self._keyless = [StoredEntry(self._file, entry) for entry in found.keyless]
+        self._lookalikes, self._comment, self._read_only = found.lookalikes, found.comment, found.read_only
+        self._begin, end = found.begin, found.end
+        is_ours = found.covered >= size
+        self._tail = Tail(self._file, self._place, end=end, size=size, synced=found.directory_stop, is_ours=is_ours)
+        remove_leftovers(self._place.path, self._file, self._begin)
+        self._changed = end > found.directory_stop and not self._read_only
+        if self._changed and self._sync:
+            yield from self._tail.recover()
 
     def close(self) -> None:
         """Write the directory and unlock the archive. Open readers go on."""
         try:
             self.flush()
         finally:
-            with self._writing:
-                self._closed = True
-                self._file.unlock()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Unlock the archive and leave it as it is."""
+        with self._writing:
+            self._closed = True
+            self._file.unlock()
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -201,10 +150,10 @@ class Archive:
         try:
             with self._writing:
                 if not all(change.processed for change in changes):
-                    batch: list[Change] = []
-                    while self._queue:
-                        batch += self._queue.popleft()
-                    self._write(batch)
+                    waiting = list(self._queue)
+                    self._write([change for each in waiting for change in each])
+                    for _ in waiting:  # not before: an interruption must leave the changes of others in the queue
+                        self._queue.popleft()
         except BaseException:
             with suppress(ValueError):
                 self._queue.remove(changes)  # interrupted while it waited: it must not be written later
@@ -233,6 +182,7 @@ class Archive:
                 size=entry.size,
                 flags=entry.flags,
                 attributes=entry.attributes,
+                compressed_crc=crc_of_compressed(file, entry),
             )
             put = Change(Target(target, None, WriteConditions(if_absent)), new, CompressedData(file, entry))
             self._write([put, Change(Target(source), after=put)] if move else [put])
@@ -247,28 +197,30 @@ class Archive:
 
     def _write(self, batch: Sequence[Change]) -> None:
         """Append the records of the changes, sync them to the disk, and only then show them to readers."""
-        self._check_open()
+        batch = [change for change in batch if not change.processed]
+        self._check_writable()
+        self._tail.clear()
+        if self._tail.is_blocked:
+            self._write_directory()
         pending: dict[str, StoredEntry | None] = {}
-        end = self._end
+        begin = end = self._tail.end
         try:
             for change in batch:
                 end = self._write_one(change, pending, end)
-            if self._sync and end > self._end:
-                self._file.sync()
-                self._sync_name()
-                self._synced = end
+            if end > begin:
+                self._tail.acknowledge(end, sync=self._sync)
+                self._publish(pending)
         except BaseException as error:
-            for change in batch:
-                if change.error is None:
-                    interrupted = StoreUnavailableError("the write was interrupted; try again")
-                    change.error = error if isinstance(error, OSError) else interrupted
-            with suppress(OSError):
-                self._file.truncate(self._end)
-            if not isinstance(error, OSError):
+            if self._tail.end == end > begin:
+                self._publish(pending)  # interrupted in it
+            else:
+                why = error.message if isinstance(error, StorageError) else "the write was interrupted; try again"
+                for change in batch:
+                    if change.error is None:
+                        change.error = error if isinstance(error, OSError) else StoreUnavailableError(why)
+                self._tail.cut_off(end)
+            if not isinstance(error, OSError | StorageError):
                 raise
-        else:
-            self._end = end
-            self._publish(pending)
         finally:
             for change in batch:
                 change.processed = True
@@ -282,15 +234,33 @@ class Archive:
                 raise change.after.error
             conditions.enforce(key, current and current.entry.etag, None)
             if change.entry is not None:
+                if self._lookalikes:
+                    self._check_name(key, pending)
                 found = StoredEntry(self._file, change.entry._replace(offset=end))
-                end = self._file.append(chain([pack_local(found.entry)], change.compressed), end)
-                pending[key] = found
+                header = pack_local(found.entry)
+                stop = self._file.append(chain([header], change.compressed), end)
+                if stop != end + len(header) + found.entry.compressed_size:
+                    self._file.cut_off(end, stop)
+                    raise StorageError("the data to write has another size than its header says")
+                pending[key], end = found, stop
             elif current is not None:
                 end = self._file.append([pack_local(entry_of(key, DELETION))], end)
                 pending[key] = None
         except (OSError, StorageError) as error:
             change.error = error
         return end
+
+    def _check_name(self, key: str, pending: dict[str, StoredEntry | None]) -> None:
+        """Raise if an entry has the same name, byte for byte, which is another key or none by its encoding."""
+        name = key.encode()
+        other = self._lookalikes.get(name, key)
+        if other == key:
+            return
+        if other is None:
+            raise KeyConflictError("the archive has an entry of this name that is no object: choose another key")
+        found = pending[other] if other in pending else self.objects.get(other)
+        if found is not None and found.entry.name == name:
+            raise KeyConflictError(f"in another encoding the name is that of the key {other!r}: delete that one first")
 
     def _publish(self, changes: dict[str, StoredEntry | None]) -> None:
         others = any((found is None) == (key in self.objects) for key, found in changes.items())
@@ -309,62 +279,75 @@ class Archive:
         """Write the directory, if anything has changed, so that other programs can read the archive."""
         with self._writing:
             if self._changed and not self._closed:
-                self._check_not_replaced()
-                self._rewrite_unsynced()
-                self._sync_uncertain = True
-                self._end = self._write_directory(self._file, self._end, chain(self._keyless, self.objects.values()))
-                self._sync_name()
-                self._synced, self._sync_uncertain, self._changed = self._end, False, False
+                self._tail.check()
+                self._write_directory()
+
+    def _write_directory(self) -> None:
+        everything = chain(self._keyless, self.objects.values())
+        self._tail.write_directory((entry for _, entry in everything), self._comment)
+        self._changed = False
 
     def compact(self) -> None:
+        """Do all of `compaction` at once."""
+        finished(self.compaction())
+
+    def compaction(self) -> Generator[None, None, None]:
         """
-        Replace this archive atomically by a new one without outdated records; the data is copied compressed.
+        Replace this archive atomically by a new one without outdated records, in steps; the data is copied compressed.
+
+        Writes wait for the last step only: what they have changed before is copied, too.
 
         Raises:
-            CorruptObjectError: an entry is not where the directory says; the archive is not changed.
+            CorruptObjectError: an entry is not where the directory says, or entries overlap; the archive is not
+                changed.
         """
-        with self._writing:
-            self._check_open()
-            draft = OpenFile(self._draft)
+        while not self._compacting.acquire(timeout=0.02):
+            yield  # another one is at work
+        try:
+            with self._writing:
+                self._check_writable()
+            remove_leftovers(self._place.path, self._file, self._begin)
+            draft = Draft(self._place.path, self._file, self._begin)
             try:
-                draft.lock()
-                os.fchmod(draft.descriptor, stat.S_IMODE(os.fstat(self._file.descriptor).st_mode))
-                everything = [*((None, found) for found in self._keyless), *self.objects.items()]
-                moved: list[tuple[str | None, StoredEntry]] = []
-                end = 0
-                for key, (file, old) in sorted(everything, key=lambda item: item[1].entry.offset):
-                    new = old._replace(offset=end)
-                    moved.append((key, StoredEntry(draft, new)))
-                    end = draft.append(chain([pack_local(new)], CompressedData(file, old), [pack_descriptor(new)]), end)
-                end = self._write_directory(draft, end, [found for _, found in moved])
-                os.rename(self._draft, self._path)
-            except BaseException:
-                os.unlink(self._draft)
-                raise
-            self._file, self._end, self._changed = draft, end, False
-            self._synced, self._sync_uncertain, self._name_synced = end, False, False
-            self._keyless = [found for key, found in moved if key is None]
-            self.objects.update((key, found) for key, found in moved if key is not None)  # the same keys at new offsets
-            self._sync_name()
+                yield from draft.prepare()
+                for _ in range(_ROUNDS):
+                    missing = self._missing(draft)
+                    yield from draft.add(missing)
+                    draft.file.sync()
+                    if sum(entry.compressed_size for entry in missing) <= _LAST_ROUND:
+                        break
+                with self._writing:
+                    self._check_writable()
+                    finished(draft.add(self._missing(draft)))
+                    self._replace_by(draft)
+            finally:
+                draft.close()
+        finally:
+            self._compacting.release()
 
-    def _write_directory(self, file: OpenFile, start: int, everything: Iterable[StoredEntry]) -> int:
-        """Write the directory of *everything* into *file* at *start*, and return the end of the archive."""
-        headers = [pack_central(entry) for _, entry in everything]
-        directory = b"".join(headers)
-        stop = file.append([directory], start)
-        # The end record refers to the directory, so it must not reach the disk before the directory.
-        file.sync()
-        stop = file.append([pack_end(start, len(directory), len(headers), self._comment)], stop)
-        file.sync()
-        return stop
+    def _missing(self, draft: Draft) -> list[Entry]:
+        """Return the entries that the draft does not have yet."""
+        everything = chain(self._keyless, list(self.objects.values()))  # the list is made in one step
+        return [entry for _, entry in everything if entry not in draft.entries]
 
-    def _check_open(self) -> None:
+    def _replace_by(self, draft: Draft) -> None:
+        """Let the draft, which has all objects, take the place of the file."""
+        keyless = [draft.entries[entry] for _, entry in self._keyless]
+        objects = {key: draft.entries[entry] for key, (_, entry) in self.objects.items()}
+        end = draft.finish(chain(keyless, objects.values()), self._comment)
+        tail = Tail(draft.file, self._place, end=end, size=end, synced=end, is_ours=True)
+        self._tail.check()
+        draft.publish()
+        old, self._file, self._tail = self._file, draft.file, tail
+        self._keyless = [StoredEntry(draft.file, entry) for entry in keyless]
+        self.objects.update((key, StoredEntry(draft.file, entry)) for key, entry in objects.items())
+        self._begin, self._changed = draft.begin, False
+        old.unlock()
+        tail.sync_name()
+
+    def _check_writable(self) -> None:
         if self._closed:
             raise StoreClosedError("the store was closed meanwhile")
-        self._check_not_replaced()
-
-    def _check_not_replaced(self) -> None:
-        if not os.fstat(self._file.descriptor).st_nlink:
-            raise StoreUnavailableError(
-                f"{self._path} was deleted or replaced while the store was open: open the store again"
-            )
+        if self._read_only:
+            raise UnsupportedOperationError(self._read_only)
+        self._tail.check()

@@ -52,14 +52,18 @@ class Change:
 def put_change(target: Target, data: bytes, level: int | None) -> Change:
     """Return the change that puts *data*, deflated at *level* if that makes it smaller; None is no compression."""
     small = data if level is None else zlib.compress(data, level, -zlib.MAX_WBITS)
-    method, content = (DEFLATED, small) if len(small) < len(data) else (STORED, data)
+    crc = zlib.crc32(data)
+    method, content, compressed_crc = STORED, data, crc
+    if len(small) < len(data):
+        method, content, compressed_crc = DEFLATED, small, zlib.crc32(small)
     entry = entry_of(
         target.key,
         method=method,
-        crc=zlib.crc32(data),
+        crc=crc,
         compressed_size=len(content),
         size=len(data),
         attributes=target.attributes,
+        compressed_crc=compressed_crc,
     )
     return Change(target, entry, [content])
 
@@ -75,18 +79,18 @@ class SpooledData:
     def __init__(self, directory: str, level: int | None) -> None:
         self._file = SpooledTemporaryFile(max_size=CHUNK, dir=directory)  # noqa: SIM115  # `close` closes it
         self._compressor = None if level is None else zlib.compressobj(level, wbits=-zlib.MAX_WBITS)
-        self._crc = self._size = 0
+        self._crc = self._compressed_crc = self._size = 0
 
     def write(self, piece: bytes) -> None:
         """Add the next bytes."""
         self._crc = zlib.crc32(piece, self._crc)
         self._size += len(piece)
-        self._file.write(piece if self._compressor is None else self._compressor.compress(piece))
+        self._add(piece if self._compressor is None else self._compressor.compress(piece))
 
     def change(self, target: Target) -> Change:
         """Return the change that puts all that was written."""
         if self._compressor is not None:
-            self._file.write(self._compressor.flush())
+            self._add(self._compressor.flush())
         entry = entry_of(
             target.key,
             method=STORED if self._compressor is None else DEFLATED,
@@ -94,8 +98,13 @@ class SpooledData:
             compressed_size=self._file.tell(),
             size=self._size,
             attributes=target.attributes,
+            compressed_crc=self._compressed_crc,
         )
         return Change(target, entry, self)
+
+    def _add(self, compressed: bytes) -> None:
+        self._compressed_crc = zlib.crc32(compressed, self._compressed_crc)
+        self._file.write(compressed)
 
     def __iter__(self) -> Iterator[bytes]:
         self._file.seek(0)

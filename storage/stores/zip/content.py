@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from storage._core.data import CHUNK
 from storage.errors import CorruptObjectError
 from storage.stores.zip.decoders import Decoder, decode, decoder_of
-from storage.stores.zip.entry import Entry
+from storage.stores.zip.entry import Entry, compressed_crc
 from storage.stores.zip.file import OpenFile
 from storage.stores.zip.format import LOCAL, data_offset
 
-__all__ = ["CompressedData", "Content"]
+__all__ = ["CompressedData", "Content", "StoredEntry", "crc_of_compressed"]
 
 #: Compressed bytes that a decoder gets in one piece. It copies the unused ones with every piece that it returns.
 _COMPRESSED_CHUNK = 1 << 16
+
+
+class StoredEntry(NamedTuple):
+    """An object: its entry, and the file that contains it."""
+
+    file: OpenFile
+    entry: Entry
 
 
 class CompressedData:
@@ -52,7 +60,7 @@ class Content:
     The decoded bytes of an entry. Its methods block.
 
     When an entry has been read from start to end, its checksum is verified. `read` never returns more bytes than the
-    entry's headers say, whatever its data would decode to.
+    entry's headers say, whatever its data would decode to, and holds no more in memory.
 
     Raises:
         CorruptObjectError: the data does not match the entry's headers; raised here or in `read`.
@@ -69,54 +77,82 @@ class Content:
         self._compressed.position = 0
         self._position = 0
         self._crc: int | None = 0  # of the bytes up to the position; None if some of them were skipped
+        self._is_checked = False
 
     def read(self, start: int, size: int) -> bytes:
         """Return *size* bytes from *start* on, fewer only at the end; it is fastest where the last read ended."""
-        self._move_to(start)
-        stop = min(start + size, self._entry.size)
-        pieces = []
-        while self._position < stop:
-            pieces.append(self._next(min(stop - self._position, CHUNK)))
-        return b"".join(pieces)
+        return b"".join(self.pieces(start, size))
 
-    def _move_to(self, position: int) -> None:
+    def pieces(self, start: int, size: int) -> Iterator[bytes]:
+        """
+        Yield what `read` returns in pieces of at most 1 MiB; an empty one for work of that size without a result.
+
+        So it can be ended at any time. Another call may follow, but not go on beside this one.
+        """
+        stop = min(start + size, self._entry.size)
+        if start < stop:
+            yield from self._move_to(start)
+            while self._position < stop:
+                yield self._next(min(stop - self._position, CHUNK))
+            if self._position == self._entry.size:
+                yield from self._check_complete()
+
+    def _move_to(self, position: int) -> Iterator[bytes]:
         """Move to *position*; compressed data is decoded up to there, and to move back, from the start."""
         if position == self._position:
             return
         if self._decoder is None:
             self._compressed.position = self._position = position
-            self._crc = None if position else 0
+            self._crc, self._is_checked = None if position else 0, False
             return
         if position < self._position:
             self._rewind()
         while self._position < position:
             self._next(min(position - self._position, CHUNK))
+            yield b""
 
     def _next(self, limit: int) -> bytes:
-        """Return 1 to *limit* bytes; by the headers there are at least *limit* left."""
-        piece = self._compressed.take(limit) if self._decoder is None else self._decoded(self._decoder, limit)
-        if not piece:
+        """Return at most *limit* bytes, none if the next compressed bytes give none; there are some by the headers."""
+        if self._decoder is None:
+            piece, is_over = self._compressed.take(limit), False
+        else:
+            piece, is_over = self._decoded(self._decoder, limit)
+        if not piece and is_over:
             raise CorruptObjectError("the entry's data end too early")
         self._position += len(piece)
         if self._crc is not None:
             self._crc = zlib.crc32(piece, self._crc)
-        if self._position == self._entry.size:
-            self._check_complete()
         return piece
 
-    def _check_complete(self) -> None:
-        """Verify the checksum of what was read, and that the data ends here."""
+    def _check_complete(self) -> Iterator[bytes]:
+        """Verify, when all was read, the checksum of what was read, and that the data ends here."""
+        if self._is_checked:
+            return
         if self._crc not in (None, self._entry.crc):
             raise CorruptObjectError("the entry's data do not match its checksum")
-        if self._decoder is not None and (self._decoded(self._decoder, 1) or not self._decoder.eof):
-            raise CorruptObjectError("the entry's data do not end where its header says")
+        is_over = self._decoder is None
+        while self._decoder is not None and not is_over:
+            more, is_over = self._decoded(self._decoder, 1)
+            if more or (is_over and not self._decoder.eof):
+                raise CorruptObjectError("the entry's data do not end where its header says")
+            yield b""
+        self._is_checked = True
 
-    def _decoded(self, decoder: Decoder, limit: int) -> bytes:
-        """Return the decoder's next bytes, ``b""`` where there are none."""
-        while not decoder.eof:
-            needs_input = decoder.needs_input
-            compressed = self._compressed.take(_COMPRESSED_CHUNK) if needs_input else b""
-            piece = decode(decoder, compressed, limit)
-            if piece or (needs_input and not compressed):
-                return piece
-        return b""
+    def _decoded(self, decoder: Decoder, limit: int) -> tuple[bytes, bool]:
+        """Return the decoder's next bytes, if one more piece of compressed data gives any, and whether none follow."""
+        if decoder.eof:
+            return b"", True
+        needs_input = decoder.needs_input
+        compressed = self._compressed.take(_COMPRESSED_CHUNK) if needs_input else b""
+        piece = decode(decoder, compressed, limit)
+        return piece, decoder.eof or (needs_input and not compressed and not piece)
+
+
+def crc_of_compressed(file: OpenFile, entry: Entry) -> int:
+    """Return the CRC-32 of an entry's data as it is in the archive: from its header, or else from the data."""
+    crc = compressed_crc(entry)
+    if crc is None:
+        crc = 0
+        for piece in CompressedData(file, entry):
+            crc = zlib.crc32(piece, crc)
+    return crc

@@ -10,9 +10,12 @@ from typing import Protocol
 from storage.errors import CorruptObjectError, UnsupportedOperationError
 from storage.stores.zip.entry import ENCRYPTED, STORED, Entry
 
-__all__ = ["DEFLATED", "Decoder", "decode", "decoder_of"]
+__all__ = ["DEFLATED", "METHODS", "Decoder", "decode", "decoder_of"]
 
 DEFLATED, _BZIP2, _LZMA = 8, 12, 14
+
+#: The compression methods that are read.
+METHODS = frozenset({STORED, DEFLATED, _BZIP2, _LZMA})
 
 #: Bytes of memory for an LZMA decoder: four times what the strongest preset needs. An entry could demand 4 GiB.
 _LZMA_MEMORY = 1 << 28

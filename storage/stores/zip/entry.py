@@ -9,7 +9,6 @@ checksum of the header, which tells a complete record from one whose writing was
 from __future__ import annotations
 
 import os
-import re
 import struct
 import time
 import zlib
@@ -17,9 +16,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from storage._core.keys import check_key, is_key
 from storage._core.stored_attributes import decode_attributes, encode_attributes
-from storage.errors import InvalidKeyError, UnsupportedOperationError
+from storage.errors import UnsupportedOperationError
 
 __all__ = [
     "DELETION",
@@ -30,22 +28,24 @@ __all__ = [
     "MODE",
     "OBJECT",
     "STORED",
+    "UTF8",
     "VERSION64",
     "Entry",
-    "check_zip_key",
+    "compressed_crc",
     "entry_of",
     "extra_field",
     "extra_fields",
-    "key_of",
+    "is_ours",
     "kind_of",
+    "stamp_of",
 ]
 
 #: A number of this size or more does not fit into the 32-bit field of a header, and is in the zip64 extra field.
 LIMIT32 = 0xFFFFFFFF
-_UNIX_TIME, _UNICODE_NAME = 0x5455, 0x7075
+_UNIX_TIME = 0x5455
 
 STORED = 0
-ENCRYPTED, HAS_DESCRIPTOR, _UTF8 = 0x0001, 0x0008, 0x0800
+ENCRYPTED, HAS_DESCRIPTOR, UTF8 = 0x0001, 0x0008, 0x0800
 #: The flags that are kept when data is moved to an entry of ours: how it was compressed.
 _CODING_FLAGS = 0x0006
 #: The version of the specification that a reader needs: by method, and for zip64.
@@ -56,9 +56,12 @@ MADE_BY = 3 << 8 | VERSION64
 MODE = 0o100644 << 16
 
 #: The id of our extra field, and the bytes that it begins with, in case others use the id too.
-PRIVATE, _MAGIC = 0x736F, b"obj1"
-#: Id and length, magic bytes, object or deletion, checksum, stamp, time; the attributes follow.
-_PRIVATE = struct.Struct("<HH4sBI16sq")
+PRIVATE, _MAGIC = 0x736F, b"obj2"
+#: Id and length, magic bytes, object or deletion, checksum, stamp, time, CRC-32 of the compressed data; the attributes
+#: follow.
+_PRIVATE = struct.Struct("<HH4sBI16sqI")
+#: The same without the last number, as earlier versions of this package wrote it.
+_OLD_MAGIC, _OLD_PRIVATE = b"obj1", struct.Struct("<HH4sBI16sq")
 #: The position of the checksum in this field, and in all extra fields of an entry: ours is the first.
 _CHECK = slice(9, 13)
 OBJECT, DELETION = 0, 1
@@ -143,51 +146,7 @@ class _Private(NamedTuple):
     stamp: bytes
     modified: int
     attributes: bytes
-
-
-# -- keys and names ----------------------------------------------------------------------------------------------------
-
-# Absolute, with "..", or a directory; on Windows "\" is a separator, so such a name would leave the directory, too.
-_REFUSED = re.compile(r"^[/\\]|(?:^|[/\\])\.\.(?:[/\\]|\Z)|/\Z|\0")
-
-
-def check_zip_key(key: str, store: object = None) -> str:
-    """
-    Return *key* if it can be the name of an entry.
-
-    Raises:
-        InvalidKeyError: it begins with a slash or backslash, has ``..`` as a segment, ends in a slash, contains a NUL,
-            or has more than 65,535 bytes.
-        TypeError: it is not a ``str``.
-    """
-    if _REFUSED.search(check_key(key, store)):
-        raise InvalidKeyError(
-            "the name of a zip entry cannot have a '..', a leading '/' or '\\', a trailing '/' or a NUL",
-            key=key,
-            store=store,
-        )
-    if len(key) * 4 > _FIELD_LIMIT < len(key.encode()):  # a character has up to 4 bytes
-        raise InvalidKeyError(f"the name of a zip entry can have at most {_FIELD_LIMIT} bytes", key=key, store=store)
-    return key
-
-
-def key_of(entry: Entry) -> str | None:
-    """Return the key of an entry; None for a directory, and for a name with ``..`` or in no valid encoding."""
-    name, unicode_name = entry.name, b""
-    if _UNICODE_NAME.to_bytes(2, "little") in entry.extra:
-        unicode_name = dict(extra_fields(entry.extra)).get(_UNICODE_NAME, b"")
-    if unicode_name[:5] == b"\1" + zlib.crc32(name).to_bytes(4, "little"):
-        name = unicode_name[5:]
-    elif not entry.flags & _UTF8:
-        return _key_or_none(name.decode("cp437"))
-    try:
-        return _key_or_none(name.decode())
-    except UnicodeDecodeError:
-        return None
-
-
-def _key_or_none(name: str) -> str | None:
-    return name if is_key(name) and not _REFUSED.search(name) else None
+    compressed_crc: int | None
 
 
 # -- our own entries ---------------------------------------------------------------------------------------------------
@@ -205,11 +164,13 @@ def entry_of(
     attributes: Mapping[str, str] | None = None,
     stamp: bytes | None = None,
     modified: int | None = None,
+    compressed_crc: int | None = None,
 ) -> Entry:
     """
     Return a new entry of ours, with a new version; the writer replaces its offset.
 
-    *flags* are those of the entry whose compressed data it takes over; *modified* is in nanoseconds since 1970.
+    *flags* are those of the entry whose compressed data it takes over; *modified* is in nanoseconds since 1970;
+    *compressed_crc* is the CRC-32 of the data as it is in the archive, by default *crc*: that of uncompressed data.
 
     Raises:
         UnsupportedOperationError: the attributes have more bytes than fit into a header.
@@ -217,7 +178,7 @@ def entry_of(
     stamp = os.urandom(16) if stamp is None else stamp
     modified = time.time_ns() if modified is None else modified
     name = key.encode()
-    flags = flags & _CODING_FLAGS | (0 if key.isascii() else _UTF8)
+    flags = flags & _CODING_FLAGS | (0 if key.isascii() else UTF8)
     text = encode_attributes(attributes, key=key).encode()
     if len(text) > _FIELD_LIMIT - _OTHER_FIELDS:
         raise UnsupportedOperationError(
@@ -225,7 +186,8 @@ def entry_of(
             key=key,
         )
     seconds = modified // 10**9
-    extra = _PRIVATE.pack(PRIVATE, _PRIVATE.size - 4 + len(text), _MAGIC, kind, 0, stamp, modified) + text
+    packed_crc = crc if compressed_crc is None else compressed_crc
+    extra = _PRIVATE.pack(PRIVATE, _PRIVATE.size - 4 + len(text), _MAGIC, kind, 0, stamp, modified, packed_crc) + text
     # Bit 0 of the flags: the time of the last change follows, in 32 bits.
     extra += extra_field(_UNIX_TIME, struct.pack("<BI", 1, seconds & 0xFFFFFFFF))
     needed = max(_VERSIONS.get(method, _VERSION), VERSION64 if max(compressed_size, size) >= LIMIT32 else 0)
@@ -240,15 +202,42 @@ def kind_of(entry: Entry) -> int | None:
     return None if private is None else private.kind
 
 
+def is_ours(entry: Entry) -> bool:
+    """Return whether this store wrote the entry, and nobody has changed it since."""
+    return _private_field(entry) is not None
+
+
+def stamp_of(entry: Entry) -> bytes:
+    """Return the bytes that tell an entry of ours from all others, and ``b""`` for an entry of another program."""
+    private = _private_field(entry)
+    return b"" if private is None else private.stamp
+
+
+def compressed_crc(entry: Entry) -> int | None:
+    """
+    Return the CRC-32 of an entry's data as it is in the archive; None if its header does not have it.
+
+    With it the data is verified without decoding it, in a time that is proportional to its bytes.
+    """
+    private = _private_field(entry)
+    known = None if private is None else private.compressed_crc
+    return entry.crc if known is None and entry.method == STORED else known
+
+
 def _private_field(entry: Entry) -> _Private | None:
     """Return the content of our extra field; None also if another program has changed the entry but not the field."""
     extra = entry.extra
-    if len(extra) < _PRIVATE.size or extra[_CHECK] != _checksum(entry):
+    if len(extra) < _OLD_PRIVATE.size or extra[_CHECK] != _checksum(entry):
         return None
-    number, length, magic, kind, _, stamp, modified = _PRIVATE.unpack_from(extra)
-    if number != PRIVATE or magic != _MAGIC:
+    number, length, magic, kind, _, stamp, modified = _OLD_PRIVATE.unpack_from(extra)
+    end = 4 + length
+    if number != PRIVATE or end > len(extra):
         return None
-    return _Private(kind, stamp, modified, extra[_PRIVATE.size : 4 + length])
+    if magic == _MAGIC and end >= _PRIVATE.size:
+        return _Private(kind, stamp, modified, extra[_PRIVATE.size : end], _PRIVATE.unpack_from(extra)[-1])
+    if magic == _OLD_MAGIC and end >= _OLD_PRIVATE.size:
+        return _Private(kind, stamp, modified, extra[_OLD_PRIVATE.size : end], None)
+    return None
 
 
 def _checksum(entry: Entry) -> bytes:

@@ -2,35 +2,78 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 
-from storage.errors import StoreUnavailableError
+from storage._concurrency.forks import renew_after_fork
+from storage._core.data import CHUNK
+from storage.errors import CorruptObjectError, StoreUnavailableError
 from storage.stores.files.reader import pread  # before fcntl: without that, its module says what to use
 
 import fcntl  # isort: skip
 
+from storage.stores.files.locks import NO_LOCKS  # isort: skip  # it imports fcntl, too
+
 __all__ = ["OpenFile", "open_locked", "sync_directory"]
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+logger = logging.getLogger("storage")
+
+#: A device or pipe of that name must neither be waited for nor become the terminal of the process.
+_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+#: How often a file is opened again because another one has taken its name, before that is an error.
+_ATTEMPTS = 100
 
 
 class OpenFile:
     """
     A file that is closed when nothing refers to it any more: no archive, no entry, no reader.
 
-    So readers go on when the archive is replaced or closed.
+    So readers go on when the archive is replaced or closed. A forked child has it closed: an open file that parent and
+    child share would stay locked until the child ends.
+
+    Args:
+        path: the file.
+        create: whether to make it, as a new file; no other file of that name is opened.
+        mode: the permissions of a new file.
+        directory: an open directory, if *path* is a name in it.
+        follow: whether the name may be a symlink to the file.
+
+    Attributes:
+        descriptor: of the open file, and -1 in a forked child.
+        identity: the numbers of its device and inode.
+        has_lock: whether `lock` has locked it; False also where the file system has no locks.
     """
 
-    __slots__ = ("descriptor",)
+    __slots__ = ("__weakref__", "descriptor", "has_lock", "identity")
 
-    def __init__(self, path: str, flags: int = _FLAGS) -> None:
-        self.descriptor: int = os.open(path, flags, 0o666)
+    def __init__(
+        self, path: str, *, create: bool = False, mode: int = 0o666, directory: int | None = None, follow: bool = True
+    ) -> None:
+        self.descriptor: int = -1
+        self.has_lock: bool = False
+        flags = _FLAGS | (_CREATE if create else 0) | (0 if follow else os.O_NOFOLLOW)
+        self.descriptor = os.open(path, flags, mode, dir_fd=directory)
+        renew_after_fork(self)
+        status = self.status()
+        self.identity: tuple[int, int] = (status.st_dev, status.st_ino)
 
     def __del__(self) -> None:
-        with suppress(AttributeError):  # it was never opened
-            os.close(self.descriptor)
+        self._renew()
+
+    def _renew(self) -> None:
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def status(self) -> os.stat_result:
+        """Return what the system says of the file."""
+        return os.fstat(self.descriptor)
 
     def size(self) -> int:
         """Return its size in bytes."""
@@ -40,27 +83,62 @@ class OpenFile:
         """Return *size* bytes from *offset* on, fewer only where the file ends."""
         return pread(self.descriptor, size, offset)
 
+    def is_hole(self, start: int, stop: int) -> bool:
+        """Return whether the file is known to have no data from *start* to *stop*, only zeros that take no space."""
+        try:
+            return os.lseek(self.descriptor, start, os.SEEK_DATA) >= stop
+        except OSError as cause:  # there is no data up to the end of the file; or the system cannot say
+            return cause.errno == errno.ENXIO
+        except AttributeError:  # not on this system
+            return False
+
     def write(self, data: bytes, offset: int) -> int:
         """Write all of *data* at *offset* and return where it ends."""
         view = memoryview(data)
         while view:
             written = os.pwrite(self.descriptor, view, offset)
+            if not written:  # no system should do that, and trying again would be for ever
+                raise OSError(errno.EIO, "the system wrote no byte")
             offset += written
             view = view[written:]
         return offset
 
     def append(self, pieces: Iterable[bytes], end: int) -> int:
-        """Write *pieces* at *end*, replacing what follows, and return their end; a failure leaves none of them."""
-        self.truncate(end)
-        stop = end
+        """Write *pieces* at *end*, where the file ends, and return their end; a failure leaves none of them."""
+        stop = written = end
         try:
             for piece in pieces:
+                written += len(piece)
                 stop = self.write(piece, stop)
         except BaseException:
-            with suppress(OSError):
-                self.truncate(end)  # otherwise the next write truncates it
+            self.cut_off(end, written)
             raise
         return stop
+
+    def cut_off(self, start: int, stop: int) -> bool:
+        """
+        Remove what a failed write has left from *start* to *stop*, and return whether the file now ends at *start*.
+
+        Nothing is removed if the file is longer, because another program has written after it.
+        """
+        try:
+            if self.size() > stop:
+                return False
+            self.truncate(start)
+        except OSError:
+            return False
+        return True
+
+    def rewrite(self, start: int, stop: int) -> Generator[None, None, None]:
+        """
+        Write the bytes from *start* to *stop* again, in steps, for the case that their sync has failed.
+
+        The system reports only once that bytes did not reach the disk. After that it treats them as written, and the
+        next sync, also in another process, succeeds.
+        """
+        for at in range(start, stop, CHUNK):
+            self.write(self.read(min(CHUNK, stop - at), at), at)
+            yield
 
     def truncate(self, size: int) -> None:
         """Remove everything after the first *size* bytes."""
@@ -73,36 +151,58 @@ class OpenFile:
 
     def lock(self) -> None:
         """
-        Lock the file for this writer until `unlock` or the end of the process.
+        Lock the file for this writer until `unlock` or the end of the process, if the file system has locks.
 
         Raises:
             BlockingIOError: another writer has locked it.
         """
-        fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as cause:
+            if cause.errno not in NO_LOCKS:
+                raise
+        else:
+            self.has_lock = True
 
     def unlock(self) -> None:
         """Unlock the file, even if a forked child has it open, too."""
-        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        if self.has_lock:
+            self.has_lock = False
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
 
 
 def open_locked(path: str) -> OpenFile:
     """
     Open the file at *path*, which is created if it is missing, and lock it.
 
+    On a file system without locks it is not locked, which is logged as a warning.
+
     Raises:
-        StoreUnavailableError: it is locked.
+        CorruptObjectError: it is no regular file.
+        StoreUnavailableError: it is locked, or replaced again and again.
     """
-    while True:
-        file = OpenFile(path)
+    for _ in range(_ATTEMPTS):
+        try:
+            file = OpenFile(path)
+        except FileNotFoundError:
+            try:
+                file = OpenFile(path, create=True)
+            except FileExistsError:
+                continue  # another process was faster
+        if not stat.S_ISREG(file.status().st_mode):
+            raise CorruptObjectError(f"{path} is no regular file: give the path of an archive, or of none")
         try:
             file.lock()
         except BlockingIOError as cause:
             message = f"{path} is already open in another ZipStore, in this or another process: close it there first"
             raise StoreUnavailableError(message) from cause
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.descriptor), os.stat(path)):
+            if os.path.samestat(file.status(), os.stat(path)):
+                if not file.has_lock:
+                    logger.warning("%s cannot be locked on its file system: only one process may open it", path)
                 return file
         # A compacted archive replaced the file between opening and locking: open that one.
+    raise StoreUnavailableError(f"{path} is replaced again and again: try again when no other program does that")
 
 
 def sync_directory(path: str) -> None:

@@ -8,7 +8,7 @@ each current record, then an *end record* with the position of the directory. Al
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from storage.errors import CorruptObjectError
@@ -27,11 +27,20 @@ from storage.stores.zip.entry import (
 )
 
 __all__ = [
+    "CENTRAL",
+    "CENTRAL_SIGNATURE",
+    "DESCRIPTOR_SIGNATURE",
     "EMPTY",
+    "END",
+    "END64",
+    "END64_SIGNATURE",
+    "END_SIGNATURE",
     "LOCAL",
+    "LOCAL_SIGNATURE",
+    "LOCATOR",
+    "LOCATOR_SIGNATURE",
     "End",
     "data_offset",
-    "find_end",
     "local_header_size",
     "pack_central",
     "pack_descriptor",
@@ -41,20 +50,20 @@ __all__ = [
     "parse_record",
 ]
 
-_LOCAL_SIGNATURE, _CENTRAL_SIGNATURE, _END_SIGNATURE = b"PK\3\4", b"PK\1\2", b"PK\5\6"
-_END64_SIGNATURE, _LOCATOR_SIGNATURE, _DESCRIPTOR_SIGNATURE = b"PK\6\6", b"PK\6\7", b"PK\7\x08"
+LOCAL_SIGNATURE, CENTRAL_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\1\2", b"PK\5\6"
+END64_SIGNATURE, LOCATOR_SIGNATURE, DESCRIPTOR_SIGNATURE = b"PK\6\6", b"PK\6\7", b"PK\7\x08"
 
 LOCAL = struct.Struct("<4sHHHHHIIIHH")
-_CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
-_END = struct.Struct("<4sHHHHIIH")
-_END64 = struct.Struct("<4sQHHIIQQQQ")
-_LOCATOR = struct.Struct("<4sIQI")
+CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
+END = struct.Struct("<4sHHHHIIH")
+END64 = struct.Struct("<4sQHHIIQQQQ")
+LOCATOR = struct.Struct("<4sIQI")
 
 #: The id of the zip64 extra field; the count of `_LIMIT16` entries and more is in the zip64 end record.
 _ZIP64, _LIMIT16 = 0x0001, 0xFFFF
 
-#: Bytes of one read during the search for the end record.
-_SEARCH_STEP = 1 << 20
+#: The most bytes of a header in the directory, and of one read of the directory.
+_LONGEST_CENTRAL, _DIRECTORY_STEP = CENTRAL.size + 3 * 0xFFFF, 1 << 20
 
 
 # -- headers -----------------------------------------------------------------------------------------------------------
@@ -87,7 +96,7 @@ def pack_local(entry: Entry) -> bytes:
     zip64 = extra_field(_ZIP64, struct.pack("<QQ", entry.size, entry.compressed_size)) if large else b""
     compressed_size, size = (LIMIT32, LIMIT32) if large else (entry.compressed_size, entry.size)
     fixed = LOCAL.pack(
-        _LOCAL_SIGNATURE, entry.needed, entry.flags, entry.method, entry.time, entry.date, entry.crc,
+        LOCAL_SIGNATURE, entry.needed, entry.flags, entry.method, entry.time, entry.date, entry.crc,
         compressed_size, size, len(entry.name), len(zip64) + len(entry.extra),
     )  # fmt: skip
     return fixed + entry.name + zip64 + entry.extra
@@ -98,14 +107,14 @@ def pack_descriptor(entry: Entry) -> bytes:
     if not entry.flags & HAS_DESCRIPTOR:
         return b""
     width = "<4sIQQ" if max(entry.size, entry.compressed_size) >= LIMIT32 else "<4sIII"
-    return struct.pack(width, _DESCRIPTOR_SIGNATURE, entry.crc, entry.compressed_size, entry.size)
+    return struct.pack(width, DESCRIPTOR_SIGNATURE, entry.crc, entry.compressed_size, entry.size)
 
 
 def pack_central(entry: Entry) -> bytes:
     """Return the header of an entry in the directory."""
     (size, compressed_size, offset), zip64 = _to_32_bits(entry.size, entry.compressed_size, entry.offset)
-    fixed = _CENTRAL.pack(
-        _CENTRAL_SIGNATURE, entry.made_by, VERSION64 if zip64 else entry.needed, entry.flags, entry.method, entry.time,
+    fixed = CENTRAL.pack(
+        CENTRAL_SIGNATURE, entry.made_by, VERSION64 if zip64 else entry.needed, entry.flags, entry.method, entry.time,
         entry.date, entry.crc, compressed_size, size, len(entry.name), len(zip64) + len(entry.extra),
         len(entry.comment), 0, entry.internal, entry.external, offset,
     )  # fmt: skip
@@ -114,7 +123,7 @@ def pack_central(entry: Entry) -> bytes:
 
 def local_header_size(fixed: bytes) -> int | None:
     """Return the size of the local header that begins with *fixed*, or None if *fixed* is no such beginning."""
-    if len(fixed) < LOCAL.size or not fixed.startswith(_LOCAL_SIGNATURE):
+    if len(fixed) < LOCAL.size or not fixed.startswith(LOCAL_SIGNATURE):
         return None
     *_, name, extra = LOCAL.unpack_from(fixed)
     return LOCAL.size + int(name) + int(extra)
@@ -147,49 +156,44 @@ def data_offset(entry: Entry, fixed: bytes) -> int:
     return entry.offset + size
 
 
-def parse_directory(directory: bytes, limit: int) -> list[Entry]:
+def parse_directory(read: Callable[[int, int], bytes], end: End) -> Iterator[Entry]:
     """
-    Return the entries of a directory, all of which must end before *limit*.
+    Yield the entries of the directory before *end*; ``read(size, offset)`` reads the file.
+
+    Their offsets are in the file, except those of a wrapped archive, which are as they are written.
 
     Raises:
-        CorruptObjectError: it is damaged.
+        CorruptObjectError: it is damaged, or an entry's data is not before it.
     """
-    entries, at = [], 0
-    while at < len(directory):
-        if len(directory) - at < _CENTRAL.size:
+    at, stop, wrapped = end.start, end.start + end.size, end.wrapped
+    shift = 0 if wrapped else end.shift
+    buffer, position = b"", 0
+    while at < stop:
+        if len(buffer) - position < _LONGEST_CENTRAL and at + len(buffer) - position < stop:
+            wanted = min(stop - at, _DIRECTORY_STEP)
+            buffer, position = read(wanted, at), 0
+            if len(buffer) < wanted:
+                raise CorruptObjectError("the archive ends within its directory")
+        if len(buffer) - position < CENTRAL.size:
             raise CorruptObjectError("the archive's directory is incomplete")
         (
             signature, made_by, needed, flags, method, clock, date, crc, compressed_size, size,
             name_size, extra_size, comment_size, _, internal, external, offset,
-        ) = _CENTRAL.unpack_from(directory, at)  # fmt: skip
-        begin = at + _CENTRAL.size
-        middle, end = begin + name_size, begin + name_size + extra_size
-        at = end + comment_size
-        if signature != _CENTRAL_SIGNATURE or at > len(directory):
+        ) = CENTRAL.unpack_from(buffer, position)  # fmt: skip
+        begin = position + CENTRAL.size
+        middle, last = begin + name_size, begin + name_size + extra_size
+        at += last + comment_size - position
+        position = last + comment_size
+        if signature != CENTRAL_SIGNATURE or position > len(buffer):
             raise CorruptObjectError("the archive's directory is damaged")
-        (size, compressed_size, offset), extra = _from_32_bits((size, compressed_size, offset), directory[middle:end])
-        if offset + LOCAL.size + compressed_size > limit:
+        (size, compressed_size, offset), extra = _from_32_bits((size, compressed_size, offset), buffer[middle:last])
+        offset += shift
+        if not wrapped and offset + LOCAL.size + compressed_size > end.start:
             raise CorruptObjectError("the archive's directory has an entry whose data is not in the file")
-        entries.append(
-            Entry(
-                made_by,
-                needed,
-                flags,
-                method,
-                clock,
-                date,
-                crc,
-                compressed_size,
-                size,
-                internal,
-                external,
-                offset,
-                directory[begin:middle],
-                extra,
-                directory[end:at],
-            )
-        )
-    return entries
+        yield Entry(
+            made_by, needed, flags, method, clock, date, crc, compressed_size, size, internal, external, offset,
+            buffer[begin:middle], extra, buffer[last:position],
+        )  # fmt: skip
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
@@ -200,71 +204,41 @@ class End(NamedTuple):
     What an end record says.
 
     Attributes:
-        start: the offset of the directory.
+        start: the offset of the directory, in the file.
         size: the size of the directory in bytes.
         length: the number of its entries, modulo 65,536 without zip64.
         stop: the offset after the end record and its comment.
-        comment: the archive's comment.
+        comment: the offset of the archive's comment.
+        shift: how many bytes of something else are before the archive, from whose start its offsets count.
     """
 
     start: int
     size: int
     length: int
     stop: int
-    comment: bytes
+    comment: int
+    shift: int
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the archive's offsets count from the start of the file."""
+        return self.shift == 0
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether the shift is one of an archive whose writer keeps only 32 bits of its numbers (`wrapped`)."""
+        return self.shift > 0 and self.shift % (LIMIT32 + 1) == 0
 
 
 def pack_end(start: int, size: int, length: int, comment: bytes = b"") -> bytes:
     """Return the end record to write after a directory, with the zip64 records before it if the numbers need them."""
     end64 = b""
     if max(start, size) >= LIMIT32 or length >= _LIMIT16:
-        end64 = _END64.pack(_END64_SIGNATURE, _END64.size - 12, MADE_BY, VERSION64, 0, 0, length, length, size, start)
-        end64 += _LOCATOR.pack(_LOCATOR_SIGNATURE, 0, start + size, 1)
+        end64 = END64.pack(END64_SIGNATURE, END64.size - 12, MADE_BY, VERSION64, 0, 0, length, length, size, start)
+        end64 += LOCATOR.pack(LOCATOR_SIGNATURE, 0, start + size, 1)
     few = min(length, _LIMIT16)
     narrow = (min(size, LIMIT32), min(start, LIMIT32))
-    return end64 + _END.pack(_END_SIGNATURE, 0, 0, few, few, *narrow, len(comment)) + comment
-
-
-def find_end(read: Callable[[int, int], bytes], size: int) -> End | None:
-    """
-    Return the last end record of a file of *size* bytes, or None; ``read(size, offset)`` reads the file.
-
-    An end record is valid only directly after its directory. So the end of another archive, stored uncompressed as an
-    entry of this one, is not taken for the end of this archive.
-    """
-    stop = size
-    while stop > 0:
-        start = max(stop - _SEARCH_STEP, 0)
-        window = read(stop - start + _END.size, start)
-        at = window.rfind(_END_SIGNATURE, 0, stop - start + 3)
-        while at >= 0:
-            end = _end_at(read, start + at, window[at : at + _END.size])
-            if end is not None:
-                return end
-            at = window.rfind(_END_SIGNATURE, 0, at + 3)
-        stop = start
-    return None
-
-
-def _end_at(read: Callable[[int, int], bytes], at: int, record: bytes) -> End | None:
-    """Return the end record at *at*, where its signature is, or None if it is not valid."""
-    if len(record) < _END.size:
-        return None
-    _, _, _, _, length, size, start, comment_size = _END.unpack(record)
-    directory_stop = at
-    before = read(_LOCATOR.size, at - _LOCATOR.size) if at >= _LOCATOR.size else b""
-    if before.startswith(_LOCATOR_SIGNATURE):
-        directory_stop = _LOCATOR.unpack(before)[2]
-        end64 = read(_END64.size, directory_stop) if directory_stop < at else b""
-        if len(end64) < _END64.size or not end64.startswith(_END64_SIGNATURE):
-            return None
-        _, rest, _, _, _, _, _, length, size, start = _END64.unpack(end64)
-        if directory_stop + 12 + rest + _LOCATOR.size != at:
-            return None
-    if start + size != directory_stop:
-        return None
-    comment = read(comment_size, at + _END.size)
-    return End(start, size, length, at + _END.size + comment_size, comment) if len(comment) == comment_size else None
+    return end64 + END.pack(END_SIGNATURE, 0, 0, few, few, *narrow, len(comment)) + comment
 
 
 #: A new archive: a record without an object, and the end of a directory without entries. The record is there for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from contextlib import aclosing, asynccontextmanager, closing
 from functools import partial
 from typing import Literal, ParamSpec, TypeVar
@@ -19,12 +19,14 @@ from storage.base import ObjectStore
 from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
 from storage.reader import ObjectReader
 from storage.stores.files.durability import Durability, check_durability
-from storage.stores.zip.archive import Archive, StoredEntry
+from storage.stores.zip.archive import Archive
 from storage.stores.zip.changes import Change, SpooledData, put_change
-from storage.stores.zip.content import Content
-from storage.stores.zip.entry import Entry, check_zip_key
+from storage.stores.zip.content import Content, StoredEntry
+from storage.stores.zip.entry import STORED, Entry
 from storage.stores.zip.errors import error_of
+from storage.stores.zip.names import check_zip_key
 from storage.stores.zip.reader import ZipReader
+from storage.stores.zip.slices import collected, in_slices
 from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo, check_attributes
 
 __all__ = ["ZipStore"]
@@ -34,6 +36,9 @@ T = TypeVar("T")
 
 #: Bytes of objects that `put_many` collects for one write.
 MAX_BATCH_BYTES = 1 << 23
+
+#: Bytes of an object that is read in one step.
+_SMALL = 1 << 20
 
 
 class ZipStore(ObjectStore):
@@ -49,6 +54,8 @@ class ZipStore(ObjectStore):
         level: of deflate, 0 to 9; a higher level is slower and compresses better.
         durability: ``"fsync"``: a put or delete that has returned survives a power loss; ``"atomic"``: it survives the
             end of the process, and after a power loss the writes since `flush` are there up to some point.
+        max_size: the most bytes that one `get`, or one `read` of a reader, returns, and for which it decompresses:
+            an archive of a few bytes can declare any size. Larger objects are read in pieces with `open`.
     """
 
     _steppable = True
@@ -60,12 +67,16 @@ class ZipStore(ObjectStore):
         compression: Literal["deflate", "stored"] = "deflate",
         level: int = 6,
         durability: Durability = "fsync",
+        max_size: int = 1 << 30,
     ) -> None:
         if compression not in ("deflate", "stored"):
             raise ValueError(f"compression must be 'deflate' or 'stored', not {compression!r}")
         if level not in range(10):
             raise ValueError(f"level must be 0 to 9, not {level!r}")
+        if max_size < 0:
+            raise ValueError(f"max_size must not be negative, and is {max_size!r}")
         self.path: str = os.fspath(path)
+        self.max_size = max_size
         self.durability: Durability = check_durability(durability)
         self._level = level if compression == "deflate" else None
         self._archive: Archive | None = None
@@ -73,7 +84,13 @@ class ZipStore(ObjectStore):
     # -- life cycle ----------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        self._archive = await self._do(None, Archive, self.path, sync=self.durability == "fsync")
+        archive = await self._do(None, Archive, self.path, sync=self.durability == "fsync", load=False)
+        try:
+            await in_slices(self._do, None, archive.load())
+        except BaseException:
+            archive.abandon()
+            raise
+        self._archive = archive
 
     async def _close(self) -> None:
         archive, self._archive = self._archive, None
@@ -88,13 +105,16 @@ class ZipStore(ObjectStore):
         """
         Free the space of overwritten and deleted data: a new archive is written, and replaces this one atomically.
 
-        It takes the time and the space of a copy of all objects. Writes wait for it; readers go on.
+        It takes the time and the space of a copy of all objects. Reads and writes go on, except that a write waits for
+        the last step. A cancelled one leaves the archive as it was.
 
         Raises:
-            CorruptObjectError: an entry is not where the archive's directory says; the archive is not changed.
+            CorruptObjectError: an entry is not where the archive's directory says, or entries overlap; the archive is
+                not changed.
+            StoreUnavailableError: another program has moved or replaced the archive, which is not touched.
             StoreFullError: there is no space for both archives.
         """
-        await self._do(None, self._opened().compact)
+        await in_slices(self._do, None, self._opened().compaction())
 
     def _opened(self) -> Archive:
         """
@@ -119,7 +139,10 @@ class ZipStore(ObjectStore):
         found = self._find(key)
         size = found.entry.size
         start, stop = (0, size) if byte_range is None else byte_range.within(size, key)
-        return await self._do(key, _read, found, start, stop)
+        self._check_bound(key, found.entry, start, stop)
+        if max(size, found.entry.compressed_size) <= _SMALL:
+            return await self._do(key, _read, found, start, stop)
+        return await in_slices(self._do, key, _reading(found, start, stop))
 
     async def put(
         self,
@@ -158,7 +181,7 @@ class ZipStore(ObjectStore):
         found = self._find(key)
         info = self._describe(key, found.entry)
         content = await self._do(key, Content, found.file, found.entry)
-        yield ZipReader(info, content, byte_range, self._do)
+        yield ZipReader(info, content, byte_range, self._do, partial(self._check_bound, key, found.entry))
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         return await self._copy(source, target, if_absent, move=False)
@@ -180,6 +203,21 @@ class ZipStore(ObjectStore):
             raise KeyNotFoundError(key, store=self)
         return found
 
+    def _check_bound(self, key: str, entry: Entry, start: int, stop: int) -> None:
+        """
+        Raise if more than `max_size` bytes are to be read, or decoded: a range of compressed data needs all before it.
+
+        Raises:
+            CorruptObjectError: there are more.
+        """
+        if stop > self.max_size and (stop if entry.method != STORED else stop - start) > self.max_size:
+            raise CorruptObjectError(
+                f"the object has {entry.size} bytes, and reading this part of it takes more than "
+                f"max_size={self.max_size}; increase max_size, or read in pieces with open()",
+                key=key,
+                store=self,
+            )
+
     def _describe(self, key: str, entry: Entry) -> ObjectInfo:
         try:
             return ObjectInfo(key, entry.size, entry.etag, entry.modified, entry.attributes)
@@ -199,26 +237,28 @@ class ZipStore(ObjectStore):
         with LeftOut(self) as left_out:
             async for key in self.keys(prefix, start_after=start_after):
                 found = archive.objects.get(key)
+                if found is None:
+                    continue
                 try:
-                    info = None if found is None else self._describe(key, found.entry)
+                    info = self._describe(key, found.entry)
                 except CorruptObjectError as error:
                     left_out.add(key, error)
                 else:
-                    if info is not None:
-                        yield info
+                    yield info
 
     async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         results: dict[str, bytes | StorageError] = {}
         async for page in pages(stream(keys)):
-            results.update(await self._do(None, self._get_page, self._opened(), page))
+            results.update(await in_slices(self._do, None, self._get_page(self._opened(), page)))
         return results
 
-    def _get_page(self, archive: Archive, keys: list[str]) -> dict[str, bytes | StorageError]:
+    def _get_page(self, archive: Archive, keys: list[str]) -> Generator[None, None, dict[str, bytes | StorageError]]:
         results: dict[str, bytes | StorageError] = {}
         for key in keys:
             try:
                 found = archive.find(check_zip_key(key, self))
-                results[key] = _read(found, 0, found.entry.size)
+                self._check_bound(key, found.entry, 0, found.entry.size)
+                results[key] = yield from _reading(found, 0, found.entry.size)
             except (OSError, StorageError) as error:
                 results[key] = error_of(error, key, self)
         return results
@@ -293,3 +333,8 @@ def _put(archive: Archive, target: Target, data: bytes, level: int | None) -> st
 
 def _read(found: StoredEntry, start: int, stop: int) -> bytes:
     return Content(found.file, found.entry).read(start, stop - start)
+
+
+def _reading(found: StoredEntry, start: int, stop: int) -> Generator[None, None, bytes]:
+    content = Content(*found)
+    return (yield from collected(content.pieces(start, stop - start)))

@@ -13,7 +13,7 @@ from zip_tools import read_by_zipfile
 
 import storage.sync
 from storage import StorageError, StoreUnavailableError
-from storage.stores.zip import archive as zip_archive
+from storage.stores.zip import tail
 from storage.stores.zip.archive import Archive
 from storage.stores.zip.content import Content
 from storage.stores.zip.file import OpenFile, sync_directory
@@ -220,10 +220,10 @@ def test_put_after_a_compaction_whose_last_sync_failed_syncs_the_new_name(
     with storage.sync.ZipStore(tmp_path / "a.zip") as store:
         store.put("k", b"v")
         with monkeypatch.context() as broken:
-            broken.setattr(zip_archive, "sync_directory", failing)
+            broken.setattr(tail, "sync_directory", failing)
             with pytest.raises(StorageError, match="error"):
                 store.compact()
-        monkeypatch.setattr(zip_archive, "sync_directory", syncing)
+        monkeypatch.setattr(tail, "sync_directory", syncing)
         store.put("l", b"v")
 
         assert [str(tmp_path)] == synced

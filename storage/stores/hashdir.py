@@ -39,6 +39,7 @@ class HashdirStore(FileStore):
     """
 
     _steppable = True
+    _has_unique_names = True
 
     def __init__(
         self, root: str | os.PathLike[str], width: int = 2, depth: int = 3, *, durability: Durability = "atomic"

@@ -17,6 +17,7 @@ from storage.stores.files.attributes import write_attributes
 from storage.stores.files.draft_names import new_draft_name
 from storage.stores.files.etags import current_etag, etag_of_file, new_mtime
 from storage.stores.files.locks import lock, locked
+from storage.stores.files.refused_names import raise_if_refused
 from storage.stores.files.root import Root
 
 __all__ = ["ATTEMPTS", "Draft", "move", "target_directory"]
@@ -37,6 +38,7 @@ def target_directory(root: Root, path: str, *, sync: bool, store: object) -> int
     except OSError as cause:
         if cause.errno in (errno.ENOTDIR, errno.ELOOP):
             raise KeyConflictError("a directory in the key's path is a file or a symlink", store=store) from cause
+        raise_if_refused(cause, store)
         raise
 
 
@@ -60,6 +62,9 @@ def move(source: int, old: str, target: int, new: str, *, store: object) -> None
             rename()
         except OSError as cause:
             raise KeyConflictError("the path is a directory that is not empty", store=store) from cause
+    except OSError as cause:
+        raise_if_refused(cause, store, directory=target, moved=(source, old))
+        raise
 
 
 class Draft:
@@ -75,6 +80,7 @@ class Draft:
 
     def __init__(self, root: Root, path: str, *, sync: bool, store: object) -> None:
         self._root = root
+        self._path = path
         self._parent, _, self._name = path.rpartition("/")
         self._sync = sync
         self._store = store
@@ -143,8 +149,12 @@ class Draft:
         os.utime(self._file, ns=(now, now))
         if self._sync:
             os.fsync(self._file)
-        etag = etag_of_file(os.fstat(self._file))
-        with locked(self._directory, self._store, needed=bool(conditions)):
+        status = os.fstat(self._file)
+        etag = etag_of_file(status)
+        keeping = self._root.exact.kept(
+            self._root, self._path, self._directory, status.st_dev, undo=self._unpublish, store=self._store
+        )
+        with locked(self._directory, self._store, needed=bool(conditions)), keeping:
             if conditions:
                 conditions.enforce(key, current_etag(self._directory, self._name), self._store)
             if before_publish is not None:
@@ -154,6 +164,10 @@ class Draft:
         if self._sync:
             os.fsync(self._directory)
         return etag
+
+    def _unpublish(self) -> None:
+        """Make the file a draft again."""
+        os.rename(self._name, self._draft, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
     def close(self) -> None:
         """Remove the file, and the directories made for it, unless it is published. May be called again."""

@@ -8,6 +8,7 @@ import stat
 import time
 
 from storage._concurrency.mutex import Mutex
+from storage.stores.files.refused_names import raise_if_refused
 
 __all__ = ["current_etag", "etag_of_file", "new_mtime"]
 
@@ -39,4 +40,7 @@ def current_etag(directory: int, name: str) -> str | None:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
+    except OSError as cause:
+        raise_if_refused(cause, None)
+        raise
     return etag_of_file(status) if stat.S_ISREG(status.st_mode) else None

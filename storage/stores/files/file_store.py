@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
-import stat
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
@@ -15,12 +13,13 @@ from storage._concurrency.offload import offload, offload_copying
 from storage._concurrency.stepping import is_stepping
 from storage._core.bulk import raise_failures
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
-from storage._core.data import SMALL, as_bytes, chunks, is_stream
+from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.left_out import LeftOut
 from storage.base import ObjectStore
-from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError
+from storage.errors import KeyNotFoundError, StorageError
 from storage.reader import ObjectReader
 from storage.stores.files.attributes import read_attributes
+from storage.stores.files.blocking_reads import MISSING, BlockingReads
 from storage.stores.files.bulk import for_each_key
 from storage.stores.files.capabilities import missing_capabilities
 from storage.stores.files.draft import ATTEMPTS, Draft, move, target_directory
@@ -31,7 +30,8 @@ from storage.stores.files.etags import current_etag
 from storage.stores.files.leftovers import reclaim, remove_leftovers
 from storage.stores.files.locks import all_locked, locked
 from storage.stores.files.page_cache import MAX_READS_IN_A_ROW, Deferred, PageCacheReads
-from storage.stores.files.reader import FileReader, describe, open_reader, read_part, read_unsized
+from storage.stores.files.reader import FileReader, open_reader
+from storage.stores.files.refused_names import raise_if_refused
 from storage.stores.files.root import Root
 from storage.types import Attributes, ByteRange, Capabilities, Data, Keys, ObjectInfo, check_attributes
 
@@ -42,11 +42,8 @@ T = TypeVar("T")
 #: Keys that a listing fetches per hop to a worker thread.
 PAGE = 1000
 
-#: Errors of open(2) where there is no regular file: no such name, a file for a directory, a symlink, a socket.
-_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
-
-class FileStore(ObjectStore):
+class FileStore(BlockingReads, ObjectStore):
     """
     A directory with one file for each object, which contains exactly the object's bytes.
 
@@ -59,24 +56,18 @@ class FileStore(ObjectStore):
 
     _steppable = True
 
+    #: Whether no file system can take the names of two keys' files for the same, as those that are hashes.
+    _has_unique_names = False
+
     def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:
         self.root: str = os.fspath(root)
         self.durability: Durability = check_durability(durability)
-        self._root = Root(os.path.realpath(self.root))
+        self._root = Root(os.path.realpath(self.root), unique_names=self._has_unique_names)
         self._sync = durability == "fsync"
         self._page_cache = PageCacheReads(self._root)
         self._reads_in_a_row = 0
 
     # -- for subclasses: where the file of a key is --------------------------------------------------------------
-
-    @abstractmethod
-    def _path(self, key: str) -> str:
-        """
-        Return the path of the key's file, relative to the root.
-
-        Raises:
-            InvalidKeyError: this store cannot hold the key.
-        """
 
     @abstractmethod
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
@@ -228,101 +219,22 @@ class FileStore(ObjectStore):
         """Run the blocking *work* for a key in a worker thread, in one hop."""
         return await offload(self._blocking, key, work, *args)
 
-    def _blocking(self, key: str, work: Callable[..., T], *args: Any) -> T:
-        """Run the blocking *work* for a key here, and map errors of the operating system to `StorageError`s."""
-        try:
-            return work(*args)
-        except StorageError as error:
-            if error.key is None:
-                error.with_key(key)
-            error.store = error.store or repr(self)
-            raise
-        except OSError as cause:
-            raise from_os_error(cause, key, self) from cause
-
-    def _opened(self, key: str) -> tuple[int, os.stat_result]:
-        """Return a descriptor of the key's file, and its status."""
-        try:
-            descriptor = self._root.open(self._path(key))
-        except OSError as cause:
-            if cause.errno in _MISSING:
-                raise KeyNotFoundError(key, store=self) from None
-            raise
-        status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode):
-            return descriptor, status
-        os.close(descriptor)
-        raise KeyNotFoundError(key, store=self)
-
-    def _read_cached(self, key: str, byte_range: ByteRange | None) -> bytes | Deferred:
-        """Return an object's bytes if they can be read without waiting, or else why not; this does not block."""
-        if not self._page_cache.available:
-            return Deferred.WAIT
-        try:
-            return self._page_cache.read(self._path(key), key, byte_range)
-        except FileNotFoundError:
-            raise KeyNotFoundError(key, store=self) from None
-
-    def _get(self, key: str, byte_range: ByteRange | None) -> bytes:
-        descriptor, status = self._opened(key)
-        try:
-            data = read_part(descriptor, status, key, byte_range)
-        finally:
-            os.close(descriptor)
-        if self._page_cache.available is None and not is_stepping():
-            self._page_cache.learn(self._path(key))
-        return data
-
-    def _small(self, key: str) -> tuple[bytes, Attributes] | None:
-        """Return the bytes and attributes of a small file; None for a larger one."""
-        try:
-            descriptor, status = self._opened(key)
-            try:
-                if status.st_size > SMALL:
-                    return None
-                data = read_part(descriptor, status, key, None)
-                return (data, read_attributes(descriptor)) if len(data) <= SMALL else None
-            finally:
-                os.close(descriptor)
-        except OSError:
-            return None  # opening the object raises the error
-
-    def _head(self, key: str) -> ObjectInfo:
-        descriptor, status = self._opened(key)
-        try:
-            size = status.st_size or len(read_unsized(descriptor))
-            return describe(key, descriptor, status, size)
-        finally:
-            os.close(descriptor)
-
-    def _heads(self, keys: Iterator[str], left_out: LeftOut) -> Iterator[ObjectInfo]:
-        for key in keys:
-            try:
-                yield self._blocking(key, self._head, key)
-            except KeyNotFoundError:
-                continue
-            except CorruptObjectError as error:
-                left_out.add(key, error)
-
-    def _exists(self, key: str) -> bool:
-        try:
-            os.close(self._opened(key)[0])
-        except KeyNotFoundError:
-            return False
-        return True
-
     def _delete(self, key: str, conditions: WriteConditions) -> None:
-        parent, _, name = self._path(key).rpartition("/")
+        path = self._path(key)
+        parent, _, name = path.rpartition("/")
         try:
             directory = self._root.open_directory(parent)
         except OSError as cause:
-            if cause.errno not in _MISSING:
+            if cause.errno not in MISSING:
+                raise_if_refused(cause, self)
                 raise
             conditions.enforce(key, None, self)
             return
         try:
             with locked(directory, self, needed=bool(conditions)):
                 current = current_etag(directory, name)
+                if current is not None and not self._root.exact.known(path, os.fstat(directory).st_dev):
+                    current = current if self._root.exact.has(self._root, path, lock=False) else None
                 conditions.enforce(key, current, self)
                 if current is not None:
                     os.unlink(name, dir_fd=directory)
@@ -357,13 +269,19 @@ class FileStore(ObjectStore):
             etag = current_etag(directories[0], old)
             if etag is None:
                 raise KeyNotFoundError(source, store=self)
-            if if_absent:
-                WriteConditions(if_absent).enforce(target, current_etag(directories[1], new), self)
-            if source == target:
+            if source == target and not if_absent:
                 return etag
-            if before_publish := self._before_publish(target):
-                before_publish(directories[1], new)
-            move(directories[0], old, directories[1], new, store=self)
+
+            def undo() -> None:
+                os.rename(new, old, src_dir_fd=directories[1], dst_dir_fd=directories[0])
+
+            device = os.fstat(directories[1]).st_dev
+            with self._root.exact.kept(self._root, self._path(target), directories[1], device, undo=undo, store=self):
+                if if_absent:
+                    WriteConditions(if_absent).enforce(target, current_etag(directories[1], new), self)
+                if before_publish := self._before_publish(target):
+                    before_publish(directories[1], new)
+                move(directories[0], old, directories[1], new, store=self)
             self._after_delete(directories[0], old)
             if self._sync:
                 for directory in reversed(directories):

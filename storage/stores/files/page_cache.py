@@ -90,7 +90,7 @@ class PageCacheReads:
             return Deferred.WAIT
         try:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(status.st_mode) or not self._root.exact.known(path, status.st_dev):
                 return Deferred.WAIT
             start, stop = (0, status.st_size) if byte_range is None else byte_range.within(status.st_size, key)
             size = stop - start

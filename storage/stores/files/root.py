@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from storage.stores.files.exact_names import ExactNames
 from storage.stores.files.locks import locked
+from storage.stores.files.refused_names import raise_if_refused
 
 __all__ = ["HAS_CACHED", "READ", "Root", "names_in"]
 
@@ -27,6 +29,9 @@ READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+#: Errors of open(2) where there is no such directory, or no file system could have one of this name.
+_NONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
 #: <sys/fcntl.h> of macOS 11 and later.
 _O_NOFOLLOW_ANY = 0x20000000
@@ -58,12 +63,17 @@ class Root:
 
     Args:
         path: the directory, free of links itself (`os.path.realpath`). It need not exist.
+        unique_names: whether no file system can take two of the store's names for the same.
+
+    Attributes:
+        exact: what is known of file systems that take different names for the same.
     """
 
-    __slots__ = ("path",)
+    __slots__ = ("exact", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, unique_names: bool = False) -> None:
         self.path: str = path
+        self.exact = ExactNames(trusted=unique_names)
 
     def open(self, path: str, flags: int = READ) -> int:
         """
@@ -106,6 +116,15 @@ class Root:
         """
         return self.open(path, _DIRECTORY)
 
+    def open_below(self, directory: int, name: str) -> int:
+        """
+        Open the directory *name* in an open directory and return the descriptor.
+
+        Raises:
+            OSError: as `open`.
+        """
+        return os.open(name, _DIRECTORY | _NOFOLLOW, dir_fd=directory)
+
     def make_directory(self, path: str, *, sync: bool) -> int:
         """
         Open the directory *path* for reading, create it and the root where missing, and return the descriptor.
@@ -133,6 +152,9 @@ class Root:
                         os.mkdir(directory, dir_fd=here)
                     except FileExistsError:
                         pass  # another writer created it first
+                    except OSError as cause:
+                        raise_if_refused(cause, None, directory=here)
+                        raise
                     if sync:
                         os.fsync(here)
                     below = os.open(directory, _DIRECTORY | _NOFOLLOW, dir_fd=here)
@@ -164,7 +186,7 @@ class Root:
         try:
             directory = self.open_directory(path)
         except OSError as cause:
-            if cause.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            if cause.errno not in _NONE:
                 raise
             yield None
             return
@@ -172,6 +194,16 @@ class Root:
             yield directory
         finally:
             os.close(directory)
+
+    def has_exact(self, path: str) -> bool:
+        """Return whether the directory *path* is there, and the names of it and of those above are exactly these."""
+        try:
+            with self.existing_directory(path) as directory:
+                if directory is None:
+                    return False
+                return self.exact.known(path, os.fstat(directory).st_dev) or self.exact.has(self, path)
+        except FileNotFoundError:
+            return False
 
     def entries(self, path: str) -> list[tuple[str, bool]]:
         """Return `names_in` the directory *path*, and close it; an empty list when there is none."""

@@ -46,11 +46,15 @@ class Walk(Generic[AnyStr]):
         self._start_after: AnyStr = start_after
         self._delimiter: AnyStr | None = delimiter
         self._pending: list[tuple[AnyStr, str, bool]] = [(text, path, True)]
+        self._unseen = path  # a path of the caller's, not yet compared with the names of the directories
 
     def __iter__(self) -> Iterator[AnyStr]:
         return self
 
     def __next__(self) -> AnyStr:
+        if self._unseen and not self._root.has_exact(self._unseen):
+            self._pending.clear()
+        self._unseen = ""
         while self._pending:
             text, path, is_directory = self._pending.pop()
             if not is_directory:

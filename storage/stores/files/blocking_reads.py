@@ -1,0 +1,146 @@
+"""`BlockingReads`: how the stores on files find and read the file of a key, in a thread that may wait."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+from storage._concurrency.stepping import is_stepping
+from storage._core.data import SMALL
+from storage._core.left_out import LeftOut
+from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError
+from storage.stores.files.attributes import read_attributes
+from storage.stores.files.errors import from_os_error
+from storage.stores.files.page_cache import Deferred, PageCacheReads
+from storage.stores.files.reader import describe, read_part, read_unsized
+from storage.stores.files.refused_names import raise_if_refused
+from storage.stores.files.root import Root
+from storage.types import Attributes, ByteRange, ObjectInfo
+
+__all__ = ["MISSING", "BlockingReads"]
+
+T = TypeVar("T")
+
+#: Errors of open(2) where there is no regular file: no such name, a file for a directory, a symlink, a socket.
+MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+
+
+class BlockingReads(ABC):
+    """The blocking half of a `FileStore`'s reads; the store runs these methods in worker threads."""
+
+    _root: Root
+    _page_cache: PageCacheReads
+
+    @abstractmethod
+    def _path(self, key: str) -> str:
+        """
+        Return the path of the key's file, relative to the root.
+
+        Raises:
+            InvalidKeyError: this store cannot hold the key.
+        """
+
+    def _blocking(self, key: str, work: Callable[..., T], *args: Any) -> T:
+        """Run the blocking *work* for a key here, and map errors of the operating system to `StorageError`s."""
+        try:
+            return work(*args)
+        except StorageError as error:
+            if error.key is None:
+                error.with_key(key)
+            error.store = error.store or repr(self)
+            raise
+        except OSError as cause:
+            raise from_os_error(cause, key, self) from cause
+
+    def _opened(self, key: str, *, listed: bool = False) -> tuple[int, os.stat_result]:
+        """Return a descriptor of the key's file, and its status; *listed*: its name is from the directory itself."""
+        path = self._path(key)
+        try:
+            descriptor = self._root.open(path)
+        except OSError as cause:
+            if cause.errno in MISSING:
+                raise KeyNotFoundError(key, store=self) from None
+            raise_if_refused(cause, self)
+            raise
+        found = False
+        try:
+            status = os.fstat(descriptor)
+            exact = listed or self._root.exact.known(path, status.st_dev)
+            found = stat.S_ISREG(status.st_mode) and (exact or self._has_exact_names(path))
+        finally:
+            if not found:
+                os.close(descriptor)
+        if not found:
+            raise KeyNotFoundError(key, store=self)
+        return descriptor, status
+
+    def _has_exact_names(self, path: str) -> bool:
+        """Return whether what was found under *path* has these names in its directories."""
+        try:
+            return self._root.exact.has(self._root, path)
+        except OSError as cause:
+            if cause.errno in MISSING:
+                return False
+            raise
+
+    def _read_cached(self, key: str, byte_range: ByteRange | None) -> bytes | Deferred:
+        """Return an object's bytes if they can be read without waiting, or else why not; this does not block."""
+        if not self._page_cache.available:
+            return Deferred.WAIT
+        try:
+            return self._page_cache.read(self._path(key), key, byte_range)
+        except FileNotFoundError:
+            raise KeyNotFoundError(key, store=self) from None
+
+    def _get(self, key: str, byte_range: ByteRange | None) -> bytes:
+        descriptor, status = self._opened(key)
+        try:
+            data = read_part(descriptor, status, key, byte_range)
+        finally:
+            os.close(descriptor)
+        if self._page_cache.available is None and not is_stepping():
+            self._page_cache.learn(self._path(key))
+        return data
+
+    def _small(self, key: str) -> tuple[bytes, Attributes] | None:
+        """Return the bytes and attributes of a small file; None for a larger one."""
+        try:
+            descriptor, status = self._opened(key)
+            try:
+                if status.st_size > SMALL:
+                    return None
+                data = read_part(descriptor, status, key, None)
+                return (data, read_attributes(descriptor)) if len(data) <= SMALL else None
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return None  # opening the object raises the error
+
+    def _head(self, key: str, *, listed: bool = False) -> ObjectInfo:
+        descriptor, status = self._opened(key, listed=listed)
+        try:
+            size = status.st_size or len(read_unsized(descriptor))
+            return describe(key, descriptor, status, size)
+        finally:
+            os.close(descriptor)
+
+    def _heads(self, keys: Iterator[str], left_out: LeftOut) -> Iterator[ObjectInfo]:
+        for key in keys:
+            try:
+                yield self._blocking(key, partial(self._head, listed=True), key)
+            except KeyNotFoundError:
+                continue
+            except CorruptObjectError as error:
+                left_out.add(key, error)
+
+    def _exists(self, key: str) -> bool:
+        try:
+            os.close(self._opened(key)[0])
+        except KeyNotFoundError:
+            return False
+        return True

@@ -450,8 +450,8 @@ class BufferStore(ObjectStore["BinaryFile | Data", "io.BytesIO"]):
     """
     `put` takes a binary file, and `get` returns an ``io.BytesIO`` at its start.
 
-    A file is read from its current position to its end, in worker threads and in bounded memory, and is not closed.
-    `put` also takes the bytes and streams that other stores take. `open` reads an object in pieces.
+    A file is read from its current position to its end, in a thread and in bounded memory, and is not closed. `put`
+    also takes the bytes and streams that other stores take. `open` reads an object in pieces.
     """
 
     def __init__(self, base: ObjectStore) -> None:

@@ -12,24 +12,42 @@ import threading
 import types
 from collections.abc import Coroutine, Generator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from storage._concurrency.threads import ResultQueue
+    from contextlib import AbstractContextManager
+
+    from storage._concurrency.jobs import Job, ResultQueue
 
 __all__ = ["THREAD", "Mode", "is_stepping", "step"]
 
 T = TypeVar("T")
 
 
-class Mode:
-    """Whether a thread is stepping a coroutine, and the queue for the results of its event loop's jobs."""
+class _Waiting(Protocol):
+    """What `Workers` is here, whose module uses this one."""
 
-    __slots__ = ("result_queue", "stepping")
+    def waiting(self) -> AbstractContextManager[None]: ...
+
+
+class Mode:
+    """
+    What a thread is doing.
+
+    Attributes:
+        stepping: whether it is stepping a coroutine.
+        result_queue: the queue for the results of the jobs of its event loop.
+        workers: the worker threads that it is one of.
+        job: the job that it is running, as one of these.
+    """
+
+    __slots__ = ("job", "result_queue", "stepping", "workers")
 
     def __init__(self) -> None:
         self.stepping = False
         self.result_queue: ResultQueue | None = None
+        self.workers: _Waiting | None = None
+        self.job: Job[Any] | None = None
 
 
 class _Thread(threading.local):
@@ -91,6 +109,7 @@ def _after_fork() -> None:
     """Forget what the parent was doing: a forked child has neither its threads nor its event loop."""
     THREAD.mode.stepping = False
     THREAD.mode.result_queue = None
+    THREAD.mode.workers = THREAD.mode.job = None
 
 
 if hasattr(os, "register_at_fork"):

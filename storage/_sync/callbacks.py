@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
-from storage._concurrency.offload import offload
+from storage._concurrency.offload import offload_foreign
 from storage._concurrency.stepping import is_stepping
 from storage._sync.caller import Caller
 
@@ -23,7 +23,7 @@ def stored_callback(callback: Callable[P, T] | None) -> Callable[P, Awaitable[T]
     """
     Return an async function that calls a synchronous *callback*, for an async store to keep.
 
-    The callback runs in the thread that made the current call; in a worker thread if no thread is waiting.
+    The callback runs in the thread that made the current call; in a thread of its own if no thread is waiting.
     """
     if callback is None:
         return None
@@ -31,7 +31,7 @@ def stored_callback(callback: Callable[P, T] | None) -> Callable[P, Awaitable[T]
     async def answer(*args: P.args, **kwargs: P.kwargs) -> T:
         caller = CALLING.get()
         if is_stepping() or caller is None or not caller.serving:
-            return await offload(callback, *args, **kwargs)
+            return await offload_foreign(callback, *args, **kwargs)
         return await caller.ask(callback, *args, **kwargs)
 
     vars(answer)["_steppable"] = True  # it is async in form only: when stepped it is a plain call

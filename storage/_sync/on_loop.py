@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from storage._concurrency.background_loop import Work
+from storage._concurrency.stepping import THREAD
 from storage._sync.callbacks import CALLING
 from storage._sync.caller import Caller, EnteredContext, pairs, synchronous
 from storage._sync.hosting import HostedContext
@@ -54,6 +55,13 @@ class LoopCaller(Caller):
 
     def run(self, coroutine: Coroutine[Any, Any, T], /) -> T:
         work = Work(coroutine, self._ended)
+        workers = THREAD.mode.workers
+        if workers is None:
+            return self._run(work)
+        with workers.waiting():
+            return self._run(work)
+
+    def _run(self, work: Work[T]) -> T:
         self.serving = True
         try:
             token = CALLING.set(self)

@@ -6,7 +6,7 @@ import io
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Protocol, runtime_checkable
 
-from storage._concurrency.offload import offload
+from storage._concurrency.offload import offload_foreign
 from storage._core.data import BUFFERS, CHUNK
 from storage.decorators.bases.value_transform import ValueTransform
 from storage.types import Data
@@ -27,8 +27,8 @@ class BufferStore(ValueTransform[BinaryFile | Data, io.BytesIO]):
     """
     `put` takes a binary file, and `get` returns an ``io.BytesIO`` at its start.
 
-    A file is read from its current position to its end, in worker threads and in bounded memory, and is not closed.
-    `put` also takes the bytes and streams that other stores take. `open` reads an object in pieces.
+    A file is read from its current position to its end, in a thread and in bounded memory, and is not closed. `put`
+    also takes the bytes and streams that other stores take. `open` reads an object in pieces.
     """
 
     def encode(self, value: BinaryFile | Data) -> Data:
@@ -46,5 +46,5 @@ class BufferStore(ValueTransform[BinaryFile | Data, io.BytesIO]):
 
 async def _read(file: BinaryFile) -> AsyncIterator[bytes]:
     """Yield the content of a file. The store below refuses pieces that are not bytes, such as text and None."""
-    while (piece := await offload(file.read, CHUNK)) != b"":
+    while (piece := await offload_foreign(file.read, CHUNK)) != b"":
         yield piece

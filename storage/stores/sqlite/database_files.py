@@ -19,10 +19,10 @@ import os
 import sqlite3
 import struct
 import sys
-import threading
 import time
 from typing import Any, NamedTuple
 
+from storage._concurrency.mutex import Mutex
 from storage.errors import StoreClosedError, StoreUnavailableError
 
 if sys.platform != "win32":  # where locks belong to handles, and nothing forks
@@ -228,15 +228,13 @@ def _lock(descriptor: int, count: int, first: int) -> None:
         fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, count, first)
 
 
-_registering = threading.Lock()
+_registering = Mutex()
 _open: set[DatabaseFiles] = set()
 _inherited: set[Identity | None] = set()
 
 
 def _after_fork_in_child() -> None:
     """Remember what the parent has open, and never close it: closing may delete the log of others."""
-    global _registering
-    _registering = threading.Lock()
     for files in _open:
         _inherited.add(files.identity)
         for db in files._connections:

@@ -23,7 +23,8 @@ from storage import (
     RangeNotSatisfiableError,
     SafeFilesystemStore,
 )
-from storage._concurrency.threads import Job, Workers
+from storage._concurrency.jobs import Job
+from storage._concurrency.threads import Workers
 from storage.stores.files.bulk import FILES_PER_HOP
 from storage.stores.files.file_store import FileStore
 from storage.stores.files.page_cache import LIMIT, MAX_READS_IN_A_ROW

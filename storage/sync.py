@@ -478,7 +478,9 @@ class CachingStore(ObjectStore):
         cache_store: holds the copies, and nothing else. Put an `ExpiringStore` over it to drop them after some time.
         max_object_size: bytes above which an object is not cached, and not read into memory by `open`.
         max_bytes: the bytes of all cached objects at most, each with some 200 for its description; the least recently
-            used are deleted. None for no bound.
+            used are deleted. Processes that share *cache_store* keep the bound together, within a fifth, if its
+            capabilities have ``multi_process`` and its listing is not a call for each object, as that of a bucket; else
+            each process has a bound of its own. None for no bound.
         max_count: the number of cached objects at most, likewise.
         write: what `put` does to the cached copy: ``"around"`` deletes it, ``"through"`` replaces it if the data is one
             buffer, which takes a `head` of the main store.
@@ -697,6 +699,9 @@ class ExpiringStore(ObjectStore[In, Out]):
         base: the store below; for a *ttl* it needs the capability ``attributes``.
         ttl: lifetime of objects in seconds or as a timedelta, from the start of the put; None for no limit.
         max_count: maximum number of objects. The least recently used ones are deleted; reading and putting is use.
+            Processes that share *base* keep the bound together, within a fifth, if its capabilities have
+            ``multi_process`` and its listing is not a call for each object, as that of a bucket; else each process
+            keeps it for the objects that it has counted when it began, and those that it has put since.
         max_bytes: maximum total size in bytes, likewise; putting a larger object is a `StoreFullError`.
         sweep_interval: seconds or a timedelta between sweeps; None for no sweeps. A sweep lists the whole store. Over a
             store that removes expired objects by itself, as `RedisStore` does, there are no sweeps.

@@ -115,7 +115,7 @@ class Ledger:
                 reading.current
                 and self._all_pending is None
                 and reading.key not in self._pending
-                and reading.key not in self._unsettled
+                and (self._unsettled.empty or reading.key not in self._unsettled)
             )
             self._readings.setdefault(reading.key, set()).add(reading)
 
@@ -252,7 +252,7 @@ class Ledger:
     def _route(self, key: str) -> Route:
         if self._is_written(key):
             return Route.MAIN
-        if self._unsettled and self._is_unsettled(key):
+        if not self._unsettled.empty and self._is_unsettled(key):
             return Route.MAIN
         if self._missing is not None and key in self._missing:
             return Route.MISSING

@@ -52,7 +52,9 @@ class CachingStore(StoreDecorator):
         cache_store: holds the copies, and nothing else. Put an `ExpiringStore` over it to drop them after some time.
         max_object_size: bytes above which an object is not cached, and not read into memory by `open`.
         max_bytes: the bytes of all cached objects at most, each with some 200 for its description; the least recently
-            used are deleted. None for no bound.
+            used are deleted. Processes that share *cache_store* keep the bound together, within a fifth, if its
+            capabilities have ``multi_process`` and its listing is not a call for each object, as that of a bucket; else
+            each process has a bound of its own. None for no bound.
         max_count: the number of cached objects at most, likewise.
         write: what `put` does to the cached copy: ``"around"`` deletes it, ``"through"`` replaces it if the data is one
             buffer, which takes a `head` of the main store.

@@ -21,15 +21,16 @@ class Unsettled:
     """
     The keys, and prefixes of keys, that calls of unknown outcome have written within `UNSETTLED` seconds.
 
-    It is empty nearly always, and false then. The caller holds a lock.
+    It is empty nearly always. The caller holds a lock.
+
+    Attributes:
+        empty: whether it is empty; looked up with every read, and a method would take 0.1 us.
     """
 
     def __init__(self) -> None:
         self._keys: OrderedDict[str, float] = OrderedDict()  # until when, the earliest first
         self._prefixes: OrderedDict[str, float] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        return bool(self._keys or self._prefixes)
+        self.empty: bool = True
 
     def __len__(self) -> int:
         return len(self._keys) + len(self._prefixes)
@@ -39,6 +40,7 @@ class Unsettled:
 
     def add(self, key: str) -> None:
         """Add a key that was written just now."""
+        self.empty = False
         _add(self._keys, key)
         if len(self._keys) > KEYS:
             self._keys.clear()
@@ -46,6 +48,7 @@ class Unsettled:
 
     def add_prefix(self, prefix: str) -> None:
         """Add all keys that start with *prefix*, which were cleared just now."""
+        self.empty = False
         _add(self._prefixes, prefix)
         if len(self._prefixes) > PREFIXES:
             self._prefixes.clear()
@@ -53,7 +56,9 @@ class Unsettled:
 
     def settle(self) -> tuple[list[str], list[str]]:
         """Remove and return the keys and prefixes whose time is over."""
-        return _pop_ended(self._keys), _pop_ended(self._prefixes)
+        ended = _pop_ended(self._keys), _pop_ended(self._prefixes)
+        self.empty = not (self._keys or self._prefixes)
+        return ended
 
 
 def _add(ends: OrderedDict[str, float], name: str) -> None:

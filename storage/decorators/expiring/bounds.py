@@ -17,7 +17,9 @@ from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import is_stream
 from storage._core.left_out import LeftOut
 from storage.base import ObjectStore
+from storage.decorators.bases.stacking import stack
 from storage.decorators.bases.streams import Pull, WatchedStream, size_of
+from storage.decorators.expiring.pace import Pace
 from storage.decorators.expiring.usage import Entry, Usage, Write
 from storage.errors import KeyNotFoundError, PreconditionFailedError, StorageError, StoreFullError
 from storage.types import Data, In
@@ -36,6 +38,9 @@ class Bounds(Usage, Generic[In]):
 
     Puts, copies and renames go through it; reads and deletes are reported to it by the methods of `Usage`. Without
     bounds it only forwards calls.
+
+    Where several processes may use the store, and listing it reads no object and asks for none singly, the store is
+    counted again now and then, so that the bounds hold for all processes together: see `Pace`.
 
     Args:
         base: the store of the objects.
@@ -64,7 +69,9 @@ class Bounds(Usage, Generic[In]):
         self._base = base
         self._owner = owner
         self._is_own = is_own
-        self._conditional = base.capabilities.conditional_delete
+        able = base.capabilities
+        self._conditional = able.conditional_delete
+        self._pace = Pace() if able.multi_process and able.cheap_head and _lists_cheaply(base) else None
         self._counting = PerLoop(lambda: anyio.Lock(fast_acquire=True))
 
     async def put(self, key: str, data: In, send: Callable[[In], Awaitable[str]]) -> str:
@@ -79,6 +86,8 @@ class Bounds(Usage, Generic[In]):
         await self._count()
         with self.writing(key) as write:
             etag = write.etag = await self._send_measured(write, key, data, send)
+        if self._pace is not None and self._pace.add(self.share(1, write.size)):
+            await self._recount(self._pace)
         await self._trim()
         return etag
 
@@ -102,6 +111,8 @@ class Bounds(Usage, Generic[In]):
             with self.deleting(moved_from) if moved_from is not None else nullcontext():
                 etag = write.etag = await copy()
             write.size = await self._size(key, otherwise=size)
+        if self._pace is not None and self._pace.add(self.share(1, write.size)):
+            await self._recount(self._pace)
         await self._trim()
         return etag
 
@@ -111,9 +122,25 @@ class Bounds(Usage, Generic[In]):
             return
         async with nullcontext() if is_stepping() else self._counting.get():
             if not self.counted:
-                objects = LeftOut(self._owner).reading(self._base.scan())  # a damaged object must not stop all puts
-                found = [(info.modified or _LONG_AGO, Entry(info.key, info.size, info.etag)) async for info in objects]
-                self.add_existing(entry for _, entry in sorted(found, key=itemgetter(0)))
+                self.add_existing(await self._found())
+
+    async def _recount(self, pace: Pace) -> None:
+        """Count again what the store has: other processes put objects into it and delete some, too."""
+        if not self.begin_recount():
+            return
+        try:
+            pace.counted(self.end_recount(await self._found()))
+        except StorageError as error:  # the put has succeeded
+            _log.warning("%r may be over its bounds until the next put: %s", self._owner, error)
+        finally:
+            self.cancel_recount()
+
+    async def _found(self) -> list[Entry]:
+        """Return the objects of the store, the latest written last."""
+        objects = LeftOut(self._owner).reading(self._base.scan())  # a damaged object must not stop all puts
+        found = [(info.modified or _LONG_AGO, Entry(info.key, info.size, info.etag)) async for info in objects]
+        found.sort(key=itemgetter(0))
+        return [entry for _, entry in found]
 
     async def _send_measured(self, write: Write, key: str, data: In, send: Callable[[In], Awaitable[str]]) -> str:
         """Put *data*, and record its size in *write*."""
@@ -179,3 +206,8 @@ class Bounds(Usage, Generic[In]):
             except KeyNotFoundError:
                 return
         await self._base.delete(entry.key, if_match=etag if self._conditional else None)
+
+
+def _lists_cheaply(store: ObjectStore[Any, Any]) -> bool:
+    """Return whether a scan is a listing, and not a call for each object."""
+    return all(type(each).scan is not ObjectStore.scan for each in stack(store) if not each._parts())

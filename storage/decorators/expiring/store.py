@@ -52,6 +52,9 @@ class ExpiringStore(StoreDecorator[In, Out]):
         base: the store below; for a *ttl* it needs the capability ``attributes``.
         ttl: lifetime of objects in seconds or as a timedelta, from the start of the put; None for no limit.
         max_count: maximum number of objects. The least recently used ones are deleted; reading and putting is use.
+            Processes that share *base* keep the bound together, within a fifth, if its capabilities have
+            ``multi_process`` and its listing is not a call for each object, as that of a bucket; else each process
+            keeps it for the objects that it has counted when it began, and those that it has put since.
         max_bytes: maximum total size in bytes, likewise; putting a larger object is a `StoreFullError`.
         sweep_interval: seconds or a timedelta between sweeps; None for no sweeps. A sweep lists the whole store. Over a
             store that removes expired objects by itself, as `RedisStore` does, there are no sweeps.

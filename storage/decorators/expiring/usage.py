@@ -56,6 +56,7 @@ class Usage:
         self._too_large: dict[str, None] = {}  # larger than max_bytes: deleted first, and no other for them
         self._bytes = 0
         self._writes: dict[str, _ConcurrentWrites] = {}
+        self._changed: set[str] | None = None  # while the store is counted again: the keys that change meanwhile
         self._lock = Mutex()
         renew_after_fork(self)
 
@@ -91,6 +92,56 @@ class Usage:
                 self._add_oldest(entries)
                 self.counted = True
 
+    def begin_recount(self) -> bool:
+        """Begin to count again what the store has; return False if another task does so already."""
+        with self._lock:
+            begins = self._changed is None
+            if begins:
+                self._changed = set(self._writes)
+            return begins
+
+    def end_recount(self, found: Iterable[Entry]) -> float:
+        """
+        Replace the entries by those *found*, the latest written last; return the share that others have added.
+
+        Entries that this process has changed meanwhile stay as they are. The rest keep their places in that order, and
+        what other processes have put counts as used now.
+        """
+        with self._lock:
+            changed, self._changed = self._changed, None
+            if changed is None:  # it was reset
+                return 0.0
+            changed.update(self._writes)
+            present: set[str] = set()
+            count = size = 0
+            for entry in found:
+                present.add(entry.key)
+                held = self._entries.get(entry.key)
+                if entry.key in changed or held == entry:
+                    continue
+                if held is None:
+                    self._record(entry)
+                    count, size = count + 1, size + entry.size
+                else:
+                    self._replace(held, entry)
+            for key in [key for key in self._entries if key not in present and key not in changed]:
+                self._pop(key)
+            return self.share(count, size)
+
+    def cancel_recount(self) -> None:
+        """Record that the recount has failed."""
+        with self._lock:
+            self._changed = None
+
+    def share(self, count: int, size: int) -> float:
+        """Return how much of the bounds so many objects of together so many bytes take: 1.0 is all of it."""
+        shares = [0.0]
+        if self.max_count is not None:
+            shares.append(count / self.max_count)
+        if self.max_bytes is not None:
+            shares.append(size / self.max_bytes)
+        return max(shares)
+
     def pop_surplus(self) -> list[Entry]:
         """Remove and return the entries over the bounds: those over max_bytes alone, then the least recently used."""
         taken = []
@@ -121,6 +172,7 @@ class Usage:
         self._entries.clear()
         self._too_large.clear()
         self._bytes = 0
+        self._changed = None
         self.counted = not self.bounded
 
     def _is_over(self) -> bool:
@@ -136,7 +188,18 @@ class Usage:
         if self.max_bytes is not None and entry.size > self.max_bytes:
             self._too_large[entry.key] = None
 
+    def _replace(self, held: Entry, entry: Entry) -> None:
+        """Replace the entry of an object by that of another version, which keeps its place."""
+        self._entries[entry.key] = entry
+        self._bytes += entry.size - held.size
+        if self.max_bytes is not None and entry.size > self.max_bytes:
+            self._too_large[entry.key] = None
+        else:
+            self._too_large.pop(entry.key, None)
+
     def _pop(self, key: str) -> Entry:
+        if self._changed is not None:
+            self._changed.add(key)
         entry = self._entries.pop(key, _NONE)
         self._bytes -= entry.size
         self._too_large.pop(key, None)

@@ -109,6 +109,7 @@ if TYPE_CHECKING:
     from storage.types import ByteRange as ByteRange
     from storage.types import Capabilities as Capabilities
     from storage.types import Data as Data
+    from storage.types import Finding as Finding
     from storage.types import ObjectInfo as ObjectInfo
 
     # Every store has a second name, which users of similar libraries know.

@@ -47,6 +47,7 @@ PUBLIC = {
     "ExtensionFilterStore": "storage.decorators.extension_filter",
     "FallbackStore": "storage.decorators.fallback",
     "FilesystemStore": "storage.stores.filesystem",
+    "Finding": "storage.types",
     "GzipStore": "storage.decorators.gzip",
     "HashPrefixStore": "storage.decorators.hash_prefix",
     "HashdirStore": "storage.stores.hashdir",

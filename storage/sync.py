@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from storage.functions.progress import Progress
     from storage.functions.sync_stores import Change
     from storage.stores.files.durability import Durability
-    from storage.types import Attributes, ByteRange, Capabilities, ObjectInfo
+    from storage.types import Attributes, ByteRange, Capabilities, Finding, ObjectInfo
 
 __all__ = [
     "Base64Store",
@@ -1494,6 +1494,32 @@ class SqliteStore(ObjectStore):
 
         @property
         def async_store(self) -> storage.SqliteStore: ...
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """
+        Copy the database to another file, while this store and others go on reading and writing.
+
+        The copy has one state of the database, with all that was acknowledged before the call. It is complete and on
+        the disk before it gets its name; a call that fails or is cancelled leaves no file. An older backup of that name
+        is replaced, and nothing else: no other file, and no database that is in use.
+
+        Args:
+            path: the file to write.
+
+        Raises:
+            StorageError: something else is there, or the file cannot be written.
+        """
+        self._run(self.async_store.backup(path))
+
+    def check(self) -> Iterator[Finding]:
+        """
+        Look for damage in the whole database, and yield what is found.
+
+        It finds damaged pages, rows that no store writes, large objects whose chunks are missing or too many, chunks
+        that belong to no object, and tables of others. It changes nothing, takes bounded memory, and reads everything
+        once, beside all other work.
+        """
+        return self._call().iterate(self.async_store.check())
 
 
 class TelemetryStore(ObjectStore[In, Out]):

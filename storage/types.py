@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from storage.errors import RangeNotSatisfiableError
 
@@ -21,6 +21,7 @@ __all__ = [
     "ByteRange",
     "Capabilities",
     "Data",
+    "Finding",
     "In",
     "Items",
     "Keys",
@@ -143,6 +144,25 @@ class ObjectInfo:
     modified: datetime | None = None
     attributes: Attributes = field(default_factory=dict)
     expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """
+    Something that the `check` of a store has found.
+
+    Attributes:
+        what: what is wrong, in a sentence.
+        key: the key of the object that it is about, or None.
+        severity: ``"error"`` if an object is damaged or cannot be found; ``"warning"`` if none is, but space is wasted
+            or will be lost; ``"info"`` for what is only told.
+        mendable: whether it can be mended without losing an object.
+    """
+
+    what: str
+    key: str | None = None
+    severity: Literal["info", "warning", "error"] = "error"
+    mendable: bool = False
 
 
 def replace_info(

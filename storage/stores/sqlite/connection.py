@@ -173,6 +173,17 @@ class Connection:
         finally:
             timer.cancel()
 
+    def pause(self) -> None:
+        """
+        Let a fork that waits go on, in the middle of long work on the connection's thread, and look at the files.
+
+        Raises:
+            StoreUnavailableError: the files are others.
+        """
+        self._guard.pause()
+        if self._files is not None:
+            self._files.check_sometimes()
+
     def interrupt(self) -> None:
         """Let the statement that is running fail."""
         if self._aio is not None:

@@ -102,6 +102,7 @@ class DatabaseFiles:
         Raises:
             StoreUnavailableError: they are not there any more.
         """
+        db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # the first read opens the log
         real = os.path.realpath(self._path)  # as SQLite names the files beside it
         names = self._path, real + "-wal", real + "-shm"
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Awaitable, Iterable
@@ -16,7 +17,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 
-__all__ = ["copy_error", "error_of", "error_per_key", "is_busy", "is_interrupt", "naming_key"]
+__all__ = ["copy_error", "error_of", "error_per_key", "from_os_error", "is_busy", "is_interrupt", "naming_key"]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
@@ -50,6 +51,16 @@ def error_of(error: BaseException, path: str, busy_timeout: float, store: str) -
     mapped = kind(f"{text} ({error})", store=store)
     mapped.__cause__ = error
     return mapped
+
+
+def from_os_error(cause: OSError, store: str) -> StorageError:
+    """Return the `StorageError` for an error of the operating system; the caller raises it ``from cause``."""
+    kind: type[StorageError] = StorageError
+    if isinstance(cause, PermissionError) or cause.errno == errno.EROFS:
+        kind = PermissionDeniedError
+    elif cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        kind = StoreFullError
+    return kind(str(cause), store=store)
 
 
 def is_busy(error: sqlite3.Error) -> bool:

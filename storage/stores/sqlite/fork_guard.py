@@ -36,6 +36,13 @@ class ForkGuard:
         with self._in_sqlite:
             return work(*args, **kwargs)
 
+    def pause(self) -> None:
+        """Let a fork that waits go on; for a thread that is out of SQLite in the middle of long work."""
+        while _forking.locked():
+            self._in_sqlite.release()
+            time.sleep(0.001)
+            self._in_sqlite.acquire()
+
 
 _guards: WeakSet[ForkGuard] = WeakSet()
 _forking = threading.Lock()  # one fork at a time has the guards

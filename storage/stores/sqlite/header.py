@@ -8,7 +8,7 @@ import stat
 from storage.errors import CorruptObjectError, StorageError
 from storage.stores.sqlite.database_files import descriptors_of
 
-__all__ = ["refuse_foreign"]
+__all__ = ["is_database", "refuse_foreign"]
 
 # The header of a database, of https://sqlite.org/fileformat2.html#the_database_header, and the beginning of its first
 # page: the table of all tables.
@@ -63,3 +63,8 @@ def refuse_foreign(path: str, application: int, store: str) -> None:
         raise CorruptObjectError(
             f"{path} is a database of another program: use another file for the store", store=store
         )
+
+
+def is_database(header: bytes, application: int) -> bool:
+    """Return whether a file that begins with these bytes is a database of ours."""
+    return header.startswith(_MAGIC) and int.from_bytes(header[_APPLICATION]) == application

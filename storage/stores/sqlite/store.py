@@ -18,6 +18,7 @@ from storage.base import ObjectStore
 from storage.errors import ConfigError, CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
 from storage.reader import BytesReader, ObjectReader
 from storage.stores.sqlite import statements
+from storage.stores.sqlite.check import findings
 from storage.stores.sqlite.connection import uncancelled
 from storage.stores.sqlite.errors import error_per_key, naming_key
 from storage.stores.sqlite.group_commit import MAX_BYTES, MAX_REQUESTS
@@ -27,7 +28,7 @@ from storage.stores.sqlite.reader import ChunkReader
 from storage.stores.sqlite.rows import checked_data, decoded_key, encoded_key, info_of
 from storage.stores.sqlite.schema import CHUNK
 from storage.stores.sqlite.session import Session
-from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo, check_attributes
+from storage.types import Attributes, ByteRange, Capabilities, Data, Finding, Items, Keys, ObjectInfo, check_attributes
 
 __all__ = ["SqliteStore"]
 
@@ -205,12 +206,17 @@ class SqliteStore(ObjectStore):
     async def _pages(self, columns: str, prefix: str, start_after: str) -> AsyncIterator[list[tuple[Any, ...]]]:
         """Yield lists of rows whose first column is the key; no cursor stays open between two of them."""
         lower, upper = statements.key_bounds(prefix, start_after)
+        index_check = self._opened().index_check
+        await index_check.begin()
         while found := await self._opened().reader.run(statements.read_page, columns, lower, upper, PAGE):
             names = [row[0] for row in found]
             if names[0] < lower or names != sorted(names):
                 raise CorruptObjectError("the index of keys is damaged: they come in no order. See check()", store=self)
+            index_check.look()
             yield found
             lower = found[-1][0] + b"\0"
+        if not prefix:
+            await index_check.end()
 
     async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
         if not delimiter:
@@ -218,6 +224,7 @@ class SqliteStore(ObjectStore):
         mark = delimiter.encode("utf-8", "surrogatepass")
         lower, upper = statements.key_bounds(prefix)
         begin = len(prefix.encode("utf-8", "surrogatepass"))
+        await self._opened().index_check.begin()
         with LeftOut(self) as left_out:
             while found := await self._opened().reader.run(statements.read_page, "key", lower, upper, CHILDREN_PAGE):
                 for (name,) in found:
@@ -322,6 +329,38 @@ class SqliteStore(ObjectStore):
             lower = await self._opened().writer.run(
                 partial(statements.clear, lower=lower, upper=upper, limit=PAGE), size=MAX_BYTES
             )
+
+    # -- the database ------------------------------------------------------------------------------------------------
+
+    async def backup(self, path: str | os.PathLike[str]) -> None:
+        """
+        Copy the database to another file, while this store and others go on reading and writing.
+
+        The copy has one state of the database, with all that was acknowledged before the call. It is complete and on
+        the disk before it gets its name; a call that fails or is cancelled leaves no file. An older backup of that name
+        is replaced, and nothing else: no other file, and no database that is in use.
+
+        Args:
+            path: the file to write.
+
+        Raises:
+            StorageError: something else is there, or the file cannot be written.
+        """
+        session = self._opened()
+        await session.backup(os.path.abspath(checked_path(path)))
+
+    async def check(self) -> AsyncIterator[Finding]:
+        """
+        Look for damage in the whole database, and yield what is found.
+
+        It finds damaged pages, rows that no store writes, large objects whose chunks are missing or too many, chunks
+        that belong to no object, and tables of others. It changes nothing, takes bounded memory, and reads everything
+        once, beside all other work.
+        """
+        session = self._opened()
+        async with session.another() as connection:
+            async for finding in findings(connection, session.store):
+                yield finding
 
     # -- about itself ------------------------------------------------------------------------------------------------
 

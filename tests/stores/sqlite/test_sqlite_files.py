@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from sqlite_tools import run
+from sqlite_tools import run, sql
 
 from storage import ConfigError, SqliteStore, StorageError, StoreUnavailableError
 from storage.stores.sqlite import database_files
@@ -275,3 +275,15 @@ async def test_directory_is_no_database(tmp_path: Path) -> None:
     """The error names the fix."""
     with pytest.raises(StorageError, match="is a directory: name a file"):
         await SqliteStore(tmp_path).__aenter__()
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "TRUNCATE"])
+async def test_database_in_another_mode_is_opened(path: Path, mode: str) -> None:
+    """Another program may have switched the log off, as before a database is handed on."""
+    async with SqliteStore(path) as store:
+        await store.put("k", b"v")
+    assert [(mode.lower(),)] == sql(path, f"PRAGMA journal_mode = {mode}")
+
+    async with SqliteStore(path) as store:
+        assert b"v" == await store.get("k")
+        await store.put("k", b"w")

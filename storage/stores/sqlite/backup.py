@@ -1,0 +1,142 @@
+"""
+`backup`: a copy of a database that is in use.
+
+SQLite copies one state of the database, page by page, into a draft beside the target; writers go on meanwhile. The
+draft is synced, and only then gets its name. What stands there before is replaced only if it is a database of a store
+that nobody uses.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import stat
+import sys
+import threading
+from contextlib import closing, suppress
+
+from storage.errors import StorageError
+from storage.stores.sqlite.connection import Connection
+from storage.stores.sqlite.database_files import descriptors_of
+from storage.stores.sqlite.errors import from_os_error
+from storage.stores.sqlite.header import is_database
+from storage.stores.sqlite.schema import APPLICATION
+
+__all__ = ["Cancelled", "copy_database"]
+
+#: Pages that are copied in one step, between two looks at a cancellation: 1 MiB, some milliseconds.
+PAGES = 64
+
+
+class Cancelled(Exception):  # noqa: N818 - it becomes the cancellation of the call
+    """The backup was given up."""
+
+
+def copy_database(
+    db: sqlite3.Connection, target: str, source: str, store: str, connection: Connection, stop: threading.Event
+) -> None:
+    """
+    Copy the database of *db* to a file; on the thread of *connection*.
+
+    Args:
+        db: the connection, of its own: it keeps a read transaction open.
+        target: the file to write, absolute.
+        source: the file of the database, absolute, or ``":memory:"``.
+        store: the name of the store in errors.
+        connection: where *db* comes from.
+        stop: when it is set, the copy is given up.
+
+    Raises:
+        StorageError: something else stands at *target*, or it cannot be written.
+        Cancelled: *stop* was set.
+    """
+    try:
+        _refuse_others(target, store)
+        mode = 0o666 if source == ":memory:" else stat.S_IMODE(os.stat(source).st_mode) & 0o666
+        draft = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:100]}.{secrets.token_hex(8)}.draft")
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), mode))
+        try:
+            _copy(db, draft, connection, stop)
+            _sync(draft)
+            _publish(draft, target, store)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(draft)
+        if sys.platform != "win32":
+            _sync(os.path.dirname(target))
+    except OSError as cause:
+        raise from_os_error(cause, store) from cause
+
+
+def _copy(db: sqlite3.Connection, draft: str, connection: Connection, stop: threading.Event) -> None:
+    def go_on(status: int, remaining: int, total: int) -> None:
+        if stop.is_set():
+            raise Cancelled
+        connection.pause()
+
+    with closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+        copy.execute("PRAGMA journal_mode = OFF")  # nobody sees the draft before it is whole
+        copy.execute("PRAGMA synchronous = OFF")
+        own_snapshot = not db.in_transaction
+        if own_snapshot:
+            db.execute("BEGIN")
+        try:
+            db.execute("SELECT 1 FROM objects LIMIT 1").fetchone()  # from here on it reads this state
+            db.backup(copy, pages=PAGES, progress=go_on)
+        finally:
+            if own_snapshot:
+                db.execute("ROLLBACK")
+
+
+def _refuse_others(target: str, store: str) -> os.stat_result | None:
+    """
+    Return what stands at the target, or None if it may be created.
+
+    Raises:
+        StorageError: it is no database of a store, or one that is in use.
+    """
+    advice = "name another file for the backup, or remove this one"
+    for end in ("-wal", "-shm", "-journal"):
+        if os.path.lexists(target + end):
+            raise StorageError(
+                f"{target} is in use, or was not closed ({target + end} is there): {advice}", store=store
+            )
+    try:
+        found = os.lstat(target)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise StorageError(f"{target} is no regular file: {advice}", store=store)
+    if descriptors_of(((found.st_dev, found.st_ino),)):
+        raise StorageError(f"{target} is open in this process: {advice}", store=store)
+    if found.st_size:
+        with open(target, "rb", buffering=0) as opened:
+            if not is_database(opened.read(100), APPLICATION):
+                raise StorageError(f"{target} is not the database of a store: {advice}", store=store)
+    return found
+
+
+def _publish(draft: str, target: str, store: str) -> None:
+    """Give the draft its name: a new one only if nobody has taken it, an old one from a database that nobody uses."""
+    if _refuse_others(target, store) is None:
+        try:
+            os.link(draft, target)
+            return
+        except FileExistsError as cause:
+            raise StorageError(
+                f"{target} was created while the backup was made: name another file", store=store
+            ) from cause
+        except OSError:
+            pass  # a file system without hard links
+        if os.path.lexists(target):
+            raise StorageError(f"{target} was created while the backup was made: name another file", store=store)
+    os.replace(draft, target)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDWR if os.path.isfile(path) else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,157 @@
+"""`SqliteStore.backup`: what is copied, what is replaced, and what is left when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlite_tools import LARGE, sql
+
+from storage import SqliteStore, StorageError
+from storage.stores.sqlite import backup
+from storage.stores.sqlite.connection import Connection
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    (tmp_path / "backups").mkdir()
+    return tmp_path / "backups" / "copy.db"
+
+
+async def contents(path: Path) -> dict[str, object]:
+    """Return what a store over a copy has."""
+    async with SqliteStore(path) as store:
+        return dict(await store.get_many([key async for key in store.keys()]))
+
+
+async def test_backup_has_all_that_was_acknowledged(store: SqliteStore, target: Path) -> None:
+    """Small and large objects, and nothing beside the file."""
+    await store.put("small", b"s", attributes={"a": "b"})
+    await store.put("large", b"x" * LARGE)
+
+    await store.backup(target)
+
+    assert [target.name] == [each.name for each in target.parent.iterdir()]
+    assert {"small": b"s", "large": b"x" * LARGE} == await contents(target)
+
+
+async def test_backup_of_memory_is_a_file(target: Path) -> None:
+    """A database in memory can be kept that way."""
+    async with SqliteStore(":memory:") as store:
+        await store.put("k", b"v")
+        await store.backup(target)
+
+    assert {"k": b"v"} == await contents(target)
+
+
+async def test_backup_during_writes_is_one_state(
+    store: SqliteStore, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A put in the middle of it neither waits nor is in the copy."""
+    await store.put_many({f"k{number}": os.urandom(50_000) for number in range(200)})
+    before = dict(await store.get_many([key async for key in store.keys()]))
+    loop, steps = asyncio.get_running_loop(), 0
+
+    def pause(self: Connection) -> None:
+        nonlocal steps
+        steps += 1
+        pair = {"k0": b"%d" % steps, "new": b"%d" % steps}
+        asyncio.run_coroutine_threadsafe(store.put_many(pair), loop).result(10)
+
+    monkeypatch.setattr(Connection, "pause", pause)
+    await store.backup(target)
+
+    assert steps > 5
+    assert b"%d" % steps == await store.get("new")
+    assert before == await contents(target)
+
+
+async def test_backup_keeps_its_permissions_private(store: SqliteStore, path: Path, target: Path) -> None:
+    """A database that only its owner may read has a copy that only its owner may read."""
+    path.chmod(0o600)
+
+    await store.backup(target)
+
+    assert 0o600 == stat.S_IMODE(target.stat().st_mode)
+
+
+async def test_backup_replaces_an_older_one(store: SqliteStore, target: Path) -> None:
+    """And an empty file, as tempfile makes it."""
+    target.touch()
+    await store.put("k", b"1")
+    await store.backup(target)
+    await store.put("k", b"2")
+    await store.backup(target)
+
+    assert {"k": b"2"} == await contents(target)
+
+
+@pytest.mark.parametrize("what", ["text", "database", "directory", "link", "open here", "itself", "killed"])
+async def test_backup_replaces_nothing_else(store: SqliteStore, path: Path, target: Path, what: str) -> None:
+    """What is no backup of a store stays as it is, and no draft is left."""
+    await store.put("k", b"v")
+    other = SqliteStore(target)
+    if what == "text":
+        target.write_bytes(b"important" * 100)
+    elif what == "database":
+        sql(target, "CREATE TABLE users (name)")
+    elif what == "directory":
+        target.mkdir()
+    elif what == "link":
+        target.symlink_to(path)
+    elif what == "open here":
+        await other.__aenter__()
+    elif what == "killed":
+        await store.backup(target)
+        target.with_name("copy.db-wal").touch()  # what a killed process leaves, perhaps with objects in it
+    before = sorted((each.name, each.lstat().st_ino, each.lstat().st_size) for each in target.parent.iterdir())
+
+    with pytest.raises(StorageError, match="name another file"):
+        await store.backup(path if what == "itself" else target)
+
+    assert before == sorted((each.name, each.lstat().st_ino, each.lstat().st_size) for each in target.parent.iterdir())
+    await store.put("k", b"w")
+    await other.aclose()
+
+
+async def test_backup_that_fails_or_is_cancelled_leaves_nothing(
+    store: SqliteStore, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older backup is there, the store works, and there is no draft."""
+    await store.put_many({f"k{number}": os.urandom(100_000) for number in range(100)})
+    await store.backup(target)
+    with pytest.raises(StorageError, match="No such file"):
+        await store.backup(target.parent / "missing" / "copy.db")
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(backup, "PAGES", 1)
+    real = backup._copy
+
+    def copy(*arguments: object) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backup, "_copy", copy)
+    copying = asyncio.create_task(store.backup(target))
+    await begun.wait()
+    copying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+
+    assert [target.name] == [each.name for each in target.parent.iterdir()]
+    assert 100 == len(await contents(target))
+
+
+async def test_backup_can_be_read_by_any_program(store: SqliteStore, target: Path) -> None:
+    """It is whole without a log."""
+    await store.put("k", b"v")
+    await store.backup(target)
+
+    with closing(sqlite3.connect(f"file:{target}?immutable=1", uri=True)) as db:
+        assert [("ok",)] == db.execute("PRAGMA integrity_check").fetchall()
+        assert [(b"k", b"v")] == db.execute("SELECT key, data FROM objects").fetchall()

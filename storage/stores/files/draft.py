@@ -17,6 +17,7 @@ from storage.stores.files.attributes import write_attributes
 from storage.stores.files.draft_names import new_draft_name
 from storage.stores.files.etags import current_etag, etag_of_file, new_mtime
 from storage.stores.files.locks import lock, locked
+from storage.stores.files.os_names import encoded
 from storage.stores.files.refused_names import raise_if_refused
 from storage.stores.files.root import Root
 
@@ -52,13 +53,13 @@ def move(source: int, old: str, target: int, new: str, *, store: object) -> None
     """
 
     def rename() -> None:
-        os.rename(old, new, src_dir_fd=source, dst_dir_fd=target)
+        os.rename(encoded(old), encoded(new), src_dir_fd=source, dst_dir_fd=target)
 
     try:
         rename()
     except IsADirectoryError:
         try:
-            os.rmdir(new, dir_fd=target)
+            os.rmdir(encoded(new), dir_fd=target)
             rename()
         except OSError as cause:
             raise KeyConflictError("the path is a directory that is not empty", store=store) from cause
@@ -167,7 +168,7 @@ class Draft:
 
     def _unpublish(self) -> None:
         """Make the file a draft again."""
-        os.rename(self._name, self._draft, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        os.rename(encoded(self._name), self._draft, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
     def close(self) -> None:
         """Remove the file, and the directories made for it, unless it is published. May be called again."""

@@ -8,6 +8,7 @@ import stat
 import time
 
 from storage._concurrency.mutex import Mutex
+from storage.stores.files.os_names import encoded
 from storage.stores.files.refused_names import raise_if_refused
 
 __all__ = ["current_etag", "etag_of_file", "new_mtime"]
@@ -37,7 +38,7 @@ def etag_of_file(status: os.stat_result) -> str:
 def current_etag(directory: int, name: str) -> str | None:
     """Return the etag of a file in an open directory; None when there is no such file."""
     try:
-        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        status = os.stat(encoded(name), dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
     except OSError as cause:

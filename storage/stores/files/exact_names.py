@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from storage.errors import InvalidKeyError
 from storage.stores.files.file_systems import folds_names, may_fold_per_directory
 from storage.stores.files.locks import locked
+from storage.stores.files.os_names import encoded, from_listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +162,7 @@ class ExactNames:
     def _learn(self, directory: int, name: str, device: int) -> None:
         """Find out whether names on the device of an open directory are exact; *name* is one in it."""
         with os.scandir(directory) as entries:
-            names = [name, *(entry.name for entry in islice(entries, _TRIED))]
+            names = [name, *(from_listing(entry.name) for entry in islice(entries, _TRIED))]
         if device not in self._cased:
             for each in names:
                 if (swapped := each.translate(_SWAPPED)) == each or (same := _same(directory, each, swapped)) is None:
@@ -193,7 +194,7 @@ def _same(directory: int, name: str, other: str) -> bool | None:
 
 def _exists(directory: int, name: str) -> bool:
     try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
+        os.stat(encoded(name), dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return False
     return True
@@ -204,6 +205,6 @@ def _listed(directory: int, name: str) -> bool:
     fresh = os.open(".", os.O_RDONLY, dir_fd=directory)
     try:
         with os.scandir(fresh) as entries:
-            return any(entry.name == name for entry in entries)
+            return any(from_listing(entry.name) == name for entry in entries)
     finally:
         os.close(fresh)

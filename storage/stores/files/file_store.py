@@ -29,6 +29,7 @@ from storage.stores.files.errors import from_os_error
 from storage.stores.files.etags import current_etag
 from storage.stores.files.leftovers import reclaim, remove_leftovers
 from storage.stores.files.locks import all_locked, locked
+from storage.stores.files.os_names import encoded, encoded_root
 from storage.stores.files.page_cache import MAX_READS_IN_A_ROW, Deferred, PageCacheReads
 from storage.stores.files.reader import FileReader, open_reader
 from storage.stores.files.refused_names import raise_if_refused
@@ -62,6 +63,7 @@ class FileStore(BlockingReads, ObjectStore):
     def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:
         self.root: str = os.fspath(root)
         self.durability: Durability = check_durability(durability)
+        encoded_root(self.root)
         self._root = Root(os.path.realpath(self.root), unique_names=self._has_unique_names)
         self._sync = durability == "fsync"
         self._page_cache = PageCacheReads(self._root)
@@ -237,7 +239,7 @@ class FileStore(BlockingReads, ObjectStore):
                     current = current if self._root.exact.has(self._root, path, lock=False) else None
                 conditions.enforce(key, current, self)
                 if current is not None:
-                    os.unlink(name, dir_fd=directory)
+                    os.unlink(encoded(name), dir_fd=directory)
                     self._after_delete(directory, name)
             if self._sync:
                 os.fsync(directory)  # also for what another writer has just deleted: that may not be on the disk yet
@@ -273,7 +275,7 @@ class FileStore(BlockingReads, ObjectStore):
                 return etag
 
             def undo() -> None:
-                os.rename(new, old, src_dir_fd=directories[1], dst_dir_fd=directories[0])
+                os.rename(encoded(new), encoded(old), src_dir_fd=directories[1], dst_dir_fd=directories[0])
 
             device = os.fstat(directories[1]).st_dev
             with self._root.exact.kept(self._root, self._path(target), directories[1], device, undo=undo, store=self):

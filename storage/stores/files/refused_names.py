@@ -12,6 +12,7 @@ import os
 
 from storage.errors import InvalidKeyError
 from storage.stores.files.draft_names import new_draft_name
+from storage.stores.files.os_names import encoded
 
 __all__ = ["raise_if_refused", "takes_names"]
 
@@ -54,7 +55,7 @@ def takes_names(directory: int) -> bool:
 
 def _exists(directory: int, name: str) -> bool:
     try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
+        os.stat(encoded(name), dir_fd=directory, follow_symlinks=False)
     except OSError:
         return False
     return True

@@ -20,6 +20,7 @@ from typing import Any
 
 from storage.stores.files.exact_names import ExactNames
 from storage.stores.files.locks import locked
+from storage.stores.files.os_names import encoded, encoded_root, from_listing
 from storage.stores.files.refused_names import raise_if_refused
 
 __all__ = ["HAS_CACHED", "READ", "Root", "names_in"]
@@ -69,10 +70,11 @@ class Root:
         exact: what is known of file systems that take different names for the same.
     """
 
-    __slots__ = ("exact", "path")
+    __slots__ = ("_below", "exact", "path")
 
     def __init__(self, path: str, *, unique_names: bool = False) -> None:
         self.path: str = path
+        self._below = encoded_root(path) + b"/"
         self.exact = ExactNames(trusted=unique_names)
 
     def open(self, path: str, flags: int = READ) -> int:
@@ -82,20 +84,20 @@ class Root:
         Raises:
             OSError: as `os.open` does; ``ELOOP`` or ``ENOTDIR`` where a part of the path is a symlink.
         """
-        whole = f"{self.path}/{path}" if path else self.path
+        whole = self._below + encoded(path) if path else self._below[:-1]
         if "/" not in path:
             return os.open(whole, flags | _NOFOLLOW)  # no directory on the way to check
         if _syscall is None:
             if sys.platform == "darwin":
                 return os.open(whole, flags | _O_NOFOLLOW_ANY)
-            return _walk(self.path, path, flags)
+            return _walk(self._below, path, flags)
         try:
             return _openat2(whole, flags, _NO_SYMLINKS)
         except OSError as cause:
             # An old kernel, a sandbox that refuses the call, a signal or a concurrent rename: open each directory.
             if cause.errno not in (errno.ENOSYS, errno.EPERM, errno.EINTR, errno.EAGAIN):
                 raise
-        return _walk(self.path, path, flags)
+        return _walk(self._below, path, flags)
 
     def open_cached(self, path: str) -> int:
         """
@@ -105,7 +107,7 @@ class Root:
             BlockingIOError: they are not, and looking them up may have to wait for a disk.
             OSError: as `open`; or the system does not support this (``ENOSYS``, ``EINVAL``, ``EPERM``).
         """
-        return _openat2(f"{self.path}/{path}", READ, _NO_SYMLINKS | _CACHED)
+        return _openat2(self._below + encoded(path), READ, _NO_SYMLINKS | _CACHED)
 
     def open_directory(self, path: str) -> int:
         """
@@ -123,7 +125,7 @@ class Root:
         Raises:
             OSError: as `open`.
         """
-        return os.open(name, _DIRECTORY | _NOFOLLOW, dir_fd=directory)
+        return os.open(encoded(name), _DIRECTORY | _NOFOLLOW, dir_fd=directory)
 
     def make_directory(self, path: str, *, sync: bool) -> int:
         """
@@ -139,17 +141,17 @@ class Root:
         except FileNotFoundError:
             pass
         try:
-            here = os.open(self.path, _DIRECTORY)
+            here = os.open(self._below[:-1], _DIRECTORY)
         except FileNotFoundError:
             parent, name = os.path.split(self.path)
             here = Root(parent).make_directory(name, sync=sync)
         try:
             for directory in path.split("/") if path else ():
                 try:
-                    below = os.open(directory, _DIRECTORY | _NOFOLLOW, dir_fd=here)
+                    below = self.open_below(here, directory)
                 except FileNotFoundError:
                     try:
-                        os.mkdir(directory, dir_fd=here)
+                        os.mkdir(encoded(directory), dir_fd=here)
                     except FileExistsError:
                         pass  # another writer created it first
                     except OSError as cause:
@@ -157,7 +159,7 @@ class Root:
                         raise
                     if sync:
                         os.fsync(here)
-                    below = os.open(directory, _DIRECTORY | _NOFOLLOW, dir_fd=here)
+                    below = self.open_below(here, directory)
                 os.close(here)
                 here = below
         except BaseException:
@@ -174,7 +176,7 @@ class Root:
             except OSError:
                 return
             try:
-                os.rmdir(name, dir_fd=directory)
+                os.rmdir(encoded(name), dir_fd=directory)
             except OSError:
                 return
             finally:
@@ -215,15 +217,15 @@ def names_in(directory: int) -> list[tuple[str, bool]]:
     """Return (name, whether it is a directory) of the files and directories in an open directory."""
     with locked(directory, shared=True), os.scandir(directory) as found:
         return [
-            (entry.name, is_directory)
+            (from_listing(entry.name), is_directory)
             for entry in found
             if (is_directory := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
         ]
 
 
-def _openat2(whole: str, flags: int, resolve: int) -> int:
+def _openat2(whole: bytes, flags: int, resolve: int) -> int:
     assert _syscall is not None
-    descriptor: int = _syscall(_SYS_OPENAT2, _AT_FDCWD, whole.encode("utf-8", "surrogateescape"), *_how(flags, resolve))
+    descriptor: int = _syscall(_SYS_OPENAT2, _AT_FDCWD, whole, *_how(flags, resolve))
     if descriptor < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), whole)
@@ -237,15 +239,15 @@ def _how(flags: int, resolve: int) -> tuple[Any, int]:
     return ctypes.byref(how), ctypes.sizeof(how)
 
 
-def _walk(root: str, path: str, flags: int) -> int:
+def _walk(root: bytes, path: str, flags: int) -> int:
     """Open *path* directory by directory."""
     *directories, name = path.split("/")
     here = os.open(root, _DIRECTORY)
     try:
         for directory in directories:
-            below = os.open(directory, _DIRECTORY | _NOFOLLOW, dir_fd=here)
+            below = os.open(encoded(directory), _DIRECTORY | _NOFOLLOW, dir_fd=here)
             os.close(here)
             here = below
-        return os.open(name, flags | _NOFOLLOW, dir_fd=here)
+        return os.open(encoded(name), flags | _NOFOLLOW, dir_fd=here)
     finally:
         os.close(here)

@@ -20,13 +20,13 @@ from storage._core.data import etag_of
 from storage._core.deadlines import copied_attributes
 from storage._core.left_out import LeftOut
 from storage._core.lifecycle import Lifecycle, enter_all
+from storage._core.renaming import rename_by_copy
 from storage._core.subclass_table import register_subclass
 from storage._core.subclassing import complete_class
 from storage._core.traits import Trait
 from storage.errors import (
     CorruptObjectError,
     KeyNotFoundError,
-    PreconditionFailedError,
     StorageError,
     StoreUnavailableError,
 )
@@ -250,7 +250,10 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         """
         Rename an object within the store and return its etag; if both keys are equal, nothing changes.
 
-        It is one atomic step where the back end has one, else a copy and then a delete.
+        It is one atomic step where the back end has one, else a copy and then a delete: both objects exist in between,
+        and after a call that fails or is cancelled there. A version of the source that is put in between is renamed
+        too, not lost; without the capability ``conditional_delete`` it is lost if it is put in the moment between the
+        last look at the source and its delete.
 
         Raises:
             KeyNotFoundError: there is no object *source*.
@@ -258,21 +261,7 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         """
         if source == target and not if_absent:
             return (await self.head(source)).etag
-        conditional = self.capabilities.conditional_delete
-        for _ in range(ATTEMPTS):
-            copied = (await self.head(source)).etag if conditional else None
-            etag = await self.copy(source, target, if_absent=if_absent)
-            try:
-                await self.delete(source, if_match=copied)  # a version put meanwhile is renamed too, not lost
-            except PreconditionFailedError:
-                if not await self.exists(source):
-                    return etag
-                if_absent = False  # the target exists now: it is our copy
-            else:
-                return etag
-        raise StoreUnavailableError(
-            f"the object changed during each of {ATTEMPTS} attempts to rename it; try again", key=source, store=self
-        )
+        return await rename_by_copy(self, source, target, if_absent, ATTEMPTS)
 
     async def clear(self, prefix: str = "") -> None:
         """

@@ -245,7 +245,10 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
         """
         Rename an object within the store and return its etag; if both keys are equal, nothing changes.
 
-        It is one atomic step where the back end has one, else a copy and then a delete.
+        It is one atomic step where the back end has one, else a copy and then a delete: both objects exist in between,
+        and after a call that fails or is cancelled there. A version of the source that is put in between is renamed
+        too, not lost; without the capability ``conditional_delete`` it is lost if it is put in the moment between the
+        last look at the source and its delete.
 
         Raises:
             KeyNotFoundError: there is no object *source*.

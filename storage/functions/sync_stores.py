@@ -11,7 +11,7 @@ from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import CHUNK
 from storage._core.deadlines import CARRIED, copied_attributes, known_deadline
 from storage.base import ObjectStore
-from storage.errors import KeyNotFoundError, UnsupportedOperationError
+from storage.errors import KeyNotFoundError, PreconditionFailedError, UnsupportedOperationError
 from storage.functions.copy_object import copy_object
 from storage.functions.progress import Progress, Track, check_concurrency
 from storage.types import Attributes, Capabilities, ObjectInfo
@@ -104,9 +104,7 @@ async def sync_stores(
         if on_change is not None:
             on_change(change)
         if ours is None:
-            if not dry_run:
-                await target.delete(key)
-            track.done(key, deleted=True)
+            track.done(key, deleted=dry_run or await _delete(target, able, pair))
         elif dry_run:
             track.done(key, copied=ours.size)
         else:
@@ -163,6 +161,22 @@ async def _change(
         return Change("create", ours.key, ours.size, "not in the target")
     why = await _difference(source, target, able, compare, ours, theirs)
     return None if why is None else Change("replace", ours.key, ours.size, why)
+
+
+async def _delete(target: ObjectStore, able: Capabilities, pair: _Pair) -> bool:
+    """Delete an object of the target, and return whether it still was the version that was listed, if that matters."""
+    assert pair.target is not None
+    if able.conditional_delete:
+        try:
+            await target.delete(pair.key, if_match=pair.target.etag)
+        except PreconditionFailedError:  # somebody has put another version since, or deleted it
+            return False
+        except UnsupportedOperationError:  # as a server may turn out to do: see `BucketStore.probe`
+            pass
+        else:
+            return True
+    await target.delete(pair.key)
+    return True
 
 
 async def _difference(

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from storage import Data, DictStore, StoreDecorator
+from storage import Data, DictStore
 from storage._concurrency.offload import WORKERS, offload
 from storage._concurrency.stepping import is_stepping, step
 from storage._concurrency.tasks import for_each
@@ -322,26 +322,3 @@ async def test_items_of_one_key_are_put_in_their_order() -> None:
     await store.put_many(items())
 
     assert b"3" == await store.get("k")
-
-
-@pytest.mark.parametrize("meanwhile", [b"new", None])
-async def test_rename_loses_no_put_that_comes_between_its_two_steps(meanwhile: bytes | None) -> None:
-    """Where a rename is a copy and a delete, what was put or deleted in between is the last word all the same."""
-
-    class Interrupted(StoreDecorator):
-        done = False
-
-        async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-            etag = await self.base.copy(source, target, if_absent=if_absent)
-            if not self.done:
-                self.done = True
-                await (self.base.delete(source) if meanwhile is None else self.base.put(source, meanwhile))
-            return etag
-
-    store = Interrupted(DictStore())
-    await store.put("a", b"old")
-    etag = await store.rename("a", "b", if_absent=True)
-
-    assert ["b"] == [key async for key in store.keys()]
-    assert (meanwhile or b"old") == await store.get("b")
-    assert etag == (await store.head("b")).etag

@@ -261,3 +261,20 @@ def test_sync_face_syncs_too() -> None:
 
         assert b"1" == target.get("a")
     assert (1, [("create", "a")]) == (reached.objects, [(change.action, change.key) for change in changes])
+
+
+async def test_version_that_was_put_since_the_listing_is_not_deleted() -> None:
+    """It may be an object that the source gets next, or somebody else's."""
+    source, base = DictStore(), DictStore()
+    await base.put_many({"k": b"old", "l": b"old"})
+
+    class Interrupted(StoreDecorator):
+        async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+            async for info in self.base.scan(prefix, start_after=start_after):
+                if info.key == "k":
+                    await self.base.put("k", b"new")
+                yield info
+
+    progress = await sync_stores(source, Interrupted(base), delete=True)
+    assert (1, 1) == (progress.deleted, progress.skipped)
+    assert [("k", b"new")] == [(key, await base.get(key)) async for key in base.keys()]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from storage._concurrency.threads import Workers
 
-__all__ = ["given_up", "offload", "offload_copying", "offload_foreign", "settled"]
+__all__ = ["given_up", "offload", "offload_copying", "offload_for", "offload_foreign", "settled"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,6 +95,14 @@ async def offload_foreign(work: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     if THREAD.mode.stepping:
         return work(*args, **kwargs)
     return await _hop("foreign", functools.partial(work, *args, **kwargs), FOREIGN_GRACE)
+
+
+async def offload_for(owner: object, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run *work* like `offload`, and in the threads of `offload_foreign` if the class of *owner* is a user's."""
+    if THREAD.mode.stepping:
+        return work(*args, **kwargs)
+    threads = "workers" if type(owner).__module__.startswith("storage.") else "foreign"
+    return await _hop(threads, functools.partial(work, *args, **kwargs))
 
 
 def given_up() -> bool:

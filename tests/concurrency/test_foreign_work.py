@@ -15,7 +15,7 @@ import pytest
 from processes.programs import program
 
 import storage.sync
-from storage import BufferStore, Data, DictStore, ObjectStore
+from storage import BufferStore, Data, DataTransform, DictStore, ObjectStore
 from storage._concurrency import offload as offloading
 from storage._concurrency.offload import WORKERS, given_up, offload, offload_foreign
 
@@ -85,6 +85,30 @@ async def test_worker_threads_that_wait_for_the_background_loop_are_replaced(tmp
             await asyncio.gather(*(store.put(str(number), b"v") for number in range(MANY)))
 
         assert MANY == len([key async for key in store.keys()])
+
+
+class Slow(DataTransform):
+    """A user's codec that waits for others of its kind."""
+
+    offload_above = 0
+
+    def __init__(self, base: ObjectStore, all_there: threading.Barrier) -> None:
+        super().__init__(base)
+        self.all_there = all_there
+
+    def encode(self, data: bytes) -> bytes:
+        self.all_there.wait()
+        return data
+
+    def decode(self, data: bytes) -> bytes:
+        return data
+
+
+async def test_codecs_of_users_do_not_wait_for_each_other() -> None:
+    """Nor does any store for them."""
+    store = Slow(DictStore(), threading.Barrier(MANY, timeout=20))
+
+    await asyncio.gather(*(store.put(str(number), b"v") for number in range(MANY)))
 
 
 async def test_threads_that_are_not_needed_end(monkeypatch: pytest.MonkeyPatch) -> None:

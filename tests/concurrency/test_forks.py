@@ -178,6 +178,35 @@ forked(child)
     assert (0, "b'child'\nchild 0\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.parametrize(
+    "store",
+    [
+        "ExpiringStore(DictStore(), 60, sweep_interval=30)",
+        "ObjectStore(storage.ExpiringStore(storage.DictStore(), 60, sweep_interval=30), stepped=False)",
+        "SqliteStore(directory + '/objects.sqlite')",
+        "ZipStore(directory + '/objects.zip')",
+        "ObjectStore(storage.ZipStore(directory + '/objects.zip'), stepped=False)",
+        "MirroringStore([DictStore(), DictStore()])",
+        "HttpStore('http://127.0.0.1:9/')",
+        "RedisStore('redis://127.0.0.1:9/')",
+        "BucketStore('bucket', endpoint_url='http://127.0.0.1:9', s3_access_key='x', s3_secret_key='y')",
+    ],
+)
+def test_child_closes_what_its_parent_opened(store: str) -> None:
+    """It has none of the tasks and connections, so there is nothing to wait for."""
+    done = run(
+        f"""{FORKING}
+with {store} as store:
+    def child():
+        store.close()
+        print("closed", flush=True)
+    forked(child)
+"""
+    )
+
+    assert (0, "closed\nchild 0\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
 def test_child_of_a_handler_goes_on_in_the_section_that_it_interrupted() -> None:
     """The thread that forks keeps its locks, in the parent and in the child."""
     done = run(

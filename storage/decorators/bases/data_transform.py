@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
-from storage._concurrency.offload import offload
+from storage._concurrency.offload import offload_for
 from storage._core.bulk import result_of
 from storage._core.data import as_bytes, chunks, is_stream, whole
 from storage._core.left_out import LeftOut
@@ -129,7 +129,7 @@ class DataTransform(StoreDecorator):
         else:
             content = await whole(data) if is_stream(data) else as_bytes(data)
             size = len(content)
-            encoded = await offload(self.encode, content) if self._is_long(size) else self.encode(content)
+            encoded = await offload_for(self, self.encode, content) if self._is_long(size) else self.encode(content)
         if self._stores_sizes:
             attributes = _add_size(attributes, size)
         return await self.base.put(key, encoded, if_absent=if_absent, if_match=if_match, attributes=attributes)
@@ -257,7 +257,7 @@ class DataTransform(StoreDecorator):
 
     async def _decode(self, key: str, data: bytes) -> bytes:
         try:
-            return await offload(self.decode, data) if self._is_long_to_decode(data) else self.decode(data)
+            return await offload_for(self, self.decode, data) if self._is_long_to_decode(data) else self.decode(data)
         except CorruptObjectError as error:
             self._add_context(error, key)
             raise
@@ -270,7 +270,7 @@ class DataTransform(StoreDecorator):
         """Yield a stream's encoded pieces."""
         async for piece in chunks(data):
             fed = encoder.feed(piece)
-            for encoded in await offload(list, fed) if self._is_long(len(piece)) else fed:
+            for encoded in await offload_for(self, list, fed) if self._is_long(len(piece)) else fed:
                 yield encoded
         yield encoder.finish()
 
@@ -283,7 +283,7 @@ class DataTransform(StoreDecorator):
         try:
             async for piece in source:
                 decoded, long = _in_large_pieces(decoder.feed(piece)), self._is_long(len(piece))
-                while out := await offload(next, decoded, b"") if long else next(decoded, b""):
+                while out := await offload_for(self, next, decoded, b"") if long else next(decoded, b""):
                     yield out
             yield decoder.finish()
         except CorruptObjectError as error:

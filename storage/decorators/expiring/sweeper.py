@@ -39,7 +39,7 @@ class Sweeper:
     async def stop(self) -> None:
         """Cancel the task and wait until it has ended, even if the caller is cancelled meanwhile."""
         task, self._task = self._task, None
-        if task is not None:
+        if task is not None and task.get_loop() is asyncio.get_running_loop():  # else it ended with its loop, or a fork
             task.cancel()
             await settled(task)
 

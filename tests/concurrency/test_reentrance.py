@@ -1,0 +1,198 @@
+"""Signal handlers and finalizers that use a store which their thread is using. Each test runs a separate program."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import pytest
+from processes.programs import program
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no signal for it"),
+]
+
+#: Interrupts this thread in every section that has a lock, one after the other, and calls a store there.
+INTERRUPTING = """
+import tempfile, traceback
+from storage._concurrency import forks
+from storage._concurrency.mutex import ReentrantLock
+from storage._concurrency.stepping import step
+from storage.sync import *
+directory = tempfile.mkdtemp()
+signal.alarm(20)  # ends what hangs
+
+def use(store):
+    def handler(*_):
+        for call in (
+            lambda: store.put("k", b"handler"),
+            lambda: store.get("k"),
+            lambda: store.delete("x"),
+            lambda: list(store.scan()),
+            lambda: store.__enter__().__exit__(None, None, None),
+        ):
+            try:
+                call()
+            except storage.ReentrantCallError as error:
+                refused.append(str(error))
+                assert not error.retryable
+            else:
+                worked.append(call)
+
+    async def section(lock):  # what a call of the store does
+        with lock:
+            signal.raise_signal(signal.SIGUSR1)
+
+    refused, worked = [], []
+    signal.signal(signal.SIGUSR1, handler)
+    store.put("k", b"v")
+    locks = [lock for lock in forks.locks() if isinstance(lock, ReentrantLock)]
+    for lock in locks:
+        step(section(lock))
+    store.put("after", b"w")
+    print(len(refused) + len(worked) == 5 * len(locks), bool(refused), store.get("after"), flush=True)
+"""
+
+STORES = {
+    "dict": "DictStore()",
+    "files": "FilesystemStore(directory)",
+    "zip": "ZipStore(directory + '/objects.zip')",
+    "cache": "CachingStore(FilesystemStore(directory), DictStore(), max_bytes=10_000)",
+    "expiring": "ExpiringStore(DictStore(), max_count=100)",
+    "on the loop": "ObjectStore(storage.DictStore(), stepped=False)",
+    "sqlite": "SqliteStore(directory + '/objects.sqlite')",
+    "cache on the loop": "ObjectStore(storage.CachingStore(storage.DictStore(), storage.DictStore()), stepped=False)",
+}
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    return subprocess.run(program(code, ""), capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("store", STORES.values(), ids=list(STORES))
+def test_handler_that_interrupts_a_section_is_refused_or_works(store: str) -> None:
+    """It never waits for its own thread, not even through the background loop or a worker thread."""
+    done = run(f"{INTERRUPTING}\nwith {store} as store:\n    use(store)\n")
+
+    assert (0, "True True b'w'\n") == (done.returncode, done.stdout)  # a cache logs what its store refuses
+
+
+AT_ANY_MOMENT = {name: store for name, store in STORES.items() if "FilesystemStore" not in store}
+
+
+@pytest.mark.parametrize("store", AT_ANY_MOMENT.values(), ids=list(AT_ANY_MOMENT))
+def test_handlers_at_any_moment_end(store: str) -> None:
+    """A timer interrupts a thread that puts, some hundred times."""
+    done = run(
+        f"""
+import tempfile
+from storage.sync import *
+directory = tempfile.mkdtemp()
+with {store} as store:
+    ended = 0
+    def handler(*_):
+        global ended
+        try:
+            store.put("state", b"s")
+            assert store.get("state") == b"s"
+        except storage.ReentrantCallError:
+            pass
+        ended += 1
+        if ended < 100:
+            signal.setitimer(signal.ITIMER_REAL, 0.0003)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.0003)
+    number = 0
+    while ended < 100:
+        store.put(f"k{{number % 50}}", b"v" * 1000)
+        number += 1
+    keys = list(store.keys())
+    print(set(keys) - {{"state"}} == {{f"k{{i}}" for i in range(min(number, 50))}}, keys == sorted(keys))
+"""
+    )
+
+    assert (0, "True True\n") == (done.returncode, done.stdout)
+
+
+def test_finalizer_in_a_section_is_refused() -> None:
+    """The garbage collector may run it at any moment; what it raises is reported, and the put goes on."""
+    done = run(
+        """
+        signal.alarm(20)
+        store = storage.sync.DictStore()
+
+        class Saving:
+            def __del__(self):
+                try:
+                    store.put("saved", b"v")
+                except storage.ReentrantCallError as error:
+                    print("refused", flush=True)
+
+        with store.async_store._writing:
+            Saving()
+        Saving()
+        print(store.get("saved"))
+        """
+    )
+
+    assert (0, "refused\nb'v'\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_handler_that_interrupts_a_task_uses_synchronous_stores() -> None:
+    """It runs in the thread of the event loop, between two steps of whatever task is running."""
+    done = run(
+        """
+        import tempfile
+        signal.alarm(20)
+        store = storage.FilesystemStore(tempfile.mkdtemp())
+        stepped = storage.sync.ObjectStore(store)
+        on_loop = storage.sync.ObjectStore(store, stepped=False)
+        outcomes = []
+
+        def handler(*_):
+            for each in (stepped, on_loop):
+                try:
+                    each.put("handler", b"v")
+                    outcomes.append(each.get("handler") == b"v")
+                except storage.ReentrantCallError:
+                    outcomes.append(True)
+
+        async def main():
+            signal.signal(signal.SIGUSR1, handler)
+            for number in range(30):
+                put = asyncio.create_task(store.put("k", b"v"))
+                for _ in range(number % 4):
+                    await asyncio.sleep(0)
+                signal.raise_signal(signal.SIGUSR1)
+                await put
+            print(len(outcomes), all(outcomes), await store.get("k"))
+
+        asyncio.run(main())
+        """
+    )
+
+    assert (0, "60 True b'v'\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_nested_calls_of_the_callers_own_code_work() -> None:
+    """An iterable, a function of `update` and a handler may call the store that they were given to."""
+    done = run(
+        """
+        from storage.sync import DictStore, NotifyingStore, update
+        signal.alarm(20)
+        log = DictStore()
+        store = NotifyingStore(DictStore(), on_put=lambda event: log.put(event.key, b"put"))
+
+        def pieces():
+            store.put("inner", b"1")
+            yield store.get("inner")
+
+        store.put("outer", pieces())
+        update(store, "outer", lambda old: old + store.get("inner"))
+        print(store.get("outer"), list(log.keys()))
+        """
+    )
+
+    assert (0, "b'11' ['inner', 'outer']\n", "") == (done.returncode, done.stdout, done.stderr)

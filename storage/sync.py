@@ -636,6 +636,8 @@ class EncryptingStore(ObjectStore):
         """
         Encrypt an object again if its key is not the active one, and return whether that was done.
 
+        It is also done for an object of an earlier version of this store, to which its attributes are not bound yet.
+
         The object keeps its attributes. An object that is put meanwhile is kept; over a store without conditional puts,
         nobody else may write meanwhile.
 

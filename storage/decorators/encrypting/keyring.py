@@ -6,14 +6,17 @@ import base64
 import os
 import re
 from collections.abc import Iterator, Mapping
+from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from storage.decorators.encrypting.bound_attributes import RANDOM, Binding, Mark, marked_salt, sealed, split_bare
 from storage.decorators.encrypting.format import ENCRYPTED_SEGMENT, HEADER, KEY_ID, MAGIC, SALT, SEGMENT
 from storage.errors import CorruptObjectError
+from storage.types import Attributes
 
 __all__ = ["Keyring", "Seal"]
 
@@ -21,6 +24,7 @@ __all__ = ["Keyring", "Seal"]
 KEY = 32
 
 _INFO = b"stackstore sealed 1"
+_INFO_ATTRIBUTES = b"stackstore sealed 1 attributes"
 
 
 class Keyring:
@@ -35,6 +39,9 @@ class Keyring:
 
     def __init__(self, keys: Mapping[str, bytes | str], active: str | None, store: object) -> None:
         self._keys = {key_id: _key(key_id, key) for key_id, key in keys.items()}
+        self._tag_keys = {
+            key_id: HKDF(SHA256(), KEY, None, _INFO_ATTRIBUTES).derive(self._keys[key_id]) for key_id in keys
+        }
         if active is None and len(keys) == 1:
             active = next(iter(keys))
         if active not in self._keys:
@@ -43,10 +50,52 @@ class Keyring:
         self.active = active
         self._store = store
 
-    def new_seal(self, name: str) -> Seal:
-        """Return a seal to write an object under *name*."""
-        header = MAGIC + self.active.encode().ljust(KEY_ID, b"\0") + os.urandom(SALT)
+    def new_seal(self, name: str, attributes: Attributes | None = None) -> Seal:
+        """Return a seal to write an object under *name*, with these attributes."""
+        salt = marked_salt(self._tag_keys[self.active], os.urandom(RANDOM), attributes)
+        header = MAGIC + self.active.encode().ljust(KEY_ID, b"\0") + salt
         return Seal(self._keys[self.active], header, name, self._store)
+
+    def bind(self, attributes: Attributes | None, seal: Seal, name: str, size: int | None) -> Attributes:
+        """Return the attributes to store below with the object that *seal* encrypts; its *size* if it is known."""
+        return sealed(attributes, self._tag_keys[self.active], seal.salt[:RANDOM], name, size)
+
+    def is_bound(self, binding: Binding, name: str, size: int) -> bool:
+        """Return whether attributes were put with an object of this name and size, encrypted with any of the keys."""
+        return binding.random is not None and any(binding.holds(key, name, size) for key in self._tag_keys.values())
+
+    def attributes_of(self, binding: Binding, header: bytes, name: str, size: int) -> Attributes | None:
+        """
+        Return the attributes of the object with this header; None if an earlier version wrote it, and bound none.
+
+        Raises:
+            CorruptObjectError: they are not the ones that the object was put with, it is not an encrypted object, or
+                its key is not in the keyring.
+        """
+        key = self._tag_keys[self._known_id(header, name)]
+        salt = header[HEADER - SALT : HEADER]
+        marks = Mark.of(key, salt[:RANDOM])
+        if salt[RANDOM:] not in marks:
+            return None if binding.random is None else self._not_bound(name)
+        if binding.random is None:  # an object without attributes is none the worse for the loss of their seal
+            attributes, may_be = split_bare(binding.attributes)
+            return attributes if salt[RANDOM:] == marks.bare and may_be else self._not_bound(name)
+        if binding.random != salt[:RANDOM] or not binding.holds(key, name, size):
+            self._not_bound(name)
+        return binding.attributes
+
+    def is_marked(self, header: bytes, name: str) -> bool:
+        """Return whether it is known of the object with this header which attributes it was put with."""
+        salt = header[HEADER - SALT : HEADER]
+        return salt[RANDOM:] in Mark.of(self._tag_keys[self._known_id(header, name)], salt[:RANDOM])
+
+    def _not_bound(self, name: str) -> NoReturn:
+        raise CorruptObjectError(
+            "the attributes are not those that the object was put with: they were changed, exchanged or removed in the "
+            "store below; put the object again",
+            key=name,
+            store=self._store,
+        )
 
     def seal_of(self, header: bytes, name: str) -> Seal:
         """
@@ -55,12 +104,15 @@ class Keyring:
         Raises:
             CorruptObjectError: it is not an encrypted object, or its key is not in the keyring.
         """
+        return Seal(self._keys[self._known_id(header, name)], header[:HEADER], name, self._store)
+
+    def _known_id(self, header: bytes, name: str) -> str:
         key_id = self.key_id(header, name)
         if key_id not in self._keys:
             raise CorruptObjectError(
                 f"encrypted with the key {key_id!r}, which this store does not have", key=name, store=self._store
             )
-        return Seal(self._keys[key_id], header[:HEADER], name, self._store)
+        return key_id
 
     def key_id(self, header: bytes, name: str) -> str:
         """
@@ -75,9 +127,15 @@ class Keyring:
 
 
 class Seal:
-    """Encrypts and decrypts the segments of one object."""
+    """
+    Encrypts and decrypts the segments of one object.
+
+    Attributes:
+        salt: the salt in the object's header.
+    """
 
     def __init__(self, key: bytes, header: bytes, name: str, store: object) -> None:
+        self.salt: bytes = header[-SALT:]
         self._header = header
         self._name = name
         self._store = store

@@ -23,13 +23,12 @@ class SealedReader(SeekableReader):
 
     Args:
         info: the description of the decrypted object.
-        byte_range: the part to read.
         source: a reader of the encrypted object, after its header.
         seal: decrypts the object.
     """
 
-    def __init__(self, info: ObjectInfo, byte_range: ByteRange | None, source: ObjectReader, seal: Seal) -> None:
-        super().__init__(info, byte_range)
+    def __init__(self, info: ObjectInfo, source: ObjectReader, seal: Seal) -> None:
+        super().__init__(info)
         self._source = source
         self._source_at = HEADER
         self._seal = seal
@@ -38,10 +37,38 @@ class SealedReader(SeekableReader):
         self._data = b""  # the bytes that were decrypted last
         self._data_at = 0
 
-    async def verify_end(self) -> None:
-        """Verify the end of the object if the reader starts there, because then it reads no segment that proves it."""
-        if self._start == self.info.size:
+    async def verify_end_for(self, byte_range: ByteRange | None) -> None:
+        """
+        Verify the object's end if a range has no bytes, or is outside: no segment is read that proves its size.
+
+        Raises:
+            CorruptObjectError: the object does not end there.
+        """
+        wanted = byte_range or ByteRange(0)
+        size = self.info.size
+        start, stop = (max(size - wanted.last, 0), size) if wanted.last is not None else (wanted.start, wanted.stop)
+        if start >= size or start == stop:
             await self._decrypt(self._segments - 1, self._segments)
+
+    async def verify_header(self) -> None:
+        """
+        Verify the header, by decrypting the first segment.
+
+        Raises:
+            CorruptObjectError: it is not the header of this object.
+        """
+        await self._decrypt(0, 1)
+
+    def choose(self, byte_range: ByteRange | None) -> None:
+        """
+        Read only this part.
+
+        Raises:
+            RangeNotSatisfiableError: it starts after the end.
+        """
+        if byte_range is not None:
+            self._start, self._stop = byte_range.within(self.info.size, self.info.key)
+            self._position = self._start
 
     def seekable(self) -> bool:
         return self._source.seekable()

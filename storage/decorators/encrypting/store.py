@@ -6,7 +6,8 @@ import base64
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import ParamSpec, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from storage._concurrency.offload import offload
 from storage._core.bulk import result_of
@@ -17,11 +18,15 @@ from storage._core.left_out import LeftOut
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
+from storage.decorators.encrypting.bound_attributes import Binding
 from storage.decorators.encrypting.format import HEADER, SEGMENT, decrypted_size
 from storage.decorators.encrypting.reader import SealedReader
-from storage.errors import CorruptObjectError, PreconditionFailedError, StorageError
+from storage.errors import CorruptObjectError, KeyNotFoundError, PreconditionFailedError, StorageError
 from storage.reader import ObjectReader
-from storage.types import Attributes, ByteRange, Data, Keys, ObjectInfo, replace_info
+from storage.types import Attributes, ByteRange, Data, Keys, ObjectInfo, check_attributes, replace_info
+
+if TYPE_CHECKING:  # so that the store can be imported without cryptography
+    from storage.decorators.encrypting.keyring import Seal
 
 __all__ = ["EncryptingStore"]
 
@@ -82,23 +87,31 @@ class EncryptingStore(StoreDecorator):
         attributes: Attributes | None = None,
     ) -> str:
         check_key(key, self)
+        if attributes:
+            attributes = check_attributes(attributes)
         encrypted: Data
+        size: int | None = None
+        seal = self._keyring.new_seal(key, attributes)
         if is_stream(data):
-            encrypted = self._encrypted(key, data)
+            encrypted = self._encrypted(seal, data)
         else:
-            content, seal = as_bytes(data), self._keyring.new_seal(key)
-            encrypted = await _run_or_offload(len(content), seal.encrypt, content)
+            content = as_bytes(data)
+            size = len(content)
+            encrypted = await _run_or_offload(size, seal.encrypt, content)
+        if self._binds:
+            attributes = self._keyring.bind(attributes, seal, key, size)
         return await self.base.put(key, encrypted, if_absent=if_absent, if_match=if_match, attributes=attributes)
 
     async def head(self, key: str) -> ObjectInfo:
-        return self._decrypted_info(await self.base.head(key))
+        return await self._described(await self.base.head(key))
 
     @asynccontextmanager
     async def open(self, key: str, *, byte_range: ByteRange | None = None) -> AsyncIterator[ObjectReader]:
         async with self.base.open(key) as source:
-            seal = self._keyring.seal_of(await source.read(HEADER), key)
-            reader = SealedReader(self._decrypted_info(source.info), byte_range, source, seal)
-            await reader.verify_end()
+            reader, proves_size = await self._reader(key, source)
+            if not proves_size:
+                await reader.verify_end_for(byte_range)
+            reader.choose(byte_range)
             yield reader
 
     async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
@@ -112,7 +125,9 @@ class EncryptingStore(StoreDecorator):
         with LeftOut(self) as left_out:
             async for below in self.base.scan(prefix, start_after=start_after):
                 try:
-                    info = self._decrypted_info(below)
+                    info = await self._described(below)
+                except KeyNotFoundError:
+                    continue
                 except CorruptObjectError as error:
                     left_out.add(below.key, error)
                 else:
@@ -125,6 +140,8 @@ class EncryptingStore(StoreDecorator):
         """
         Encrypt an object again if its key is not the active one, and return whether that was done.
 
+        It is also done for an object of an earlier version of this store, to which its attributes are not bound yet.
+
         The object keeps its attributes. An object that is put meanwhile is kept; over a store without conditional puts,
         nobody else may write meanwhile.
 
@@ -133,7 +150,9 @@ class EncryptingStore(StoreDecorator):
             CorruptObjectError: it is not encrypted with any of the keys.
         """
         async with self.base.open(key) as source:
-            if self._keyring.key_id(await source.read(HEADER), key) == self.active:
+            header = await source.read(HEADER)
+            current = self._keyring.key_id(header, key) == self.active
+            if current and (self._keyring.is_marked(header, key) or not self._binds):
                 return False
         async with self.open(key) as reader:
             etag = reader.info.etag if self.capabilities.conditional_put else None
@@ -142,6 +161,37 @@ class EncryptingStore(StoreDecorator):
             except PreconditionFailedError:
                 return False
         return True
+
+    @cached_property
+    def _binds(self) -> bool:
+        """Whether the store below keeps attributes, so that there are some to bind."""
+        return self.base.capabilities.attributes
+
+    async def _described(self, below: ObjectInfo) -> ObjectInfo:
+        """Return the description of the decrypted object, with attributes that were bound to it."""
+        info = self._decrypted_info(below)
+        if not self._binds:
+            return info
+        binding = Binding(below.attributes)
+        if self._keyring.is_bound(binding, info.key, info.size):
+            return replace_info(info, attributes=binding.attributes)
+        # It may be of an earlier version, or its attributes were removed or changed: its header tells.
+        async with self.base.open(below.key) as source:
+            return (await self._reader(below.key, source))[0].info
+
+    async def _reader(self, key: str, source: ObjectReader) -> tuple[SealedReader, bool]:
+        """Return a reader of the decrypted object, whose attributes are verified, and whether its size is, too."""
+        header = await source.read(HEADER)
+        seal = self._keyring.seal_of(header, key)
+        info = self._decrypted_info(source.info)
+        if not self._binds:
+            return SealedReader(info, source, seal), False
+        binding = Binding(info.attributes)
+        found = self._keyring.attributes_of(binding, header, key, info.size)
+        reader = SealedReader(replace_info(info, attributes=found), source, seal)
+        if found is None and info.attributes:  # else somebody could change the header, so that it has no mark
+            await reader.verify_header()
+        return reader, binding.covers_size
 
     def _decrypted_info(self, below: ObjectInfo) -> ObjectInfo:
         """Return the description of the decrypted object."""
@@ -154,9 +204,9 @@ class EncryptingStore(StoreDecorator):
         seal = self._keyring.seal_of(sealed, key)
         return await _run_or_offload(len(sealed), seal.decrypt, memoryview(sealed)[HEADER:])
 
-    async def _encrypted(self, key: str, data: Data) -> AsyncIterator[bytes]:
+    async def _encrypted(self, seal: Seal, data: Data) -> AsyncIterator[bytes]:
         """Yield the encrypted object of a stream, one piece late: it must be known whether a piece is the last one."""
-        seal, held, number = self._keyring.new_seal(key), b"", 0
+        held, number = b"", 0
         async with aclosing(chunks(data)) as pieces:
             async for piece in pieces:
                 if held:

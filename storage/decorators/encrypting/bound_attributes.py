@@ -1,0 +1,178 @@
+"""
+Attributes that are bound to their encrypted object, so that nobody below can change, exchange, add or remove them.
+
+They are stored as they were put, and one more with them, `SEAL`, which is 42 bytes in base64:
+
+    salt        24 bytes   the first ones of the object's salt
+    covered      1 byte    bits 0 to 6: which of `OPTIONAL`, in their order, were put; bit 7: the size is covered
+    tag         17 bytes   keyed BLAKE2b (RFC 7693) of the text below, of this length
+
+The text is the salt and the byte above, and then in UTF-8: the object's size in decimal digits, nothing if it is not
+covered, and a line end; the lengths in code points of the texts that follow, with spaces between them, and a line end;
+and these texts: the object's name, and the names and values of the attributes in the order of their names. The key is
+HKDF-SHA-256 of the encryption key, without a salt, with "stackstore sealed 1 attributes" as info.
+
+The last 8 bytes of the object's salt are a mark, which tells whether the object was put with attributes. They are taken
+from the BLAKE2b of 16 bytes of the 24 bytes before them, with the same key: its first half for an object without
+attributes, its second half for one with attributes. Objects of earlier versions have no mark, as their salt is random:
+their attributes are bound to nothing. A marked object cannot be made to pass for one of these, as its salt is
+authenticated.
+
+Not covered are those `OPTIONAL` attributes that were not put, because servers add them; they are left out of
+descriptions, but for the deadline. The lifetime is not covered either, as stores turn it into a deadline.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hmac
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import NamedTuple
+
+from storage._core.deadlines import DEADLINE, LIFETIME
+from storage.types import Attributes
+
+__all__ = ["RANDOM", "SEAL", "Binding", "Mark", "marked_salt", "sealed", "split_bare"]
+
+#: The attribute with the seal. The caller's own attribute of this name is kept in it, before the seal.
+SEAL = "seal"
+
+#: Attributes that stores and servers below add by themselves: they are bound if they were put, else left out.
+OPTIONAL = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+    DEADLINE,
+)
+_BITS = {name: 1 << bit for bit, name in enumerate(OPTIONAL)}
+_SIZED = 1 << 7
+
+#: The random bytes of a salt, of the mark after them, and of a tag.
+RANDOM, _MARK, _TAG = 24, 8, 17
+
+
+class Mark(NamedTuple):
+    """
+    The two marks that the salt of an object can have.
+
+    Attributes:
+        bare: of an object without attributes.
+        bound: of one with attributes.
+    """
+
+    bare: bytes
+    bound: bytes
+
+    @classmethod
+    def of(cls, key: bytes, random: bytes) -> Mark:
+        """Return the marks for the random bytes of a salt, under the key of the attributes."""
+        digest = blake2b(random, key=key, digest_size=2 * _MARK).digest()
+        return cls(digest[:_MARK], digest[_MARK:])
+
+
+def marked_salt(key: bytes, random: bytes, attributes: Attributes | None) -> bytes:
+    """Return the salt of a new object with these attributes."""
+    marks = Mark.of(key, random)
+    return random + (marks.bound if _covered(attributes) else marks.bare)
+
+
+class Binding:
+    """
+    The seal of attributes that a store below has returned.
+
+    Args:
+        below: all attributes of the object below.
+
+    Attributes:
+        random: the random bytes of the salt of the object to which they were bound; None if there is no seal.
+        attributes: those for the caller.
+    """
+
+    def __init__(self, below: Attributes) -> None:
+        self.random: bytes | None = None
+        self.attributes: Attributes = below
+        text = below.get(SEAL)
+        if text is None:
+            return
+        own, more, seal = text.rpartition(" ")
+        try:
+            raw = binascii.a2b_base64(seal, strict_mode=True)
+        except ValueError:
+            return
+        if len(raw) != RANDOM + 1 + _TAG:
+            return
+        attributes = dict(below)
+        del attributes[SEAL]
+        if more:
+            attributes[SEAL] = own
+        given = raw[RANDOM]
+        for name in below:
+            if name in _BITS and not given & _BITS[name] and name != DEADLINE:
+                del attributes[name]
+        self.random = raw[:RANDOM]
+        self.attributes = attributes
+        self._given = given
+        self._tag = raw[RANDOM + 1 :]
+
+    @property
+    def covers_size(self) -> bool:
+        """Whether the size of the object is bound, too: it was known when the object was put."""
+        return self.random is not None and bool(self._given & _SIZED)
+
+    def holds(self, key: bytes, name: str, size: int) -> bool:
+        """Return whether these attributes were put with an object of this name, under the key of the attributes."""
+        assert self.random is not None
+        covered = _covered(self.attributes)
+        if not self._given & _BITS[DEADLINE]:
+            covered.pop(DEADLINE, None)
+        tag = _tag(key, self.random, self._given, name, size, covered)
+        return hmac.compare_digest(tag, self._tag)
+
+
+def sealed(attributes: Attributes | None, key: bytes, random: bytes, name: str, size: int | None) -> Attributes:
+    """
+    Return the attributes to store below: the caller's, and their seal.
+
+    Args:
+        attributes: the caller's.
+        key: the key of the attributes.
+        random: the random bytes of the object's salt.
+        name: the name of the object.
+        size: its size, None if it is not known yet.
+    """
+    covered = _covered(attributes)
+    given = 0 if size is None else _SIZED
+    for each in covered:
+        given |= _BITS.get(each, 0)
+    tag = _tag(key, random, given, name, size or 0, covered)
+    seal = binascii.b2a_base64(random + bytes([given]) + tag, newline=False).decode()
+    below = dict(attributes or {})
+    below[SEAL] = f"{below[SEAL]} {seal}" if SEAL in below else seal
+    return below
+
+
+def split_bare(below: Attributes) -> tuple[dict[str, str], bool]:
+    """
+    Return the attributes for the caller of an object that was put without any, and whether there may be these below.
+
+    Those that stores and servers add by themselves are left out, but for the lifetime and the deadline.
+    """
+    times = {name: value for name, value in below.items() if name in (LIFETIME, DEADLINE)}
+    return times, all(name == LIFETIME or name in OPTIONAL for name in below)
+
+
+def _covered(attributes: Attributes | None) -> dict[str, str]:
+    return {name: value for name, value in attributes.items() if name != LIFETIME} if attributes else {}
+
+
+def _tag(key: bytes, random: bytes, given: int, name: str, size: int, covered: Mapping[str, str]) -> bytes:
+    texts = [name]
+    for pair in sorted(covered.items()):
+        texts += pair
+    length = size if given & _SIZED else ""
+    text = f"{length}\n{' '.join([str(len(each)) for each in texts])}\n{''.join(texts)}"
+    return blake2b(b"%b%c%b" % (random, given, text.encode()), key=key, digest_size=_TAG).digest()

@@ -11,7 +11,7 @@ from storage.base import ObjectStore
 from storage.errors import InvalidKeyError
 from storage.stores.files.draft_names import is_draft
 from storage.stores.files.durability import Durability
-from storage.stores.files.etags import current_etag
+from storage.stores.files.entries import file_status
 from storage.stores.files.file_store import FileStore
 from storage.stores.files.hash_layout import KEY_SUFFIX, HashLayout
 from storage.stores.files.key_files import MAX_KEY, ensure_key_file, read_key_file, remove_key_file
@@ -115,7 +115,7 @@ class HashdirStore(FileStore):
     def _remove_leftover(self, directory: int, path: str, name: str) -> None:
         if is_draft(name):
             super()._remove_leftover(directory, path, name)
-        elif current_etag(directory, name.removesuffix(KEY_SUFFIX)) is None:
+        elif file_status(directory, name.removesuffix(KEY_SUFFIX)) is None:
             text = read_key_file(directory, name)
             # Its content proves that the file is the store's; an empty one, left by a loss of power, holds nothing.
             if text is not None and (not text.strip(b"\0") or self._is_named_by(text, path, name)):

@@ -16,6 +16,7 @@ from storage._core.left_out import LeftOut
 from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError
 from storage.stores.files.attributes import read_attributes
 from storage.stores.files.errors import from_os_error
+from storage.stores.files.etags import Etags
 from storage.stores.files.page_cache import Deferred, PageCacheReads
 from storage.stores.files.reader import describe, read_part, read_unsized
 from storage.stores.files.refused_names import raise_if_refused
@@ -34,6 +35,7 @@ class BlockingReads(ABC):
     """The blocking half of a `FileStore`'s reads; the store runs these methods in worker threads."""
 
     _root: Root
+    _etags: Etags
     _page_cache: PageCacheReads
 
     @abstractmethod
@@ -125,7 +127,7 @@ class BlockingReads(ABC):
         descriptor, status = self._opened(key, listed=listed)
         try:
             size = status.st_size or len(read_unsized(descriptor))
-            return describe(key, descriptor, status, size)
+            return describe(key, descriptor, status, self._etags, size)
         finally:
             os.close(descriptor)
 

@@ -5,24 +5,26 @@ from __future__ import annotations
 import fcntl
 import os
 
-from storage.stores.files.attributes import has_attributes
+from storage.stores.files.etags import Etags, Told
 from storage.stores.files.locks import NO_LOCKS
 
 __all__ = ["missing_capabilities"]
 
 
-def missing_capabilities(path: str) -> list[str]:
+def missing_capabilities(path: str, etags: Etags) -> list[str]:
     """Return the capabilities that the file system of a directory, which need not exist yet, does not support."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
     missing = []
-    if not has_attributes(path):
-        missing.append("attributes")
     try:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:  # a file, or not readable: every method raises an error for it
-        return missing
+        return ["attributes"]
     try:
+        if not etags.keeps_attributes(directory):
+            missing.append("attributes")
+        if etags.told(directory) is Told.CONTENT:
+            missing += ["etags", "cheap_head"]
         # Exclusive, because network file systems that refuse it may grant a shared lock. No need to wait for it.
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(directory, fcntl.LOCK_UN)

@@ -9,22 +9,29 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
-from storage.errors import KeyConflictError
+from storage.errors import KeyConflictError, StorageError, StoreUnavailableError
 from storage.stores.files.attributes import write_attributes
 from storage.stores.files.draft_names import new_draft_name
-from storage.stores.files.etags import current_etag, etag_of_file, new_mtime
+from storage.stores.files.entries import check_replaceable, file_status, move, status_of
+from storage.stores.files.etags import Etags
 from storage.stores.files.locks import lock, locked
 from storage.stores.files.os_names import encoded
+from storage.stores.files.permissions import keep_permissions, mode_of_source, without_group
+from storage.stores.files.reader import read_exactly
 from storage.stores.files.refused_names import raise_if_refused
 from storage.stores.files.root import Root
 
-__all__ = ["ATTEMPTS", "Draft", "move", "target_directory"]
+__all__ = ["ATTEMPTS", "Draft", "target_directory"]
 
 #: How often a directory that is deleted during a write is made again before the write fails.
 ATTEMPTS = 100
+
+#: Bytes that are read and written at once where the kernel does not copy.
+_PIECE = 1 << 20
 
 
 def target_directory(root: Root, path: str, *, sync: bool, store: object) -> int:
@@ -43,31 +50,6 @@ def target_directory(root: Root, path: str, *, sync: bool, store: object) -> int
         raise
 
 
-def move(source: int, old: str, target: int, new: str, *, store: object) -> None:
-    """
-    Rename a file from one open directory to another; an empty directory of the new name, which a crash can leave, is
-    removed.
-
-    Raises:
-        KeyConflictError: the new name is a directory that is not empty.
-    """
-
-    def rename() -> None:
-        os.rename(encoded(old), encoded(new), src_dir_fd=source, dst_dir_fd=target)
-
-    try:
-        rename()
-    except IsADirectoryError:
-        try:
-            os.rmdir(encoded(new), dir_fd=target)
-            rename()
-        except OSError as cause:
-            raise KeyConflictError("the path is a directory that is not empty", store=store) from cause
-    except OSError as cause:
-        raise_if_refused(cause, store, directory=target, moved=(source, old))
-        raise
-
-
 class Draft:
     """
     A file that is being written and is not visible yet.
@@ -75,33 +57,55 @@ class Draft:
     Args:
         root: the store's directory.
         path: the target, relative to it.
+        etags: the etags of the store's files.
         sync: whether `publish` waits until the file and its name are on the disk.
         store: for error messages.
     """
 
-    def __init__(self, root: Root, path: str, *, sync: bool, store: object) -> None:
+    def __init__(self, root: Root, path: str, etags: Etags, *, sync: bool, store: object) -> None:
         self._root = root
         self._path = path
         self._parent, _, self._name = path.rpartition("/")
+        self._etags = etags
         self._sync = sync
         self._store = store
         self._directory = -1
         self._file = -1
         self._draft = ""
+        self._replaced: os.stat_result | None = None
+        self._most: int | None = None
 
-    def begin(self) -> None:
-        """Create the empty file, and its directories where they are missing."""
+    def begin(self, source: int | None = None, copied: os.stat_result | None = None) -> None:
+        """
+        Create the empty file, and its directories where they are missing.
+
+        It has the permissions of the file that it will replace, as far as they can be kept, else those of any new file.
+        If it is to be a copy of the open file *source*, which has the status *copied*, nobody may read it who may not
+        read the source.
+        """
+        if source is not None and copied is not None:
+            self._most = mode_of_source(source, copied)
         for attempt in range(ATTEMPTS):
             try:
                 self._directory = target_directory(self._root, self._parent, sync=self._sync, store=self._store)
+                replaced = self._replaced = file_status(self._directory, self._name, expected=False)
+                new = 0o666 if self._most is None else self._most
                 self._draft = new_draft_name()
                 self._file = os.open(
-                    self._draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=self._directory
+                    self._draft,
+                    os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW,
+                    new if replaced is None else 0o600,
+                    dir_fd=self._directory,
                 )
-                lock(self._file)
-                if os.fstat(self._file).st_nlink:
+                locks = lock(self._file)
+                status = os.fstat(self._file)
+                if self._most is not None and copied is not None and status.st_gid != copied.st_gid:
+                    self._most = without_group(self._most)
+                if (status.st_nlink or not locks or self._is_there(status)) and (replaced or self._most in (None, new)):
+                    if replaced is not None:
+                        keep_permissions(self._file, status, replaced, self._directory, self._name, self._most)
                     return
-                self.close()  # reclaimed after it was created and before it was locked
+                self.close()  # reclaimed after it was created and before it was locked; or readable by another group
             except FileNotFoundError:  # a delete left the directory empty and removed it
                 self.close()
                 if attempt == ATTEMPTS - 1:
@@ -109,6 +113,12 @@ class Draft:
             except BaseException:
                 self.close()
                 raise
+        raise StoreUnavailableError("the file for the object is removed as often as it is created", store=self._store)
+
+    def _is_there(self, status: os.stat_result) -> bool:
+        """Return whether the open file has its name, which some file systems deny by a link count of 0."""
+        there = file_status(self._directory, self._draft)
+        return there is not None and (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append *data*."""
@@ -117,19 +127,27 @@ class Draft:
             data = memoryview(data)[written:]
             written = os.write(self._file, data)
 
-    def copy_from(self, source: int, size: int) -> None:
-        """Append *size* bytes of the open file *source*; the kernel copies them where it can."""
-        offset = 0
-        while offset < size:
+    def copy_from(self, source: int, status: os.stat_result, key: str) -> None:
+        """
+        Append the open file *source* of *key*, which has this status; the kernel copies it where it can.
+
+        Raises:
+            StoreUnavailableError: another program has made the source shorter meanwhile.
+            CorruptObjectError: the source has fewer bytes than its status says.
+        """
+        size = status.st_size
+        offset = _copied_by_kernel(source, self._file, size)
+        while offset < size:  # the kernel cannot copy between these files, or says too early that there is no more
             try:
-                copied = os.copy_file_range(source, self._file, size - offset, offset)
-            except (AttributeError, OSError):
-                piece = os.pread(source, 1 << 20, offset)
-                self.write(piece)
-                copied = len(piece)
-            if not copied:
-                break
-            offset += copied
+                piece = read_exactly(source, min(_PIECE, size - offset), offset, status)
+            except StorageError as error:
+                error.with_key(key)
+                raise
+            self.write(piece)
+            offset += len(piece)
+        while not size and (piece := os.pread(source, _PIECE, offset)):  # some files do not tell their size
+            self.write(piece)
+            offset += len(piece)
 
     def publish(
         self,
@@ -146,29 +164,68 @@ class Draft:
         """
         if attributes:
             write_attributes(self._file, attributes, key, self._store)
-        now = new_mtime()
-        os.utime(self._file, ns=(now, now))
+        etag, status = self._etags.stamp(self._file)
         if self._sync:
             os.fsync(self._file)
-        status = os.fstat(self._file)
-        etag = etag_of_file(status)
+        is_local = self._etags.is_local(self._file, status)
+        if not is_local:
+            os.close(os.dup(self._file))  # network file systems write what is left, which may fail, and take long
         keeping = self._root.exact.kept(
             self._root, self._path, self._directory, status.st_dev, undo=self._unpublish, store=self._store
         )
         with locked(self._directory, self._store, needed=bool(conditions)), keeping:
-            if conditions:
-                conditions.enforce(key, current_etag(self._directory, self._name), self._store)
+            replaced = self._to_replace(key, conditions)
             if before_publish is not None:
                 before_publish(self._directory, self._name)
-            move(self._directory, self._draft, self._directory, self._name, store=self._store)
+            # Under the directory's lock: nobody takes the file, whose own lock ends here, for a killed writer's.
+            self._close_file()
+            if not is_local:
+                etag = self._etag_after_close(status, etag)
+            self._move(replaced, key, conditions)
         self._draft = ""
         if self._sync:
             os.fsync(self._directory)
         return etag
 
+    def _to_replace(self, key: str, conditions: WriteConditions) -> os.stat_result | None:
+        """Return the status of what has the target's name now, if it may be replaced, and give the file its mode."""
+        replaced = status_of(self._directory, self._name, expected=self._replaced is not None)
+        check_replaceable(replaced, self._store)
+        is_file = replaced is not None and stat.S_ISREG(replaced.st_mode)
+        if conditions:
+            current = self._etags.of_entry(self._directory, self._name, replaced) if replaced and is_file else None
+            conditions.enforce(key, current, self._store)
+        if replaced and is_file and self._file >= 0 and _is_another(replaced, self._replaced):
+            status = os.fstat(self._file)
+            keep_permissions(self._file, status, replaced, self._directory, self._name, self._most)
+        return replaced
+
+    def _move(self, replaced: os.stat_result | None, key: str, conditions: WriteConditions) -> None:
+        here = self._directory
+        for _ in range(ATTEMPTS):
+            try:
+                move(here, self._draft, here, self._name, replaced, path=self._path, store=self._store)
+            except FileExistsError:  # another program has made something there in this moment
+                replaced = self._to_replace(key, conditions)
+            else:
+                return
+        raise StoreUnavailableError("another program makes and removes the file all the time", store=self._store)
+
     def _unpublish(self) -> None:
         """Make the file a draft again."""
         os.rename(encoded(self._name), self._draft, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+
+    def _etag_after_close(self, status: os.stat_result, etag: str) -> str:
+        """Return the etag that the file has now: on some file systems its time is that of the end of the writing."""
+        now = file_status(self._directory, self._draft)
+        if now is None or now.st_mtime_ns == status.st_mtime_ns:
+            return etag
+        self._etags.changed(status)
+        return self._etags.of_entry(self._directory, self._draft, now) or etag
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, -1
+        os.close(file)
 
     def close(self) -> None:
         """Remove the file, and the directories made for it, unless it is published. May be called again."""
@@ -183,3 +240,22 @@ class Draft:
             if descriptor >= 0:
                 os.close(descriptor)
         self._file = self._directory = -1
+
+
+def _is_another(replaced: os.stat_result, before: os.stat_result | None) -> bool:
+    """Return whether a file is not the one of before, or has another mode, owner or ACL since."""
+    return before is None or (replaced.st_ino, replaced.st_ctime_ns) != (before.st_ino, before.st_ctime_ns)
+
+
+def _copied_by_kernel(source: int, target: int, size: int) -> int:
+    """Let the kernel copy the first *size* bytes of an open file; return how many it did."""
+    offset = 0
+    while offset < size:
+        try:
+            copied = os.copy_file_range(source, target, size - offset, offset)
+        except (AttributeError, OSError):
+            break
+        if not copied:
+            break
+        offset += copied
+    return offset

@@ -16,23 +16,26 @@ from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.left_out import LeftOut
 from storage.base import ObjectStore
-from storage.errors import KeyNotFoundError, StorageError
+from storage.errors import StorageError
 from storage.reader import ObjectReader
 from storage.stores.files.attributes import read_attributes
 from storage.stores.files.blocking_reads import MISSING, BlockingReads
 from storage.stores.files.bulk import for_each_key
 from storage.stores.files.capabilities import missing_capabilities
-from storage.stores.files.draft import ATTEMPTS, Draft, move, target_directory
+from storage.stores.files.directory_marks import is_own_directory
+from storage.stores.files.draft import Draft
 from storage.stores.files.draft_names import is_draft
 from storage.stores.files.durability import Durability, check_durability
+from storage.stores.files.entries import file_status
 from storage.stores.files.errors import from_os_error
-from storage.stores.files.etags import current_etag
+from storage.stores.files.etags import Etags
 from storage.stores.files.leftovers import reclaim, remove_leftovers
-from storage.stores.files.locks import all_locked, locked
+from storage.stores.files.locks import locked
 from storage.stores.files.os_names import encoded, encoded_root
 from storage.stores.files.page_cache import MAX_READS_IN_A_ROW, Deferred, PageCacheReads
 from storage.stores.files.reader import FileReader, open_reader
 from storage.stores.files.refused_names import raise_if_refused
+from storage.stores.files.renaming import Renaming
 from storage.stores.files.root import Root
 from storage.types import Attributes, ByteRange, Capabilities, Data, Keys, ObjectInfo, check_attributes
 
@@ -65,6 +68,7 @@ class FileStore(BlockingReads, ObjectStore):
         self.durability: Durability = check_durability(durability)
         encoded_root(self.root)
         self._root = Root(os.path.realpath(self.root), unique_names=self._has_unique_names)
+        self._etags = Etags(self._root.path)
         self._sync = durability == "fsync"
         self._page_cache = PageCacheReads(self._root)
         self._reads_in_a_row = 0
@@ -109,7 +113,7 @@ class FileStore(BlockingReads, ObjectStore):
         if_match: str | None = None,
         attributes: Attributes | None = None,
     ) -> str:
-        draft = Draft(self._root, self._path(key), sync=self._sync, store=self)
+        draft = Draft(self._root, self._path(key), self._etags, sync=self._sync, store=self)
         conditions = WriteConditions.of(if_absent, if_match)
         kept = check_attributes(attributes)
 
@@ -152,7 +156,7 @@ class FileStore(BlockingReads, ObjectStore):
             def begin() -> ObjectReader:
                 descriptor, status = self._opened(key)
                 opened.callback(os.close, descriptor)
-                reader = open_reader(self, key, descriptor, status, byte_range)
+                reader = open_reader(self, key, descriptor, status, self._etags, byte_range)
                 return opened.enter_context(closing(reader)) if isinstance(reader, FileReader) else reader
 
             yield await self._do(key, begin)
@@ -184,14 +188,14 @@ class FileStore(BlockingReads, ObjectStore):
         return [small if isinstance(small := found[key], tuple) else None for key in keys]
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
-        draft = Draft(self._root, self._path(target), sync=self._sync, store=self)
+        draft = Draft(self._root, self._path(target), self._etags, sync=self._sync, store=self)
 
         def copy() -> str:
             descriptor, status = self._blocking(source, self._opened, source)
             try:
                 with closing(draft):
-                    draft.begin()
-                    draft.copy_from(descriptor, status.st_size)
+                    draft.begin(descriptor, status)
+                    draft.copy_from(descriptor, status, source)
                     kept = self._blocking(source, read_attributes, descriptor)
                     conditions, before_publish = WriteConditions(if_absent), self._before_publish(target)
                     return draft.publish(target, kept, conditions, before_publish=before_publish)
@@ -205,7 +209,7 @@ class FileStore(BlockingReads, ObjectStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._supported(Capabilities.all_but(*missing_capabilities(self._root.path)))
+        return self._supported(Capabilities.all_but(*missing_capabilities(self._root.path, self._etags)))
 
     async def _open(self) -> None:
         await offload(
@@ -234,61 +238,29 @@ class FileStore(BlockingReads, ObjectStore):
             return
         try:
             with locked(directory, self, needed=bool(conditions)):
-                current = current_etag(directory, name)
-                if current is not None and not self._root.exact.known(path, os.fstat(directory).st_dev):
+                current = file_status(directory, name)
+                if current is not None and not self._root.exact.known(path, current.st_dev):
                     current = current if self._root.exact.has(self._root, path, lock=False) else None
-                conditions.enforce(key, current, self)
+                if conditions:
+                    etag = None if current is None else self._etags.of_entry(directory, name, current)
+                    conditions.enforce(key, etag, self)
                 if current is not None:
                     os.unlink(encoded(name), dir_fd=directory)
                     self._after_delete(directory, name)
             if self._sync:
                 os.fsync(directory)  # also for what another writer has just deleted: that may not be on the disk yet
-            if current is None:
+            if current is None or not is_own_directory(directory, parent):
                 return
         finally:
             os.close(directory)
         self._root.prune(parent)
 
     def _rename(self, source: str, target: str, if_absent: bool) -> str:
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return self._rename_once(source, target, if_absent)
-            except FileNotFoundError:  # a delete left the target's directory empty and removed it
-                continue
-        return self._rename_once(source, target, if_absent)
-
-    def _rename_once(self, source: str, target: str, if_absent: bool) -> str:
-        paths = [self._path(key).rpartition("/") for key in (source, target)]
         os.close(self._blocking(source, self._opened, source)[0])  # a missing source creates no directories
-        with ExitStack() as held:
-            directories = []
-            for parent, _, _ in paths:
-                held.callback(self._root.prune, parent)
-                directories.append(target_directory(self._root, parent, sync=self._sync, store=self))
-                held.callback(os.close, directories[-1])
-            held.enter_context(all_locked(directories, self, needed=if_absent))
-            (_, _, old), (_, _, new) = paths
-            etag = current_etag(directories[0], old)
-            if etag is None:
-                raise KeyNotFoundError(source, store=self)
-            if source == target and not if_absent:
-                return etag
-
-            def undo() -> None:
-                os.rename(encoded(new), encoded(old), src_dir_fd=directories[1], dst_dir_fd=directories[0])
-
-            device = os.fstat(directories[1]).st_dev
-            with self._root.exact.kept(self._root, self._path(target), directories[1], device, undo=undo, store=self):
-                if if_absent:
-                    WriteConditions(if_absent).enforce(target, current_etag(directories[1], new), self)
-                if before_publish := self._before_publish(target):
-                    before_publish(directories[1], new)
-                move(directories[0], old, directories[1], new, store=self)
-            self._after_delete(directories[0], old)
-            if self._sync:
-                for directory in reversed(directories):
-                    os.fsync(directory)
-        return etag
+        old, new = self._path(source), self._path(target)
+        return Renaming(self._root, old, new, self._etags, sync=self._sync, store=self).publish(
+            source, target, if_absent, before_publish=self._before_publish(target), after_delete=self._after_delete
+        )
 
     def _possible_leftovers(self, path: str, names: list[str]) -> Iterable[str]:
         """Return those of *names*, the files in the directory *path*, that may be leftovers of a killed writer."""

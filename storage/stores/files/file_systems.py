@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import glob
 import os
 import struct
 import sys
 
-__all__ = ["folds_names", "may_fold_per_directory", "type_of"]
+__all__ = ["UNSUPPORTED", "folds_names", "is_in_one_block", "is_local", "may_fold_per_directory", "type_of"]
 
-#: The numbers of file systems whose directories can each fold names, by statfs(2), with their names in ``/sys/fs``.
-_FOLDING = {0xEF53: "ext4", 0xF2F52010: "f2fs", 0x01021994: "tmpfs"}
+#: Errors of calls that a file system does not have, or does not let this process make.
+UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL})
+
+#: Numbers of file systems by statfs(2), from <linux/magic.h>.
+_EXT4, _F2FS, _TMPFS, _OVERLAYFS = 0xEF53, 0xF2F52010, 0x01021994, 0x794C7630
+_BTRFS, _XFS, _BCACHEFS, _ZFS, _RAMFS = 0x9123683E, 0x58465342, 0xCA451A4E, 0x2FC12FC1, 0x858458F6
+
+#: Those of this machine, which keep times as they are set, and the inode of a file as long as it exists. ext2 and ext3
+#: have the number of ext4, and whole seconds, as ext4 has on disks that were made with small inodes.
+_LOCAL = frozenset({_EXT4, _F2FS, _TMPFS, _OVERLAYFS, _BTRFS, _XFS, _BCACHEFS, _ZFS, _RAMFS})
+
+#: Those whose directories can each fold names, with their names in ``/sys/fs``.
+_FOLDING = {_EXT4: "ext4", _F2FS: "f2fs", _TMPFS: "tmpfs"}
 
 #: FS_IOC_GETFLAGS of <linux/fs.h>, ``_IOR('f', 1, long)``, and FS_CASEFOLD_FL.
 _GET_FLAGS = (0x8000_0000 if os.uname().machine[:3] not in ("mip", "ppc", "spa") else 0x4000_0000) | (
@@ -32,6 +44,16 @@ def type_of(descriptor: int) -> int | None:
     if _fstatfs(descriptor, status):
         return None
     return int(status[0]) & 0xFFFFFFFF
+
+
+def is_local(descriptor: int) -> bool:
+    """Return whether an open file or directory is on a file system that keeps times, and inodes."""
+    return type_of(descriptor) in _LOCAL
+
+
+def is_in_one_block(descriptor: int) -> bool:
+    """Return whether all extended attributes of a file are in one block: ext4, which overlayfs may be over."""
+    return type_of(descriptor) in (_EXT4, _OVERLAYFS)
 
 
 def may_fold_per_directory(descriptor: int) -> bool:

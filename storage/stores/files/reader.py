@@ -11,7 +11,7 @@ from storage.errors import CorruptObjectError, StorageError, StoreUnavailableErr
 from storage.reader import BytesReader, SeekableReader
 from storage.stores.files.attributes import read_attributes
 from storage.stores.files.errors import from_os_error
-from storage.stores.files.etags import etag_of_file
+from storage.stores.files.etags import Etags
 from storage.types import ByteRange, ObjectInfo
 
 __all__ = ["FileReader", "describe", "open_reader", "pread", "read_exactly", "read_part", "read_unsized"]
@@ -21,7 +21,7 @@ __all__ = ["FileReader", "describe", "open_reader", "pread", "read_exactly", "re
 MAX_UNSIZED = 64 << 20
 
 
-def describe(key: str, descriptor: int, status: os.stat_result, size: int | None = None) -> ObjectInfo:
+def describe(key: str, descriptor: int, status: os.stat_result, etags: Etags, size: int | None = None) -> ObjectInfo:
     """Return the `ObjectInfo` of the object *key*, which is an open file; *size* in place of the status's, if given."""
     modified: datetime | None
     try:
@@ -29,7 +29,7 @@ def describe(key: str, descriptor: int, status: os.stat_result, size: int | None
     except (ValueError, OverflowError):  # another program set a year that datetime does not support
         modified = None
     whole = status.st_size if size is None else size
-    return ObjectInfo(key, whole, etag_of_file(status), modified, read_attributes(descriptor))
+    return ObjectInfo(key, whole, etags.of(descriptor, status), modified, read_attributes(descriptor))
 
 
 def pread(descriptor: int, size: int, offset: int) -> bytes:
@@ -102,12 +102,12 @@ def read_part(descriptor: int, status: os.stat_result, key: str, byte_range: Byt
 
 
 def open_reader(
-    store: ObjectStore, key: str, descriptor: int, status: os.stat_result, byte_range: ByteRange | None
+    store: ObjectStore, key: str, descriptor: int, status: os.stat_result, etags: Etags, byte_range: ByteRange | None
 ) -> FileReader | BytesReader:
     """Return a reader of the object *key*, which is an open file."""
     if not status.st_size and (data := read_unsized(descriptor)):
-        return BytesReader(describe(key, descriptor, status, len(data)), data, byte_range)
-    return FileReader(store, describe(key, descriptor, status), descriptor, status, byte_range)
+        return BytesReader(describe(key, descriptor, status, etags, len(data)), data, byte_range)
+    return FileReader(store, describe(key, descriptor, status, etags), descriptor, status, byte_range)
 
 
 class FileReader(SeekableReader):

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from storage.stores.files.directory_marks import mark_directory, remove_own_directory
 from storage.stores.files.exact_names import ExactNames
 from storage.stores.files.locks import locked
 from storage.stores.files.os_names import encoded, encoded_root, from_listing
@@ -146,12 +147,14 @@ class Root:
             parent, name = os.path.split(self.path)
             here = Root(parent).make_directory(name, sync=sync)
         try:
-            for directory in path.split("/") if path else ():
+            for end, directory in _directories_of(path):
+                made = False
                 try:
                     below = self.open_below(here, directory)
                 except FileNotFoundError:
                     try:
                         os.mkdir(encoded(directory), dir_fd=here)
+                        made = True
                     except FileExistsError:
                         pass  # another writer created it first
                     except OSError as cause:
@@ -162,25 +165,31 @@ class Root:
                     below = self.open_below(here, directory)
                 os.close(here)
                 here = below
+                if made:
+                    mark_directory(here, path[:end])
         except BaseException:
             os.close(here)
             raise
         return here
 
     def prune(self, path: str) -> None:
-        """Remove the directory *path* and those above it if they are empty; a writer that needs one remakes it."""
+        """
+        Remove the directory *path* and those above it if they are empty and a store has made them.
+
+        A writer that needs one makes it again.
+        """
         while path:
-            path, _, name = path.rpartition("/")
+            parent, _, name = path.rpartition("/")
             try:
-                directory = self.open_directory(path)
+                directory = self.open_directory(parent)
             except OSError:
                 return
             try:
-                os.rmdir(encoded(name), dir_fd=directory)
-            except OSError:
-                return
+                if not remove_own_directory(directory, name, path):
+                    return
             finally:
                 os.close(directory)
+            path = parent
 
     @contextmanager
     def existing_directory(self, path: str) -> Iterator[int | None]:
@@ -221,6 +230,14 @@ def names_in(directory: int) -> list[tuple[str, bool]]:
             for entry in found
             if (is_directory := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
         ]
+
+
+def _directories_of(path: str) -> Iterator[tuple[int, str]]:
+    """Yield the names of the directories in *path*, each with where it ends."""
+    end = -1
+    for name in path.split("/") if path else ():
+        end += len(name) + 1
+        yield end, name
 
 
 def _openat2(whole: bytes, flags: int, resolve: int) -> int:

@@ -95,8 +95,10 @@ async def test_directory_and_object_of_one_name_are_a_conflict(tmp_path: Path) -
 
 
 async def test_empty_directory_in_the_way_is_replaced(tmp_path: Path) -> None:
-    """A crash can leave an empty directory; it is no object and prevents none."""
-    (tmp_path / "k").mkdir()
+    """A crash can leave an empty directory of the store's; it is no object and prevents none."""
+    await FilesystemStore(tmp_path).put("k/a/b", b"v")
+    (tmp_path / "k" / "a" / "b").unlink()
+    (tmp_path / "k" / "a").rmdir()
     await FilesystemStore(tmp_path).put("k", b"v")
 
     assert b"v" == (tmp_path / "k").read_bytes()
@@ -193,7 +195,8 @@ async def test_rename_onto_an_empty_directory_or_below_a_link(tmp_path: Path) ->
     """A rename has the same conflicts as a put, and its errors name the target."""
     store = FilesystemStore(tmp_path)
     await store.put("k", b"v")
-    (tmp_path / "empty").mkdir()
+    await store.put("empty/a", b"v")
+    (tmp_path / "empty" / "a").unlink()
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "link").symlink_to("/tmp")
 

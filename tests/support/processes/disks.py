@@ -77,8 +77,12 @@ class Disk:
 
 
 @contextmanager
-def disk(kind: str) -> Iterator[Disk]:
-    """Give a new disk with a file system, ``ext4`` or ``xfs``; skip the test where there can be none, and say why."""
+def disk(kind: str, *options: str) -> Iterator[Disk]:
+    """
+    Give a new disk with a file system, ``ext4`` or ``xfs``, made with these options of its mkfs.
+
+    Skips the test where there can be none, and says why.
+    """
     if os.geteuid() != 0:
         pytest.skip("cutting a disk's power needs root: to mount an image, and to stop its file system")
     command = _FORMAT[kind]
@@ -92,7 +96,7 @@ def disk(kind: str) -> Iterator[Disk]:
         root.mkdir()
         with image.open("wb") as file:
             file.truncate(SIZE << 20)
-        subprocess.run([*command, image], check=True, capture_output=True)
+        subprocess.run([*command, *options, image], check=True, capture_output=True)
         made = Disk(image, root, kind)
         try:
             made.mount()

@@ -1,0 +1,144 @@
+"""
+Owner, group, mode and extended attributes of the files that a store replaces and copies.
+
+An object that replaces a file keeps those of the file, as far as the process may set them, and nobody may read or write
+it who might not do so before: what cannot be given to the old group is given to no group. Set-user-ID and set-group-ID
+are never put on new bytes; nor are file capabilities.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from storage.stores.files.file_systems import UNSUPPORTED
+from storage.stores.files.os_names import encoded
+
+__all__ = ["keep_permissions", "mode_of_source", "without_group"]
+
+_ACL, _DEFAULT_ACL = "system.posix_acl_access", "system.posix_acl_default"
+
+#: Extended attributes that are this package's, and go with the object or the version.
+_OURS = "user.storage."
+
+_HAS_XATTR = hasattr(os, "setxattr")
+
+
+def keep_permissions(
+    file: int, status: os.stat_result, replaced: os.stat_result, directory: int, name: str, most: int | None = None
+) -> None:
+    """
+    Give a new, open file what the file *name* has, which it will replace: owner, group, mode, ACL, other xattrs.
+
+    Costs 3 us where both files have the same already.
+
+    Args:
+        file: the new file, which nobody but its owner may use so far, and which has no bytes.
+        status: its status.
+        replaced: the status of the old one.
+        directory: the open directory of the old one.
+        name: its name there.
+        most: the mode that it may get at most; None for that of the old one.
+    """
+    mode = stat.S_IMODE(replaced.st_mode) & ~(stat.S_ISUID | stat.S_ISGID)
+    kept = _keep_group(file, replaced, status)
+    kept = _keep_xattrs(file, directory, name) and kept
+    if not kept:
+        mode = without_group(mode)
+    if most is not None:
+        mode = _at_most(mode, most)
+    if mode != stat.S_IMODE(status.st_mode):
+        _chmod(file, mode)
+
+
+def mode_of_source(source: int, status: os.stat_result) -> int:
+    """Return the mode that a copy of an open file may have at most, in the group of the file."""
+    mode = stat.S_IMODE(status.st_mode) & 0o777
+    return without_group(mode) if _has_acl(source) else mode
+
+
+def _at_most(mode: int, most: int) -> int:
+    """Return *mode* without what it gives to those who may not read a file of the mode *most*."""
+    for everybody in (0o070, 0o007):
+        if not most & everybody & 0o444:
+            mode &= ~everybody
+    return mode
+
+
+def without_group(mode: int) -> int:
+    """Return *mode* with no more for the group than for everybody else: it is another group."""
+    return mode & ~0o070 | (mode & 0o007) << 3 & mode
+
+
+def _keep_group(file: int, replaced: os.stat_result, status: os.stat_result) -> bool:
+    """Give the new file the owner and the group of the old one; return whether it has the group."""
+    owner, group = replaced.st_uid, replaced.st_gid
+    if (owner, group) == (status.st_uid, status.st_gid) or _chown(file, owner, group):
+        return True
+    return group == status.st_gid or _chown(file, -1, group)
+
+
+def _chown(file: int, owner: int, group: int) -> bool:
+    try:
+        os.chown(file, owner, group)
+    except OSError as cause:
+        if cause.errno not in UNSUPPORTED:
+            raise
+        return False
+    return True
+
+
+def _chmod(file: int, mode: int) -> None:
+    try:
+        os.chmod(file, mode)
+    except OSError as cause:
+        if cause.errno not in UNSUPPORTED:  # else the file system gives modes itself, as FAT does
+            raise
+
+
+def _has_acl(file: int) -> bool:
+    if not _HAS_XATTR:
+        return False
+    try:
+        os.getxattr(file, _ACL)
+    except OSError:
+        return False
+    return True
+
+
+def _keep_xattrs(file: int, directory: int, name: str) -> bool:
+    """Copy the extended attributes of a file that are not ours; return False if its ACL could not be kept."""
+    if not _HAS_XATTR:
+        return True
+    try:
+        old = os.open(encoded(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except OSError:  # not readable, or gone: whether it has an ACL is not known
+        return False
+    try:
+        names = os.listxattr(old)
+        if _ACL not in names and _ACL in os.listxattr(file):  # from a default of the directory
+            os.removexattr(file, _ACL)
+        kept = True
+        for xattr in filter(_is_foreign, names):
+            kept = _keep_xattr(file, old, xattr) and kept
+        return kept
+    except OSError as cause:
+        if cause.errno not in UNSUPPORTED:
+            raise
+        return True
+    finally:
+        os.close(old)
+
+
+def _is_foreign(xattr: str) -> bool:
+    """Return whether an extended attribute is neither of this package nor of the system's policy."""
+    return xattr.startswith(("user.", "system.")) and not xattr.startswith(_OURS) and xattr != _DEFAULT_ACL
+
+
+def _keep_xattr(file: int, old: int, xattr: str) -> bool:
+    """Copy an extended attribute; return False if it is an ACL and could not be set."""
+    try:
+        os.setxattr(file, xattr, os.getxattr(old, xattr))
+    except OSError:  # refused, gone, or there is no room for it
+        return not xattr.startswith("system.")
+    return True

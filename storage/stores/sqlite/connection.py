@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -58,8 +59,9 @@ class Connection:
         self._busy_timeout = busy_timeout
         self._files = files
         self._aio: aiosqlite.Connection | None = None
-        self._guard = ForkGuard()
+        self._guard = ForkGuard(self.interrupt)
         self._interrupted = False
+        self._given_up = False
 
     async def open(
         self, prepare: Callable[Concatenate[sqlite3.Connection, P], None], *args: P.args, **kwargs: P.kwargs
@@ -116,7 +118,9 @@ class Connection:
             try:
                 return await self.attempt(work, *args, **kwargs)
             except Interrupted:
-                continue  # the interrupt was meant for another call
+                if self._given_up:
+                    raise StoreClosedError("the opening of the store was cancelled", store=self._store) from None
+                # else the interrupt was meant for another call, or for a fork
 
     async def attempt(
         self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -153,17 +157,17 @@ class Connection:
         """Run *work*, on the connection's thread."""
         if self._files is not None:
             self._files.check_sometimes()
-        self._interrupted = False
-        deadline = 0.0
+        self._interrupted = self._given_up
+        deadline = time.monotonic() + self._busy_timeout
         while True:
             try:
                 return work(db, *args, **kwargs)
             except sqlite3.OperationalError as error:
                 if self._interrupted or is_interrupt(error):
                     raise Interrupted from error
-                deadline = deadline or time.monotonic() + self._busy_timeout - BUSY_STEP
                 if not is_busy(error) or time.monotonic() >= deadline:
                     raise
+                time.sleep(0.005)  # SQLite itself does not wait when two connections switch to the log
 
     async def settle(self, future: asyncio.Future[Any]) -> None:
         """Wait for *future*, which is done when some work of this connection is; interrupt that after `PATIENCE`."""
@@ -186,9 +190,16 @@ class Connection:
 
     def interrupt(self) -> None:
         """Let the statement that is running fail."""
-        if self._aio is not None:
+        aio = self._aio
+        if aio is not None:
             self._interrupted = True
-            self._aio._conn.interrupt()
+            with suppress(ValueError, sqlite3.ProgrammingError):  # it is being closed
+                aio._conn.interrupt()
+
+    def give_up(self) -> None:
+        """Do the same, and run nothing again: the store is no longer wanted."""
+        self._given_up = True
+        self.interrupt()
 
     async def close(self) -> None:
         """Close the connection after the work that has begun; it may be called again."""
@@ -226,11 +237,22 @@ def _nothing() -> None:
     """Do nothing, on the connection's thread."""
 
 
-async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
-    """Run *work* to its end and return its result; a cancellation is held back until then, and then raised."""
+async def uncancelled(work: Coroutine[Any, Any, T], give_up: Callable[[], object] | None = None) -> T:
+    """
+    Run *work* to its end and return its result; a cancellation is held back until then, and then raised.
+
+    Args:
+        work: what is run.
+        give_up: called `PATIENCE` seconds after a cancellation, to let the work fail.
+    """
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await settled(task)
+        timer = asyncio.get_running_loop().call_later(PATIENCE, give_up) if give_up is not None else None
+        try:
+            await settled(task)
+        finally:
+            if timer is not None:
+                timer.cancel()
         raise

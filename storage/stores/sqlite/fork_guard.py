@@ -23,12 +23,21 @@ T = TypeVar("T")
 #: Seconds that a fork waits for all connections together. Then it goes on, and the child may hang if it uses SQLite.
 LONGEST_WAIT = 5.0
 
+#: Seconds after which a fork interrupts the statement that is running; its connection runs it again after the fork.
+PATIENCE = 0.5
+
 
 class ForkGuard:
-    """Runs the work of one connection, on whose end a fork waits. It adds 0.25 us to each."""
+    """
+    Runs the work of one connection, on whose end a fork waits. It adds 0.25 us to each.
 
-    def __init__(self) -> None:
+    Args:
+        interrupt: ends a statement that takes long; called by the thread that forks.
+    """
+
+    def __init__(self, interrupt: Callable[[], object] = lambda: None) -> None:
         self._in_sqlite = threading.Lock()
+        self._interrupt = interrupt
         _guards.add(self)
 
     def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -52,8 +61,13 @@ _held: list[threading.Lock] = []
 def _before_fork() -> None:
     _forking.acquire()
     end = time.monotonic() + LONGEST_WAIT
-    locks = [guard._in_sqlite for guard in list(_guards)]
-    _held.extend(lock for lock in locks if lock.acquire(timeout=max(0.0, end - time.monotonic())))
+    for guard in list(_guards):
+        lock = guard._in_sqlite
+        if not lock.acquire(timeout=PATIENCE):
+            guard._interrupt()
+            if not lock.acquire(timeout=max(0.0, end - time.monotonic())):
+                continue
+        _held.append(lock)
 
 
 def _after_fork_in_parent() -> None:

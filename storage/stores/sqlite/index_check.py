@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 
+from storage._core.left_out import LeftOut
 from storage.errors import CorruptObjectError, StorageError
 from storage.stores.sqlite.connection import Connection
 
@@ -37,9 +38,15 @@ SELECT t.n, t.s, i.n, i.s FROM
 """
 
 
-def compare_index(db: sqlite3.Connection, store: str) -> None:
+#: Keys that are no BLOBs: they sort before all that are, so that no listing of a range of keys has them.
+_STRAYS = """
+SELECT key FROM objects INDEXED BY sqlite_autoindex_objects_1 WHERE key < x'' OR key IS NULL LIMIT 100
+"""
+
+
+def compare_index(db: sqlite3.Connection, store: str) -> list[str]:
     """
-    Compare the index of keys with the table of objects.
+    Compare the index of keys with the table of objects, and return the first 100 keys that no listing has.
 
     Raises:
         CorruptObjectError: they do not have the same rows.
@@ -51,6 +58,7 @@ def compare_index(db: sqlite3.Connection, store: str) -> None:
             "wrong. Restore a backup, or see check()",
             store=store,
         )
+    return [f"{row[0]!r:.100}" for row in db.execute(_STRAYS)]
 
 
 class IndexCheck:
@@ -71,6 +79,7 @@ class IndexCheck:
         self._store = store
         self._running: asyncio.Task[None] | None = None
         self._next = 0.0
+        self._strays: list[str] = []
 
     async def begin(self) -> None:
         """
@@ -82,7 +91,7 @@ class IndexCheck:
         if self._running is None and time.monotonic() >= self._next:
             if await self._reader.run(_count_pages) <= FEW_PAGES:
                 begun = time.monotonic()
-                await self._reader.run(compare_index, self._store)
+                self._strays = await self._reader.run(compare_index, self._store)
                 self._done(begun)
                 return
             if self._running is None:
@@ -114,6 +123,11 @@ class IndexCheck:
             await asyncio.wait([running])
             self.look()
 
+    def leave_out(self, left_out: LeftOut) -> None:
+        """Note the objects whose keys are no BLOBs, at the end of a listing of all keys."""
+        for key in self._strays:
+            left_out.add(key, CorruptObjectError("the key in the row is no BLOB", key=key, store=self._store))
+
     async def stop(self) -> None:
         """Give up a comparison that is running."""
         running, self._running = self._running, None
@@ -126,7 +140,7 @@ class IndexCheck:
     async def _compare(self) -> None:
         begun = time.monotonic()
         async with self._another() as connection:
-            await connection.run(compare_index, self._store)
+            self._strays = await connection.run(compare_index, self._store)
         self._done(begun)
 
     def _done(self, begun: float) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sqlite3
 import sys
-import time
 from contextlib import closing
 from typing import Any
 
@@ -118,7 +117,7 @@ _LIMITS = {
 }
 
 
-def prepare(db: sqlite3.Connection, path: str, busy_timeout: float, store: str) -> None:
+def prepare(db: sqlite3.Connection, path: str, store: str) -> None:
     """
     Prepare a new connection for writing: the write-ahead log, durable commits, the tables.
 
@@ -131,7 +130,7 @@ def prepare(db: sqlite3.Connection, path: str, busy_timeout: float, store: str) 
     ready = _is_ours(db, path, store)
     if not ready:
         db.execute(f"PRAGMA page_size = {_PAGE}")
-    _retry_while_busy(db, "PRAGMA journal_mode = WAL", busy_timeout)
+    db.execute("PRAGMA journal_mode = WAL")
     mode = db.execute("PRAGMA journal_mode").fetchone()[0]
     if mode not in ("wal", "memory"):
         raise StorageError(
@@ -234,19 +233,6 @@ def _is_ours(db: sqlite3.Connection, path: str, store: str) -> bool:
             f"{path} is a database of another program: use another file for the store", store=store
         )
     return False
-
-
-def _retry_while_busy(db: sqlite3.Connection, statement: str, busy_timeout: float) -> None:
-    """Retry a statement while the database is locked: SQLite does not wait when two connections switch to the log."""
-    deadline = time.monotonic() + busy_timeout
-    while True:
-        try:
-            db.execute(statement)
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                raise
-            time.sleep(0.01)
 
 
 def _statements(script: str) -> list[str]:

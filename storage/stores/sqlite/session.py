@@ -48,9 +48,14 @@ class Session:
         self.infos: Lookup = GroupCommit(self.reader, find_by_key(statements.INFO_COLUMNS))
         self.index_check: IndexCheck = IndexCheck(self.reader, self.another, store)
 
+    def give_up(self) -> None:
+        """Let the opening fail that is waiting for a lock."""
+        self._connection.give_up()
+        self.reader.give_up()
+
     async def open(self) -> None:
         """Connect, prepare the database, and start to reclaim what killed processes left."""
-        await self._connection.open(prepare, self._path, self._busy_timeout, self.store)
+        await self._connection.open(prepare, self._path, self.store)
         if self.reader is not self._connection:
             await self.reader.open(prepare_reader)
         if self._files is not None:

@@ -68,7 +68,7 @@ class SqliteStore(ObjectStore):
         path = self.path if self.path == MEMORY else os.path.abspath(self.path)
         self._session = Session(path, repr(self), self.busy_timeout)
         try:
-            await uncancelled(self._session.open())
+            await uncancelled(self._session.open(), self._session.give_up)
         except BaseException:
             await self._close()
             raise
@@ -188,6 +188,8 @@ class SqliteStore(ObjectStore):
                     key = decoded_key(name, self, left_out)
                     if key is not None:
                         yield key
+            if not prefix:
+                self._opened().index_check.leave_out(left_out)
 
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         with LeftOut(self) as left_out:
@@ -202,6 +204,8 @@ class SqliteStore(ObjectStore):
                         left_out.add(key, error)
                     else:
                         yield info
+            if not prefix:
+                self._opened().index_check.leave_out(left_out)
 
     async def _pages(self, columns: str, prefix: str, start_after: str) -> AsyncIterator[list[tuple[Any, ...]]]:
         """Yield lists of rows whose first column is the key; no cursor stays open between two of them."""

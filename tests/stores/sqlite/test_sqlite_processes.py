@@ -194,3 +194,39 @@ def test_missing_aiosqlite_says_what_to_install() -> None:
     )
 
     assert (0, "SqliteStore needs aiosqlite: pip install 'stackstore[sqlite]'\n") == (ended.returncode, ended.stdout)
+
+
+def test_fork_interrupts_what_takes_long_and_runs_it_again(tmp_path: Path) -> None:
+    """A check of a large database must not delay a fork by seconds, nor be in SQLite during it."""
+    ended = run(
+        """
+        import time, warnings
+
+        warnings.simplefilter("ignore", DeprecationWarning)
+        ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+
+        async def main():
+            async with SqliteStore(sys.argv[1]) as store:
+                runs = []
+
+                def work(db):
+                    runs.append(1)
+                    return len(runs) if len(runs) > 1 else db.execute(ENDLESS).fetchone()
+
+                working = asyncio.create_task(store._opened().reader.run(work))
+                while not runs:
+                    await asyncio.sleep(0.001)
+                begun = time.monotonic()
+                child = os.fork()
+                if child == 0:
+                    os._exit(0)
+                took = time.monotonic() - begun
+                os.waitpid(child, 0)
+                print(await working, took < 4)
+
+        asyncio.run(main())
+        """,
+        tmp_path / "objects.db",
+    )
+
+    assert (0, "2 True\n", "") == (ended.returncode, ended.stdout, ended.stderr)

@@ -1187,7 +1187,8 @@ class NotifyingStore(ObjectStore[In, Out]):
     Handlers are called after every put and delete of an object, successful or failed, with an `Event`.
 
     Each object of a bulk call or of `clear` is an event of its own. A delete is an event even if there was no object.
-    An operation that is cancelled is no event, although it may have taken effect.
+    An operation that is cancelled may have taken effect: its event has an `OutcomeUnknownError`, and its handlers have
+    two seconds.
 
     Handlers are called one after the other before the operation returns, and no lock is held meanwhile. They may use
     this store, which calls the handlers again for what they do; or the store below (``event.store.base``), which does

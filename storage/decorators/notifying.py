@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
+
+import anyio
 
 from storage._core.bulk import raise_failures
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import changed_items, recorded_keys
-from storage.errors import StorageError
+from storage.errors import OutcomeUnknownError, StorageError
 from storage.types import Attributes, Capabilities, In, Items, Keys, Out
 
 __all__ = ["Event", "NotifyingStore"]
@@ -22,6 +25,9 @@ __all__ = ["Event", "NotifyingStore"]
 T = TypeVar("T")
 
 _logger = logging.getLogger("storage")
+
+#: Seconds that handlers may take when a call is cancelled: the caller waits for them.
+GRACE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,8 @@ class Event:
         action: ``"put"`` or ``"delete"``. A copy is a put of its target; a rename is that, and a delete of
             its source.
         key: the object.
-        error: the error of a change that failed; None if it succeeded.
+        error: the error of a change that failed; None if it succeeded. After an error that is ``retryable``, or an
+            `OutcomeUnknownError`, the change may have been made all the same.
     """
 
     store: ObjectStore[Any, Any]
@@ -55,7 +62,8 @@ class NotifyingStore(StoreDecorator[In, Out]):
     Handlers are called after every put and delete of an object, successful or failed, with an `Event`.
 
     Each object of a bulk call or of `clear` is an event of its own. A delete is an event even if there was no object.
-    An operation that is cancelled is no event, although it may have taken effect.
+    An operation that is cancelled may have taken effect: its event has an `OutcomeUnknownError`, and its handlers have
+    two seconds.
 
     Handlers are called one after the other before the operation returns, and no lock is held meanwhile. They may use
     this store, which calls the handlers again for what they do; or the store below (``event.store.base``), which does
@@ -148,6 +156,9 @@ class NotifyingStore(StoreDecorator[In, Out]):
         """Await *call*, and call the handlers for the changes that it made or failed to make."""
         try:
             result = await call
+        except asyncio.CancelledError:
+            await self._notify_cancelled(changes)
+            raise
         except Exception as error:
             await self._notify([(action, key, error) for action, key in changes], failed=True)
             raise
@@ -164,6 +175,9 @@ class NotifyingStore(StoreDecorator[In, Out]):
         """Return the results of a bulk call, and call the handlers for each; *keys* are those that it has read."""
         try:
             results = await call()
+        except asyncio.CancelledError:
+            await self._notify_cancelled([(action, key) for key in dict.fromkeys(keys)])
+            raise
         except Exception as error:  # perhaps an error of the caller's iterable: objects before it may have been changed
             await self._notify([(action, key, error) for key in dict.fromkeys(keys)], failed=True)
             raise
@@ -172,6 +186,16 @@ class NotifyingStore(StoreDecorator[In, Out]):
         ]
         await self._notify(changes, failed=raise_errors and any(error is not None for _, _, error in changes))
         return raise_failures(results, self, raise_errors)
+
+    async def _notify_cancelled(self, changes: Sequence[tuple[Literal["put", "delete"], str]]) -> None:
+        """Call the handlers for changes that were cancelled, and may have been made; not for longer than `GRACE`."""
+        unknown: list[Change] = [
+            (action, key, OutcomeUnknownError("the call was cancelled", key=key, store=self)) for action, key in changes
+        ]
+        with anyio.move_on_after(GRACE, shield=True) as scope:
+            await self._notify(unknown, failed=True)
+        if scope.cancelled_caught:
+            _logger.error("the handlers for %d cancelled changes did not end within %g s", len(unknown), GRACE)
 
     async def _notify(self, changes: Iterable[Change], *, failed: bool) -> None:
         """Call all handlers. The first error of one is raised at the end, unless the operation *failed* itself."""

@@ -21,6 +21,7 @@ from storage import (
     KeyNotFoundError,
     NotifyingStore,
     ObjectStore,
+    OutcomeUnknownError,
     PrefixStore,
     StoreUnavailableError,
     TimeoutStore,
@@ -277,6 +278,60 @@ async def test_cancelled_handler_cancels_the_operation_that_took_effect(on_error
     with pytest.raises(asyncio.CancelledError):
         await task
     assert b"v" == await base.get("a")
+
+
+CANCELLED: dict[str, tuple[str, Callable[[ObjectStore], Awaitable[object]], list[tuple[str, str]]]] = {
+    "put": ("put", lambda store: store.put("a", b"v"), [("put", "a")]),
+    "delete": ("delete", lambda store: store.delete("a"), [("delete", "a")]),
+    "copy": ("copy", lambda store: store.copy("a", "b"), [("put", "b")]),
+    "rename": ("rename", lambda store: store.rename("a", "b"), [("put", "b"), ("delete", "a")]),
+    "put_many": ("put", lambda store: store.put_many({"a": b"v"}), [("put", "a")]),
+    "delete_many": ("delete", lambda store: store.delete_many(["a"]), [("delete", "a")]),
+    "clear": ("delete", lambda store: store.clear(), [("delete", "a")]),
+}
+
+
+@pytest.mark.parametrize(("held", "write", "expected"), CANCELLED.values(), ids=list(CANCELLED))
+async def test_cancelled_write_is_told_as_one_of_unknown_outcome(
+    held: str, write: Callable[[ObjectStore], Awaitable[object]], expected: list[tuple[str, str]]
+) -> None:
+    """It may have taken effect: what follows from a change must follow. An async handler can wait meanwhile."""
+    base = ScriptedStore()
+    await base.base.put("a", b"old")
+    events: list[Event] = []
+
+    async def hear(event: Event) -> None:
+        await asyncio.sleep(0)
+        events.append(event)
+
+    store = NotifyingStore(base, on_change=hear)
+    published = base.hold(held, after=True)
+    task = asyncio.ensure_future(write(store))
+    await published.reached()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert expected == [(event.action, event.key) for event in events]
+    assert all(isinstance(event.error, OutcomeUnknownError) for event in events)
+
+
+async def test_handler_that_hangs_holds_up_a_cancelled_write_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Then it is cancelled too, which is logged."""
+    monkeypatch.setattr("storage.decorators.notifying.GRACE", 0.01)
+    base = ScriptedStore()
+    published = base.hold("put", after=True)
+
+    async def hang(event: Event) -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(NotifyingStore(base, on_put=hang).put("a", b"v"))
+    await published.reached()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "did not end within" in caplog.text
 
 
 def test_wrong_choice_is_a_value_error() -> None:

@@ -232,7 +232,8 @@ class Archive:
         try:
             if change.after is not None and change.after.error is not None:
                 raise change.after.error
-            conditions.enforce(key, current and current.entry.etag, None)
+            if conditions:
+                conditions.enforce(key, current and current.entry.etag, None)
             if change.entry is not None:
                 if self._lookalikes:
                     self._check_name(key, pending)

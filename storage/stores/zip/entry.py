@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from storage._core.stored_attributes import decode_attributes, encode_attributes
 from storage.errors import UnsupportedOperationError
+from storage.types import ObjectInfo
 
 __all__ = [
     "DELETION",
@@ -105,29 +106,7 @@ class Entry(NamedTuple):
     @property
     def etag(self) -> str:
         """The etag of the version; for an entry of another program, made of what tells its versions apart."""
-        private = _private_field(self)
-        if private is not None:
-            return private.stamp.hex()
-        return f"{self.crc:08x}-{self.size:x}-{self.compressed_size:x}-{self.date << 16 | self.time:08x}"
-
-    @property
-    def modified(self) -> datetime | None:
-        """When it was written; None if the header has no valid time."""
-        private = _private_field(self)
-        seconds = dict(extra_fields(self.extra)).get(_UNIX_TIME, b"")
-        date, clock = self.date, self.time
-        try:
-            if private is not None:
-                whole, rest = divmod(private.modified, 10**9)
-                return datetime.fromtimestamp(whole, UTC).replace(microsecond=rest // 1000)
-            if len(seconds) >= 5 and seconds[0] & 1:
-                return datetime.fromtimestamp(int.from_bytes(seconds[1:5], "little"), UTC)
-            local = datetime(  # the format has local time, without a zone
-                (date >> 9) + 1980, date >> 5 & 15, date & 31, clock >> 11, clock >> 5 & 63, (clock & 31) * 2
-            )
-            return local.astimezone(UTC)
-        except (ValueError, OverflowError, OSError):
-            return None
+        return self._etag(_private_field(self))
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -139,6 +118,38 @@ class Entry(NamedTuple):
         """
         private = _private_field(self)
         return {} if private is None else decode_attributes(private.attributes)
+
+    def describe(self, key: str) -> ObjectInfo:
+        """
+        Return the description of the object; its time is None if the header has no valid one.
+
+        Raises:
+            CorruptObjectError: the stored attributes are not valid.
+        """
+        private = _private_field(self)
+        attributes = {} if private is None else decode_attributes(private.attributes)
+        return ObjectInfo(key, self.size, self._etag(private), self._modified(private), attributes)
+
+    def _etag(self, private: _Private | None) -> str:
+        if private is not None:
+            return private.stamp.hex()
+        return f"{self.crc:08x}-{self.size:x}-{self.compressed_size:x}-{self.date << 16 | self.time:08x}"
+
+    def _modified(self, private: _Private | None) -> datetime | None:
+        try:
+            if private is not None:
+                whole, rest = divmod(private.modified, 10**9)
+                return datetime.fromtimestamp(whole, UTC).replace(microsecond=rest // 1000)
+            seconds = dict(extra_fields(self.extra)).get(_UNIX_TIME, b"")
+            if len(seconds) >= 5 and seconds[0] & 1:
+                return datetime.fromtimestamp(int.from_bytes(seconds[1:5], "little"), UTC)
+            date, clock = self.date, self.time
+            local = datetime(  # the format has local time, without a zone
+                (date >> 9) + 1980, date >> 5 & 15, date & 31, clock >> 11, clock >> 5 & 63, (clock & 31) * 2
+            )
+            return local.astimezone(UTC)
+        except (ValueError, OverflowError, OSError):
+            return None
 
 
 class _Private(NamedTuple):
@@ -229,15 +240,18 @@ def _private_field(entry: Entry) -> _Private | None:
     extra = entry.extra
     if len(extra) < _OLD_PRIVATE.size or extra[_CHECK] != _checksum(entry):
         return None
-    number, length, magic, kind, _, stamp, modified = _OLD_PRIVATE.unpack_from(extra)
-    end = 4 + length
-    if number != PRIVATE or end > len(extra):
+    magic = extra[4:8]
+    if magic == _MAGIC and len(extra) >= _PRIVATE.size:
+        number, length, _, kind, _, stamp, modified, compressed_crc = _PRIVATE.unpack_from(extra)
+        begin = _PRIVATE.size
+    elif magic == _OLD_MAGIC:
+        number, length, _, kind, _, stamp, modified = _OLD_PRIVATE.unpack_from(extra)
+        begin, compressed_crc = _OLD_PRIVATE.size, None
+    else:
         return None
-    if magic == _MAGIC and end >= _PRIVATE.size:
-        return _Private(kind, stamp, modified, extra[_PRIVATE.size : end], _PRIVATE.unpack_from(extra)[-1])
-    if magic == _OLD_MAGIC and end >= _OLD_PRIVATE.size:
-        return _Private(kind, stamp, modified, extra[_OLD_PRIVATE.size : end], None)
-    return None
+    if number != PRIVATE or not begin <= 4 + length <= len(extra):
+        return None
+    return _Private(kind, stamp, modified, extra[begin : 4 + length], compressed_crc)
 
 
 def _checksum(entry: Entry) -> bytes:

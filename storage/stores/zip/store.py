@@ -139,8 +139,9 @@ class ZipStore(ObjectStore):
         found = self._find(key)
         size = found.entry.size
         start, stop = (0, size) if byte_range is None else byte_range.within(size, key)
-        self._check_bound(key, found.entry, start, stop)
-        if max(size, found.entry.compressed_size) <= _SMALL:
+        if stop > self.max_size:
+            self._check_bound(key, found.entry, start, stop)
+        if size <= _SMALL >= found.entry.compressed_size:
             return await self._do(key, _read, found, start, stop)
         return await in_slices(self._do, key, _reading(found, start, stop))
 
@@ -210,7 +211,7 @@ class ZipStore(ObjectStore):
         Raises:
             CorruptObjectError: there are more.
         """
-        if stop > self.max_size and (stop if entry.method != STORED else stop - start) > self.max_size:
+        if (stop if entry.method != STORED else stop - start) > self.max_size:
             raise CorruptObjectError(
                 f"the object has {entry.size} bytes, and reading this part of it takes more than "
                 f"max_size={self.max_size}; increase max_size, or read in pieces with open()",
@@ -220,7 +221,7 @@ class ZipStore(ObjectStore):
 
     def _describe(self, key: str, entry: Entry) -> ObjectInfo:
         try:
-            return ObjectInfo(key, entry.size, entry.etag, entry.modified, entry.attributes)
+            return entry.describe(key)
         except CorruptObjectError as error:
             raise error_of(error, key, self) from error.__cause__
 
@@ -258,7 +259,11 @@ class ZipStore(ObjectStore):
             try:
                 found = archive.find(check_zip_key(key, self))
                 self._check_bound(key, found.entry, 0, found.entry.size)
-                results[key] = yield from _reading(found, 0, found.entry.size)
+                if max(found.entry.size, found.entry.compressed_size) <= _SMALL:
+                    results[key] = _read(found, 0, found.entry.size)
+                    yield
+                else:
+                    results[key] = yield from _reading(found, 0, found.entry.size)
             except (OSError, StorageError) as error:
                 results[key] = error_of(error, key, self)
         return results

@@ -30,13 +30,14 @@ __all__ = ["Ends", "find_ends"]
 #: Bytes of one read during the search, and end records that are looked at in one step.
 _STEP, _MANY = 1 << 20, 1000
 
+#: Bytes of holes that are skipped in one step.
+_HOLES = (1 << 34, 1 << 26, _STEP)
+
 #: The bytes before an end record that belong to it: the zip64 end record in its usual form, and its locator.
 _BEFORE = END64.size + LOCATOR.size
 
 #: The furthest that an end record is before the end of its archive.
 _LONGEST_END = END.size + 0xFFFF
-
-_WRAP = LIMIT32 + 1
 
 _Read = Callable[[int, int], bytes]
 
@@ -78,9 +79,10 @@ def _ends(read: _Read, size: int, is_hole: Callable[[int, int], bool]) -> Iterat
     """Yield what may be end records, from the last to the first, and None from time to time."""
     stop, seen = size, 0
     while stop > 0:
-        start = max(stop - _STEP, 0)
         yield None
-        if not is_hole(start, stop):
+        hole = next((start for step in _HOLES if is_hole(start := max(stop - step, 0), stop)), None)
+        start = max(stop - _STEP, 0) if hole is None else hole
+        if hole is None:
             first = max(start - _BEFORE, 0)
             window = read(stop - first + END.size, first)
             at = window.rfind(END_SIGNATURE, start - first, stop - first + 3)

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from zip_tools import archive_of, made
 
 import storage.sync
 from storage import ByteRange, CorruptObjectError, StorageError, UnsupportedOperationError
 from storage.stores.zip.decoders import DEFLATED
-from storage.stores.zip.entry import Entry, entry_of
-from storage.stores.zip.format import pack_central, pack_end, pack_local
+from storage.stores.zip.entry import entry_of
+from storage.stores.zip.format import pack_end
 
 METHODS = {
     "stored": zipfile.ZIP_STORED,
@@ -49,27 +50,9 @@ class Pipe(io.RawIOBase):
         return len(data)
 
 
-def made(fill: Callable[[zipfile.ZipFile], object], **options: Any) -> bytes:
-    """Return an archive made by Python's zipfile."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", **options) as archive:
-        fill(archive)
-    return packed.getvalue()
-
-
 def write_all(archive: zipfile.ZipFile, names: Iterable[str]) -> None:
     for name in names:
         archive.writestr(name, b"x" * 50)
-
-
-def archive_of(entries: list[Entry], data: bytes = b"") -> bytes:
-    """Return an archive of these entries, each of which has the same data."""
-    content = directory = b""
-    for entry in entries:
-        placed = entry._replace(offset=len(content))
-        content += pack_local(placed) + data
-        directory += pack_central(placed)
-    return content + directory + pack_end(len(content), len(directory), len(entries))
 
 
 @pytest.fixture

@@ -43,7 +43,9 @@ class CachingStore(StoreDecorator):
 
     Writes go to the main store, and the cached copy is deleted before and after each write; listings come from the main
     store. A read through this store never returns an older version than the last one written through it. What other
-    processes write is seen when the object is no longer cached; see *revalidate*.
+    processes write is seen when the object is no longer cached; see *revalidate*. A write that got no answer, or was
+    cancelled, may land later: its key is not cached for five minutes; one that lands later still may stay hidden. An
+    object that expires in the main store is not returned after its deadline, `ObjectInfo.expires`.
 
     A failure of the cache store never makes a read or a write fail. It is logged, and counted in `stats`.
 

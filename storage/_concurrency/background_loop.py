@@ -111,6 +111,11 @@ class Work(Outcome[T]):
         self._error = None
         self.done: bool = False
 
+    @property
+    def is_of_parent(self) -> bool:
+        """Whether this process was forked since the start, so that the loop and its thread are the parent's."""
+        return self._loop_thread is not _loop_thread
+
     def start(self) -> None:
         """Begin the coroutine on the loop."""
         self._loop_thread.loop.call_soon_threadsafe(self._begin)

@@ -24,11 +24,13 @@ from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from storage._concurrency.background_loop import Work
+from storage._concurrency.forks import renew_after_fork
 from storage._concurrency.stepping import THREAD
 from storage._sync.callbacks import CALLING
 from storage._sync.caller import Caller, EnteredContext, pairs, synchronous
 from storage._sync.hosting import HostedContext
 from storage._sync.lending import JoinedPieces, LentIterable
+from storage.errors import StoreClosedError
 
 __all__ = ["BATCH", "LoopCaller", "run"]
 
@@ -52,6 +54,7 @@ class LoopCaller(Caller):
         self._requests: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self.serving = False
         self._interrupted = False
+        renew_after_fork(self)
 
     def run(self, coroutine: Coroutine[Any, Any, T], /) -> T:
         work = Work(coroutine, self._ended)
@@ -71,8 +74,9 @@ class LoopCaller(Caller):
                 request()
         except BaseException:  # Ctrl-C, or an error of a callback: raised when the work has ended
             self._interrupted = True
-            work.cancel()
-            while not work.done:
+            if not work.is_of_parent:
+                work.cancel()
+            while not (work.done or work.is_of_parent):
                 if request := self._requests.get():
                     request()
             raise
@@ -134,6 +138,11 @@ class LoopCaller(Caller):
         self._requests.put(serve)
         return (await answer)()
 
+    def _renew(self) -> None:
+        """In a forked child: end the call during which a callback or a signal handler of this thread forked."""
+        if self.serving:
+            self._requests.put(_refuse_in_child)
+
     def _ended(self) -> None:
         self.serving = False
         self._requests.put(None)
@@ -169,6 +178,10 @@ def _outcome(callback: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Cal
         raise error
 
     return fail
+
+
+def _refuse_in_child() -> None:
+    raise StoreClosedError("the process was forked during this call, which goes on in the parent only")
 
 
 def _refused() -> Any:

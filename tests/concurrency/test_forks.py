@@ -178,6 +178,44 @@ forked(child)
     assert (0, "b'child'\nchild 0\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.parametrize("where", ["handler", "data"])
+def test_child_that_is_forked_during_a_call_on_the_loop_leaves_the_call(where: str) -> None:
+    """Nobody would answer it: the loop is the parent's."""
+    done = run(
+        f"""{FORKING}
+class Waiting(storage.DictStore):
+    async def put(self, key, data, **options):
+        if {where!r} == "handler":
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+            await asyncio.sleep(0.3)
+        return await super().put(key, data, **options)
+
+def fork(*_):
+    pids.append(os.fork())
+    signal.alarm(10)
+
+def data():
+    if {where!r} == "data":
+        fork()
+    yield b"v"
+
+pids = []
+signal.signal(signal.SIGUSR1, fork)
+store = ObjectStore(Waiting(), stepped=False)
+try:
+    store.put("k", data())
+except storage.StoreClosedError as error:
+    print(error, store.exists("k"), flush=True)
+    os._exit(0)
+print(store.get("k"), os.waitpid(pids[0], 0)[1])
+"""
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "b'v' 0\n" in done.stdout
+    assert "the process was forked during this call, which goes on in the parent only False\n" in done.stdout
+
+
 @pytest.mark.parametrize(
     "store",
     [

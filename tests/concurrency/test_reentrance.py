@@ -196,3 +196,33 @@ def test_nested_calls_of_the_callers_own_code_work() -> None:
     )
 
     assert (0, "b'11' ['inner', 'outer']\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_compaction_that_interrupts_a_compaction_is_refused() -> None:
+    """Its thread would wait for itself; the one that was interrupted goes on."""
+    done = run(
+        """
+        import tempfile
+        from storage._concurrency.stepping import step
+        from storage.stores.zip.slices import finished
+        signal.alarm(20)
+        with storage.sync.ZipStore(tempfile.mkdtemp() + "/objects.zip") as store:
+            store.put_many({str(number): b"v" for number in range(100)})
+            archive = store.async_store._archive
+
+            async def interrupted():
+                steps = archive.compaction()
+                next(steps)
+                try:
+                    archive.compact()
+                except storage.ReentrantCallError:
+                    print("refused", flush=True)
+                finished(steps)
+
+            step(interrupted())
+            store.compact()
+            print(len(list(store.keys())))
+        """
+    )
+
+    assert (0, "refused\n100\n", "") == (done.returncode, done.stdout, done.stderr)

@@ -19,12 +19,14 @@ from contextlib import suppress
 from itertools import chain
 
 from storage._concurrency.mutex import Mutex
+from storage._concurrency.stepping import is_stepping
 from storage._core.conditions import Target, WriteConditions
 from storage._core.opened import OpenState
 from storage._core.sorted_keys import SortedKeys
 from storage.errors import (
     KeyConflictError,
     KeyNotFoundError,
+    ReentrantCallError,
     StorageError,
     StoreClosedError,
     StoreUnavailableError,
@@ -76,6 +78,7 @@ class Archive:
         self._queue: deque[Sequence[Change]] = deque()
         self._writing = Mutex()  # held during a write and its sync
         self._compacting = threading.Lock()  # held over all steps of `compact`, which may run in several threads
+        self._compactor = 0  # the thread that does all steps
         self._lookalikes: dict[bytes, str | None] = {}
         self.listing: SortedKeys = SortedKeys(self.objects)
         self.state: OpenState = OpenState(any_loop=True, after_fork="use it in the parent only")
@@ -303,8 +306,11 @@ class Archive:
                 changed.
         """
         while not self._compacting.acquire(timeout=0.02):
+            if self._compactor == threading.get_ident():
+                raise ReentrantCallError("compact was called while the same thread is compacting: call it afterwards")
             yield  # another one is at work
         try:
+            self._compactor = threading.get_ident() if is_stepping() else 0  # else several threads, one after another
             with self._writing:
                 self._check_writable()
             remove_leftovers(self._place.path, self._file, self._begin)
@@ -324,6 +330,7 @@ class Archive:
             finally:
                 draft.close()
         finally:
+            self._compactor = 0
             self._compacting.release()
 
     def _missing(self, draft: Draft) -> list[Entry]:

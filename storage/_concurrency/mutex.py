@@ -98,13 +98,24 @@ class Mutex(ReentrantLock):
     def __enter__(self) -> None:
         if self._is_owned():
             raise ReentrantCallError(_REENTRANT)
-        _acquire(self)
+        try:
+            _acquire(self)
+        except BaseException:  # Ctrl-C, perhaps when this thread has the mutex already: nobody else would release it
+            if self._is_owned():
+                self.release()
+            raise
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Wait until the mutex is free, for *timeout* seconds at most, and return whether this thread has it now."""
         if self._is_owned():
             raise ReentrantCallError(_REENTRANT)
-        return _acquire(self, blocking, timeout)
+        try:
+            held = _acquire(self, blocking, timeout)
+        except BaseException:
+            if self._is_owned():
+                self.release()
+            raise
+        return held
 
 
 _acquire = _RLock.acquire

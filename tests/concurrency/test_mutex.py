@@ -9,6 +9,7 @@ import threading
 import weakref
 
 import pytest
+from interrupts import interrupted_at
 
 from storage import ReentrantCallError
 from storage._concurrency import forks
@@ -112,3 +113,25 @@ def test_mutexes_are_not_kept() -> None:
     gc.collect()
 
     assert gone() is None
+
+
+def test_interrupt_leaves_no_mutex_that_nobody_releases() -> None:
+    """Ctrl-C can come when the thread has it, and is not yet in the section."""
+    mutex = Mutex()
+
+    def section() -> None:
+        with mutex:
+            assert mutex.owned
+
+    def acquire() -> None:
+        assert mutex.acquire(timeout=1)
+        mutex.release()
+
+    moment = 1
+    while interrupted_at(moment, section):
+        assert not mutex.owned
+        moment += 1
+    assert moment > 3
+    for moment in range(1, 4):
+        assert interrupted_at(moment, acquire)
+        assert not mutex.owned

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from storage._concurrency.stepping import is_stepping
 from storage._core.data import SMALL
+from storage._core.descriptors import Descriptor
 from storage._core.left_out import LeftOut
 from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError
 from storage.stores.files.attributes import read_attributes
@@ -59,27 +60,30 @@ class BlockingReads(ABC):
         except OSError as cause:
             raise from_os_error(cause, key, self) from cause
 
-    def _opened(self, key: str, *, listed: bool = False) -> tuple[int, os.stat_result]:
-        """Return a descriptor of the key's file, and its status; *listed*: its name is from the directory itself."""
+    def _opened(self, key: str) -> tuple[Descriptor, os.stat_result]:
+        """Open the key's file, and return it and its status."""
+        file = Descriptor()
+        return file, self._open_into(file, key)
+
+    def _open_into(self, numbers: list[int], key: str, *, listed: bool = False) -> os.stat_result:
+        """
+        Open the key's file, append its descriptor to *numbers*, and return its status.
+
+        *listed* says that the file's name is from the directory itself.
+        """
         path = self._path(key)
         try:
-            descriptor = self._root.open(path)
+            self._root.open_into(numbers, path)
         except OSError as cause:
             if cause.errno in MISSING:
                 raise KeyNotFoundError(key, store=self) from None
             raise_if_refused(cause, self)
             raise
-        found = False
-        try:
-            status = os.fstat(descriptor)
-            exact = listed or self._root.exact.known(path, status.st_dev)
-            found = stat.S_ISREG(status.st_mode) and (exact or self._has_exact_names(path))
-        finally:
-            if not found:
-                os.close(descriptor)
-        if not found:
+        status = os.fstat(numbers[0])
+        exact = listed or self._root.exact.known(path, status.st_dev)
+        if not stat.S_ISREG(status.st_mode) or not (exact or self._has_exact_names(path)):
             raise KeyNotFoundError(key, store=self)
-        return descriptor, status
+        return status
 
     def _has_exact_names(self, path: str) -> bool:
         """Return whether what was found under *path* has these names in its directories."""
@@ -100,36 +104,41 @@ class BlockingReads(ABC):
             raise KeyNotFoundError(key, store=self) from None
 
     def _get(self, key: str, byte_range: ByteRange | None) -> bytes:
-        descriptor, status = self._opened(key)
+        numbers: list[int] = []
+        closing = map(os.close, numbers)  # see storage._core.descriptors
         try:
-            data = read_part(descriptor, status, key, byte_range)
+            status = self._open_into(numbers, key)
+            data = read_part(numbers[0], status, key, byte_range)
         finally:
-            os.close(descriptor)
+            next(closing, None)
         if self._page_cache.available is None and not is_stepping():
             self._page_cache.learn(self._path(key))
         return data
 
     def _small(self, key: str) -> tuple[bytes, Attributes] | None:
         """Return the bytes and attributes of a small file; None for a larger one."""
+        numbers: list[int] = []
+        closing = map(os.close, numbers)
         try:
-            descriptor, status = self._opened(key)
-            try:
-                if status.st_size > SMALL:
-                    return None
-                data = read_part(descriptor, status, key, None)
-                return (data, read_attributes(descriptor)) if len(data) <= SMALL else None
-            finally:
-                os.close(descriptor)
+            status = self._open_into(numbers, key)
+            if status.st_size > SMALL:
+                return None
+            data = read_part(numbers[0], status, key, None)
+            return (data, read_attributes(numbers[0])) if len(data) <= SMALL else None
         except OSError:
             return None  # opening the object raises the error
+        finally:
+            next(closing, None)
 
     def _head(self, key: str, *, listed: bool = False) -> ObjectInfo:
-        descriptor, status = self._opened(key, listed=listed)
+        numbers: list[int] = []
+        closing = map(os.close, numbers)
         try:
-            size = status.st_size or len(read_unsized(descriptor))
-            return describe(key, descriptor, status, self._etags, size)
+            status = self._open_into(numbers, key, listed=listed)
+            size = status.st_size or len(read_unsized(numbers[0]))
+            return describe(key, numbers[0], status, self._etags, size)
         finally:
-            os.close(descriptor)
+            next(closing, None)
 
     def _heads(self, keys: Iterator[str], left_out: LeftOut) -> Iterator[ObjectInfo]:
         for key in keys:
@@ -141,8 +150,12 @@ class BlockingReads(ABC):
                 left_out.add(key, error)
 
     def _exists(self, key: str) -> bool:
+        numbers: list[int] = []
+        closing = map(os.close, numbers)
         try:
-            os.close(self._opened(key)[0])
+            self._open_into(numbers, key)
         except KeyNotFoundError:
             return False
+        finally:
+            next(closing, None)
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from storage._core.descriptors import Descriptor
 from storage.stores.files.etags import Etags, Told
 from storage.stores.files.locks import NO_LOCKS
 
@@ -17,20 +18,19 @@ def missing_capabilities(path: str, etags: Etags) -> list[str]:
         path = os.path.dirname(path)
     missing = []
     try:
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        opened = Descriptor.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:  # a file, or not readable: every method raises an error for it
         return ["attributes"]
-    try:
-        if not etags.keeps_attributes(directory):
-            missing.append("attributes")
-        if etags.told(directory) is Told.CONTENT:
-            missing += ["etags", "cheap_head"]
-        # Exclusive, because network file systems that refuse it may grant a shared lock. No need to wait for it.
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fcntl.flock(directory, fcntl.LOCK_UN)
-    except OSError as cause:
-        if cause.errno in NO_LOCKS:
-            missing += ["conditional_put", "conditional_delete", "multi_process"]
-    finally:
-        os.close(directory)
+    with opened as directory:
+        try:
+            if not etags.keeps_attributes(directory):
+                missing.append("attributes")
+            if etags.told(directory) is Told.CONTENT:
+                missing += ["etags", "cheap_head"]
+            # Exclusive, because network file systems that refuse it may grant a shared lock. No need to wait for it.
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(directory, fcntl.LOCK_UN)
+        except OSError as cause:
+            if cause.errno in NO_LOCKS:
+                missing += ["conditional_put", "conditional_delete", "multi_process"]
     return missing

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 
+from storage._core.descriptors import Descriptor
 from storage.stores.files.file_systems import UNSUPPORTED
 from storage.stores.files.os_names import encoded
 
@@ -57,19 +58,13 @@ def is_own_directory(directory: int, path: str) -> bool:
 def remove_own_directory(parent: int, name: str, path: str) -> bool:
     """Remove the directory *name* in an open one if a store has made it and it is empty; return whether it did."""
     try:
-        directory = os.open(encoded(name), _DIRECTORY, dir_fd=parent)
+        with Descriptor.open(encoded(name), _DIRECTORY, dir_fd=parent) as directory:
+            if not is_own_directory(directory, path):
+                return False
+            os.rmdir(encoded(name), dir_fd=parent)
     except OSError:
         return False
-    try:
-        if not is_own_directory(directory, path):
-            return False
-        os.rmdir(encoded(name), dir_fd=parent)
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(directory)
+    return True
 
 
 def _place(directory: int, path: str) -> tuple[str, int, int]:

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable
 
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
+from storage._core.descriptors import Descriptor
 from storage.errors import KeyConflictError, StorageError, StoreUnavailableError
 from storage.stores.files.attributes import write_attributes
 from storage.stores.files.draft_names import new_draft_name
@@ -34,9 +35,9 @@ ATTEMPTS = 100
 _PIECE = 1 << 20
 
 
-def target_directory(root: Root, path: str, *, sync: bool, store: object) -> int:
+def target_directory(root: Root, path: str, *, sync: bool, store: object) -> Descriptor:
     """
-    Open the directory of a key's file, create it where it is missing, and return the descriptor.
+    Open the directory of a key's file, and create it where it is missing.
 
     Raises:
         KeyConflictError: a directory in the path is an object's file or another program's symlink.
@@ -69,11 +70,18 @@ class Draft:
         self._etags = etags
         self._sync = sync
         self._store = store
-        self._directory = -1
-        self._file = -1
+        self._opened_directory = self._opened_file = Descriptor.none()
         self._draft = ""
         self._replaced: os.stat_result | None = None
         self._most: int | None = None
+
+    @property
+    def _directory(self) -> int:
+        return self._opened_directory.fileno()
+
+    @property
+    def _file(self) -> int:
+        return self._opened_file.fileno()
 
     def begin(self, source: int | None = None, copied: os.stat_result | None = None) -> None:
         """
@@ -87,11 +95,11 @@ class Draft:
             self._most = mode_of_source(source, copied)
         for attempt in range(ATTEMPTS):
             try:
-                self._directory = target_directory(self._root, self._parent, sync=self._sync, store=self._store)
+                self._opened_directory = target_directory(self._root, self._parent, sync=self._sync, store=self._store)
                 replaced = self._replaced = file_status(self._directory, self._name, expected=False)
                 new = 0o666 if self._most is None else self._most
                 self._draft = new_draft_name()
-                self._file = os.open(
+                self._opened_file = Descriptor.open(
                     self._draft,
                     os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW,
                     new if replaced is None else 0o600,
@@ -169,7 +177,9 @@ class Draft:
             os.fsync(self._file)
         is_local = self._etags.is_local(self._file, status)
         if not is_local:
-            os.close(os.dup(self._file))  # network file systems write what is left, which may fail, and take long
+            next(
+                map(os.close, map(os.dup, (self._file,)))
+            )  # network file systems write what is left, which may fail, and take long
         keeping = self._root.exact.kept(
             self._root, self._path, self._directory, status.st_dev, undo=self._unpublish, store=self._store
         )
@@ -178,7 +188,7 @@ class Draft:
             if before_publish is not None:
                 before_publish(self._directory, self._name)
             # Under the directory's lock: nobody takes the file, whose own lock ends here, for a killed writer's.
-            self._close_file()
+            self._opened_file.close()
             if not is_local:
                 etag = self._etag_after_close(status, etag)
             self._move(replaced, key, conditions)
@@ -195,7 +205,7 @@ class Draft:
         if conditions:
             current = self._etags.of_entry(self._directory, self._name, replaced) if replaced and is_file else None
             conditions.enforce(key, current, self._store)
-        if replaced and is_file and self._file >= 0 and _is_another(replaced, self._replaced):
+        if replaced and is_file and self._opened_file and _is_another(replaced, self._replaced):
             status = os.fstat(self._file)
             keep_permissions(self._file, status, replaced, self._directory, self._name, self._most)
         return replaced
@@ -223,10 +233,6 @@ class Draft:
         self._etags.changed(status)
         return self._etags.of_entry(self._directory, self._draft, now) or etag
 
-    def _close_file(self) -> None:
-        file, self._file = self._file, -1
-        os.close(file)
-
     def close(self) -> None:
         """Remove the file, and the directories made for it, unless it is published. May be called again."""
         if self._draft:
@@ -236,10 +242,8 @@ class Draft:
                 pass  # gone with its directory, or reclaimed later
             self._draft = ""
             self._root.prune(self._parent)
-        for descriptor in (self._file, self._directory):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._file = self._directory = -1
+        self._opened_file.close()
+        self._opened_directory.close()
 
 
 def _is_another(replaced: os.stat_result, before: os.stat_result | None) -> bool:

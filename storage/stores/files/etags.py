@@ -24,6 +24,7 @@ from contextlib import suppress
 from enum import Enum
 
 from storage._concurrency.mutex import Mutex
+from storage._core.descriptors import Descriptor
 from storage.stores.files.attributes import fits_attributes, takes_attributes
 from storage.stores.files.draft_names import new_draft_name
 from storage.stores.files.file_systems import UNSUPPORTED, is_local
@@ -114,13 +115,11 @@ class Etags:
         if self._is_timed(directory, status):
             return _by_time(status, status.st_ino)
         try:
-            file = os.open(encoded(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+            opened = Descriptor.open(encoded(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
         except FileNotFoundError:
             return None
-        try:
+        with opened as file:
             return self.of(file, os.fstat(file))
-        finally:
-            os.close(file)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -204,17 +203,17 @@ class Etags:
             place = os.path.dirname(place)
         path = f"{place}/{new_draft_name()}"
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            opened = Descriptor.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
         except OSError:
             return
         try:
-            if os.fstat(file).st_dev == device:
-                self._attributes[device] = takes_attributes(file)
-                self.stamp(file)
+            with opened as file:
+                if os.fstat(file).st_dev == device:
+                    self._attributes[device] = takes_attributes(file)
+                    self.stamp(file)
         except OSError:
             return
         finally:
-            os.close(file)
             with suppress(OSError):  # taken for a leftover meanwhile
                 os.unlink(path)
 

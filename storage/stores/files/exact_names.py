@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+from storage._core.descriptors import Descriptor
 from storage.errors import InvalidKeyError
 from storage.stores.files.file_systems import folds_names, may_fold_per_directory
 from storage.stores.files.locks import locked
@@ -45,11 +46,11 @@ _SWAPPED = str.maketrans(
 class Directories(Protocol):
     """What opens the directories below a store's root: a `Root`."""
 
-    def open_directory(self, path: str) -> int:
-        """Open the directory *path*, relative to the root, and return the descriptor."""
+    def open_directory(self, path: str) -> Descriptor:
+        """Open the directory *path*, relative to the root."""
 
-    def open_below(self, directory: int, name: str) -> int:
-        """Open the directory *name* in an open directory and return the descriptor."""
+    def open_below(self, directory: int, name: str) -> Descriptor:
+        """Open the directory *name* in an open directory."""
 
 
 class ExactNames:
@@ -84,23 +85,18 @@ class ExactNames:
         Raises:
             OSError: a directory on the way cannot be read, or *path* is gone (`FileNotFoundError`).
         """
-        directory = root.open_directory("")
-        try:
-            parent = ""
-            names = path.split("/")
-            for name in names:
-                last = len(parent) + len(name) + bool(parent) == len(path)
+        here = root.open_directory("")
+        parent = ""
+        for name in path.split("/"):
+            last = len(parent) + len(name) + bool(parent) == len(path)
+            with here as directory:
                 with locked(directory, shared=True) if lock and last else nullcontext():
                     if not self._has_name(directory, name, parent):
                         return False
                 if not last:
-                    below = root.open_below(directory, name)
-                    os.close(directory)
-                    directory = below
+                    here = root.open_below(directory, name)
                     parent = f"{parent}/{name}" if parent else name
-            return True
-        finally:
-            os.close(directory)
+        return True
 
     def kept(
         self, root: Directories, path: str, directory: int, device: int, *, undo: Callable[[], None], store: object
@@ -202,9 +198,5 @@ def _exists(directory: int, name: str) -> bool:
 
 def _listed(directory: int, name: str) -> bool:
     # Opened anew: some FUSE file systems keep for each open directory what was in it when it was opened.
-    fresh = os.open(".", os.O_RDONLY, dir_fd=directory)
-    try:
-        with os.scandir(fresh) as entries:
-            return any(from_listing(entry.name) == name for entry in entries)
-    finally:
-        os.close(fresh)
+    with Descriptor.open(".", os.O_RDONLY, dir_fd=directory) as fresh, os.scandir(fresh) as entries:
+        return any(from_listing(entry.name) == name for entry in entries)

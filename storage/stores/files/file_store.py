@@ -154,8 +154,8 @@ class FileStore(BlockingReads, ObjectStore):
         with ExitStack() as opened:
 
             def begin() -> ObjectReader:
-                descriptor, status = self._opened(key)
-                opened.callback(os.close, descriptor)
+                file, status = self._opened(key)
+                descriptor = opened.enter_context(file)
                 reader = open_reader(self, key, descriptor, status, self._etags, byte_range)
                 return opened.enter_context(closing(reader)) if isinstance(reader, FileReader) else reader
 
@@ -191,16 +191,13 @@ class FileStore(BlockingReads, ObjectStore):
         draft = Draft(self._root, self._path(target), self._etags, sync=self._sync, store=self)
 
         def copy() -> str:
-            descriptor, status = self._blocking(source, self._opened, source)
-            try:
-                with closing(draft):
-                    draft.begin(descriptor, status)
-                    draft.copy_from(descriptor, status, source)
-                    kept = self._blocking(source, read_attributes, descriptor)
-                    conditions, before_publish = WriteConditions(if_absent), self._before_publish(target)
-                    return draft.publish(target, kept, conditions, before_publish=before_publish)
-            finally:
-                os.close(descriptor)
+            file, status = self._blocking(source, self._opened, source)
+            with file as descriptor, closing(draft):
+                draft.begin(descriptor, status)
+                draft.copy_from(descriptor, status, source)
+                kept = self._blocking(source, read_attributes, descriptor)
+                conditions, before_publish = WriteConditions(if_absent), self._before_publish(target)
+                return draft.publish(target, kept, conditions, before_publish=before_publish)
 
         return await self._do(target, copy)
 
@@ -229,14 +226,14 @@ class FileStore(BlockingReads, ObjectStore):
         path = self._path(key)
         parent, _, name = path.rpartition("/")
         try:
-            directory = self._root.open_directory(parent)
+            opened = self._root.open_directory(parent)
         except OSError as cause:
             if cause.errno not in MISSING:
                 raise_if_refused(cause, self)
                 raise
             conditions.enforce(key, None, self)
             return
-        try:
+        with opened as directory:
             with locked(directory, self, needed=bool(conditions)):
                 current = file_status(directory, name)
                 if current is not None and not self._root.exact.known(path, current.st_dev):
@@ -251,12 +248,10 @@ class FileStore(BlockingReads, ObjectStore):
                 os.fsync(directory)  # also for what another writer has just deleted: that may not be on the disk yet
             if current is None or not is_own_directory(directory, parent):
                 return
-        finally:
-            os.close(directory)
         self._root.prune(parent)
 
     def _rename(self, source: str, target: str, if_absent: bool) -> str:
-        os.close(self._blocking(source, self._opened, source)[0])  # a missing source creates no directories
+        self._blocking(source, self._opened, source)[0].close()  # a missing source creates no directories
         old, new = self._path(source), self._path(target)
         return Renaming(self._root, old, new, self._etags, sync=self._sync, store=self).publish(
             source, target, if_absent, before_publish=self._before_publish(target), after_delete=self._after_delete

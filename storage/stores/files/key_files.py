@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from storage._core.descriptors import Descriptor
 from storage.errors import KeyConflictError
 from storage.stores.files.draft_names import new_draft_name
 from storage.stores.files.hash_layout import KEY_SUFFIX
@@ -24,12 +25,12 @@ def read_key_file(directory: int, name: str) -> bytes | None:
         OSError: it cannot be read.
     """
     try:
-        file = os.open(name, READ | os.O_NOFOLLOW, dir_fd=directory)
+        opened = Descriptor.open(name, READ | os.O_NOFOLLOW, dir_fd=directory)
     except OSError:
         if _is_file(directory, name):
             raise
         return None
-    try:
+    with opened as file:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_KEY:
             return None
@@ -37,8 +38,6 @@ def read_key_file(directory: int, name: str) -> bytes | None:
         while len(content) <= MAX_KEY and (piece := os.read(file, 1 << 16)):
             content += piece
         return content if len(content) <= MAX_KEY else None
-    finally:
-        os.close(file)
 
 
 def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store: object) -> None:
@@ -60,16 +59,14 @@ def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store:
             f"{target!r}, the file for the key's text, is no regular file: move it away", store=store
         )
     draft = new_draft_name()
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=directory)
+    opened = Descriptor.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=directory)
     try:
-        try:
+        with opened as file:
             text = memoryview(key)
             while text:
                 text = text[os.write(file, text) :]
             if sync:
                 os.fsync(file)
-        finally:
-            os.close(file)
         os.rename(draft, target, src_dir_fd=directory, dst_dir_fd=directory)
         if sync:
             os.fsync(directory)

@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable
 
+from storage._core.descriptors import Descriptor
 from storage.stores.files.locks import locked
 from storage.stores.files.root import READ, Root
 
@@ -45,13 +46,9 @@ def remove_leftovers(
             entries = root.entries(path)
             found = list(leftovers(path, [name for name, is_directory in entries if not is_directory]))
             if found:
-                directory = root.open_directory(path)
-                try:
-                    with locked(directory):
-                        for name in found:
-                            remove(directory, path, name)
-                finally:
-                    os.close(directory)
+                with root.open_directory(path) as directory, locked(directory):
+                    for name in found:
+                        remove(directory, path, name)
                 root.prune(path)
         except OSError:
             continue
@@ -63,14 +60,9 @@ def remove_leftovers(
 def reclaim(directory: int, name: str) -> None:
     """Remove a draft unless a writer holds its lock."""
     try:
-        draft = os.open(name, READ | os.O_RDWR | os.O_NOFOLLOW, dir_fd=directory)
-    except OSError:
-        return
-    try:
-        if stat.S_ISREG(os.fstat(draft).st_mode):
-            fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(name, dir_fd=directory)
+        with Descriptor.open(name, READ | os.O_RDWR | os.O_NOFOLLOW, dir_fd=directory) as draft:
+            if stat.S_ISREG(os.fstat(draft).st_mode):
+                fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(name, dir_fd=directory)
     except OSError:
         pass  # a writer holds it, or it is already gone
-    finally:
-        os.close(draft)

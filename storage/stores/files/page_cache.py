@@ -15,6 +15,7 @@ import stat
 import time
 from enum import Enum
 
+from storage._core.descriptors import Descriptor
 from storage.stores.files.root import HAS_CACHED, Root
 from storage.types import ByteRange
 
@@ -60,14 +61,13 @@ class PageCacheReads:
 
     def learn(self, path: str) -> None:
         """Find out, in a thread that may wait, whether such reads work for this file, which was just read."""
+        opened = Descriptor()
         try:
-            descriptor = self._root.open_cached(path)
-            try:
+            self._root.open_cached(opened, path)
+            with opened as descriptor:
                 mount = os.fstatvfs(descriptor).f_flag
                 self._updates_atime = not mount & (os.ST_NOATIME | os.ST_RDONLY)
                 os.preadv(descriptor, [bytearray(1)], 0, _NOWAIT)
-            finally:
-                os.close(descriptor)
         except OSError as cause:  # other errors: it is no longer in memory or deleted, and the next file decides
             if cause.errno in _UNABLE:
                 self.available = False
@@ -82,34 +82,38 @@ class PageCacheReads:
             FileNotFoundError: there is no such file.
             RangeNotSatisfiableError: the range starts after the file's end.
         """
+        numbers: list[int] = []
+        closing = map(os.close, numbers)  # see storage._core.descriptors
         try:
-            descriptor = self._root.open_cached(path)
-        except FileNotFoundError:
-            raise
-        except OSError:  # not in memory; or an error, which the thread that may wait finds again and raises
-            return Deferred.WAIT
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or not self._root.exact.known(path, status.st_dev):
+            try:
+                self._root.open_cached(numbers, path)
+            except FileNotFoundError:
+                raise
+            except OSError:  # not in memory; or an error, which the thread that may wait finds again and raises
                 return Deferred.WAIT
-            start, stop = (0, status.st_size) if byte_range is None else byte_range.within(status.st_size, key)
-            size = stop - start
-            if not size:
-                # a file that says it has no bytes may have some, as in /proc
-                unsized = not status.st_size and os.preadv(descriptor, [bytearray(1)], 0, _NOWAIT)
-                return Deferred.WAIT if unsized else b""
-            if size > COPY_LIMIT or (self._updates_atime and _read_updates_atime(status)):
+            descriptor = numbers[0]
+            try:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode) or not self._root.exact.known(path, status.st_dev):
+                    return Deferred.WAIT
+                start, stop = (0, status.st_size) if byte_range is None else byte_range.within(status.st_size, key)
+                size = stop - start
+                if not size:
+                    # a file that says it has no bytes may have some, as in /proc
+                    unsized = not status.st_size and os.preadv(descriptor, [bytearray(1)], 0, _NOWAIT)
+                    return Deferred.WAIT if unsized else b""
+                if size > COPY_LIMIT or (self._updates_atime and _read_updates_atime(status)):
+                    return Deferred.WAIT
+                data = bytearray(size if size <= LIMIT else 1)
+                if os.preadv(descriptor, [data], start, _NOWAIT) < len(data):
+                    return Deferred.WAIT
+                return bytes(data) if size <= LIMIT else Deferred.COPY
+            except OSError as cause:
+                if cause.errno in _UNABLE:  # another file system below the same root: do not try each of its files
+                    self.available = False
                 return Deferred.WAIT
-            data = bytearray(size if size <= LIMIT else 1)
-            if os.preadv(descriptor, [data], start, _NOWAIT) < len(data):
-                return Deferred.WAIT
-            return bytes(data) if size <= LIMIT else Deferred.COPY
-        except OSError as cause:
-            if cause.errno in _UNABLE:  # another file system below the same root: do not try each of its files
-                self.available = False
-            return Deferred.WAIT
         finally:
-            os.close(descriptor)
+            next(closing, None)
 
 
 def _read_updates_atime(status: os.stat_result) -> bool:

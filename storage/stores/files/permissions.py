@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
+from storage._core.descriptors import Descriptor
 from storage.stores.files.file_systems import UNSUPPORTED
 from storage.stores.files.os_names import encoded
 
@@ -111,23 +112,22 @@ def _keep_xattrs(file: int, directory: int, name: str) -> bool:
     if not _HAS_XATTR:
         return True
     try:
-        old = os.open(encoded(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+        opened = Descriptor.open(encoded(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     except OSError:  # not readable, or gone: whether it has an ACL is not known
         return False
     try:
-        names = os.listxattr(old)
-        if _ACL not in names and _ACL in os.listxattr(file):  # from a default of the directory
-            os.removexattr(file, _ACL)
-        kept = True
-        for xattr in filter(_is_foreign, names):
-            kept = _keep_xattr(file, old, xattr) and kept
-        return kept
+        with opened as old:
+            names = os.listxattr(old)
+            if _ACL not in names and _ACL in os.listxattr(file):  # from a default of the directory
+                os.removexattr(file, _ACL)
+            kept = True
+            for xattr in filter(_is_foreign, names):
+                kept = _keep_xattr(file, old, xattr) and kept
+            return kept
     except OSError as cause:
         if cause.errno not in UNSUPPORTED:
             raise
         return True
-    finally:
-        os.close(old)
 
 
 def _is_foreign(xattr: str) -> bool:

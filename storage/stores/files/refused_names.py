@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
+from storage._core.descriptors import Descriptor
 from storage.errors import InvalidKeyError
 from storage.stores.files.draft_names import new_draft_name
 from storage.stores.files.os_names import encoded
@@ -46,7 +47,7 @@ def takes_names(directory: int) -> bool:
     """Return whether a file can be made in an open directory: it is there, and may be written."""
     name = new_draft_name()
     try:
-        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=directory))
+        Descriptor.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=directory).close()
         os.unlink(name, dir_fd=directory)
     except OSError:
         return False

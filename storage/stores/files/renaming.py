@@ -110,6 +110,4 @@ class Renaming:
     def _opened(self, held: ExitStack, path: str) -> int:
         """Return a descriptor of a directory, made where it is missing, which is closed and pruned in the end."""
         held.callback(self._root.prune, path)
-        directory = target_directory(self._root, path, sync=self._sync, store=self._store)
-        held.callback(os.close, directory)
-        return directory
+        return held.enter_context(target_directory(self._root, path, sync=self._sync, store=self._store))

@@ -15,9 +15,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
+from storage._core.descriptors import Descriptor, is_valid
 from storage.stores.files.directory_marks import mark_directory, remove_own_directory
 from storage.stores.files.exact_names import ExactNames
 from storage.stores.files.locks import locked
@@ -47,7 +48,7 @@ class _OpenHow(ctypes.Structure):
 
 #: openat2(2): its number on every architecture, "relative to the working directory", RESOLVE_NO_SYMLINKS and
 #: RESOLVE_CACHED.
-_SYS_OPENAT2, _AT_FDCWD, _NO_SYMLINKS, _CACHED = 437, -100, 0x04, 0x20
+_SYS_OPENAT2, _AT_FDCWD, _NO_SYMLINKS, _CACHED = (437,), (-100,), 0x04, 0x20
 
 _syscall = None
 if sys.platform == "linux":
@@ -78,59 +79,71 @@ class Root:
         self._below = encoded_root(path) + b"/"
         self.exact = ExactNames(trusted=unique_names)
 
-    def open(self, path: str, flags: int = READ) -> int:
+    def open(self, path: str, flags: int = READ) -> Descriptor:
         """
-        Open *path*, relative to the root, and return the descriptor.
+        Open *path*, relative to the root.
 
         Raises:
             OSError: as `os.open` does; ``ELOOP`` or ``ENOTDIR`` where a part of the path is a symlink.
         """
-        whole = self._below + encoded(path) if path else self._below[:-1]
-        if "/" not in path:
-            return os.open(whole, flags | _NOFOLLOW)  # no directory on the way to check
-        if _syscall is None:
-            if sys.platform == "darwin":
-                return os.open(whole, flags | _O_NOFOLLOW_ANY)
-            return _walk(self._below, path, flags)
+        opened = Descriptor()
         try:
-            return _openat2(whole, flags, _NO_SYMLINKS)
-        except OSError as cause:
-            # An old kernel, a sandbox that refuses the call, a signal or a concurrent rename: open each directory.
-            if cause.errno not in (errno.ENOSYS, errno.EPERM, errno.EINTR, errno.EAGAIN):
-                raise
-        return _walk(self._below, path, flags)
+            self.open_into(opened, path, flags)
+        except OSError:
+            opened.close()
+            raise
+        return opened
 
-    def open_cached(self, path: str) -> int:
+    def open_into(self, numbers: list[int], path: str, flags: int = READ) -> None:
+        """Open *path* like `open`, and append the descriptor to *numbers*."""
+        whole = self._below + encoded(path) if path else self._below[:-1]
+        if "/" not in path:  # no directory on the way to check
+            numbers += map(os.open, (whole,), (flags | _NOFOLLOW,))
+            return
+        if _syscall is not None:
+            try:
+                _openat2(numbers, whole, flags, _NO_SYMLINKS)
+                return
+            except OSError as cause:
+                # An old kernel, a sandbox that refuses the call, a signal or a concurrent rename: open each directory.
+                if cause.errno not in (errno.ENOSYS, errno.EPERM, errno.EINTR, errno.EAGAIN):
+                    raise
+        elif sys.platform == "darwin":
+            numbers += map(os.open, (whole,), (flags | _O_NOFOLLOW_ANY,))
+            return
+        _walk(numbers, self._below, path, flags)
+
+    def open_cached(self, numbers: list[int], path: str) -> None:
         """
-        Open the file *path* like `open`, but only if all directory entries on the way are in the kernel's memory.
+        Open the file *path* like `open_into`, but only if all directory entries on the way are in the kernel's memory.
 
         Raises:
             BlockingIOError: they are not, and looking them up may have to wait for a disk.
             OSError: as `open`; or the system does not support this (``ENOSYS``, ``EINVAL``, ``EPERM``).
         """
-        return _openat2(self._below + encoded(path), READ, _NO_SYMLINKS | _CACHED)
+        _openat2(numbers, self._below + encoded(path), READ, _NO_SYMLINKS | _CACHED)
 
-    def open_directory(self, path: str) -> int:
+    def open_directory(self, path: str) -> Descriptor:
         """
-        Open the directory *path* for reading and return the descriptor.
+        Open the directory *path* for reading.
 
         Raises:
             OSError: as `open`.
         """
         return self.open(path, _DIRECTORY)
 
-    def open_below(self, directory: int, name: str) -> int:
+    def open_below(self, directory: int, name: str) -> Descriptor:
         """
-        Open the directory *name* in an open directory and return the descriptor.
+        Open the directory *name* in an open directory.
 
         Raises:
             OSError: as `open`.
         """
-        return os.open(encoded(name), _DIRECTORY | _NOFOLLOW, dir_fd=directory)
+        return Descriptor.open(encoded(name), _DIRECTORY | _NOFOLLOW, dir_fd=directory)
 
-    def make_directory(self, path: str, *, sync: bool) -> int:
+    def make_directory(self, path: str, *, sync: bool) -> Descriptor:
         """
-        Open the directory *path* for reading, create it and the root where missing, and return the descriptor.
+        Open the directory *path* for reading; create it and the root where missing.
 
         With *sync*, each new name is on the disk when this returns.
 
@@ -142,35 +155,36 @@ class Root:
         except FileNotFoundError:
             pass
         try:
-            here = os.open(self._below[:-1], _DIRECTORY)
+            here = Descriptor.open(self._below[:-1], _DIRECTORY)
         except FileNotFoundError:
             parent, name = os.path.split(self.path)
             here = Root(parent).make_directory(name, sync=sync)
-        try:
-            for end, directory in _directories_of(path):
-                made = False
-                try:
-                    below = self.open_below(here, directory)
-                except FileNotFoundError:
-                    try:
-                        os.mkdir(encoded(directory), dir_fd=here)
-                        made = True
-                    except FileExistsError:
-                        pass  # another writer created it first
-                    except OSError as cause:
-                        raise_if_refused(cause, None, directory=here)
-                        raise
-                    if sync:
-                        os.fsync(here)
-                    below = self.open_below(here, directory)
-                os.close(here)
-                here = below
-                if made:
-                    mark_directory(here, path[:end])
-        except BaseException:
-            os.close(here)
-            raise
+        for end, directory in _directories_of(path):
+            with here as number:
+                here = self._make_below(number, directory, path[:end], sync=sync)
         return here
+
+    def _make_below(self, directory: int, name: str, path: str, *, sync: bool) -> Descriptor:
+        """Open the directory *path*, which is *name* in an open directory, and create it if it is missing."""
+        try:
+            return self.open_below(directory, name)
+        except FileNotFoundError:
+            pass
+        made = False
+        try:
+            os.mkdir(encoded(name), dir_fd=directory)
+            made = True
+        except FileExistsError:
+            pass  # another writer created it first
+        except OSError as cause:
+            raise_if_refused(cause, None, directory=directory)
+            raise
+        if sync:
+            os.fsync(directory)
+        below = self.open_below(directory, name)
+        if made:
+            mark_directory(below.fileno(), path)
+        return below
 
     def prune(self, path: str) -> None:
         """
@@ -181,14 +195,12 @@ class Root:
         while path:
             parent, _, name = path.rpartition("/")
             try:
-                directory = self.open_directory(parent)
+                opened = self.open_directory(parent)
             except OSError:
                 return
-            try:
+            with opened as directory:
                 if not remove_own_directory(directory, name, path):
                     return
-            finally:
-                os.close(directory)
             path = parent
 
     @contextmanager
@@ -201,10 +213,8 @@ class Root:
                 raise
             yield None
             return
-        try:
-            yield directory
-        finally:
-            os.close(directory)
+        with directory as number:
+            yield number
 
     def has_exact(self, path: str) -> bool:
         """Return whether the directory *path* is there, and the names of it and of those above are exactly these."""
@@ -240,31 +250,28 @@ def _directories_of(path: str) -> Iterator[tuple[int, str]]:
         yield end, name
 
 
-def _openat2(whole: bytes, flags: int, resolve: int) -> int:
+def _openat2(numbers: list[int], whole: bytes, flags: int, resolve: int) -> None:
     assert _syscall is not None
-    descriptor: int = _syscall(_SYS_OPENAT2, _AT_FDCWD, whole, *_how(flags, resolve))
-    if descriptor < 0:
+    how, size = _how(flags, resolve)
+    numbers += filter(is_valid, map(_syscall, _SYS_OPENAT2, _AT_FDCWD, (whole,), how, size))
+    if not numbers:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), whole)
-    return descriptor
 
 
 @lru_cache(maxsize=16)  # a store opens with few sets of flags; building the struct each time costs 0.4 us
-def _how(flags: int, resolve: int) -> tuple[Any, int]:
-    """Return a pointer to openat2's options, and their size."""
+def _how(flags: int, resolve: int) -> tuple[tuple[Any], tuple[int]]:
+    """Return a pointer to openat2's options, and their size, as `map` takes them."""
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
-    return ctypes.byref(how), ctypes.sizeof(how)
+    return (ctypes.byref(how),), (ctypes.sizeof(how),)
 
 
-def _walk(root: bytes, path: str, flags: int) -> int:
+def _walk(numbers: list[int], root: bytes, path: str, flags: int) -> None:
     """Open *path* directory by directory."""
     *directories, name = path.split("/")
-    here = os.open(root, _DIRECTORY)
-    try:
-        for directory in directories:
-            below = os.open(encoded(directory), _DIRECTORY | _NOFOLLOW, dir_fd=here)
-            os.close(here)
-            here = below
-        return os.open(encoded(name), flags | _NOFOLLOW, dir_fd=here)
-    finally:
-        os.close(here)
+    here = Descriptor.open(root, _DIRECTORY)
+    for directory in directories:
+        with here as number:
+            here = Descriptor.open(encoded(directory), _DIRECTORY | _NOFOLLOW, dir_fd=number)
+    with here as number:
+        numbers += map(partial(os.open, dir_fd=number), (encoded(name),), (flags | _NOFOLLOW,))

@@ -16,6 +16,7 @@ import sys
 import threading
 from contextlib import closing, suppress
 
+from storage._core.descriptors import Descriptor
 from storage.errors import StorageError
 from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.database_files import descriptors_of
@@ -55,7 +56,7 @@ def copy_database(
         _refuse_others(target, store)
         mode = 0o666 if source == ":memory:" else stat.S_IMODE(os.stat(source).st_mode) & 0o666
         draft = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:100]}.{secrets.token_hex(8)}.draft")
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), mode))
+        Descriptor.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), mode).close()
         try:
             _copy(db, draft, connection, stop)
             _sync(draft)
@@ -135,8 +136,5 @@ def _publish(draft: str, target: str, store: str) -> None:
 
 
 def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDWR if os.path.isfile(path) else os.O_RDONLY)
-    try:
+    with Descriptor.open(path, os.O_RDWR if os.path.isfile(path) else os.O_RDONLY) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

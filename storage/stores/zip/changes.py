@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from functools import partial
-from tempfile import SpooledTemporaryFile
 
 from storage._core.conditions import Target
-from storage._core.data import CHUNK
 from storage.errors import StorageError
 from storage.stores.zip.decoders import DEFLATED
 from storage.stores.zip.entry import STORED, Entry, entry_of
+from storage.stores.zip.spool import Spool
 
 __all__ = ["Change", "SpooledData", "put_change"]
 
@@ -77,7 +75,7 @@ class SpooledData:
     """
 
     def __init__(self, directory: str, level: int | None) -> None:
-        self._file = SpooledTemporaryFile(max_size=CHUNK, dir=directory)  # noqa: SIM115  # `close` closes it
+        self._file = Spool(directory)
         self._compressor = None if level is None else zlib.compressobj(level, wbits=-zlib.MAX_WBITS)
         self._crc = self._compressed_crc = self._size = 0
 
@@ -95,7 +93,7 @@ class SpooledData:
             target.key,
             method=STORED if self._compressor is None else DEFLATED,
             crc=self._crc,
-            compressed_size=self._file.tell(),
+            compressed_size=self._file.size,
             size=self._size,
             attributes=target.attributes,
             compressed_crc=self._compressed_crc,
@@ -107,8 +105,7 @@ class SpooledData:
         self._file.write(compressed)
 
     def __iter__(self) -> Iterator[bytes]:
-        self._file.seek(0)
-        return iter(partial(self._file.read, CHUNK), b"")
+        return iter(self._file)
 
     def close(self) -> None:
         """Close the file, which deletes it."""

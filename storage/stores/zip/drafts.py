@@ -17,6 +17,7 @@ from contextlib import suppress
 from itertools import chain, islice
 
 from storage._core.data import CHUNK
+from storage._core.descriptors import Descriptor
 from storage.errors import CorruptObjectError, StoreUnavailableError
 from storage.stores.zip.content import CompressedData
 from storage.stores.zip.directory import write_directory
@@ -59,8 +60,12 @@ class Draft:
         self._stamp = os.urandom(16)
         self._name = f"{_beginning(path)}{self._stamp.hex()}.compacting"
         self._published = False
-        self._directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._opened = Descriptor.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._file: OpenFile | None = None
+
+    @property
+    def _directory(self) -> int:
+        return self._opened.fileno()
 
     @property
     def file(self) -> OpenFile:
@@ -149,7 +154,7 @@ class Draft:
             if self._file and not self._published and self._has(self._name, self._file):
                 os.unlink(self._name, dir_fd=self._directory)
         finally:
-            os.close(self._directory)
+            self._opened.close()
 
 
 def remove_leftovers(path: str, archive: OpenFile, begin: int) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from storage._concurrency.forks import renew_after_fork
 from storage._core.data import CHUNK
+from storage._core.descriptors import Descriptor
 from storage.errors import CorruptObjectError, StoreUnavailableError
 from storage.stores.files.reader import pread  # before fcntl: without that, its module says what to use
 
@@ -45,31 +46,29 @@ class OpenFile:
         follow: whether the name may be a symlink to the file.
 
     Attributes:
-        descriptor: of the open file, and -1 in a forked child.
         identity: the numbers of its device and inode.
         has_lock: whether `lock` has locked it; False also where the file system has no locks.
     """
 
-    __slots__ = ("__weakref__", "descriptor", "has_lock", "identity")
+    __slots__ = ("__weakref__", "_opened", "has_lock", "identity")
 
     def __init__(
         self, path: str, *, create: bool = False, mode: int = 0o666, directory: int | None = None, follow: bool = True
     ) -> None:
-        self.descriptor: int = -1
         self.has_lock: bool = False
         flags = _FLAGS | (_CREATE if create else 0) | (0 if follow else os.O_NOFOLLOW)
-        self.descriptor = os.open(path, flags, mode, dir_fd=directory)
+        self._opened = Descriptor.open(path, flags, mode, dir_fd=directory)
         renew_after_fork(self)
         status = self.status()
         self.identity: tuple[int, int] = (status.st_dev, status.st_ino)
 
-    def __del__(self) -> None:
-        self._renew()
-
     def _renew(self) -> None:
-        descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._opened.close()
+
+    @property
+    def descriptor(self) -> int:
+        """The number of the open file, and -1 in a forked child."""
+        return self._opened[0] if self._opened else -1
 
     def status(self) -> os.stat_result:
         """Return what the system says of the file."""
@@ -207,8 +206,5 @@ def open_locked(path: str) -> OpenFile:
 
 def sync_directory(path: str) -> None:
     """Wait until the names in the directory *path* are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with Descriptor.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

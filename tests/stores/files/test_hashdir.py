@@ -12,6 +12,7 @@ import pytest
 from file_tools import files, listed
 
 from storage import HashdirStore, InvalidKeyError, KeyConflictError, PermissionDeniedError
+from storage._core.descriptors import Descriptor
 from storage.stores.files.key_files import MAX_KEY
 from storage.stores.files.root import Root
 
@@ -107,7 +108,7 @@ async def test_hashdir_lists_over_damaged_key_files_and_directories_of_others(tm
     unread = []
 
     class Watched(Root):
-        def open_directory(self, path: str) -> int:
+        def open_directory(self, path: str) -> Descriptor:
             if path == "lost+found":
                 unread.append(path)
                 raise PermissionError(errno.EACCES, "no")

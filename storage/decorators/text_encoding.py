@@ -45,5 +45,6 @@ class TextEncodingStore(ValueTransform[str, str]):
     def decode(self, data: bytes) -> str:
         try:
             return data.decode(self.encoding, self.errors)
-        except (UnicodeError, TypeError) as cause:  # handlers such as "xmlcharrefreplace" can only encode
+        except (ValueError, TypeError, LookupError, ArithmeticError) as cause:
+            # Handlers such as "xmlcharrefreplace" can only encode; codecs such as "idna" let out what they run into.
             raise CorruptObjectError(f"not {self.encoding} text") from cause

@@ -26,7 +26,7 @@ def parse_listing(body: bytes, directory: str, store: object) -> list[str]:
             raise TypeError("a listing must be a list")
         names = [entry["name"] + ("/" if entry["type"] == "directory" else "") for entry in entries]
         return sorted(name for name in names if is_key(name) and "/" not in name[:-1])
-    except (ValueError, TypeError, KeyError) as cause:
+    except (ValueError, TypeError, KeyError, RecursionError) as cause:
         raise StorageError(
             f"the server's response for the directory {directory!r} is not nginx's 'autoindex_format json'", store=store
         ) from cause

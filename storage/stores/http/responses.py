@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from storage._core.header_values import header_size, header_time
 from storage.errors import StorageError
 from storage.types import ObjectInfo
 
@@ -23,7 +22,7 @@ _MIN_AGE = timedelta(seconds=2)
 #: The types that servers send for an object of unknown type.
 _NO_TYPE = ("application/octet-stream", "binary/octet-stream")
 
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
 
 
 class DescribedObject(NamedTuple):
@@ -82,8 +81,7 @@ def offset_and_size(status: int, headers: Mapping[str, str], key: str, store: ob
         StorageError: the response is a part of the object, but does not say which.
     """
     if status != 206:
-        length = headers.get("content-length", "")
-        return 0, int(length) if length.isdecimal() else None
+        return 0, header_size(headers.get("content-length", ""))
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
     if found is None or not int(found[1]) <= int(found[2]) < int(found[3]):
         raise StorageError("the server sent a part of the object without a valid Content-Range", key=key, store=store)
@@ -93,13 +91,4 @@ def offset_and_size(status: int, headers: Mapping[str, str], key: str, store: ob
 def _time(headers: Mapping[str, str], name: str) -> datetime | None:
     """Return the time in a header, or None if it has no valid time."""
     text = headers.get(name)
-    return None if text is None else _parse_time(text)
-
-
-@lru_cache(maxsize=1024)  # many responses have the same time; parsing two takes as long as all else about headers
-def _parse_time(text: str) -> datetime | None:
-    try:
-        said = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return said if said.tzinfo else said.replace(tzinfo=UTC)
+    return None if text is None else header_time(text)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import mimetypes
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote
 
+from storage._core.header_values import header_size, header_time
+from storage.errors import CorruptObjectError
 from storage.types import Attributes, ObjectInfo
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "headers_for",
     "is_packed",
     "packed_headers",
+    "stored_length",
 ]
 
 #: Attributes that are stored as headers; all others are user metadata.
@@ -97,22 +99,35 @@ def packed_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def decoded_size(headers: Mapping[str, str]) -> int | None:
     """Return the size before compression; None if the object is not compressed, or its size is in the gzip header."""
-    said = headers.get(META + SIZE, "")
-    return int(said) if headers.get("content-encoding") == "gzip" and said.isascii() and said.isdigit() else None
+    return header_size(headers.get(META + SIZE, "")) if headers.get("content-encoding") == "gzip" else None
 
 
 def describe(headers: Mapping[str, str], key: str, size: int | None = None) -> ObjectInfo:
     """Return an object's description from the headers of a GET, of a range as well, or HEAD; *size* if it is known."""
-    _, _, whole = headers.get("content-range", "").rpartition("/")
     if size is None:
         size = decoded_size(headers)
     if size is None:
-        size = int(whole) if whole.isdigit() else int(headers.get("content-length", "0"))
-    modified = headers.get("last-modified")
+        size = stored_length(headers, key)
     return ObjectInfo(
         key,
         size,
         headers.get("etag", "").strip('"'),
-        parsedate_to_datetime(modified) if modified else None,
+        header_time(headers.get("last-modified", "")),
         attributes_of(headers, key),
     )
+
+
+def stored_length(headers: Mapping[str, str], key: str) -> int:
+    """
+    Return the bytes that are stored, from the headers of a GET, of a range as well, or HEAD.
+
+    Raises:
+        CorruptObjectError: the header that says so has no number.
+    """
+    _, _, whole = headers.get("content-range", "").rpartition("/")
+    found = header_size(whole)
+    if found is None:
+        found = header_size(said := headers.get("content-length", "0"))
+    if found is None:
+        raise CorruptObjectError(f"the server says that the object has {said[:100]!r} bytes", key=key)
+    return found

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from typing import TypeAlias
 
+from storage._core.header_values import header_time
 from storage.errors import (
     ConfigError,
     KeyNotFoundError,
@@ -113,10 +113,10 @@ def time_of(response: ErrorResponse, now: float) -> float | None:
 
     The response to a HEAD has no error code: there it is a 403 from a server whose clock is far from *now*.
     """
-    try:
-        said = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
-    except ValueError:
+    time = header_time(response.headers.get("date", ""))
+    if time is None:
         return None
+    said = time.timestamp()
     codeless = response.status == 403 and not response.code and abs(said - now) > TOLERATED
     return said if response.code in _SKEWED or codeless else None
 

@@ -17,6 +17,11 @@ _TYPES = frozenset(
     f"application/{name}" for name in ("javascript", "json", "manifest+json", "toml", "wasm", "x-ndjson", "xml", "yaml")
 )
 
+#: How many bytes one byte of deflate can stand for: two bits for 258 bytes (RFC 1951, 3.2.5).
+MOST_EXPANSION = 1032
+
+_OTHER_SIZE = "the data in the gzip object has another size than the object says"
+
 #: The compression level: zlib's default.
 LEVEL = 6
 
@@ -48,12 +53,14 @@ async def decompressed(data: bytes, size: int, key: str) -> bytes:
     Raises:
         CorruptObjectError: *data* is not gzip, or has another size.
     """
+    if size > MOST_EXPANSION * (len(data) + 1):  # nothing of this length decompresses to so much
+        raise CorruptObjectError(_OTHER_SIZE, key=key)
     try:
         found = await offload(_gunzip, data, size) if size >= _QUICK else _gunzip(data, size)
     except (zlib.error, EOFError) as cause:
         raise CorruptObjectError("the object is marked as gzip, but its data is not", key=key) from cause
     if len(found) != size:
-        raise CorruptObjectError("the data in the gzip object has another size than the object says", key=key)
+        raise CorruptObjectError(_OTHER_SIZE, key=key)
     return found
 
 

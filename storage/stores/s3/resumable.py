@@ -27,7 +27,7 @@ class _Begun(NamedTuple):
     def of(cls, token: str) -> _Begun:
         try:
             begun = cls(**json.loads(token))
-        except (TypeError, ValueError) as cause:
+        except (TypeError, ValueError, RecursionError) as cause:
             raise ValueError("the token is not one that begin_upload returned") from cause
         if not all(isinstance(part, str) for part in begun):
             raise ValueError("the token is not one that begin_upload returned")

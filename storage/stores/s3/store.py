@@ -28,7 +28,15 @@ from storage.errors import (
 )
 from storage.reader import ObjectReader
 from storage.stores.network import CONNECT_TIMEOUT, READ_TIMEOUT, Timeouts, range_header
-from storage.stores.s3.attributes import decoded_size, describe, guessed_type, headers_for, is_packed, packed_headers
+from storage.stores.s3.attributes import (
+    decoded_size,
+    describe,
+    guessed_type,
+    headers_for,
+    is_packed,
+    packed_headers,
+    stored_length,
+)
 from storage.stores.s3.bulk import delete_page
 from storage.stores.s3.checksums import WITH_CHECKSUM, Checksum
 from storage.stores.s3.client import Body
@@ -264,7 +272,7 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
                     answered, body = await self._begin(bucket, object_key, None, opened)
                     body = body if is_packed(answered) else None
                 packed = is_packed(answered)
-                info = describe(answered, key, int(answered["content-length"]) if packed else None)
+                info = describe(answered, key, stored_length(answered, key) if packed else None)
                 start, stop = (0, info.size) if packed or byte_range is None else byte_range.within(info.size, key)
                 checksum = None if body is None else Checksum.of(answered)
                 reader: ObjectReader = BucketReader(
@@ -331,7 +339,7 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
             found = await bucket.head(origin)
             info = describe(found, source)
             headers = headers_for(info.attributes, target)
-            if (size := int(found.get("content-length", "0"))) > COPY_LIMIT:
+            if (size := stored_length(found, source)) > COPY_LIMIT:
                 write, headers = ConditionalWrite(bucket, object_key, target), headers | packed_headers(found)
                 return await copy_in_parts(bucket, origin, info.etag, object_key, size, headers, write)
             if guessed_type(source) == guessed_type(target) or is_packed(found):

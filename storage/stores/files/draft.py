@@ -170,9 +170,9 @@ class Draft:
 
         *before_publish* is called with the directory and the file's name just before, under the directory's lock.
         """
-        if attributes:
-            write_attributes(self._file, attributes, key, self._store)
         etag, status = self._etags.stamp(self._file)
+        if attributes:  # after the mark of the version, for which there must be room
+            write_attributes(self._file, attributes, key, self._store)
         if self._sync:
             os.fsync(self._file)
         is_local = self._etags.is_local(self._file, status)

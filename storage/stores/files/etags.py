@@ -243,7 +243,8 @@ def _set_mark(file: int) -> bytes | None:
     try:
         os.setxattr(file, _MARK, mark)
     except OSError as cause:
-        if cause.errno not in UNSUPPORTED:
+        no_room = cause.errno == errno.ENOSPC and os.fstatvfs(file).f_bavail  # for it: the disk is not full
+        if cause.errno not in UNSUPPORTED and not no_room:
             raise
         return None
     return mark

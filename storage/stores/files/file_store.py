@@ -246,7 +246,7 @@ class FileStore(BlockingReads, ObjectStore):
                     self._after_delete(directory, name)
             if self._sync:
                 os.fsync(directory)  # also for what another writer has just deleted: that may not be on the disk yet
-            if current is None or not is_own_directory(directory, parent):
+            if current is None or not parent or not is_own_directory(directory, parent):
                 return
         self._root.prune(parent)
 

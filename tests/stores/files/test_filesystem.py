@@ -189,7 +189,32 @@ async def test_attributes_beyond_what_the_file_system_keeps_are_refused(tmp_path
     assert b"note\xfe" + b"x" * 2000 + b"\xff" == os.getxattr(tmp_path / "k", "user.storage.attributes")
 
 
-@pytest.mark.parametrize("packed", [b"\xff", b"[1]", b'{"a": 1}', b'{"A": "b"}', b"[" * 3000])
+@pytest.mark.parametrize("value", ["a" * 2000, '"' * 2000, "\x01" * 2000, "\0\xff" * 600, ""])
+async def test_attributes_take_no_more_room_than_they_have_bytes(value: str, tmp_path: Path) -> None:
+    """Nothing is escaped, so that 2,048 bytes of any characters fit."""
+    store = FilesystemStore(tmp_path)
+    if not store.capabilities.attributes:
+        pytest.skip("no extended attributes here")
+    await store.put("k", b"v", attributes={"n": value, "m": ""})
+
+    assert {"n": value, "m": ""} == (await store.head("k")).attributes
+
+
+async def test_attributes_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """They are JSON."""
+    store = FilesystemStore(tmp_path)
+    if not store.capabilities.attributes:
+        pytest.skip("no extended attributes here")
+    await store.put("k", b"v")
+    os.setxattr(tmp_path / "k", "user.storage.attributes", b'{"content-type": "text/plain"}')
+
+    assert {"content-type": "text/plain"} == (await store.head("k")).attributes
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [b"a\xfe1\xffa\xfe2\xff", b"a\xfe\x80\xff", b"A\xff", b"\xff", b"[1]", b'{"a": 1}', b'{"A": "b"}', b"[" * 3000],
+)
 async def test_attributes_that_another_program_wrote_are_corrupt(packed: bytes, tmp_path: Path) -> None:
     """Bad bytes are an error that names the key, never a value and never the decoder's own exception."""
     store = FilesystemStore(tmp_path)

@@ -189,3 +189,18 @@ async def test_attributes_that_do_not_fit_are_named_and_the_disk_is_not_full() -
         with pytest.raises(NotImplementedError, match="the longest is 'large'"):
             await store.put("k", b"2", attributes={"small": "1", "large": "2" * 1000})
         assert b"1" == await store.get("k")
+
+
+async def test_the_mark_of_a_version_has_room_before_attributes() -> None:
+    """Attributes that leave none for it are refused, and where there is none at all, bytes tell versions apart."""
+    with mounted(Behaviour(xattr_limit=60, granularity=10**9)) as root:
+        store = FilesystemStore(root / "s")
+        etags = [await store.put("k", b"%d" % i) for i in range(3)]
+        with pytest.raises(NotImplementedError):
+            await store.put("k", b"3", attributes={"a": "b" * 60})
+        assert 3 == len(set(etags))
+        assert etags[-1] == (await store.head("k")).etag
+    with mounted(Behaviour(xattr_limit=10, granularity=10**9)) as root:
+        store = FilesystemStore(root / "s")
+        assert 3 == len({await store.put("k", b"%d" % i) for i in range(3)})
+        assert not store.capabilities.etags

@@ -25,7 +25,7 @@ from storage.stores.sqlite.group_commit import MAX_BYTES, MAX_REQUESTS
 from storage.stores.sqlite.large_objects import put_stream
 from storage.stores.sqlite.paths import MEMORY, checked_path
 from storage.stores.sqlite.reader import ChunkReader
-from storage.stores.sqlite.rows import checked_data, decoded_key, encoded_key, info_of
+from storage.stores.sqlite.rows import checked_data, decoded_key, decoded_keys, encoded_key, info_of
 from storage.stores.sqlite.schema import CHUNK
 from storage.stores.sqlite.session import Session
 from storage.types import Attributes, ByteRange, Capabilities, Data, Finding, Items, Keys, ObjectInfo, check_attributes
@@ -99,6 +99,8 @@ class SqliteStore(ObjectStore):
         if row is None:
             raise KeyNotFoundError(key, store=self)
         _, size, data = row
+        if byte_range is None and type(data) is bytes and len(data) == size:
+            return data  # 0.4 us sooner
         if data is None:
             async with self._reading(key, byte_range) as reader:
                 return await reader.read()
@@ -184,8 +186,7 @@ class SqliteStore(ObjectStore):
     async def keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[str]:
         with LeftOut(self) as left_out:
             async for page in self._pages("key", prefix, start_after):
-                for (name,) in page:
-                    key = decoded_key(name, self, left_out)
+                for key in decoded_keys(page, self, left_out):
                     if key is not None:
                         yield key
             if not prefix:
@@ -194,12 +195,11 @@ class SqliteStore(ObjectStore):
     async def scan(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         with LeftOut(self) as left_out:
             async for page in self._pages(f"key, {statements.INFO_COLUMNS}", prefix, start_after):
-                for name, *described in page:
-                    key = decoded_key(name, self, left_out)
+                for key, row in zip(decoded_keys(page, self, left_out), page, strict=True):
                     if key is None:
                         continue
                     try:
-                        info = info_of(key, described, self)
+                        info = info_of(key, row[1:], self)
                     except CorruptObjectError as error:
                         left_out.add(key, error)
                     else:

@@ -39,7 +39,7 @@ class FilesystemStore(FileStore):
             path = self._path(directory) if slash else ""
         except InvalidKeyError:
             return iter(())  # no key has this prefix
-        return Walk(self._root, _decode, path, directory + slash, prefix, start_after, delimiter)
+        return Walk(self._root, _decode, _encode, path, directory + slash, prefix, start_after, delimiter)
 
     def _is_own_directory(self, parent: str, name: str) -> bool:
         return _decode(name, True) is not None
@@ -49,3 +49,7 @@ def _decode(name: str, is_directory: bool) -> str | None:
     if is_reserved(name) or not is_key(name):  # not UTF-8: such bytes are lone surrogates in names
         return None
     return f"{name}/" if is_directory else name
+
+
+def _encode(part: str) -> tuple[str, bool]:
+    return (part[:-1], True) if part.endswith("/") else (part, False)

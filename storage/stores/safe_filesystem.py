@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from storage._core.keys import check_key, check_length, is_key
 from storage.stores.files.file_store import FileStore
-from storage.stores.files.safe_names import decode_name, encode_directory, encode_path
+from storage.stores.files.safe_names import decode_name, encode_directory, encode_name, encode_path
 from storage.stores.files.walk import Walk
 
 __all__ = ["SafeFilesystemStore"]
@@ -35,7 +35,7 @@ class SafeFilesystemStore(FileStore):
             start_after.encode("utf-8", "surrogatepass"),
         )
         cut = None if delimiter is None else delimiter.encode()
-        return _texts(Walk(self._root, decode_name, path, text, begins, after, cut))
+        return _texts(Walk(self._root, decode_name, encode_name, path, text, begins, after, cut))
 
     def _is_own_directory(self, parent: str, name: str) -> bool:
         return decode_name(name, True) is not None

@@ -9,21 +9,30 @@ import os
 import struct
 import sys
 
-__all__ = ["UNSUPPORTED", "folds_names", "is_in_one_block", "is_local", "may_fold_per_directory", "type_of"]
+__all__ = [
+    "EXT4",
+    "UNSUPPORTED",
+    "XFS",
+    "folds_names",
+    "is_in_one_block",
+    "is_local",
+    "may_fold_per_directory",
+    "type_of",
+]
 
 #: Errors of calls that a file system does not have, or does not let this process make.
 UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL})
 
 #: Numbers of file systems by statfs(2), from <linux/magic.h>.
-_EXT4, _F2FS, _TMPFS, _OVERLAYFS = 0xEF53, 0xF2F52010, 0x01021994, 0x794C7630
-_BTRFS, _XFS, _BCACHEFS, _ZFS, _RAMFS = 0x9123683E, 0x58465342, 0xCA451A4E, 0x2FC12FC1, 0x858458F6
+EXT4, _F2FS, _TMPFS, _OVERLAYFS = 0xEF53, 0xF2F52010, 0x01021994, 0x794C7630
+_BTRFS, XFS, _BCACHEFS, _ZFS, _RAMFS = 0x9123683E, 0x58465342, 0xCA451A4E, 0x2FC12FC1, 0x858458F6
 
 #: Those of this machine, which keep times as they are set, and the inode of a file as long as it exists. ext2 and ext3
 #: have the number of ext4, and whole seconds, as ext4 has on disks that were made with small inodes.
-_LOCAL = frozenset({_EXT4, _F2FS, _TMPFS, _OVERLAYFS, _BTRFS, _XFS, _BCACHEFS, _ZFS, _RAMFS})
+_LOCAL = frozenset({EXT4, _F2FS, _TMPFS, _OVERLAYFS, _BTRFS, XFS, _BCACHEFS, _ZFS, _RAMFS})
 
 #: Those whose directories can each fold names, with their names in ``/sys/fs``.
-_FOLDING = {_EXT4: "ext4", _F2FS: "f2fs", _TMPFS: "tmpfs"}
+_FOLDING = {EXT4: "ext4", _F2FS: "f2fs", _TMPFS: "tmpfs"}
 
 #: FS_IOC_GETFLAGS of <linux/fs.h>, ``_IOR('f', 1, long)``, and FS_CASEFOLD_FL.
 _GET_FLAGS = (0x8000_0000 if os.uname().machine[:3] not in ("mip", "ppc", "spa") else 0x4000_0000) | (
@@ -53,7 +62,7 @@ def is_local(descriptor: int) -> bool:
 
 def is_in_one_block(descriptor: int) -> bool:
     """Return whether all extended attributes of a file are in one block: ext4, which overlayfs may be over."""
-    return type_of(descriptor) in (_EXT4, _OVERLAYFS)
+    return type_of(descriptor) in (EXT4, _OVERLAYFS)
 
 
 def may_fold_per_directory(descriptor: int) -> bool:

@@ -4,8 +4,8 @@ Locks on directories and drafts, by ``flock``.
 A store holds a lock on the **directory** whenever it changes names in it, in a put or a delete. That makes a condition
 and its write one atomic step among tasks, threads and processes, without a lock file or a table of locks. It costs two
 system calls and delays other writers little: the kernel locks the directory for a rename anyway. Writing the bytes of a
-draft takes no lock on the directory. A listing takes a shared lock while it reads the names: some file systems (tmpfs)
-move a name that is replaced, and a reader of many names would miss it.
+draft takes no lock on the directory. A listing takes a shared lock while it reads the names where it must: some file
+systems (tmpfs) move a name that is replaced, and a reader of many names would miss it (`root.names_in`).
 """
 
 from __future__ import annotations

@@ -14,13 +14,14 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
 from storage._core.descriptors import Descriptor, is_valid
 from storage.stores.files.directory_marks import mark_directory, remove_own_directory
 from storage.stores.files.exact_names import ExactNames
+from storage.stores.files.file_systems import EXT4, XFS, type_of
 from storage.stores.files.locks import locked
 from storage.stores.files.os_names import encoded, encoded_root, from_listing
 from storage.stores.files.refused_names import raise_if_refused
@@ -228,18 +229,29 @@ class Root:
 
     def entries(self, path: str) -> list[tuple[str, bool]]:
         """Return `names_in` the directory *path*, and close it; an empty list when there is none."""
+        return list(self.each_entry(path))
+
+    def each_entry(self, path: str) -> Iterator[tuple[str, bool]]:
+        """Yield what `entries` returns, while the directory is open and may be locked: do not wait in between."""
         with self.existing_directory(path) as directory:
-            return [] if directory is None else names_in(directory)
+            if directory is not None:
+                yield from _each_name(directory)
 
 
 def names_in(directory: int) -> list[tuple[str, bool]]:
     """Return (name, whether it is a directory) of the files and directories in an open directory."""
-    with locked(directory, shared=True), os.scandir(directory) as found:
-        return [
-            (from_listing(entry.name), is_directory)
-            for entry in found
-            if (is_directory := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
-        ]
+    return list(_each_name(directory))
+
+
+def _each_name(directory: int) -> Iterator[tuple[str, bool]]:
+    # ext4 and XFS leave a name in its place when its file is replaced; others may move it, and a reader that is not
+    # alone would miss it.
+    alone = nullcontext() if type_of(directory) in (EXT4, XFS) else locked(directory, shared=True)
+    with alone, os.scandir(directory) as found:
+        for entry in found:
+            is_directory = entry.is_dir(follow_symlinks=False)
+            if is_directory or entry.is_file(follow_symlinks=False):
+                yield from_listing(entry.name), is_directory
 
 
 def _directories_of(path: str) -> Iterator[tuple[int, str]]:

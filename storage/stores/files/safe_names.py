@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 import string
 
-__all__ = ["decode_name", "encode_directory", "encode_path"]
+__all__ = ["decode_name", "encode_directory", "encode_name", "encode_path"]
 
 #: Bytes of a segment in one name; escaped they have at most 240 characters.
 SPAN = 80
@@ -78,6 +78,13 @@ def decode_name(name: str, is_directory: bool) -> bytes | None:
     if _name(part) != bare or (len(part) == SPAN) != (mark == "~") or len(part) > SPAN:
         return None  # another program's
     return part + b"/" if mark == "+" else part
+
+
+def encode_name(part: bytes) -> tuple[str, bool]:
+    """Return the name for a part of a key that `decode_name` has returned, and whether it is a directory's."""
+    if part.endswith(b"/"):
+        return _name(part[:-1]) + "+", True
+    return (_name(part) + "~", True) if len(part) == SPAN else (_name(part), False)
 
 
 def _unescape(found: re.Match[bytes]) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 from file_tools import FILE_STORES, files, listed
 from fuse.behaviour import Behaviour
 from fuse.mount import mounted
+from real_file_systems import KINDS, mounted_image
 
 from storage import FilesystemStore, InvalidKeyError, KeyNotFoundError, ObjectStore, SafeFilesystemStore
 from storage.stores.files import exact_names
@@ -230,3 +231,24 @@ async def test_put_into_a_directory_that_vanishes_is_no_invalid_key(tmp_path: Pa
         await store.put(f"d/{number}", b"v")
         await store.delete(f"d/{number}")
     assert [] == files(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("store_class", FILE_STORES)
+async def test_no_key_becomes_another_on_real_file_systems(store_class: type[FileStore], kind: str) -> None:
+    """Those that are mounted above behave as somebody has read about them; these are what users have."""
+    with mounted_image(kind) as root:
+        store = store_class(root / "s")
+        taken = await put_those_that_are_taken(store)
+
+        assert (store_class is FilesystemStore) == (taken != TWINS)
+        assert sorted(taken) == await listed(store)
+        assert taken == [key for key in TWINS if await store.exists(key)]
+        assert [key.encode() for key in taken] == [await store.get(key) for key in taken]
+        assert not await store.exists("REPORT")
+        if kind == "exfat" and store_class is FilesystemStore:
+            for key in ("q?", "c:d", "*", "tab\tx", "a:b/c"):
+                assert await refuses(store.put(key, b""))
+                assert await refuses(store.rename(taken[0], key))
+        await store.clear()
+        assert [] == files(root / "s")

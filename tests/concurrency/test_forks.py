@@ -124,7 +124,7 @@ with ZipStore(directory + "/objects.zip") as store:
 
 
 def test_child_does_not_read_a_cache_entry_that_its_parent_is_replacing() -> None:
-    """The write goes on in the parent only, where it deletes the parent's copy of the entry."""
+    """The write goes on in the parent only. The child reads the object from the main store, and caches it again."""
     done = run(
         f"""{FORKING}
 class Pausing(storage.FilesystemStore):
@@ -144,13 +144,16 @@ store.get("k")
 writer = threading.Thread(target=store.put, args=("k", b"new"))
 writer.start()
 written.wait()
-forked(lambda: print(store.get("k"), store.get("k"), flush=True))
+def child():
+    before = store.async_store.stats.hits
+    print(*(store.get("k") for _ in range(4)), store.async_store.stats.hits > before, flush=True)
+forked(child)
 resume.set()
 writer.join()
 """
     )
 
-    assert (0, "b'new' b'new'\nchild 0\n", "") == (done.returncode, done.stdout, done.stderr)
+    assert (0, "b'new' b'new' b'new' b'new' True\nchild 0\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_child_does_not_wait_for_tasks_of_its_parent() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import storage.sync
@@ -256,11 +256,12 @@ def test_any_url_gives_a_store_or_a_config_error(scheme: str, rest: str) -> None
     assert isinstance(store, ObjectStore)
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20))
 def test_any_path_can_be_written(path: str) -> None:
-    """A percent-encoded path is decoded to the original."""
+    """A percent-encoded path is decoded to the original, if a file can have it."""
     from urllib.parse import quote
 
+    assume(not path.endswith("/"))
     store: Any = open_store(f"sqlite:{quote(path)}")
 
     assert path == store.path or path.startswith("~")

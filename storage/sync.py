@@ -1904,8 +1904,9 @@ def copy_store(
     objects are copied in pages of some hundred if a store reads or writes many in one call, and one page is read while
     others are written.
 
-    The first error stops the copy and is raised as it is. Objects that were copied stay. To continue, call again with
-    the ``key`` of the last progress as *start_after*, or with ``overwrite=False``.
+    A damaged object is passed over, and does not stop the copy of the others. Any other error stops the copy and is
+    raised as it is. Objects that were copied stay. To continue, call again with the ``key`` of the last progress as
+    *start_after*, or with ``overwrite=False``.
 
     Args:
         source: the store to read from.
@@ -1917,6 +1918,7 @@ def copy_store(
         progress: called after each object; its ``key`` never goes back. An exception that it raises stops the copy.
 
     Raises:
+        BulkError: at the end, after all others: some objects are damaged; its ``results`` have their errors.
         StorageError: an object could not be read or written; the error has its ``key``.
         ValueError: *concurrency* is less than 1.
     """
@@ -1974,8 +1976,9 @@ def sync_stores(
     Make the target hold the objects of the source, copying only those that are missing or different there.
 
     Both stores are listed side by side, in order, and objects above 1 MiB are streamed: memory does not grow with the
-    number of keys. The first error stops the call and is raised as it is. To continue, call again with the ``key`` of
-    the last progress as *start_after*.
+    number of keys. A damaged object of the source is passed over, and its copy in the target stays; a damaged one of
+    the target is replaced. Any other error stops the call and is raised as it is. To continue, call again with the
+    ``key`` of the last progress as *start_after*.
 
     Args:
         source: the store to read from.
@@ -1993,6 +1996,7 @@ def sync_stores(
         on_change: called with each `Change` before it is made.
 
     Raises:
+        BulkError: at the end, after all others: some objects are damaged; its ``results`` have their errors.
         StorageError: an object could not be read or written; the error has its ``key``.
         UnsupportedOperationError: *compare* is ``"etag"`` and the target keeps no attributes.
         ValueError: *concurrency* is less than 1, or *compare* is none of the three.

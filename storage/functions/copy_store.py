@@ -9,6 +9,7 @@ from storage._core.bulk import pages
 from storage.base import ObjectStore
 from storage.errors import StorageError
 from storage.functions.copy_object import copy_object
+from storage.functions.damaged import Damaged
 from storage.functions.progress import Progress, Track, check_concurrency
 from storage.types import Attributes, Capabilities
 
@@ -37,8 +38,9 @@ async def copy_store(
     objects are copied in pages of some hundred if a store reads or writes many in one call, and one page is read while
     others are written.
 
-    The first error stops the copy and is raised as it is. Objects that were copied stay. To continue, call again with
-    the ``key`` of the last progress as *start_after*, or with ``overwrite=False``.
+    A damaged object is passed over, and does not stop the copy of the others. Any other error stops the copy and is
+    raised as it is. Objects that were copied stay. To continue, call again with the ``key`` of the last progress as
+    *start_after*, or with ``overwrite=False``.
 
     Args:
         source: the store to read from.
@@ -50,21 +52,25 @@ async def copy_store(
         progress: called after each object; its ``key`` never goes back. An exception that it raises stops the copy.
 
     Raises:
+        BulkError: at the end, after all others: some objects are damaged; its ``results`` have their errors.
         StorageError: an object could not be read or written; the error has its ``key``.
         ValueError: *concurrency* is less than 1.
     """
     check_concurrency(concurrency)
     able = target.capabilities  # read once: a store on files queries its file system
     track = Track(start_after, progress)
-    keys = track.follow(source.keys(prefix, start_after=start_after), str)
+    damaged = Damaged(source)
+    keys = track.follow(damaged.listed(source.keys(prefix, start_after=start_after)), str)
 
     async def copy(key: str) -> None:
-        track.done(key, copied=await copy_object(source, target, able, key, overwrite))
+        copied = await damaged.result_of(key, copy_object(source, target, able, key, overwrite))
+        track.done(key, copied=copied)
 
     if _has(source, "_get_small") and overwrite:
         await _copy_pages(source, target, able, keys, copy, track, concurrency)
     else:
         await for_each(keys, copy, limit=concurrency)
+    damaged.check()
     return track.reached
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import CHUNK
 from storage._core.deadlines import CARRIED, copied_attributes, known_deadline
 from storage.base import ObjectStore
-from storage.errors import KeyNotFoundError, PreconditionFailedError, UnsupportedOperationError
+from storage.errors import CorruptObjectError, KeyNotFoundError, PreconditionFailedError, UnsupportedOperationError
 from storage.functions.copy_object import copy_object
+from storage.functions.damaged import Damaged
 from storage.functions.progress import Progress, Track, check_concurrency
 from storage.types import Attributes, Capabilities, ObjectInfo
 
 __all__ = ["Change", "sync_stores"]
+
+T = TypeVar("T")
 
 #: The attribute in which `sync_stores` keeps the etag of the version that was copied.
 SOURCE_ETAG = "source-etag"
@@ -63,8 +67,9 @@ async def sync_stores(
     Make the target hold the objects of the source, copying only those that are missing or different there.
 
     Both stores are listed side by side, in order, and objects above 1 MiB are streamed: memory does not grow with the
-    number of keys. The first error stops the call and is raised as it is. To continue, call again with the ``key`` of
-    the last progress as *start_after*.
+    number of keys. A damaged object of the source is passed over, and its copy in the target stays; a damaged one of
+    the target is replaced. Any other error stops the call and is raised as it is. To continue, call again with the
+    ``key`` of the last progress as *start_after*.
 
     Args:
         source: the store to read from.
@@ -82,6 +87,7 @@ async def sync_stores(
         on_change: called with each `Change` before it is made.
 
     Raises:
+        BulkError: at the end, after all others: some objects are damaged; its ``results`` have their errors.
         StorageError: an object could not be read or written; the error has its ``key``.
         UnsupportedOperationError: *compare* is ``"etag"`` and the target keeps no attributes.
         ValueError: *concurrency* is less than 1, or *compare* is none of the three.
@@ -95,23 +101,32 @@ async def sync_stores(
     track = Track(start_after, progress)
     note = _with_etag if compare == "etag" else None
 
+    damaged, damaged_there = Damaged(source), Damaged(target)
+
     async def sync(pair: _Pair) -> None:
+        copied, deleted = await damaged.result_of(pair.key, make(pair)) or (None, False)
+        track.done(pair.key, copied=copied, deleted=deleted)
+
+    async def make(pair: _Pair) -> tuple[int | None, bool]:
+        """Make the change that a pair needs; return the bytes that were copied, and whether an object was deleted."""
         ours, key = pair.source, pair.key
         change = await _change(source, target, able, compare, delete, pair)
         if change is None:
-            track.done(key)
-            return
+            return None, False
         if on_change is not None:
             on_change(change)
         if ours is None:
-            track.done(key, deleted=dry_run or await _delete(target, able, pair))
-        elif dry_run:
-            track.done(key, copied=ours.size)
-        else:
-            track.done(key, copied=await copy_object(source, target, able, key, note=note))
+            return None, dry_run or await _delete(target, able, pair)
+        return ours.size if dry_run else await copy_object(source, target, able, key, note=note), False
 
-    pairs = _side_by_side(source.scan(prefix, start_after=start_after), target.scan(prefix, start_after=start_after))
+    pairs = _side_by_side(
+        damaged.listed(source.scan(prefix, start_after=start_after)),
+        damaged_there.listed(target.scan(prefix, start_after=start_after)),
+    )
     await for_each(track.follow(pairs, lambda pair: pair.key), sync, limit=concurrency)
+    damaged.check()
+    await damaged_there.recheck(target.head)
+    damaged_there.check()
     return track.reached
 
 
@@ -204,14 +219,23 @@ def _expires_later(theirs: ObjectInfo, ours: ObjectInfo) -> bool:
 
 
 async def _same_bytes(source: ObjectStore, target: ObjectStore, key: str) -> bool:
-    """Return whether two objects have the same bytes; a deleted one has not."""
+    """Return whether two objects have the same bytes; a deleted one has not, nor has a damaged one of the target."""
     try:
-        async with source.open(key) as ours, target.open(key) as theirs:
-            if ours.info.size != theirs.info.size:
+        async with source.open(key) as ours, AsyncExitStack() as opened:
+            theirs = await _unless_damaged(opened.enter_async_context(target.open(key)))
+            if theirs is None or ours.info.size != theirs.info.size:
                 return False
             while piece := await ours.read(CHUNK):
-                if piece != await theirs.read(CHUNK):
+                if piece != await _unless_damaged(theirs.read(CHUNK)):
                     return False
     except KeyNotFoundError:
         return False
     return True
+
+
+async def _unless_damaged(work: Awaitable[T]) -> T | None:
+    """Return what *work* returns; None if the object is damaged."""
+    try:
+        return await work
+    except CorruptObjectError:
+        return None

@@ -3,7 +3,8 @@ The format of encrypted objects: a header, and segments that are encrypted and a
 
     header     8 bytes    "sealed", a zero byte, and the version of this format: 1
               32 bytes    the id of the key, UTF-8, filled up with zero bytes
-              32 bytes    salt: random, new each time an object is written
+              32 bytes    salt: new each time an object is written; 24 random bytes and a mark of 8 bytes, which tells
+                          whether there are attributes (`storage.decorators.encrypting.bound_attributes`)
     segments              64 KiB each, the last one 1 byte to 64 KiB, or 0 in an object of no bytes;
                           each encrypted, and followed by its tag of 16 bytes
 

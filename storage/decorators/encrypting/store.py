@@ -44,8 +44,9 @@ class EncryptingStore(StoreDecorator):
 
     Somebody who can write to the store below can delete an object or restore an older version of it. An object that was
     changed, truncated or stored under another name raises `CorruptObjectError`; only verified bytes are returned.
-    Object names, attributes and times are not encrypted, and sizes are visible. `copy` and `rename` decrypt and encrypt
-    again. Needs ``pip install 'stackstore[crypto]'``.
+    Attributes are bound to their object, if the store below keeps any: `head`, `open` and `scan` return those that were
+    put, or raise. Object names, attributes and times are not encrypted, and sizes are visible. `copy` and `rename`
+    decrypt and encrypt again. Needs ``pip install 'stackstore[crypto]'``.
 
     Args:
         base: the store below.

@@ -16,6 +16,7 @@ from storage.stores.files.file_store import FileStore
 from storage.stores.files.hash_layout import KEY_SUFFIX, HashLayout
 from storage.stores.files.key_files import MAX_KEY, ensure_key_file, read_key_file, remove_key_file
 from storage.stores.files.root import names_in
+from storage.stores.files.walk import SortedWalk
 from storage.types import Capabilities
 
 __all__ = ["HashdirStore"]
@@ -69,25 +70,21 @@ class HashdirStore(FileStore):
         remove_key_file(directory, name)
 
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
-        yield from sorted(key for key in self._found() if key.startswith(prefix) and key > start_after)
+        return SortedWalk(self._keys_in, prefix, start_after)
 
-    def _found(self) -> Iterator[str]:
-        """Yield all keys, in no order."""
-        pending = [""]
-        while pending:
-            path = pending.pop()
-            with self._root.existing_directory(path) as directory:
-                entries = [] if directory is None else names_in(directory)
-                names = [name for name, is_directory in entries if not is_directory]
-                objects = set(self._layout.objects(path, names))
-                found = [
-                    self._read_key(directory, name, path)
-                    for name in self._layout.key_files(path, names)
-                    if directory is not None and name.removesuffix(KEY_SUFFIX) in objects
-                ]
-            below = [name for name, is_directory in entries if is_directory and self._is_own_directory(path, name)]
-            pending += [f"{path}/{name}" if path else name for name in below]
-            yield from (key for key in found if key is not None)
+    def _keys_in(self, path: str) -> tuple[list[str], list[str]]:
+        """Return the keys in the directory *path*, and the paths of the directories in it."""
+        with self._root.existing_directory(path) as directory:
+            entries = [] if directory is None else names_in(directory)
+            names = [name for name, is_directory in entries if not is_directory]
+            objects = set(self._layout.objects(path, names))
+            found = [
+                self._read_key(directory, name, path)
+                for name in self._layout.key_files(path, names)
+                if directory is not None and name.removesuffix(KEY_SUFFIX) in objects
+            ]
+        below = [name for name, is_directory in entries if is_directory and self._is_own_directory(path, name)]
+        return [key for key in found if key is not None], [f"{path}/{name}" if path else name for name in below]
 
     def _read_key(self, directory: int, name: str, path: str) -> str | None:
         """Return the key in a key's file in the directory *path*; None when it is gone, or has another key's name."""

@@ -35,16 +35,16 @@ class SafeFilesystemStore(FileStore):
             start_after.encode("utf-8", "surrogatepass"),
         )
         cut = None if delimiter is None else delimiter.encode()
-        return _texts(Walk(self._root, decode_name, encode_name, path, text, begins, after, cut))
+        walk = Walk(self._root, decode_name, encode_name, path, text, begins, after, cut)
+        return filter(None, map(_text, walk))  # no generator: see `FileStore._walk`
 
     def _is_own_directory(self, parent: str, name: str) -> bool:
         return decode_name(name, True) is not None
 
 
-def _texts(keys: Iterator[bytes]) -> Iterator[str]:
-    """Yield the keys that are UTF-8 as text; a file with another decoded name is another program's."""
-    for key in keys:
-        try:
-            yield key.decode()
-        except UnicodeDecodeError:
-            continue
+def _text(key: bytes) -> str | None:
+    """Return the key as text; None if it is not UTF-8, because a file with such a name is another program's."""
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        return None

@@ -141,13 +141,16 @@ class BlockingReads(ABC):
             next(closing, None)
 
     def _heads(self, keys: Iterator[str], left_out: LeftOut) -> Iterator[ObjectInfo]:
-        for key in keys:
+        def describe_listed(key: str) -> ObjectInfo | None:
             try:
-                yield self._blocking(key, partial(self._head, listed=True), key)
+                return self._blocking(key, partial(self._head, listed=True), key)
             except KeyNotFoundError:
-                continue
+                return None
             except CorruptObjectError as error:
                 left_out.add(key, error)
+                return None
+
+        return filter(None, map(describe_listed, keys))  # no generator: see `FileStore._walk`
 
     def _exists(self, key: str) -> bool:
         numbers: list[int] = []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar, cast
 
 from storage._concurrency.offload import WORKERS, offload
 from storage._concurrency.tasks import for_each, stream
-from storage._core.bulk import pages
+from storage._core.bulk import pages, result_of
 from storage.errors import StorageError
+from storage.stores.files.locks import DirectoryLockedError
+from storage.stores.files.waiting import when_unlocked
 from storage.types import Keys
 
 __all__ = ["for_each_key"]
@@ -19,8 +22,12 @@ T = TypeVar("T")
 FILES_PER_HOP = 32
 
 
-async def for_each_key(keys: Keys, work: Callable[[str], T]) -> dict[str, T | StorageError]:
-    """Return, in the order of *keys*, what the blocking *work* returns for each key, or its `StorageError`."""
+async def for_each_key(keys: Keys, work: Callable[[str], T], store: object) -> dict[str, T | StorageError]:
+    """
+    Return, in the order of *keys*, what the blocking *work* returns for each key, or its `StorageError`.
+
+    Where the directory of a key is locked, *work* is run again for it alone.
+    """
     results: dict[str, T | StorageError] = {}
 
     def result(key: str) -> T | StorageError:
@@ -36,6 +43,9 @@ async def for_each_key(keys: Keys, work: Callable[[str], T]) -> dict[str, T | St
         new = [key for key in dict.fromkeys(batch) if key not in results]
         results.update(dict.fromkeys(new, cast(T, None)))  # reserves their places in the caller's order
         results.update(zip(new, await offload(batch_results, new), strict=True))
+        for key in new:
+            if isinstance(found := results[key], DirectoryLockedError):
+                results[key] = await result_of(when_unlocked(found, partial(offload, work, key), store))
 
     await for_each(pages(stream(keys), FILES_PER_HOP), hop, limit=WORKERS)
     return results

@@ -114,6 +114,8 @@ class Draft:
                         keep_permissions(self._file, status, replaced, self._directory, self._name, self._most)
                     return
                 self.close()  # reclaimed after it was created and before it was locked; or readable by another group
+            except BlockingIOError:  # somebody was faster to lock it
+                self.close()
             except FileNotFoundError:  # a delete left the directory empty and removed it
                 self.close()
                 if attempt == ATTEMPTS - 1:

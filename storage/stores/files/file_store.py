@@ -7,13 +7,14 @@ import os
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
+from functools import partial
 from typing import Any, TypeVar
 
 from storage._concurrency.offload import offload, offload_copying
 from storage._concurrency.stepping import is_stepping
 from storage._core.bulk import raise_failures
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
-from storage._core.data import as_bytes, chunks, is_stream
+from storage._core.data import SMALL, as_bytes, chunks, is_stream
 from storage._core.left_out import LeftOut
 from storage.base import ObjectStore
 from storage.errors import StorageError
@@ -30,13 +31,14 @@ from storage.stores.files.entries import file_status
 from storage.stores.files.errors import from_os_error
 from storage.stores.files.etags import Etags
 from storage.stores.files.leftovers import reclaim, remove_leftovers
-from storage.stores.files.locks import locked
+from storage.stores.files.locks import DirectoryLockedError, locked
 from storage.stores.files.os_names import encoded, encoded_root
 from storage.stores.files.page_cache import MAX_READS_IN_A_ROW, Deferred, PageCacheReads
 from storage.stores.files.reader import FileReader, open_reader
 from storage.stores.files.refused_names import raise_if_refused
 from storage.stores.files.renaming import Renaming
 from storage.stores.files.root import Root
+from storage.stores.files.waiting import when_unlocked
 from storage.types import Attributes, ByteRange, Capabilities, Data, Keys, ObjectInfo, check_attributes
 
 __all__ = ["FileStore"]
@@ -77,7 +79,11 @@ class FileStore(BlockingReads, ObjectStore):
 
     @abstractmethod
     def _walk(self, prefix: str, start_after: str, delimiter: str | None = None) -> Iterator[str]:
-        """Return an iterator, which blocks, over the keys in order, or over the children of the prefix."""
+        """
+        Return an iterator, which blocks, over the keys in order, or over the children of the prefix.
+
+        It goes on where it was after a `DirectoryLockedError`, as no generator does.
+        """
 
     @abstractmethod
     def _is_own_directory(self, parent: str, name: str) -> bool:
@@ -101,8 +107,9 @@ class FileStore(BlockingReads, ObjectStore):
 
                 await asyncio.sleep(0)
             return found
-        hop = offload_copying if found is Deferred.COPY else offload
-        return await hop(self._blocking, key, self._get, key, byte_range)
+        if found is Deferred.COPY:
+            return await offload_copying(self._blocking, key, self._get, key, byte_range)
+        return await self._do(key, self._get, key, byte_range)
 
     async def put(
         self,
@@ -121,14 +128,14 @@ class FileStore(BlockingReads, ObjectStore):
             before_publish = self._before_publish(key)
             return draft.publish(key, kept, conditions, before_publish=before_publish)
 
-        def write(content: bytes) -> str:
-            with closing(draft):
+        if not is_stream(data):
+            content = as_bytes(data)
+
+            def fill() -> None:
                 draft.begin()
                 draft.write(content)
-                return publish()
 
-        if not is_stream(data):
-            return await self._do(key, write, as_bytes(data))
+            return await self._publish(key, draft, fill, publish, keep=len(content) > SMALL)
         with closing(draft):
             await self._do(key, draft.begin)
             async for piece in chunks(data):
@@ -162,10 +169,10 @@ class FileStore(BlockingReads, ObjectStore):
             yield await self._do(key, begin)
 
     async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
-        return await for_each_key(keys, lambda key: self._blocking(key, self._get, key, None))
+        return await for_each_key(keys, lambda key: self._blocking(key, self._get, key, None), self)
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
-        results = await for_each_key(keys, lambda key: self._blocking(key, self._delete, key, UNCONDITIONAL))
+        results = await for_each_key(keys, lambda key: self._blocking(key, self._delete, key, UNCONDITIONAL), self)
         return raise_failures(results, self, raise_errors)
 
     async def children(self, prefix: str = "", delimiter: str = "/") -> AsyncIterator[str]:
@@ -184,22 +191,26 @@ class FileStore(BlockingReads, ObjectStore):
                     yield info
 
     async def _get_small(self, keys: Sequence[str]) -> list[tuple[bytes, Attributes] | None]:
-        found = await for_each_key(keys, self._small)
+        found = await for_each_key(keys, self._small, self)
         return [small if isinstance(small := found[key], tuple) else None for key in keys]
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         draft = Draft(self._root, self._path(target), self._etags, sync=self._sync, store=self)
 
-        def copy() -> str:
+        kept: dict[str, str] = {}
+
+        def fill() -> None:
             file, status = self._blocking(source, self._opened, source)
-            with file as descriptor, closing(draft):
+            with file as descriptor:
                 draft.begin(descriptor, status)
                 draft.copy_from(descriptor, status, source)
-                kept = self._blocking(source, read_attributes, descriptor)
-                conditions, before_publish = WriteConditions(if_absent), self._before_publish(target)
-                return draft.publish(target, kept, conditions, before_publish=before_publish)
+                kept.update(self._blocking(source, read_attributes, descriptor))
 
-        return await self._do(target, copy)
+        def publish() -> str:
+            conditions, before_publish = WriteConditions(if_absent), self._before_publish(target)
+            return draft.publish(target, kept, conditions, before_publish=before_publish)
+
+        return await self._publish(target, draft, fill, publish, keep=True)
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         return await self._do(target, self._rename, source, target, if_absent)
@@ -219,8 +230,42 @@ class FileStore(BlockingReads, ObjectStore):
     # -- blocking work -------------------------------------------------------------------------------------------
 
     async def _do(self, key: str, work: Callable[..., T], *args: Any) -> T:
-        """Run the blocking *work* for a key in a worker thread, in one hop."""
-        return await offload(self._blocking, key, work, *args)
+        """Run the blocking *work* for a key in a worker thread, in one hop; again, while a directory is locked."""
+        try:
+            return await offload(self._blocking, key, work, *args)
+        except DirectoryLockedError as error:
+            found = error
+        return await when_unlocked(found, lambda: offload(self._blocking, key, work, *args), self)
+
+    async def _publish(
+        self, key: str, draft: Draft, fill: Callable[[], None], publish: Callable[[], str], *, keep: bool
+    ) -> str:
+        """
+        Write a draft and publish it, in one hop; with *keep*, it is written once, however often that is tried.
+
+        A small draft is not kept: while many puts wait, each would have two files open.
+        """
+        filled = False
+
+        def work() -> str:
+            nonlocal filled
+            try:
+                if not filled:
+                    fill()
+                    filled = keep
+                etag = publish()
+            except DirectoryLockedError:
+                if not filled:
+                    draft.close()
+                raise
+            except BaseException:
+                draft.close()
+                raise
+            draft.close()
+            return etag
+
+        with closing(draft):
+            return await self._do(key, work)
 
     def _delete(self, key: str, conditions: WriteConditions) -> None:
         path = self._path(key)
@@ -266,17 +311,25 @@ class FileStore(BlockingReads, ObjectStore):
         reclaim(directory, name)
 
     async def _pages(self, found: Iterator[T]) -> AsyncIterator[list[T]]:
-        """Yield the items of a blocking iterator in lists, each fetched in one hop."""
+        """
+        Yield the items of a blocking iterator in lists, each fetched in one hop.
 
-        def fetch() -> list[T]:
+        It is no generator: it goes on where it was after a `DirectoryLockedError`.
+        """
+
+        def fetch(page: list[T]) -> None:
             try:
-                return list(itertools.islice(found, PAGE))
+                page.extend(itertools.islice(found, PAGE - len(page)))  # up to an error, if there is one
             except OSError as cause:
                 raise from_os_error(cause, None, self) from cause
 
         full = True
         while full:
-            page = await offload(fetch)
+            page: list[T] = []
+            try:
+                await offload(fetch, page)
+            except DirectoryLockedError as error:
+                await when_unlocked(error, partial(offload, fetch, page), self)
             full = len(page) == PAGE
             if page:
                 yield page

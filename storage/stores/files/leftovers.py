@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from storage._core.descriptors import Descriptor
-from storage.stores.files.locks import locked
+from storage.stores.files.locks import DirectoryLockedError, locked
 from storage.stores.files.root import READ, Root
 
 __all__ = ["SEARCH_TIME", "reclaim", "remove_leftovers"]
@@ -50,7 +50,7 @@ def remove_leftovers(
                     for name in found:
                         remove(directory, path, name)
                 root.prune(path)
-        except OSError:
+        except (OSError, DirectoryLockedError):
             continue
         below = [name for name, is_directory in entries if is_directory and is_own(path, name)]
         random.shuffle(below)

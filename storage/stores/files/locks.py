@@ -6,6 +6,11 @@ and its write one atomic step among tasks, threads and processes, without a lock
 system calls and delays other writers little: the kernel locks the directory for a rename anyway. Writing the bytes of a
 draft takes no lock on the directory. A listing takes a shared lock while it reads the names where it must: some file
 systems (tmpfs) move a name that is replaced, and a reader of many names would miss it (`root.names_in`).
+
+Whoever may read a directory can lock it, and a process that is stopped keeps its locks. So nothing waits in the system:
+a lock is tried, again and again, for no longer than `LOCK_TIMEOUT`. A stepped call does that in its thread. A worker
+thread tries for a moment only, while writers of this process are busy, and then raises `DirectoryLockedError`; its task
+waits without a thread (`storage.stores.files.waiting`).
 """
 
 from __future__ import annotations
@@ -13,21 +18,98 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import get_ident
+from types import TracebackType
 
-from storage.errors import UnsupportedOperationError
+from storage._concurrency.stepping import is_stepping
+from storage.errors import ReentrantCallError, StoreUnavailableError, UnsupportedOperationError
 
-__all__ = ["NO_LOCKS", "all_locked", "lock", "locked"]
+__all__ = [
+    "LOCK_TIMEOUT",
+    "LONGEST_PAUSE",
+    "NO_LOCKS",
+    "DirectoryLockedError",
+    "all_locked",
+    "lock",
+    "locked",
+    "longest_wait",
+    "unavailable",
+]
 
 #: Errors of flock(2) where there are no locks; network file systems may need a file open for writing (EBADF).
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 
+#: The longest wait for the lock of a directory, in seconds. Our own writers hold it for well below a millisecond; what
+#: holds it for so long is another program, or a process that was stopped.
+LOCK_TIMEOUT = 30.0
 
-def lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Wait for the lock of an open file or directory; return False where the file system has no locks."""
+#: The longest pause between two attempts, in seconds: a call goes on at most so much later than it could.
+LONGEST_PAUSE = 0.05
+
+#: Seconds for which a worker thread tries to get a lock that another process holds, and one that this process holds.
+#: The first is some ten times as long as our own writers hold it; the second bounds the wait for a disk that hangs.
+_MOMENT = 0.001
+_OWN_MOMENT = 1.0
+
+#: Directories whose lock a call has waited for in vain, and until when others do not do the same: a call for many keys
+#: would wait for each of them.
+_given_up: dict[tuple[int, int], float] = {}
+
+_MOST_GIVEN_UP = 1000
+
+#: Which thread holds, or is about to get, the lock of the directory that is open under this number.
+_holders: dict[int, int] = {}
+
+
+class DirectoryLockedError(StoreUnavailableError):
+    """
+    Another process holds the lock of a directory: run the work again later. Nothing has been changed.
+
+    Attributes:
+        place: the numbers of the directory's device and inode.
+        path: its path, as far as the system tells.
+    """
+
+    def __init__(self, directory: int, place: tuple[int, int], store: object) -> None:
+        super().__init__("another process holds the lock of the directory", store=store)
+        self.place: tuple[int, int] = place
+        self.path: str = _path_of(directory)
+
+
+def longest_wait(place: tuple[int, int]) -> float:
+    """Return how many seconds a call may wait for the lock of a directory: few if another call has just given up."""
+    return LOCK_TIMEOUT if _given_up.get(place, 0.0) < time.monotonic() else LONGEST_PAUSE
+
+
+def unavailable(path: str, place: tuple[int, int], store: object, key: str | None = None) -> StoreUnavailableError:
+    """Return the error for a wait that was too long."""
+    if len(_given_up) >= _MOST_GIVEN_UP:
+        _given_up.clear()
+    if longest_wait(place) == LOCK_TIMEOUT:
+        _given_up[place] = time.monotonic() + LOCK_TIMEOUT
+    return StoreUnavailableError(
+        f"the directory {path} has been locked for up to {LOCK_TIMEOUT:g} s by {_holder_of(place)}: "
+        "end that program, or continue it if it is stopped, and try again",
+        key=key,
+        store=store,
+    )
+
+
+def lock(file: int) -> bool:
+    """
+    Lock a new file of this process; return False where the file system has no locks.
+
+    Raises:
+        BlockingIOError: somebody else has locked it.
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
     except OSError as cause:
         if cause.errno in NO_LOCKS:
             return False
@@ -35,22 +117,94 @@ def lock(descriptor: int, *, shared: bool = False) -> bool:
     return True
 
 
-@contextmanager
-def locked(directory: int, store: object = None, *, needed: bool = False, shared: bool = False) -> Iterator[None]:
+class locked:  # noqa: N801  # it is used like a function
     """
-    Hold the lock of an open directory; a *shared* one to read its names while none of them is replaced.
+    A context in which the lock of an open directory is held.
+
+    Args:
+        directory: the number of the directory's descriptor.
+        store: for error messages.
+        needed: whether it is an error that the file system has no locks, because they are needed for a condition.
+        shared: whether others may hold the lock too that only read the names.
 
     Raises:
-        UnsupportedOperationError: the file system has no locks, and one is *needed* for a condition.
+        UnsupportedOperationError: the file system has no locks, and one is *needed*.
+        ReentrantCallError: the calling thread holds the lock already; it is in a signal handler or a finalizer.
+        DirectoryLockedError: in a worker thread: another process holds it.
+        StoreUnavailableError: when stepped: it was held for longer than `LOCK_TIMEOUT`.
     """
-    held = lock(directory, shared=shared)
-    if needed and not held:
-        raise UnsupportedOperationError("conditions need file locks, and this file system has none", store=store)
-    try:
-        yield
-    finally:
-        if held:  # explicit: a child forked meanwhile shares the descriptor, so closing ours would not release the lock
-            fcntl.flock(directory, fcntl.LOCK_UN)
+
+    __slots__ = ("_directory", "_held", "_needed", "_operation", "_store")
+
+    def __init__(self, directory: int, store: object = None, *, needed: bool = False, shared: bool = False) -> None:
+        self._directory = directory
+        self._store = store
+        self._needed = needed
+        self._operation: int = _SHARED if shared else _EXCLUSIVE
+        self._held = False
+
+    def __enter__(self) -> None:
+        directory = self._directory
+        _holders[directory] = get_ident()  # before the lock: a signal handler may come right after that
+        try:
+            fcntl.flock(directory, self._operation)
+            self._held = True
+        except BlockingIOError:
+            _holders.pop(directory, None)
+            self._wait()
+        except OSError as cause:
+            _holders.pop(directory, None)
+            if cause.errno not in NO_LOCKS:
+                raise
+            if self._needed:
+                raise UnsupportedOperationError(
+                    "conditions need file locks, and this file system has none", store=self._store
+                ) from cause
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._held:  # explicit: a child forked meanwhile shares the descriptor, so closing ours would not release it
+            fcntl.flock(self._directory, fcntl.LOCK_UN)
+            _holders.pop(self._directory, None)
+
+    def _wait(self) -> None:
+        """Try to get the lock, which somebody holds, for as long as this thread may."""
+        directory, start, pause = self._directory, time.monotonic(), _MOMENT / 20
+        status = os.fstat(directory)
+        place = status.st_dev, status.st_ino
+        stepping = is_stepping()
+        while True:
+            holder = _holding_thread(place)
+            if holder == get_ident():
+                raise ReentrantCallError(_REENTRANT, store=self._store)
+            most = longest_wait(place) if stepping else _OWN_MOMENT if holder else _MOMENT
+            left = start + most - time.monotonic()
+            if left <= 0 and stepping:
+                raise unavailable(_path_of(directory), place, self._store)
+            if left <= 0:
+                raise DirectoryLockedError(directory, place, self._store)
+            time.sleep(min(random.uniform(pause / 2, pause), left))
+            pause = min(pause * 1.5, _MOMENT if holder else LONGEST_PAUSE)
+            _holders[directory] = get_ident()
+            try:
+                fcntl.flock(directory, self._operation)
+                self._held = True
+            except BlockingIOError:
+                _holders.pop(directory, None)
+            except BaseException:
+                _holders.pop(directory, None)
+                raise
+            else:
+                return
+
+
+_EXCLUSIVE, _SHARED = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_SH | fcntl.LOCK_NB
+
+_REENTRANT = (
+    "called from a signal handler or finalizer, while the same thread is in a call for the same directory: "
+    "only set a flag there, and make this call when that one has returned"
+)
 
 
 @contextmanager
@@ -67,3 +221,51 @@ def all_locked(directories: Iterable[int], store: object, *, needed: bool) -> It
         for _, directory in sorted(inodes.items()):
             held.enter_context(locked(directory, store, needed=needed))
         yield
+
+
+def _holding_thread(place: tuple[int, int]) -> int:
+    """Return the thread of this process that holds the lock of a directory, 0 for none."""
+    for number, thread in list(_holders.items()):
+        try:
+            status = os.fstat(number)
+        except OSError:  # an interrupt came before it was noted that the lock is released
+            _holders.pop(number, None)
+            continue
+        if (status.st_dev, status.st_ino) == place:
+            return thread
+    return 0
+
+
+def _path_of(directory: int) -> str:
+    """Return the path of an open directory, as far as the system tells."""
+    try:
+        return os.readlink(f"/proc/self/fd/{directory}")
+    except OSError:
+        return "of this store"
+
+
+def _holder_of(place: tuple[int, int]) -> str:
+    """Return who holds the lock of a directory, as far as the system tells."""
+    unknown = "another program (whoever may read the directory can lock it: `lslocks` names the process)"
+    device, inode = place
+    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+    try:
+        with open("/proc/locks", encoding="ascii") as file:
+            holders = [words[4] for line in file if (words := line.split())[1:2] == ["FLOCK"] and wanted in words]
+        with open(f"/proc/{holders[0]}/comm", encoding="utf-8", errors="replace") as name:
+            return f"process {holders[0]} ({name.read().strip()})"
+    except (OSError, IndexError, ValueError):  # not Linux, or not to be seen from this container
+        return unknown
+
+
+def _after_fork() -> None:
+    """Forget the other threads of the parent."""
+    mine = get_ident()
+    for number, thread in list(_holders.items()):
+        if thread != mine:
+            del _holders[number]
+
+
+_register: Callable[..., object] | None = getattr(os, "register_at_fork", None)
+if _register is not None:
+    _register(after_in_child=_after_fork)

@@ -1,4 +1,4 @@
-"""`ordered`: many names in their order, of which a bounded number of bytes is in memory."""
+"""`Ordered`: many names in their order, of which a bounded number of bytes is in memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import AnyStr, Generic, cast
 
-__all__ = ["ordered"]
+__all__ = ["Ordered"]
 
 #: Names that are sorted in one piece: sorting holds the interpreter's lock, here for some 3 ms.
 RUN = 8192
@@ -17,23 +17,28 @@ RUN = 8192
 LIMIT = 4 << 20
 
 
-def ordered(scan: Callable[[], Iterator[AnyStr]]) -> Iterator[AnyStr]:
+class Ordered(Generic[AnyStr]):
     """
-    Yield in order what *scan* gives, which are different names; call it again for what did not fit into memory.
+    What *scan* gives, which are different names, in order; it is called again for what did not fit into memory.
 
     Nothing of a scan is open when a name is yielded. Each call of *scan* may find other names: one that all of them
-    find is yielded once.
+    find is yielded once. After an error of *scan*, another iterator goes on where the last one was.
     """
-    after: AnyStr | None = None
-    while True:
-        runs: _Runs[AnyStr] = _Runs()
-        for name in scan():
-            if after is None or name > after:
-                runs.add(name)
-        yield from runs
-        if runs.bound is None:
-            return
-        after = runs.bound
+
+    def __init__(self, scan: Callable[[], Iterator[AnyStr]]) -> None:
+        self._scan: Callable[[], Iterator[AnyStr]] = scan
+        self._after: AnyStr | None = None
+
+    def __iter__(self) -> Iterator[AnyStr]:
+        while True:
+            runs: _Runs[AnyStr] = _Runs()
+            for name in self._scan():
+                if self._after is None or name > self._after:
+                    runs.add(name)
+            yield from runs
+            if runs.bound is None:
+                return
+            self._after = runs.bound
 
 
 class _Runs(Generic[AnyStr]):

@@ -1,14 +1,17 @@
-"""`Walk`: the keys of the files in a tree, in the order of the keys."""
+"""`Walk` and `SortedWalk`: the keys of the files in a tree, in the order of the keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from typing import AnyStr, Generic
 
-from storage.stores.files.ordered_names import ordered
+from storage.stores.files.locks import DirectoryLockedError
+from storage.stores.files.ordered_names import Ordered
 from storage.stores.files.root import Root
 
-__all__ = ["Walk"]
+__all__ = ["SortedWalk", "Walk"]
 
 
 class Walk(Generic[AnyStr]):
@@ -16,9 +19,9 @@ class Walk(Generic[AnyStr]):
     An iterator over the keys below *path* in order; *decode* makes the keys of the names of files and directories.
 
     A directory is read whole when it is reached, sorted, and closed; a huge one is read several times, for as many of
-    its names as fit into memory (`ordered`). Between two keys only the remaining names of it and of the directories
+    its names as fit into memory (`Ordered`). Between two keys only the remaining names of it and of the directories
     above it are held. A directory sorts by its text with the slash at the end, which puts ``a/b`` between ``a.b`` and
-    ``a0``.
+    ``a0``. After a `DirectoryLockedError` it goes on with the directory that it could not read.
 
     Args:
         root: the store's directory.
@@ -50,7 +53,8 @@ class Walk(Generic[AnyStr]):
         self._prefix: AnyStr = prefix
         self._start_after: AnyStr = start_after
         self._delimiter: AnyStr | None = delimiter
-        self._pending: list[tuple[AnyStr, str, Iterator[AnyStr]]] = [(text, path, self._parts(text, path))]
+        self._pending: list[tuple[AnyStr, str, Ordered[AnyStr], Iterator[AnyStr]]] = []
+        self._push(text, path)
         self._unseen = path  # a path of the caller's, not yet compared with the names of the directories
 
     def __iter__(self) -> Iterator[AnyStr]:
@@ -61,20 +65,30 @@ class Walk(Generic[AnyStr]):
             self._pending.clear()
         self._unseen = ""
         while self._pending:
-            text, path, parts = self._pending[-1]
-            for part in parts:
-                whole: AnyStr = text + part
-                name, is_directory = self._encode(part)
-                if not is_directory:
-                    return whole
-                below = f"{path}/{name}" if path else name
-                if self._delimiter is None or self._delimiter not in whole[len(self._prefix) :]:
-                    self._pending.append((whole, below, self._parts(whole, below)))
-                    break
-                if self._has_keys(whole, below):
-                    return whole
-            else:
+            text, path, names, parts = self._pending[-1]
+            try:
+                part = next(parts, None)
+            except DirectoryLockedError:
+                self._pending[-1] = text, path, names, iter(names)
+                raise
+            if part is None:
                 self._pending.pop()
+                continue
+            whole: AnyStr = text + part
+            name, is_directory = self._encode(part)
+            if not is_directory:
+                return whole
+            below = f"{path}/{name}" if path else name
+            if self._delimiter is None or self._delimiter not in whole[len(self._prefix) :]:
+                self._push(whole, below)
+                continue
+            try:
+                has_keys = self._has_keys(whole, below)
+            except DirectoryLockedError:
+                self._pending[-1] = text, path, names, chain((part,), parts)
+                raise
+            if has_keys:
+                return whole
         raise StopIteration
 
     def _has_keys(self, text: AnyStr, path: str) -> bool:
@@ -83,8 +97,10 @@ class Walk(Generic[AnyStr]):
         below._unseen = ""
         return any(True for _ in below)
 
-    def _parts(self, text: AnyStr, path: str) -> Iterator[AnyStr]:
-        return ordered(lambda: self._wanted(text, path))
+    def _push(self, text: AnyStr, path: str) -> None:
+        """Go on with the directory *path*."""
+        names = Ordered(partial(self._wanted, text, path))
+        self._pending.append((text, path, names, iter(names)))
 
     def _wanted(self, text: AnyStr, path: str) -> Iterator[AnyStr]:
         for name, is_directory in self._root.each_entry(path):
@@ -103,3 +119,38 @@ class Walk(Generic[AnyStr]):
 
 def _begins(text: AnyStr, start: AnyStr) -> bool:
     return text[: len(start)] == start
+
+
+class SortedWalk:
+    """
+    An iterator over the keys in order where the directories have none: all are read, and kept, before the first key.
+
+    After an error it goes on with the directory that it could not read.
+
+    Args:
+        read: takes the path of a directory, ``""`` for the root; returns the keys in it, and the paths of the
+            directories in it.
+        prefix: only keys that start with it.
+        start_after: only keys that sort after it.
+    """
+
+    def __init__(self, read: Callable[[str], tuple[list[str], list[str]]], prefix: str, start_after: str) -> None:
+        self._read = read
+        self._prefix = prefix
+        self._start_after = start_after
+        self._pending = [""]
+        self._found: list[str] = []
+        self._sorted: Iterator[str] | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        while self._pending:
+            keys, below = self._read(self._pending[-1])
+            self._pending[-1:] = below
+            self._found += [key for key in keys if key.startswith(self._prefix) and key > self._start_after]
+        if self._sorted is None:
+            self._found.sort()
+            self._sorted = iter(self._found)
+        return next(self._sorted)

@@ -18,7 +18,7 @@ from storage import FilesystemStore, SafeFilesystemStore
 from storage.stores.files import ordered_names, root
 from storage.stores.files.file_store import FileStore
 from storage.stores.files.file_systems import EXT4, XFS, type_of
-from storage.stores.files.ordered_names import ordered
+from storage.stores.files.ordered_names import Ordered
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def test_names_come_in_order_whatever_they_are(names: set[str]) -> None:
         patch.setattr(ordered_names, "LIMIT", 100)
         packed = {name.encode() for name in names}
 
-        assert sorted(names) == list(ordered(lambda: iter(names)))
-        assert sorted(packed) == list(ordered(lambda: iter(packed)))
+        assert sorted(names) == list(Ordered(lambda: iter(names)))
+        assert sorted(packed) == list(Ordered(lambda: iter(packed)))
 
 
 def test_names_in_memory_are_bounded(small: None) -> None:
@@ -51,7 +51,7 @@ def test_names_in_memory_are_bounded(small: None) -> None:
         scans += 1
         return iter(names)
 
-    listing = ordered(scan)
+    listing = iter(Ordered(scan))
     held = [next(listing), next(listing)]
     (runs,) = [value for value in listing.gi_frame.f_locals.values() if isinstance(value, ordered_names._Runs)]  # type: ignore[attr-defined]
     assert sum(run.size for run in runs._packed) <= 200

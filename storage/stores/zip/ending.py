@@ -8,6 +8,7 @@ it, the end record is *shifted* by their number. Both are valid only directly af
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
@@ -32,6 +33,9 @@ _STEP, _MANY = 1 << 20, 1000
 
 #: Bytes of holes that are skipped in one step.
 _HOLES = (1 << 34, 1 << 26, _STEP)
+
+#: The beginning of an end record: the signature, and the numbers of the only part of the archive, or of zip64.
+_CANDIDATE = re.compile(re.escape(END_SIGNATURE) + rb"(?:\0{4}|\xff{4})")
 
 #: The bytes before an end record that belong to it: the zip64 end record in its usual form, and its locator.
 _BEFORE = END64.size + LOCATOR.size
@@ -85,14 +89,13 @@ def _ends(read: _Read, size: int, is_hole: Callable[[int, int], bool]) -> Iterat
         if hole is None:
             first = max(start - _BEFORE, 0)
             window = read(stop - first + END.size, first)
-            at = window.rfind(END_SIGNATURE, start - first, stop - first + 3)
-            while at >= 0:
+            found = _CANDIDATE.finditer(window, start - first, stop - first + 7)
+            for at in reversed([match.start() for match in found]):
                 seen += 1
                 if not seen % _MANY:
                     yield None
                 if end := _end_at(read, window, at, first, size):
                     yield end
-                at = window.rfind(END_SIGNATURE, start - first, at + 3)
         stop = start
 
 
@@ -100,10 +103,10 @@ def _end_at(read: _Read, window: bytes, at: int, first: int, size: int) -> End |
     """Return the end record in the window at *at*, where its signature is, or None if its numbers contradict."""
     if len(window) - at < END.size:
         return None
-    _, disk, other, _, length, directory_size, start, comment_size = END.unpack_from(window, at)
+    _, _, _, _, length, directory_size, start, comment_size = END.unpack_from(window, at)
     position = first + at
     stop = position + END.size + comment_size
-    if stop > size or disk != other:
+    if stop > size:
         return None
     directory_stop = position
     announced = window[max(at - LOCATOR.size, 0) : at]

@@ -13,8 +13,10 @@ directory is written after them.
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from itertools import chain
 
@@ -50,6 +52,19 @@ __all__ = ["Archive", "StoredEntry"]
 _LAST_ROUND, _ROUNDS = 1 << 23, 10
 
 
+class _Compaction:
+    """A compaction that is at work, in the thread of that number if in one; no interrupt can make it last for ever."""
+
+    __slots__ = ("__weakref__", "thread")
+
+    def __init__(self, thread: int) -> None:
+        self.thread = thread
+
+
+def _none() -> None:
+    """Return None, as a reference to an object that does not exist any more does."""
+
+
 class Archive:
     """
     The archive at *path*, locked for this process; created if it is missing. What a killed writer left is restored.
@@ -77,8 +92,7 @@ class Archive:
         self._keyless: list[StoredEntry] = []  # entries whose names are no valid keys: kept for other programs
         self._queue: deque[Sequence[Change]] = deque()
         self._writing = Mutex()  # held during a write and its sync
-        self._compacting = threading.Lock()  # held over all steps of `compact`, which may run in several threads
-        self._compactor = 0  # the thread that does all steps
+        self._compacting: Callable[[], _Compaction | None] = _none  # the one at work, as long as it exists
         self._lookalikes: dict[bytes, str | None] = {}
         self.listing: SortedKeys = SortedKeys(self.objects)
         self.state: OpenState = OpenState(any_loop=True, after_fork="use it in the parent only")
@@ -221,7 +235,7 @@ class Archive:
                 for change in batch:
                     if change.error is None:
                         change.error = error if isinstance(error, OSError) else StoreUnavailableError(why)
-                self._tail.cut_off(end)
+                self._tail.cut_off()
             if not isinstance(error, OSError | StorageError):
                 raise
         finally:
@@ -242,13 +256,12 @@ class Archive:
                     self._check_name(key, pending)
                 found = StoredEntry(self._file, change.entry._replace(offset=end))
                 header = pack_local(found.entry)
-                stop = self._file.append(chain([header], change.compressed), end)
-                if stop != end + len(header) + found.entry.compressed_size:
-                    self._file.cut_off(end, stop)
-                    raise StorageError("the data to write has another size than its header says")
-                pending[key], end = found, stop
+                length = len(header) + found.entry.compressed_size
+                end = self._tail.append(chain([header], change.compressed), length, end)
+                pending[key] = found
             elif current is not None:
-                end = self._file.append([pack_local(entry_of(key, DELETION))], end)
+                header = pack_local(entry_of(key, DELETION))
+                end = self._tail.append([header], len(header), end)
                 pending[key] = None
         except (OSError, StorageError) as error:
             change.error = error
@@ -305,12 +318,14 @@ class Archive:
             CorruptObjectError: an entry is not where the directory says, or entries overlap; the archive is not
                 changed.
         """
-        while not self._compacting.acquire(timeout=0.02):
-            if self._compactor == threading.get_ident():
+        mine = _Compaction(threading.get_ident() if is_stepping() else 0)  # else several threads do it by turns
+        while (other := self._claim(mine)) is not None:
+            if other.thread == threading.get_ident():
                 raise ReentrantCallError("compact was called while the same thread is compacting: call it afterwards")
-            yield  # another one is at work
+            del other
+            time.sleep(0.02)
+            yield
         try:
-            self._compactor = threading.get_ident() if is_stepping() else 0  # else several threads, one after another
             with self._writing:
                 self._check_writable()
             remove_leftovers(self._place.path, self._file, self._begin)
@@ -330,8 +345,15 @@ class Archive:
             finally:
                 draft.close()
         finally:
-            self._compactor = 0
-            self._compacting.release()
+            self._compacting = _none
+
+    def _claim(self, mine: _Compaction) -> _Compaction | None:
+        """Let this be the only compaction, or return the one that is at work."""
+        with self._writing:
+            other = self._compacting()
+            if other is None:
+                self._compacting = weakref.ref(mine)
+            return other
 
     def _missing(self, draft: Draft) -> list[Entry]:
         """Return the entries that the draft does not have yet."""
@@ -344,14 +366,26 @@ class Archive:
         objects = {key: draft.entries[entry] for key, (_, entry) in self.objects.items()}
         end = draft.finish(chain(keyless, objects.values()), self._comment)
         tail = Tail(draft.file, self._place, end=end, size=end, synced=end, is_ours=True)
+        current = {key: StoredEntry(draft.file, entry) for key, entry in objects.items()}
         self._tail.check()
-        draft.publish()
-        old, self._file, self._tail = self._file, draft.file, tail
-        self._keyless = [StoredEntry(draft.file, entry) for entry in keyless]
-        self.objects.update((key, StoredEntry(draft.file, entry)) for key, entry in objects.items())
-        self._begin, self._changed = draft.begin, False
+        old = self._file
+        try:
+            draft.publish()
+        finally:
+            try:
+                self._switch(draft, tail, current, keyless)
+            except BaseException:  # Ctrl-C: half of it would be worse than none
+                self._switch(draft, tail, current, keyless)
+                raise
         old.unlock()
         tail.sync_name()
+
+    def _switch(self, draft: Draft, tail: Tail, objects: dict[str, StoredEntry], keyless: list[Entry]) -> None:
+        """Use the draft from now on, if it was published."""
+        if draft.is_published:
+            self.objects.update(objects)
+            self._keyless = [StoredEntry(draft.file, entry) for entry in keyless]
+            self._file, self._tail, self._begin, self._changed = draft.file, tail, draft.begin, False
 
     def _check_writable(self) -> None:
         if self._closed:

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from storage.stores.zip.entry import Entry
 from storage.stores.zip.file import OpenFile
 from storage.stores.zip.format import pack_central, pack_end
 
-__all__ = ["write_directory"]
+__all__ = ["Directory"]
 
 
-def write_directory(file: OpenFile, start: int, entries: Iterable[Entry], comment: bytes) -> int:
+class Directory(NamedTuple):
     """
-    Write the directory of *entries* at the end of the file, *start*, and return the end of the archive.
+    A directory to be written into a file at *start*, in two parts.
 
-    When it returns, all of the file is on the disk. When it fails, the file is as long as it was.
+    Attributes:
+        start: where the file ends.
+        headers: the central headers.
+        end: the end record.
     """
-    headers = [pack_central(entry) for entry in entries]
-    directory = b"".join(headers)
-    end = pack_end(start, len(directory), len(headers), comment)
-    stop = start + len(directory) + len(end)
-    try:
-        middle = file.append([directory], start)
+
+    start: int
+    headers: bytes
+    end: bytes
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry], start: int, comment: bytes) -> Directory:
+        """Return the directory of *entries*."""
+        headers = [pack_central(entry) for entry in entries]
+        joined = b"".join(headers)
+        return cls(start, joined, pack_end(start, len(joined), len(headers), comment))
+
+    @property
+    def stop(self) -> int:
+        """The end of the archive, when this is written."""
+        return self.start + len(self.headers) + len(self.end)
+
+    def write(self, file: OpenFile) -> None:
+        """Write the directory; all of the file is on the disk when this returns."""
+        middle = file.append([self.headers], self.start)
         # The end record refers to the directory, so it must not reach the disk before the directory.
         file.sync()
-        file.append([end], middle)
+        file.append([self.end], middle)
         file.sync()
-    except BaseException:
-        file.cut_off(start, stop)
-        raise
-    return stop

@@ -19,13 +19,13 @@ from itertools import chain, islice
 from storage._core.data import CHUNK
 from storage._core.descriptors import Descriptor
 from storage.errors import CorruptObjectError, StoreUnavailableError
+from storage.stores.files.permissions import keep_permissions
 from storage.stores.zip.content import CompressedData
-from storage.stores.zip.directory import write_directory
+from storage.stores.zip.directory import Directory
 from storage.stores.zip.entry import DELETION, HAS_DESCRIPTOR, Entry, entry_of
 from storage.stores.zip.exchange import exchange
 from storage.stores.zip.file import OpenFile
 from storage.stores.zip.format import LOCAL, local_header_size, pack_descriptor, pack_local, parse_record
-from storage.stores.zip.permissions import take_over
 
 __all__ = ["Draft", "remove_leftovers"]
 
@@ -59,7 +59,6 @@ class Draft:
         self.begin, self._end = begin, 0
         self._stamp = os.urandom(16)
         self._name = f"{_beginning(path)}{self._stamp.hex()}.compacting"
-        self._published = False
         self._opened = Descriptor.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._file: OpenFile | None = None
 
@@ -113,8 +112,11 @@ class Draft:
 
     def finish(self, entries: Iterable[Entry], comment: bytes) -> int:
         """Write the directory, of new entries, wait until all is on the disk, and return the archive's end."""
-        take_over(self._original.descriptor, self.file.descriptor)
-        return write_directory(self.file, self._end, entries, comment)
+        new, old = self.file.status(), self._original.status()
+        keep_permissions(self.file.descriptor, new, old, self._directory, self._target)
+        directory = Directory.of(entries, self._end, comment)
+        directory.write(self.file)
+        return directory.stop
 
     def publish(self) -> None:
         """
@@ -123,19 +125,28 @@ class Draft:
         Raises:
             StoreUnavailableError: another file is there, and stays there.
         """
-        if not exchange(self._directory, self._name, self._target):  # the system or file system cannot do that
+        try:
+            exchanged = exchange(self._directory, self._name, self._target)
+        finally:
+            self._settle()
+        if not exchanged:  # the system or the file system cannot do that
             self._check(self._target, self._original)
             os.rename(self._name, self._target, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-            self._published = True
-            return
+        self._check(self._target, self.file)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the new file is in the place of the original."""
+        return self._has(self._target, self.file)
+
+    def _settle(self) -> None:
+        """Remove the original, if it was exchanged; a file that had its name at the last moment gets it back."""
         for _ in range(_ATTEMPTS):
-            # What took the archive's name at the last moment gets it back; and so on, if that happens again.
-            if self._has(self._name, self._original) or self._has(self._name, self.file):
+            if self._has(self._name, self.file) or self._has(self._name, self._original):
                 break
             exchange(self._directory, self._name, self._target)
-        self._published = self._has(self._name, self._original)
-        self._check(self._target, self.file)
-        os.unlink(self._name, dir_fd=self._directory)
+        if self._has(self._name, self._original):
+            os.unlink(self._name, dir_fd=self._directory)
 
     def _has(self, name: str, file: OpenFile) -> bool:
         """Return whether the name is that of the file."""
@@ -149,9 +160,9 @@ class Draft:
             raise StoreUnavailableError(f"{name} was deleted or replaced while it was compacted: open the store again")
 
     def close(self) -> None:
-        """Remove the new file unless it was published."""
+        """Remove the new file, unless it was published."""
         try:
-            if self._file and not self._published and self._has(self._name, self._file):
+            if self._file and self._has(self._name, self._file):
                 os.unlink(self._name, dir_fd=self._directory)
         finally:
             self._opened.close()

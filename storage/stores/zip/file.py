@@ -103,30 +103,10 @@ class OpenFile:
         return offset
 
     def append(self, pieces: Iterable[bytes], end: int) -> int:
-        """Write *pieces* at *end*, where the file ends, and return their end; a failure leaves none of them."""
-        stop = written = end
-        try:
-            for piece in pieces:
-                written += len(piece)
-                stop = self.write(piece, stop)
-        except BaseException:
-            self.cut_off(end, written)
-            raise
-        return stop
-
-    def cut_off(self, start: int, stop: int) -> bool:
-        """
-        Remove what a failed write has left from *start* to *stop*, and return whether the file now ends at *start*.
-
-        Nothing is removed if the file is longer, because another program has written after it.
-        """
-        try:
-            if self.size() > stop:
-                return False
-            self.truncate(start)
-        except OSError:
-            return False
-        return True
+        """Write *pieces* at *end*, where the file ends, and return their end."""
+        for piece in pieces:
+            end = self.write(piece, end)
+        return end
 
     def rewrite(self, start: int, stop: int) -> Generator[None, None, None]:
         """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from contextlib import suppress
 
-from storage.stores.zip.directory import write_directory
+from storage.errors import StorageError
+from storage.stores.zip.directory import Directory
 from storage.stores.zip.entry import Entry
 from storage.stores.zip.file import OpenFile, sync_directory
 from storage.stores.zip.place import Place
@@ -16,6 +18,9 @@ __all__ = ["Tail"]
 class Tail:
     """
     Where an archive's file ends, and how much of it is known to be on the disk.
+
+    A write that is interrupted, at any moment, leaves bytes of which it is known how far they reach at most. They are
+    removed before the next write; no other bytes are.
 
     Args:
         file: the file.
@@ -33,6 +38,7 @@ class Tail:
         self._file, self._place = file, place
         self.end: int = end
         self._size, self._synced, self._is_ours = size, synced, is_ours
+        self._reach = size  # how far a write of ours may have come
         self._may_have_failed = synced < end  # a sync, of this process or of one before
         self._name_synced = False
 
@@ -43,7 +49,12 @@ class Tail:
         Raises:
             StoreUnavailableError: the file was deleted, moved away, replaced, or written by another program.
         """
-        self._place.check(self._file, self._size)
+        size = self._place.size_of(self._file)
+        if size != self._size:
+            least = self.end if self._is_ours else self._size
+            if not least <= size <= max(self._size, self._reach):
+                raise self._place.changed(size, self._size)
+            self._size = size  # by a write of ours that was interrupted, or by what removed it
 
     @property
     def is_blocked(self) -> bool:
@@ -54,7 +65,25 @@ class Tail:
         """Remove what a failed or killed write of ours has left."""
         if self._size > self.end and self._is_ours:
             self._file.truncate(self.end)
-            self._size = self.end
+        if self._is_ours:
+            self._size = self._reach = self.end
+
+    def append(self, pieces: Iterable[bytes], length: int, end: int) -> int:
+        """
+        Write a record of *length* bytes at *end*, which `acknowledge` then takes over, and return its end.
+
+        Raises:
+            StorageError: the pieces have another length.
+        """
+        self._reach = stop = end + length
+        try:
+            if self._file.append(pieces, end) == stop:
+                return stop
+            raise StorageError("the data to write has another size than its header says")
+        except (OSError, StorageError):
+            with suppress(OSError):
+                self._file.truncate(end)
+            raise
 
     def acknowledge(self, end: int, *, sync: bool) -> None:
         """
@@ -66,31 +95,41 @@ class Tail:
         if sync:
             self._file.sync()
             self.sync_name()
+        size = self._place.size_of(self._file)
+        if size != end:
+            raise self._place.changed(size, end)
+        if sync:
             self._synced = end
-        self._place.check(self._file, end)
-        self._size = end
         self.end = end
+        self._size = self._reach = end
 
-    def cut_off(self, stop: int) -> None:
-        """Remove the records up to *stop*, which were not acknowledged."""
-        self._synced = min(self._synced, self.end)
-        self._file.cut_off(self.end, stop)
+    def cut_off(self) -> None:
+        """Remove what was written and not acknowledged; if that fails, or is interrupted, `clear` does it."""
+        with suppress(OSError):
+            if self._file.size() <= self._reach:
+                self._file.truncate(self.end)
+                self._size = self._reach = self.end
 
     def write_directory(self, entries: Iterable[Entry], comment: bytes) -> None:
         """Write a directory at the end of the file, and wait until it is on the disk."""
         self.clear()
-        start = self._size
+        directory = Directory.of(entries, self._size, comment)
         finished(self.rewrite())
         self._may_have_failed = True
-        stop = write_directory(self._file, start, entries, comment)
+        self._reach = directory.stop
         try:
+            directory.write(self._file)
             self.sync_name()
-            self._place.check(self._file, stop)
-        except BaseException:
-            self._file.cut_off(start, stop)
+            size = self._place.size_of(self._file)
+            if size != directory.stop:
+                raise self._place.changed(size, directory.stop)
+        except (OSError, StorageError):
+            with suppress(OSError):
+                if self._file.size() <= self._reach:
+                    self._file.truncate(directory.start)
             raise
-        self._size = self.end = self._synced = stop
-        self._is_ours, self._may_have_failed = True, False
+        self.end = self._synced = self._reach
+        self._size, self._is_ours, self._may_have_failed = self._reach, True, False
 
     def rewrite(self) -> Generator[None, None, None]:
         """Write again, in steps, what may not be on the disk, if its sync may have failed."""

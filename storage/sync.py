@@ -497,7 +497,8 @@ class CachingStore(ObjectStore):
 
     Raises:
         ConfigError: the main store cannot be read, the cache store cannot be read and written, both are the same, or
-            *revalidate* is given for a main store whose `head` reads the object.
+            *revalidate* is given for a main store whose `head` reads the object. If that is because of a file system,
+            entering the store or the first comparison raises it.
     """
 
     def __init__(
@@ -715,7 +716,8 @@ class ExpiringStore(ObjectStore[In, Out]):
             store that removes expired objects by itself, as `RedisStore` does, there are no sweeps.
 
     Raises:
-        ConfigError: the store below lacks a capability that is needed.
+        ConfigError: the store below lacks a capability that is needed. Whether a file system can keep deadlines is
+            found out on entering, or at the first put.
         ValueError: an option is not more than 0.
     """
 

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from storage._concurrency.stepping import step
+from storage._core.claims import claimed
 from storage._sync.caller import Caller, EnteredContext
 from storage._sync.stepped import SteppingCaller
 from storage.types import Out
@@ -42,7 +43,7 @@ class SyncStore(Generic[Out]):
         if isinstance(store, SyncStore):
             raise TypeError(f"{store!r} is already synchronous: use it as it is")
         self._store = store
-        self._stepped = stepped and store.capabilities.steppable
+        self._stepped = stepped and claimed(store).steppable
         self._run: _Run
         self._call: Callable[[], Caller]
         if self._stepped:

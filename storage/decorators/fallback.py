@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from storage._core.claims import claimed
 from storage._core.conditions import WriteConditions
 from storage.base import ObjectStore
 from storage.decorators.bases.multi_store import MultiStore, tag_etag
@@ -47,7 +48,7 @@ class FallbackStore(MultiStore[In, Out]):
     def __init__(self, children: Sequence[ObjectStore[In, Out]]) -> None:
         super().__init__(expiring_alike(children))
         for number, store in enumerate(self.stores):
-            if not store.capabilities.readable:
+            if not claimed(store).readable:
                 raise ConfigError(f"{self._name(number)} cannot be read; remove it, or use a MirroringStore")
 
     def _not_found_error(self, key: str, errors: Mapping[int, StorageError]) -> StorageError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from storage._core.claims import claimed
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import ConfigError, StorageError, UnsupportedOperationError
@@ -27,7 +28,7 @@ class ReadonlyStore(StoreDecorator[In, Out]):
 
     def __init__(self, base: ObjectStore[In, Out]) -> None:
         super().__init__(base)
-        if not base.capabilities.readable:
+        if not claimed(base).readable:
             raise ConfigError(
                 f"{type(self).__name__} over {type(base).__name__}, which cannot be read: together they can do "
                 "nothing; remove one of them"

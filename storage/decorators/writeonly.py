@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from storage._core.claims import claimed
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.errors import ConfigError, StorageError, UnsupportedOperationError
@@ -34,7 +35,7 @@ class WriteonlyStore(StoreDecorator[In, Out]):
 
     def __init__(self, base: ObjectStore[In, Out]) -> None:
         super().__init__(base)
-        if not base.capabilities.writable:
+        if not claimed(base).writable:
             raise ConfigError(
                 f"{type(self).__name__} over {type(base).__name__}, which cannot be written to: together they can do "
                 "nothing; remove one of them"

@@ -8,12 +8,12 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
-from functools import cached_property
 from typing import Protocol
 
 from storage._concurrency.offload import offload_for
 from storage._core.bulk import result_of
 from storage._core.data import as_bytes, chunks, is_stream, whole
+from storage._core.lazy import lazy
 from storage._core.left_out import LeftOut
 from storage._core.traits import Trait
 from storage.base import ATTEMPTS, ObjectStore
@@ -212,11 +212,11 @@ class DataTransform(StoreDecorator):
         cheap_head = below.cheap_head and self._computes_sizes
         return self._supported(replace(below, ranges=False, cheap_head=cheap_head, streaming=streaming))
 
-    @cached_property
+    @lazy
     def _stores_sizes(self) -> bool:
         return self.base.capabilities.attributes and not self._computes_sizes
 
-    @cached_property
+    @lazy
     def _computes_sizes(self) -> bool:
         return type(self).decoded_size is not DataTransform.decoded_size
 

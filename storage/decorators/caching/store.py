@@ -14,9 +14,11 @@ import anyio
 from storage._concurrency.stepping import is_stepping
 from storage._concurrency.tasks import stream
 from storage._core.bulk import pairs_of
+from storage._core.claims import claimed
 from storage._core.data import as_bytes, is_stream
 from storage._core.durations import seconds
 from storage._core.keys import check_key
+from storage._core.lazy import lazy
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import stack
@@ -68,7 +70,8 @@ class CachingStore(StoreDecorator):
 
     Raises:
         ConfigError: the main store cannot be read, the cache store cannot be read and written, both are the same, or
-            *revalidate* is given for a main store whose `head` reads the object.
+            *revalidate* is given for a main store whose `head` reads the object. If that is because of a file system,
+            entering the store or the first comparison raises it.
     """
 
     _steppable = True
@@ -260,6 +263,7 @@ class CachingStore(StoreDecorator):
         return {"main_store": self.main_store, "cache_store": self.cache_store}
 
     async def _open(self) -> None:
+        assert self._compares
         async with AsyncExitStack() as entered:
             await entered.enter_async_context(self.main_store)
             try:
@@ -289,9 +293,16 @@ class CachingStore(StoreDecorator):
         described = described or self._validated is not None
         entry = await self._coherent.find(check_key(key, self), described=described)
         if entry is not None and self._validated is not None and key not in self._validated:
-            entry = await self._revalidated(entry, self._validated)
+            entry = await self._revalidated(entry, self._validated) if self._compares else None
         self._cache.count("misses" if entry is None else "hits")
         return entry
+
+    @lazy
+    def _compares(self) -> bool:
+        """True; an error where the file system of the main store has no etags, which its constructor does not ask."""
+        if self.revalidate is not None:
+            _check_head(self.main_store, self.main_store.capabilities)
+        return True
 
     async def _revalidated(self, entry: Entry, validated: RecentKeys) -> Entry | None:
         """Return the entry, with the main store's description, if the main store still has this version; else None."""
@@ -367,8 +378,8 @@ def _check_stores(main: ObjectStore, cache: ObjectStore, revalidates: bool) -> N
     """Raise the error of stores that a `CachingStore` cannot use."""
     if not isinstance(cache, ObjectStore):
         raise TypeError(f"cache_store must be a store, not {type(cache).__name__}")
-    able = cache.capabilities
-    if not main.capabilities.readable:
+    able = claimed(cache)
+    if not claimed(main).readable:
         raise ConfigError(f"main_store must be readable, which {main!r} is not: there is nothing to cache")
     if not (able.readable and able.writable):
         raise ConfigError(f"cache_store must be readable and writable, which {cache!r} is not")
@@ -376,7 +387,12 @@ def _check_stores(main: ObjectStore, cache: ObjectStore, revalidates: bool) -> N
         raise ConfigError(f"cache_store must store bytes, but {cache!r} stores other values: use the store below it")
     if main is cache:
         raise ConfigError("main_store and cache_store must be different stores, or copies would overwrite the objects")
-    if revalidates and not main.capabilities.cheap_head:
+    if revalidates:
+        _check_head(main, claimed(main))
+
+
+def _check_head(main: ObjectStore, able: Capabilities) -> None:
+    if not able.cheap_head:
         raise ConfigError(
             f"revalidate needs a main_store whose head does not read the object, but the head of {main!r} does: "
             "put an ExpiringStore over the cache_store instead"

@@ -6,7 +6,6 @@ import base64
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from storage._concurrency.offload import offload
@@ -14,6 +13,7 @@ from storage._core.bulk import result_of
 from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.deadlines import copied_attributes
 from storage._core.keys import check_key
+from storage._core.lazy import lazy
 from storage._core.left_out import LeftOut
 from storage._core.traits import Trait
 from storage.base import ObjectStore
@@ -163,7 +163,7 @@ class EncryptingStore(StoreDecorator):
                 return False
         return True
 
-    @cached_property
+    @lazy
     def _binds(self) -> bool:
         """Whether the store below keeps attributes, so that there are some to bind."""
         return self.base.capabilities.attributes

@@ -15,6 +15,7 @@ from storage._concurrency.per_loop import PerLoop
 from storage._concurrency.stepping import is_stepping
 from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import is_stream
+from storage._core.lazy import lazy
 from storage._core.left_out import LeftOut
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import stack
@@ -69,10 +70,16 @@ class Bounds(Usage, Generic[In]):
         self._base = base
         self._owner = owner
         self._is_own = is_own
-        able = base.capabilities
-        self._conditional = able.conditional_delete
-        self._pace = Pace() if able.multi_process and able.cheap_head and _lists_cheaply(base) else None
         self._counting = PerLoop(lambda: anyio.Lock(fast_acquire=True))
+
+    @lazy
+    def _conditional(self) -> bool:
+        return self._base.capabilities.conditional_delete
+
+    @lazy
+    def _pace(self) -> Pace | None:
+        able = self._base.capabilities
+        return Pace() if able.multi_process and able.cheap_head and _lists_cheaply(self._base) else None
 
     async def put(self, key: str, data: In, send: Callable[[In], Awaitable[str]]) -> str:
         """

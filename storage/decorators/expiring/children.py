@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+from storage._core.claims import claimed
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import holders
@@ -36,5 +37,5 @@ def _expires(child: ObjectStore[Any, Any]) -> bool:
 
 
 def _expiring(child: ObjectStore[Any, Any]) -> ObjectStore[Any, Any]:
-    able = child.capabilities
+    able = claimed(child)
     return ExpiringStore(child, sweep_interval=None) if able.readable and able.writable and able.attributes else child

@@ -12,14 +12,27 @@ from storage._core.bulk import pages, results_of
 from storage._core.clock import CLOCK
 from storage._core.conditions import WriteConditions
 from storage._core.deadlines import DEADLINE, LIFETIME, carried_deadline, deadline_of, earliest, lifetime
+from storage._core.lazy import lazy
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.stacking import stack
 from storage.decorators.expiring.usage import Usage
-from storage.errors import KeyNotFoundError, PreconditionFailedError, StorageError, UnsupportedOperationError
-from storage.types import Attributes, Capabilities, ObjectInfo
+from storage.errors import (
+    ConfigError,
+    KeyNotFoundError,
+    PreconditionFailedError,
+    StorageError,
+    UnsupportedOperationError,
+)
+from storage.types import Attributes, ObjectInfo
 
-__all__ = ["Expiry", "expires_by_itself"]
+__all__ = ["NO_DEADLINES", "Expiry", "expires_by_itself"]
+
+#: The error of a store that cannot keep deadlines; the name of the expiring store, and the store below.
+NO_DEADLINES = (
+    "{} stores deadlines as attributes, which {} does not support: use a store with the capability 'attributes', "
+    "such as SqliteStore"
+)
 
 _log = logging.getLogger("storage")
 
@@ -34,34 +47,52 @@ class Expiry:
 
     Args:
         base: the store of the objects.
-        capabilities: those of *base*.
         ttl: the default lifetime; None for no limit.
         usage: counts the objects; removals are reported to it.
         owner: the store that errors name.
 
     Attributes:
-        supported: whether *base* can keep deadlines, which are attributes.
-        removes: whether expired objects can be deleted safely.
         clock: the clock by which objects expire.
     """
 
     def __init__(
         self,
         base: ObjectStore[Any, Any],
-        capabilities: Capabilities,
         ttl: timedelta | None,
         usage: Usage,
         owner: object,
     ) -> None:
-        self.supported: bool = capabilities.attributes
-        # An expired object is deleted by its etag. That is safe only if no two versions share one: where equal bytes
-        # have equal etags, the object may have been put again.
-        self.removes: bool = self.supported and capabilities.conditional_delete and capabilities.etags
         self.clock = CLOCK
         self._base = base
         self._ttl = ttl
         self._usage = usage
         self._owner = owner
+
+    @lazy
+    def supported(self) -> bool:
+        """Whether *base* can keep deadlines, which are attributes."""
+        return self._base.capabilities.attributes
+
+    @lazy
+    def removes(self) -> bool:
+        """
+        Whether expired objects can be deleted safely.
+
+        They are deleted by their etags. That is safe only if no two versions share one: where equal bytes have equal
+        etags, the object may have been put again.
+        """
+        able = self._base.capabilities
+        return able.attributes and able.conditional_delete and able.etags
+
+    def check(self) -> None:
+        """
+        Raise where objects should expire, and the file system of *base* cannot keep their deadlines.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        if self._ttl is not None and not self.supported:
+            raise ConfigError(NO_DEADLINES.format(type(self._owner).__name__, repr(self._base)))
 
     def lifetime(self, key: str, attributes: Attributes | None, ttl: float | timedelta | None) -> timedelta | None:
         """Return the lifetime of an object that is put with these arguments; None for no limit."""
@@ -70,6 +101,7 @@ class Expiry:
         elif attributes and LIFETIME in attributes:
             life = lifetime(f"the attribute {LIFETIME!r}", attributes[LIFETIME])
         else:
+            self.check()
             return self._ttl
         if life is not None and not self.supported:
             text = "put with a ttl: deadlines are stored as attributes, which the store below does not support"

@@ -10,6 +10,7 @@ from functools import partial
 from typing import cast
 
 from storage._concurrency.stepping import is_stepping
+from storage._core.claims import claimed
 from storage._core.conditions import WriteConditions
 from storage._core.deadlines import lifetime, with_deadline, without_carried, without_deadline
 from storage._core.durations import seconds
@@ -18,7 +19,7 @@ from storage.base import ATTEMPTS, ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
 from storage.decorators.bases.streams import takes_bytes
 from storage.decorators.expiring.bounds import Bounds
-from storage.decorators.expiring.expiry import Expiry, expires_by_itself
+from storage.decorators.expiring.expiry import NO_DEADLINES, Expiry, expires_by_itself
 from storage.decorators.expiring.sweeper import Sweeper
 from storage.errors import (
     ConfigError,
@@ -29,7 +30,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 from storage.reader import ObjectReader, ReaderDecorator
-from storage.types import Attributes, ByteRange, In, Items, Keys, ObjectInfo, Out
+from storage.types import Attributes, ByteRange, Capabilities, In, Items, Keys, ObjectInfo, Out
 
 __all__ = ["ExpiringStore"]
 
@@ -60,7 +61,8 @@ class ExpiringStore(StoreDecorator[In, Out]):
             store that removes expired objects by itself, as `RedisStore` does, there are no sweeps.
 
     Raises:
-        ConfigError: the store below lacks a capability that is needed.
+        ConfigError: the store below lacks a capability that is needed. Whether a file system can keep deadlines is
+            found out on entering, or at the first put.
         ValueError: an option is not more than 0.
     """
 
@@ -84,25 +86,22 @@ class ExpiringStore(StoreDecorator[In, Out]):
         self.sweep_interval = sweep_interval
         self._ttl = lifetime("ttl", ttl)
         self._has_values = not takes_bytes(base)
-        self._base_capabilities = base.capabilities  # read once: a store on files queries its file system for them
-        self._check()
-        self._expiry = Expiry(base, self._base_capabilities, self._ttl, self._bounds, self)
+        able = claimed(base)
+        self._check(able)
+        self._expiry = Expiry(base, self._ttl, self._bounds, self)
         # Over a network one request is faster, `open`; elsewhere a `head` and a `get` are faster than `open`.
-        self._looks_first = self._base_capabilities.steppable or self._has_values
+        self._looks_first = able.steppable or self._has_values
         self._sweeper: Sweeper | None = None
         interval = None if sweep_interval is None else seconds("sweep_interval", sweep_interval)
         if interval is not None and not expires_by_itself(base):
             self._sweeper = Sweeper(self, self.sweep, interval)
 
-    def _check(self) -> None:
-        able, name = self._base_capabilities, type(self).__name__
+    def _check(self, able: Capabilities) -> None:
+        name = type(self).__name__
         if not (able.readable and able.writable):
             text = f"{name} must read and write, which {self.base!r} refuses: put the store that refuses it on top"
         elif self._ttl is not None and not able.attributes:
-            text = (
-                f"{name} stores deadlines as attributes, which {self.base!r} does not support: "
-                "use a store with the capability 'attributes', such as SqliteStore"
-            )
+            text = NO_DEADLINES.format(name, repr(self.base))
         elif self.max_bytes is not None and self._has_values:
             text = (
                 f"{name} with max_bytes counts bytes, but {self.base!r} takes values: "
@@ -296,6 +295,7 @@ class ExpiringStore(StoreDecorator[In, Out]):
     # -- life ----------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
+        self._expiry.check()
         await super()._open()
         if self._sweeper is not None and self._expiry.removes and not is_stepping():
             self._sweeper.start()

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from storage._concurrency.tasks import stream
 from storage._core.bulk import PAGE, raise_failures, result_of
+from storage._core.claims import claimed
 from storage._core.conditions import WriteConditions
 from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.keys import check_key, is_key
@@ -99,7 +100,7 @@ class MirroringStore(MultiStore):
             raise ValueError(f"require must be 'all', 'quorum' or 'any', not {require!r}")
         if max_behind < 1:
             raise ValueError(f"max_behind must be at least 1, not {max_behind}")
-        able = [store.capabilities for store in self.stores]
+        able = [claimed(store) for store in self.stores]
         for number in self._numbers:
             if not able[number].writable:
                 raise ConfigError(f"{self._name(number)} cannot be written to; remove it, or use a FallbackStore")

@@ -6,7 +6,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from functools import cached_property, partial
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from storage._concurrency.tasks import stream
 from storage._core.bulk import pairs_of, raise_failures, results_of
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.durations import seconds
+from storage._core.lazy import lazy
 from storage._core.retry import ATTEMPTS, BASE_DELAY, BUDGET, MAX_DELAY, Attempts, RetryPolicy
 from storage._core.traits import Trait
 from storage.base import ObjectStore
@@ -240,7 +241,7 @@ class RetryingStore(StoreDecorator[In, Out]):
 
     # -- how -----------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @lazy
     def _able(self) -> Capabilities:
         """The capabilities of the store below, computed once: a store on files checks its file system for them."""
         return self.base.capabilities

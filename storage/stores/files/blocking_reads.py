@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from storage._concurrency.stepping import is_stepping
 from storage._core.data import SMALL
 from storage._core.descriptors import Descriptor
+from storage._core.lazy import lazy
 from storage._core.left_out import LeftOut
 from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError
 from storage.stores.files.attributes import read_attributes
@@ -35,9 +36,23 @@ MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 class BlockingReads(ABC):
     """The blocking half of a `FileStore`'s reads; the store runs these methods in worker threads."""
 
-    _root: Root
-    _etags: Etags
-    _page_cache: PageCacheReads
+    #: The store's directory, absolute; links in the path to it are resolved at the first use.
+    _given: str
+
+    #: Whether no file system can take the names of two keys' files for the same, as those that are hashes.
+    _has_unique_names = False
+
+    @lazy
+    def _root(self) -> Root:
+        return Root(os.path.realpath(self._given), unique_names=self._has_unique_names)
+
+    @lazy
+    def _etags(self) -> Etags:
+        return Etags(self._root.path)
+
+    @lazy
+    def _page_cache(self) -> PageCacheReads:
+        return PageCacheReads(self._root)
 
     @abstractmethod
     def _path(self, key: str) -> str:

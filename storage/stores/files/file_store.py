@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from storage._concurrency.offload import offload, offload_copying
 from storage._concurrency.stepping import is_stepping
 from storage._core.bulk import raise_failures
+from storage._core.claims import is_claiming
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import SMALL, as_bytes, chunks, is_stream
 from storage._core.left_out import LeftOut
@@ -29,15 +30,13 @@ from storage.stores.files.draft_names import is_draft
 from storage.stores.files.durability import Durability, check_durability
 from storage.stores.files.entries import file_status
 from storage.stores.files.errors import from_os_error
-from storage.stores.files.etags import Etags
 from storage.stores.files.leftovers import reclaim, remove_leftovers
 from storage.stores.files.locks import DirectoryLockedError, locked
 from storage.stores.files.os_names import encoded, encoded_root
-from storage.stores.files.page_cache import MAX_READS_IN_A_ROW, Deferred, PageCacheReads
+from storage.stores.files.page_cache import MAX_READS_IN_A_ROW, Deferred
 from storage.stores.files.reader import FileReader, open_reader
 from storage.stores.files.refused_names import raise_if_refused
 from storage.stores.files.renaming import Renaming
-from storage.stores.files.root import Root
 from storage.stores.files.waiting import when_unlocked
 from storage.types import Attributes, ByteRange, Capabilities, Data, Keys, ObjectInfo, check_attributes
 
@@ -62,17 +61,13 @@ class FileStore(BlockingReads, ObjectStore):
 
     _steppable = True
 
-    #: Whether no file system can take the names of two keys' files for the same, as those that are hashes.
-    _has_unique_names = False
-
     def __init__(self, root: str | os.PathLike[str], *, durability: Durability = "atomic") -> None:
         self.root: str = os.fspath(root)
         self.durability: Durability = check_durability(durability)
         encoded_root(self.root)
-        self._root = Root(os.path.realpath(self.root), unique_names=self._has_unique_names)
-        self._etags = Etags(self._root.path)
+        # The process may change its directory before the first use.
+        self._given = self.root if os.path.isabs(self.root) else os.path.join(os.getcwd(), self.root)
         self._sync = durability == "fsync"
-        self._page_cache = PageCacheReads(self._root)
         self._reads_in_a_row = 0
 
     # -- for subclasses: where the file of a key is --------------------------------------------------------------
@@ -217,7 +212,8 @@ class FileStore(BlockingReads, ObjectStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._supported(Capabilities.all_but(*missing_capabilities(self._root.path, self._etags)))
+        missing = () if is_claiming() else missing_capabilities(self._root.path, self._etags)
+        return self._supported(Capabilities.all_but(*missing))
 
     async def _open(self) -> None:
         await offload(

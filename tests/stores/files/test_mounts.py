@@ -87,8 +87,14 @@ async def test_a_cache_over_coarse_times_is_right_or_refused(name: str) -> None:
     with mounted(behaviour) as root:
         store = FilesystemStore(root / "s")
         if not has_etags:
-            with pytest.raises(ConfigError):
-                CachingStore(store, DictStore(), revalidate=0)
+            with pytest.raises(ConfigError, match="head"):
+                async with CachingStore(store, DictStore(), revalidate=0):
+                    pass
+            cache = CachingStore(store, DictStore(), revalidate=0)
+            await cache.put("k", b"1")
+            assert b"1" == await cache.get("k")  # now it is cached
+            with pytest.raises(ConfigError, match="head"):
+                await cache.get("k")
             return
         cache = CachingStore(store, DictStore(), revalidate=0)
         for data in (b"one", b"two", b"six"):

@@ -263,7 +263,7 @@ class CachingStore(StoreDecorator):
         return {"main_store": self.main_store, "cache_store": self.cache_store}
 
     async def _open(self) -> None:
-        assert self._compares
+        _ = self._compares
         async with AsyncExitStack() as entered:
             await entered.enter_async_context(self.main_store)
             try:

@@ -82,7 +82,7 @@ STREAMS = {
 } | {
     "sqlite": [Fault("pwrite64", "error=ENOSPC:when=100+", StoreFullError)],
     "zip": [
-        Fault("write", "error=ENOSPC:when=1", StoreFullError),  # of the temporary file
+        Fault("pwrite64", "error=ENOSPC:when=1", StoreFullError),  # of the temporary file
         Fault("pwrite64", "error=EIO:when=2", StorageError),
         Fault("fsync", "error=EIO", StorageError),
     ],

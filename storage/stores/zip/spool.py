@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -52,6 +53,8 @@ class Spool:
         number, view = self._file.fileno(), memoryview(data)
         while view:
             written = os.pwrite(number, view, self.size)
+            if not written:  # no system should do that, and trying again would be for ever
+                raise OSError(errno.EIO, "the system wrote no byte")
             self.size += written
             view = view[written:]
 

@@ -1980,14 +1980,14 @@ def sync_stores(
 
     Both stores are listed side by side, in order, and objects above 1 MiB are streamed: memory does not grow with the
     number of keys. A damaged object of the source is passed over, and its copy in the target stays; a damaged one of
-    the target is replaced. Any other error stops the call and is raised as it is. To continue, call again with the
-    ``key`` of the last progress as *start_after*.
+    the target is replaced. If the listing of the source is incomplete, nothing is deleted. Any other error stops the
+    call and is raised as it is. To continue, call again with the ``key`` of the last progress as *start_after*.
 
     Args:
         source: the store to read from.
         target: the store to put into.
         delete: delete objects of the target that the source does not have (with *prefix*, only such keys); else they
-            stay.
+            stay. The keys of the source are listed once more for this, before anything is changed.
         compare: how objects of the same key and size are compared. ``"checksum"`` reads both and compares bytes and
             attributes. ``"etag"`` keeps the source's etag with each copy, in the attribute ``source-etag``, and reads
             only objects whose etag has changed; the target must keep attributes. ``"size"`` takes them as equal.

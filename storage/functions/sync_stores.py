@@ -12,7 +12,13 @@ from storage._concurrency.tasks import CONCURRENCY, for_each
 from storage._core.data import CHUNK
 from storage._core.deadlines import CARRIED, copied_attributes, known_deadline
 from storage.base import ObjectStore
-from storage.errors import CorruptObjectError, KeyNotFoundError, PreconditionFailedError, UnsupportedOperationError
+from storage.errors import (
+    CorruptObjectError,
+    IncompleteListingError,
+    KeyNotFoundError,
+    PreconditionFailedError,
+    UnsupportedOperationError,
+)
 from storage.functions.copy_object import copy_object
 from storage.functions.damaged import Damaged
 from storage.functions.progress import Progress, Track, check_concurrency
@@ -68,14 +74,14 @@ async def sync_stores(
 
     Both stores are listed side by side, in order, and objects above 1 MiB are streamed: memory does not grow with the
     number of keys. A damaged object of the source is passed over, and its copy in the target stays; a damaged one of
-    the target is replaced. Any other error stops the call and is raised as it is. To continue, call again with the
-    ``key`` of the last progress as *start_after*.
+    the target is replaced. If the listing of the source is incomplete, nothing is deleted. Any other error stops the
+    call and is raised as it is. To continue, call again with the ``key`` of the last progress as *start_after*.
 
     Args:
         source: the store to read from.
         target: the store to put into.
         delete: delete objects of the target that the source does not have (with *prefix*, only such keys); else they
-            stay.
+            stay. The keys of the source are listed once more for this, before anything is changed.
         compare: how objects of the same key and size are compared. ``"checksum"`` reads both and compares bytes and
             attributes. ``"etag"`` keeps the source's etag with each copy, in the attribute ``source-etag``, and reads
             only objects whose etag has changed; the target must keep attributes. ``"size"`` takes them as equal.
@@ -101,6 +107,7 @@ async def sync_stores(
     track = Track(start_after, progress)
     note = _with_etag if compare == "etag" else None
 
+    delete = delete and await _lists_all(source, prefix, start_after)
     damaged, damaged_there = Damaged(source), Damaged(target)
 
     async def sync(pair: _Pair) -> None:
@@ -128,6 +135,16 @@ async def sync_stores(
     await damaged_there.recheck(target.head)
     damaged_there.check()
     return track.reached
+
+
+async def _lists_all(source: ObjectStore, prefix: str, start_after: str) -> bool:
+    """Return whether a listing leaves nothing out, so that a key that is not listed is not there."""
+    try:
+        async for _ in source.keys(prefix, start_after=start_after):
+            pass
+    except IncompleteListingError:
+        return False
+    return True
 
 
 def _with_etag(info: ObjectInfo) -> Attributes:

@@ -97,3 +97,20 @@ async def test_pages_of_small_objects_pass_damaged_ones_over(tmp_path: Path) -> 
 
     assert ["b"] == list(raised.value.results)
     assert {"a", "c", "d"} == set(await contents(target))
+
+
+async def test_sync_deletes_nothing_while_the_source_does_not_list_all(tmp_path: Path) -> None:
+    """The key of a row in the source is damaged: nobody knows whose it is, and which copy would be the last one."""
+    path, target = tmp_path / "objects.sqlite", DictStore()
+    async with SqliteStore(path) as source:
+        await source.put_many(OBJECTS)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE objects SET key = 'b' WHERE key = CAST('b' AS BLOB)")  # as text: no key of ours
+    db.close()
+    await target.put_many({"b": b"the copy", "z": b"not in the source"})
+
+    async with SqliteStore(path) as source:
+        with pytest.raises(BulkError):
+            await sync_stores(source, target, delete=True)
+
+    assert {"a", "b", "c", "d", "z"} == set(await contents(target))

@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence, Set
 from time import monotonic
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 
@@ -44,6 +44,32 @@ T = TypeVar("T")
 _log = logging.getLogger("storage")
 
 
+class _Mark(NamedTuple):
+    """
+    A mark: the number of the child that has it, the number of all children, and those that missed a write.
+
+    Numbers are those of the children when it was written.
+    """
+
+    child: int
+    children: int
+    behind: Sequence[int]
+
+    def encoded(self, writer: str) -> bytes:
+        return json.dumps({**self._asdict(), "by": writer}).encode()
+
+    @classmethod
+    def of(cls, encoded: bytes) -> _Mark | None:
+        """Return the mark that was written so; None if it is damaged."""
+        try:
+            content = json.loads(encoded)
+            mark = cls(content["child"], content["children"], content["behind"])
+            numbers = [mark.child, mark.children, *mark.behind]
+        except (ValueError, TypeError, LookupError, RecursionError):
+            return None
+        return mark if all(type(number) is int for number in numbers) else None
+
+
 class AheadMarks:
     """
     The marks of one mirror.
@@ -60,6 +86,7 @@ class AheadMarks:
         self._enabled = enabled
         self._unread: set[int] = set(stale.readable) if enabled else set()
         self._read_again = 0.0
+        self._found: dict[int, _Mark | None] = {}  # the marks that were read; None for one that is damaged
         self._named: dict[int, Set[int]] = {}  # the children that the mark names which this mirror put into a child
         self._ours = secrets.token_hex(8)
         self._lock = KeyLocks()
@@ -72,8 +99,6 @@ class AheadMarks:
                     await self._read()
 
     async def _read(self) -> None:
-        behind: set[int] = set()
-
         async def read(number: int) -> None:
             try:
                 mark = await self._stores[number].get(KEY, byte_range=ByteRange(0, MOST_BYTES))
@@ -83,16 +108,17 @@ class AheadMarks:
                 _log.debug("children[%d] of a mirror does not tell whether it has a mark: %s", number, error)
                 return
             else:
-                behind.update(self._named_by(mark, number))
+                self._found[number] = _Mark.of(mark)
             self._unread.discard(number)
 
         with anyio.move_on_after(LIMIT):
             await for_each(sorted(self._unread), read)
         self._read_again = monotonic() + PAUSE
+        behind = self._named_by(self._found) - self._stale.distrusted
         if not behind:
             return
         names = ", ".join(f"children[{number}]" for number in sorted(behind))
-        if behind >= self._stale.readable or self._stale.any_key_needs(behind):
+        if behind >= self._stale.readable - self._stale.distrusted or self._stale.any_key_needs(behind):
             _log.error("%s of a mirror each missed writes of an earlier process: call verify(repair=True)", names)
             return
         _log.warning(
@@ -101,15 +127,22 @@ class AheadMarks:
         for number in behind:
             self._stale.distrust(number)
 
-    def _named_by(self, mark: bytes, number: int) -> set[int]:
-        """Return the children that a mark names: all others if it was written for children in another order."""
-        try:
-            content = json.loads(mark)
-            if (content["child"], content["children"]) == (number, len(self._stores)):
-                return {behind for behind in content["behind"] if behind in self._stale.readable}
-        except (ValueError, TypeError, LookupError, RecursionError):
-            pass
-        return set(self._stale.readable) - {number}
+    def _named_by(self, marks: Mapping[int, _Mark | None]) -> set[int]:
+        """
+        Return the children that the marks name, by their present numbers.
+
+        If the children are in another order now, a child with a mark is known by the number in it. Any of those without
+        a mark may be a child that is named and has none.
+        """
+        readable = self._stale.readable
+        known = {number: mark for number, mark in marks.items() if mark is not None}
+        named = {number for mark in known.values() for number in mark.behind}
+        if known == marks and all((number, len(self._stores)) == mark[:2] for number, mark in known.items()):
+            return named & readable
+        now = {mark.child: number for number, mark in known.items()}
+        others = readable - marks.keys() - self._unread if marks else set()
+        behind = {now[number] for number in named if number in now}
+        return behind | others if len(known) < len(marks) or not named <= now.keys() else behind
 
     async def place(self, keys: Collection[str]) -> None:
         """Put marks into the children that hold the last version of these keys, after a write that others missed."""
@@ -121,9 +154,9 @@ class AheadMarks:
 
             async def put(number: int) -> None:
                 named = behind | self._names(number)
-                mark = {"child": number, "children": len(self._stores), "behind": sorted(named), "by": self._ours}
+                mark = _Mark(number, len(self._stores), sorted(named))
                 try:
-                    await self._stores[number].put(KEY, json.dumps(mark).encode())
+                    await self._stores[number].put(KEY, mark.encoded(self._ours))
                 except StorageError as error:
                     _log.warning("children[%d] of a mirror takes no mark: %s", number, error)
                 else:

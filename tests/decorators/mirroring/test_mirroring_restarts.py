@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -125,6 +126,22 @@ async def test_write_that_all_must_do_needs_no_mark() -> None:
 
     assert KEY not in await contents(children[1].base)
     assert KEY not in children[0].asked("get")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize(("require", "failing"), [("any", 1), ("any", 2), ("quorum", 1)])
+@pytest.mark.parametrize("action", ["put", "delete"])
+async def test_order_of_the_children_may_change(order: Sequence[int], require: Any, failing: int, action: str) -> None:
+    """Those with a mark have all that was acknowledged; of the others nobody knows which one is which."""
+    children = await missed(require, 3, action, failing)
+    store = MirroringStore([children[number] for number in order], require=require)
+    expected = NEW if action == "put" else None
+
+    assert [expected] * 3 == await read(store, "k")
+    await everything(store)
+
+    assert [{"k": NEW} if expected else {}] * 3 == await all_of(*children)
+    assert [expected] * 3 == await read(store, "k")
 
 
 @pytest.mark.parametrize("order", [[1, 0], [1]])

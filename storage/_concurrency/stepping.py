@@ -79,10 +79,10 @@ def step(coroutine: Coroutine[Any, Any, T], source: object = None) -> T:
     """
     mode = THREAD.mode
     outer = mode.stepping
-    mode.stepping = True
     result: list[T] = []
     driven: Any = _driven(coroutine, result)  # a generator, though its type says that it is awaited
     try:
+        mode.stepping = True  # within: Ctrl-C must not leave it so
         for _ in driven:
             break
         else:

@@ -177,8 +177,10 @@ class Etags:
 
     def _is_timed(self, descriptor: int, status: os.stat_result) -> bool:
         """Return whether a file on a local file system has fine times; the kernel sets the second one."""
-        fine = status.st_mtime_ns % _COARSE or status.st_ctime_ns % _COARSE
-        return bool(fine) and self.is_local(descriptor, status)
+        if not status.st_mtime_ns % _COARSE and not status.st_ctime_ns % _COARSE:
+            return False
+        local = self._local.get(status.st_dev)
+        return self.is_local(descriptor, status) if local is None else local
 
     def _told_of(self, descriptor: int, status: os.stat_result) -> Told:
         """Return by what a version is told where its inode and time alone are not enough."""

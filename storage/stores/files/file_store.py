@@ -94,7 +94,9 @@ class FileStore(BlockingReads, ObjectStore):
     # -- the contract --------------------------------------------------------------------------------------------
 
     async def get(self, key: str, *, byte_range: ByteRange | None = None) -> bytes:
-        found = Deferred.WAIT if is_stepping() else self._read_cached(key, byte_range)
+        if is_stepping():
+            return self._blocking(key, self._get, key, byte_range)
+        found = self._read_cached(key, byte_range)
         if isinstance(found, bytes):
             self._reads_in_a_row = (self._reads_in_a_row + 1) % MAX_READS_IN_A_ROW
             if not self._reads_in_a_row:
@@ -227,11 +229,13 @@ class FileStore(BlockingReads, ObjectStore):
 
     async def _do(self, key: str, work: Callable[..., T], *args: Any) -> T:
         """Run the blocking *work* for a key in a worker thread, in one hop; again, while a directory is locked."""
+        if is_stepping():
+            return self._blocking(key, work, *args)
         try:
             return await offload(self._blocking, key, work, *args)
         except DirectoryLockedError as error:
             found = error
-        return await when_unlocked(found, lambda: offload(self._blocking, key, work, *args), self)
+        return await when_unlocked(found, partial(offload, self._blocking, key, work, *args), self)
 
     async def _publish(
         self, key: str, draft: Draft, fill: Callable[[], None], publish: Callable[[], str], *, keep: bool

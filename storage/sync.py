@@ -1193,7 +1193,7 @@ class NotifyingStore(ObjectStore[In, Out]):
 
     Each object of a bulk call or of `clear` is an event of its own. A delete is an event even if there was no object.
     An operation that is cancelled may have taken effect: its event has an `OutcomeUnknownError`, and its handlers have
-    two seconds.
+    two seconds. So may each change of a bulk call that breaks off, as by an error of the caller's iterable.
 
     Handlers are called one after the other before the operation returns, and no lock is held meanwhile. They may use
     this store, which calls the handlers again for what they do; or the store below (``event.store.base``), which does

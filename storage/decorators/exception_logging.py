@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from storage._core.bulk import raise_failures
+from storage._core.outcomes import outcome_of_one
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.interceptor import Call, Interceptor
@@ -128,7 +129,7 @@ class ExceptionLoggingStore(Interceptor[In, Out]):
         except StorageError as error:
             if not self.swallow:
                 raise
-            return dict.fromkeys(keys, error)
+            return {key: outcome_of_one(error, key, self) for key in keys}
         self._log_failed(action, results)
         return raise_failures(results, self, raise_errors and not self.swallow)
 

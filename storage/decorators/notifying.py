@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import anyio
 
 from storage._core.bulk import raise_failures
+from storage._core.outcomes import outcome_of_one
 from storage._core.traits import Trait
 from storage.base import ObjectStore
 from storage.decorators.bases.store_decorator import StoreDecorator
@@ -63,7 +64,7 @@ class NotifyingStore(StoreDecorator[In, Out]):
 
     Each object of a bulk call or of `clear` is an event of its own. A delete is an event even if there was no object.
     An operation that is cancelled may have taken effect: its event has an `OutcomeUnknownError`, and its handlers have
-    two seconds.
+    two seconds. So may each change of a bulk call that breaks off, as by an error of the caller's iterable.
 
     Handlers are called one after the other before the operation returns, and no lock is held meanwhile. They may use
     this store, which calls the handlers again for what they do; or the store below (``event.store.base``), which does
@@ -178,8 +179,10 @@ class NotifyingStore(StoreDecorator[In, Out]):
         except asyncio.CancelledError:
             await self._notify_cancelled([(action, key) for key in dict.fromkeys(keys)])
             raise
-        except Exception as error:  # perhaps an error of the caller's iterable: objects before it may have been changed
-            await self._notify([(action, key, error) for key in dict.fromkeys(keys)], failed=True)
+        except Exception as error:  # perhaps of the caller's iterable: what was under way then is cancelled
+            await self._notify(
+                [(action, key, outcome_of_one(error, key, self)) for key in dict.fromkeys(keys)], failed=True
+            )
             raise
         changes: list[Change] = [
             (action, key, result if isinstance(result, StorageError) else None) for key, result in results.items()

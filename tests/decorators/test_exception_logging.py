@@ -16,9 +16,11 @@ from storage import (
     ConfigError,
     DictStore,
     ExceptionLoggingStore,
+    IncompleteListingError,
     KeyExistsError,
     KeyNotFoundError,
     ObjectStore,
+    OutcomeUnknownError,
     PreconditionFailedError,
     RetryingStore,
     StoreUnavailableError,
@@ -231,6 +233,18 @@ async def test_bulk_writes_return_their_results_instead() -> None:
     assert [str, StoreUnavailableError] == [type(put[key]) for key in "ab"]
     assert [StoreUnavailableError] == [type(result) for result in deleted.values()]
     assert {"a": StoreUnavailableError, "b": StoreUnavailableError} == {key: type(each) for key, each in whole.items()}
+
+
+async def test_swallowed_error_of_an_iterable_leaves_outcomes_unknown() -> None:
+    """Its listing ended with an error that is final, which says nothing of the puts that it cancelled."""
+
+    async def items() -> AsyncIterator[tuple[str, bytes]]:
+        yield "a", b""
+        raise IncompleteListingError({}, 0)
+
+    result = await ExceptionLoggingStore(DictStore(), swallow=True).put_many(items())
+
+    assert {"a": OutcomeUnknownError} == {key: type(each) for key, each in result.items()}
 
 
 def test_retries_over_what_swallows_are_refused() -> None:

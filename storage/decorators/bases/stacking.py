@@ -69,6 +69,13 @@ _RULES = [
         unless=Trait.DATES,
     ),
     _Rule(Trait.CACHES, Trait.VALUES, "{below} returns values, and {above} keeps copies of bytes", refused=True),
+    _Rule(
+        Trait.CACHES,
+        Trait.SWALLOWS,
+        "a write whose error {below} swallows looks finished, and may take effect when {above} has cached what it "
+        "replaces",
+        refused=True,
+    ),
     _Rule(Trait.RETRIES, Trait.RETRIES, "their attempts multiply", fix=_LEAVE_ONE_OUT),
     _Rule(
         Trait.RETRIES, Trait.SWALLOWS, "{below} swallows the errors after which {above} would try again", refused=True

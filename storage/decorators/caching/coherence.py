@@ -11,7 +11,7 @@ from storage.base import ObjectStore
 from storage.decorators.caching.cache import GuardedCache
 from storage.decorators.caching.entry import Entry
 from storage.decorators.caching.ledger import Ledger, Reading, Route
-from storage.errors import BulkError, KeyNotFoundError
+from storage.errors import BulkError, KeyNotFoundError, UnsupportedOperationError
 
 __all__ = ["CoherentCache", "Write"]
 
@@ -41,18 +41,29 @@ class Write:
 
     def note_results(self, results: Mapping[str, object]) -> None:
         """Note the results of a bulk call, some of which may be errors."""
-        self.unsettled = [key for key, result in results.items() if _is_unsettling(result) and key in self.begun]
+        self.unsettled = [key for key in self.begun if key not in results or _is_unsettling(results[key])]
 
     def note_error(self, error: BaseException) -> None:
-        """Note the error of a call."""
-        if isinstance(error, BulkError):
-            self.note_results(error.results)
-        elif may_take_effect(error):
+        """Note the error of a call for one object."""
+        if may_take_effect(error):
             self.unsettled = self.begun
+
+    def note_broken_off(self) -> None:
+        """
+        Note that a bulk call raised an error, also one that is final by itself, as of the caller's iterable.
+
+        It says nothing of the objects whose writes were under way when it was raised.
+        """
+        self.unsettled = self.begun
 
 
 def _is_unsettling(result: object) -> bool:
     return isinstance(result, Exception) and may_take_effect(result)
+
+
+def _may_clear_later(error: BaseException) -> bool:
+    """Return whether a clear that raised this may take effect later. Only results of single objects tell the end."""
+    return may_take_effect(error) if isinstance(error, BulkError | UnsupportedOperationError) else True
 
 
 class CoherentCache:
@@ -117,11 +128,13 @@ class CoherentCache:
         return kept and not outdated
 
     @asynccontextmanager
-    async def writing(self, *keys: str) -> AsyncIterator[Write]:
+    async def writing(self, *keys: str, bulk: bool = False) -> AsyncIterator[Write]:
         """
         Delete the entries before and after the body, which writes the objects, and make no new entries meanwhile.
 
         If the body raises an error after which a write may still take effect, its keys are not cached for some minutes.
+        So it is in *bulk*, for many objects, after every error: those of single objects are results, which the body
+        notes.
         """
         write = Write(self)
         since = 0
@@ -132,7 +145,10 @@ class CoherentCache:
                     await write.begin(key)
                 yield write
             except BaseException as error:
-                write.note_error(error)
+                if bulk:
+                    write.note_broken_off()
+                else:
+                    write.note_error(error)
                 raise
             finally:
                 self.ledger.main_written(write.begun)
@@ -151,7 +167,7 @@ class CoherentCache:
                 await self.cache.clear(prefix)
                 yield
             except BaseException as error:
-                unsettled = may_take_effect(error)
+                unsettled = _may_clear_later(error)
                 raise
             finally:
                 self.ledger.main_cleared(prefix)

@@ -13,7 +13,7 @@ import anyio
 
 from storage._concurrency.stepping import is_stepping
 from storage._concurrency.tasks import stream
-from storage._core.bulk import pairs_of
+from storage._core.bulk import pairs_of, raise_failures
 from storage._core.claims import claimed
 from storage._core.data import as_bytes, is_stream
 from storage._core.durations import seconds
@@ -198,28 +198,28 @@ class CachingStore(StoreDecorator):
         *,
         raise_errors: bool = True,
     ) -> dict[str, str | StorageError]:
-        async with self._coherent.writing() as write:
+        async with self._coherent.writing(bulk=True) as write:
 
             async def announced() -> AsyncIterator[tuple[str, Data]]:
                 async for key, data in stream(pairs_of(items)):
                     await write.begin(key)
                     yield key, data
 
-            results = await self.main_store.put_many(announced(), raise_errors=raise_errors)
+            results = await self.main_store.put_many(announced(), raise_errors=False)
             write.note_results(results)
-            return results
+        return raise_failures(results, self, raise_errors)
 
     async def delete_many(self, keys: Keys, *, raise_errors: bool = True) -> dict[str, None | StorageError]:
-        async with self._coherent.writing() as write:
+        async with self._coherent.writing(bulk=True) as write:
 
             async def announced() -> AsyncIterator[str]:
                 async for key in stream(keys):
                     await write.begin(key)
                     yield key
 
-            results = await self.main_store.delete_many(announced(), raise_errors=raise_errors)
+            results = await self.main_store.delete_many(announced(), raise_errors=False)
             write.note_results(results)
-            return results
+        return raise_failures(results, self, raise_errors)
 
     async def copy(self, source: str, target: str, *, if_absent: bool = False) -> str:
         async with self._coherent.writing(check_key(target, self)):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from caching_tools import Cached, or_none
 
 from storage import (
+    BulkError,
     CachingStore,
     ConfigError,
     DictStore,
+    ExceptionLoggingStore,
+    IncompleteListingError,
     KeyExistsError,
+    ObjectStore,
     OutcomeUnknownError,
     PermissionDeniedError,
+    RetryingStore,
     StorageError,
     StoreDecorator,
     StoreTimeoutError,
@@ -24,6 +29,9 @@ from storage import (
 )
 from storage.decorators.caching import unsettled as caching_unsettled
 
+#: A write waits until it is cancelled.
+NO_ANSWER = asyncio.CancelledError("no answer")
+
 
 class LateStore(StoreDecorator):
     """
@@ -31,11 +39,13 @@ class LateStore(StoreDecorator):
 
     Attributes:
         error: what the writes raise; None for writes that get an answer.
+        sent: set when a write was sent that waits for its answer.
     """
 
     def __init__(self, base: DictStore) -> None:
         super().__init__(base)
         self.error: BaseException | None = None
+        self.sent = asyncio.Event()
         self._late: list[Callable[[], Awaitable[Any]]] = []
 
     async def land(self) -> None:
@@ -48,6 +58,9 @@ class LateStore(StoreDecorator):
         if self.error is None:
             return await call()
         self._late.append(call)
+        if self.error is NO_ANSWER:
+            self.sent.set()
+            await asyncio.Event().wait()
         raise self.error
 
     async def put(self, key: str, data: Any, **options: Any) -> str:
@@ -64,6 +77,12 @@ class LateStore(StoreDecorator):
 
     async def clear(self, prefix: str = "") -> None:
         await self._write(lambda: self.base.clear(prefix))
+
+    async def put_many(self, items: Any, *, raise_errors: bool = True) -> dict[str, Any]:
+        return await ObjectStore.put_many(self, items, raise_errors=raise_errors)
+
+    async def delete_many(self, keys: Any, *, raise_errors: bool = True) -> dict[str, Any]:
+        return await ObjectStore.delete_many(self, keys, raise_errors=raise_errors)
 
 
 @pytest.fixture
@@ -125,6 +144,64 @@ async def test_late_write_is_seen(main: LateStore, write: Write, through: Any) -
 
     for key in "jk":
         assert await or_none(main.base.get(key)) == await or_none(store.get(key))
+
+
+OVER: dict[str, Callable[[LateStore, DictStore], CachingStore]] = {
+    "plain": CachingStore,
+    "bounded": lambda main, cache: CachingStore(main, cache, max_bytes=10_000),
+    "retrying": lambda main, cache: CachingStore(RetryingStore(main), cache),
+}
+
+
+@pytest.mark.parametrize("over", OVER.values(), ids=list(OVER))
+@pytest.mark.parametrize("method", ["put_many", "delete_many"])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError(), PermissionDeniedError("of a listing"), BulkError({}), IncompleteListingError({}, 0)],
+    ids=lambda error: type(error).__name__,
+)
+async def test_error_of_the_callers_iterable_is_no_result(
+    main: LateStore, over: Callable[[LateStore, DictStore], CachingStore], method: str, error: Exception
+) -> None:
+    """It cancels the writes that are under way, and they may land later. It is raised as it is."""
+    store = over(main, cache := DictStore())
+    assert b"old" == await store.get("k")
+    main.error = NO_ANSWER
+
+    async def items() -> AsyncIterator[Any]:
+        yield ("k", b"new") if method == "put_many" else "k"
+        if method == "put_many" or over is not OVER["retrying"]:  # which reads all keys first
+            await main.sent.wait()
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        await getattr(store, method)(items())
+    assert error is raised.value
+    main.error = None
+    assert b"old" == await store.get("k")
+    assert not await cache.exists("k")
+    await main.land()
+
+    assert await or_none(main.base.get("k")) == await or_none(store.get("k"))
+
+
+async def test_clear_that_fails_as_a_whole_says_nothing_of_its_objects(main: LateStore) -> None:
+    """A page may have been deleted without an answer, before the listing of the next one was refused."""
+    store = CachingStore(main, DictStore())
+    main.error = PermissionDeniedError("no listing")
+    await attempt(store.clear())
+    assert b"old" == await store.get("k")
+    await main.land()
+    assert None is await or_none(store.get("k"))
+
+
+def test_cache_over_a_store_that_swallows_errors_is_refused() -> None:
+    """A write that got no answer would look finished."""
+    with pytest.raises(ConfigError, match=r"ExceptionLoggingStore\(CachingStore"):
+        CachingStore(ExceptionLoggingStore(DictStore(), swallow=True), DictStore())
+
+    CachingStore(DictStore(), ExceptionLoggingStore(DictStore()))
+    CachingStore(ExceptionLoggingStore(DictStore()), DictStore())
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ systems (tmpfs) move a name that is replaced, and a reader of many names would m
 
 Whoever may read a directory can lock it, and a process that is stopped keeps its locks. So nothing waits in the system:
 a lock is tried, again and again, for no longer than `LOCK_TIMEOUT`. A stepped call does that in its thread. A worker
-thread tries for a moment only, while writers of this process are busy, and then raises `DirectoryLockedError`; its task
-waits without a thread (`storage.stores.files.waiting`).
+thread tries for a moment only, a longer one while another thread of this process has the lock, and then raises
+`DirectoryLockedError`; its task waits without a thread (`storage.stores.files.waiting`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import fcntl
 import os
 import random
 import time
+from _thread import LockType, allocate_lock
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from threading import get_ident
 from types import TracebackType
 
@@ -63,6 +65,14 @@ _MOST_GIVEN_UP = 1000
 
 #: Which thread holds, or is about to get, the lock of the directory that is open under this number.
 _holders: dict[int, int] = {}
+
+#: Threads that wait for a lock that another thread of this process holds: the directory, and what wakes them. Measured
+#: with 8 threads that put into one directory of ext4: 3,700 puts a second; 1,900 with pauses alone; 3,900 where the
+#: system makes them wait.
+_waiting: deque[tuple[tuple[int, int], LockType]] = deque()
+
+#: Seconds after which such a thread tries again even if nobody has woken it.
+_OWN_PAUSE = 0.01
 
 
 class DirectoryLockedError(StoreUnavailableError):
@@ -167,6 +177,8 @@ class locked:  # noqa: N801  # it is used like a function
         if self._held:  # explicit: a child forked meanwhile shares the descriptor, so closing ours would not release it
             fcntl.flock(self._directory, fcntl.LOCK_UN)
             _holders.pop(self._directory, None)
+            if _waiting:
+                _wake(self._directory)
 
     def _wait(self) -> None:
         """Try to get the lock, which somebody holds, for as long as this thread may."""
@@ -184,18 +196,51 @@ class locked:  # noqa: N801  # it is used like a function
                 raise unavailable(_path_of(directory), place, self._store)
             if left <= 0:
                 raise DirectoryLockedError(directory, place, self._store)
-            time.sleep(min(random.uniform(pause / 2, pause), left))
-            pause = min(pause * 1.5, _MOMENT if holder else LONGEST_PAUSE)
-            _holders[directory] = get_ident()
-            try:
-                fcntl.flock(directory, self._operation)
-                self._held = True
-            except BlockingIOError:
-                _holders.pop(directory, None)
-            except BaseException:
-                _holders.pop(directory, None)
-                raise
+            if holder:
+                if self._wait_for_thread(place, min(_OWN_PAUSE, left)):
+                    return
             else:
+                time.sleep(min(random.uniform(pause / 2, pause), left))
+                pause = min(pause * 1.5, LONGEST_PAUSE)
+            if self._try():
+                return
+
+    def _wait_for_thread(self, place: tuple[int, int], seconds: float) -> bool:
+        """Wait for *seconds*, or until another thread wakes this one; return whether it has the lock already."""
+        turn = allocate_lock()
+        turn.acquire()
+        _waiting.append((place, turn))
+        try:
+            if self._try():  # released before it could know of this thread
+                return True
+            turn.acquire(timeout=seconds)
+        finally:
+            with suppress(ValueError):  # woken
+                _waiting.remove((place, turn))
+        return False
+
+    def _try(self) -> bool:
+        _holders[self._directory] = get_ident()
+        try:
+            fcntl.flock(self._directory, self._operation)
+            self._held = True
+        except BlockingIOError:
+            _holders.pop(self._directory, None)
+            return False
+        except BaseException:
+            _holders.pop(self._directory, None)
+            raise
+        return True
+
+
+def _wake(directory: int) -> None:
+    """Wake the thread that has waited longest for the lock of an open directory, which is free now."""
+    status = os.fstat(directory)
+    for place, turn in list(_waiting):
+        if place == (status.st_dev, status.st_ino):
+            with suppress(ValueError):  # another thread has woken it
+                _waiting.remove((place, turn))
+                turn.release()
                 return
 
 
@@ -260,6 +305,7 @@ def _holder_of(place: tuple[int, int]) -> str:
 
 def _after_fork() -> None:
     """Forget the other threads of the parent."""
+    _waiting.clear()
     mine = get_ident()
     for number, thread in list(_holders.items()):
         if thread != mine:

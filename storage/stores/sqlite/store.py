@@ -22,6 +22,7 @@ from storage.stores.sqlite.check import findings
 from storage.stores.sqlite.connection import uncancelled
 from storage.stores.sqlite.errors import error_per_key, naming_key
 from storage.stores.sqlite.group_commit import MAX_BYTES, MAX_REQUESTS
+from storage.stores.sqlite.index_check import refuse_disorder
 from storage.stores.sqlite.large_objects import put_stream
 from storage.stores.sqlite.paths import MEMORY, checked_path
 from storage.stores.sqlite.reader import ChunkReader
@@ -212,13 +213,15 @@ class SqliteStore(ObjectStore):
         lower, upper = statements.key_bounds(prefix, start_after)
         index_check = self._opened().index_check
         await index_check.begin()
-        while found := await self._opened().reader.run(statements.read_page, columns, lower, upper, PAGE):
+        while True:
+            found = await self._opened().reader.run(statements.read_page, columns, lower, upper, PAGE)
+            await index_check.look(lower if prefix else None)
+            if not found:
+                break
             names = [row[0] for row in found]
-            if names[0] < lower or names != sorted(names):
-                raise CorruptObjectError("the index of keys is damaged: they come in no order. See check()", store=self)
-            index_check.look()
+            refuse_disorder(names, lower, self)
             yield found
-            lower = found[-1][0] + b"\0"
+            lower = names[-1] + b"\0"
         if not prefix:
             await index_check.end()
 
@@ -228,9 +231,15 @@ class SqliteStore(ObjectStore):
         mark = delimiter.encode("utf-8", "surrogatepass")
         lower, upper = statements.key_bounds(prefix)
         begin = len(prefix.encode("utf-8", "surrogatepass"))
-        await self._opened().index_check.begin()
+        index_check = self._opened().index_check
+        await index_check.begin()
         with LeftOut(self) as left_out:
-            while found := await self._opened().reader.run(statements.read_page, "key", lower, upper, CHILDREN_PAGE):
+            while True:
+                found = await self._opened().reader.run(statements.read_page, "key", lower, upper, CHILDREN_PAGE)
+                await index_check.look(lower)
+                if not found:
+                    break
+                refuse_disorder([name for (name,) in found], lower, self)
                 for (name,) in found:
                     if name < lower:
                         continue  # it starts with a sub-prefix that was yielded

@@ -44,6 +44,13 @@ def damaged(path: Path, number: int, change: Callable[[bytes], bytes]) -> None:
         file.write(change(page))
 
 
+def swap(path: Path, one: int, other: int) -> None:
+    """Let two pages change places: there are as many entries as before, of the same rows."""
+    content = path.read_bytes()
+    for target, source in ((one, other), (other, one)):
+        damaged(path, target, lambda _, source=source: content[(source - 1) * PAGE : source * PAGE])  # type: ignore[misc]
+
+
 DAMAGES = ["root is a leaf", "a leaf twice", "an earlier leaf twice", "zeros", "ones", "fewer entries", "no entries"]
 
 
@@ -74,6 +81,71 @@ async def test_index_that_lost_objects_is_no_short_listing(database: Path, damag
         found = [finding async for finding in store.check()]
 
     assert any(finding.severity == "error" for finding in found)
+
+
+@pytest.mark.parametrize(("one", "other"), [(2, 3), (2, 6), (6, 2)])
+@pytest.mark.parametrize("large", [False, True])
+async def test_index_whose_pages_changed_places_is_no_short_listing(
+    database: Path, one: int, other: int, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a whole listing nor one of a prefix in such a page ends without an error, also while it is compared."""
+    _, leaves = pages_of_index(database)
+    swap(database, leaves[one], leaves[other])
+    never = asyncio.Event()
+
+    async def compare(self: index_check.IndexCheck) -> None:
+        await never.wait()
+
+    if large:  # the comparison goes on for longer than the listing of a prefix
+        monkeypatch.setattr(index_check, "FEW_PAGES", 0)
+        monkeypatch.setattr(index_check, "LONGEST_WAIT", 0.0)
+        monkeypatch.setattr(index_check.IndexCheck, "_compare", compare)
+    async with SqliteStore(database) as store:
+        missing = [number for number in range(0, 3000, 20) if not await store.exists(f"{number:050}")]
+        assert missing
+        for number in (missing[0], missing[len(missing) // 2], missing[-1]):
+            for cut in (50, 48):
+                prefix = f"{number:050}"[:cut]
+                for listing in (store.keys(prefix), store.scan(prefix), store.children(prefix, "/")):
+                    with pytest.raises(CorruptObjectError, match="index of keys"):
+                        await listed(listing)
+        if not large:
+            for listing in (store.keys(), store.scan(), store.children()):
+                with pytest.raises(CorruptObjectError, match="index of keys"):
+                    await anext(listing)
+
+
+async def listed(listing: AsyncIterator[Any]) -> list[Any]:
+    """Return what a listing gives."""
+    return [each async for each in listing]
+
+
+async def test_index_with_the_key_of_another_row_is_no_listing(path: Path) -> None:
+    """A page as it was before a rename has as many entries, of the same rows, in order."""
+    async with SqliteStore(path) as store:
+        await store.put_many(dict.fromkeys("abc", b"v"))
+    root, _ = pages_of_index(path)
+    stale = path.read_bytes()[(root - 1) * PAGE : root * PAGE]
+    async with SqliteStore(path) as store:
+        await store.rename("b", "bb")
+    damaged(path, root, lambda _: stale)
+
+    async with SqliteStore(path) as store:
+        with pytest.raises(CorruptObjectError, match="index of keys"):
+            await listed(store.keys("b"))
+
+
+async def test_every_listing_is_told_of_a_comparison_that_failed(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only the one that began it."""
+    _, leaves = pages_of_index(database)
+    swap(database, leaves[2], leaves[6])
+    monkeypatch.setattr(index_check, "FEW_PAGES", 0)
+    async with SqliteStore(database) as store:
+        results = await asyncio.gather(*(listed(store.keys()) for _ in range(3)), return_exceptions=True)
+
+    assert [CorruptObjectError] * 3 == [type(result) for result in results]
 
 
 async def test_long_comparison_keeps_no_call_waiting(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from storage.errors import (
     StoreUnavailableError,
 )
 
-__all__ = ["error_of", "reply_was_lost"]
+__all__ = ["error_of", "foreign_value", "reply_was_lost"]
 
 #: First words of replies that mean "not now"; for some of them redis-py has no class.
 _BUSY = ("BUSY", "CLUSTERDOWN", "FAILOVER", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "READONLY", "TRYAGAIN")
@@ -40,12 +40,22 @@ def error_of(cause: Exception, key: str | None, store: str) -> StorageError:
     if isinstance(cause, redis.BusyLoadingError | redis.ReadOnlyError) or code in _BUSY:
         return StoreUnavailableError(f"the server is not ready: {said}", key=key, store=store)
     if code == "WRONGTYPE":
-        return CorruptObjectError("another program's value is stored under the object's name", key=key, store=store)
+        return foreign_value(key, store)
     if isinstance(cause, redis.TimeoutError | TimeoutError):
         return StoreTimeoutError("the server did not answer in time", key=key, store=store)
     if isinstance(cause, redis.ConnectionError | redis.ClusterError | redis.RedisClusterException | OSError):
         return StoreUnavailableError(f"the connection failed: {said}", key=key, store=store)
     return StorageError(f"the server replied with an error: {said}", key=key, store=store)
+
+
+def foreign_value(key: str | None, store: object) -> CorruptObjectError:
+    """Return the error of a name under which a value is that is no hash: no store has written it, so it is kept."""
+    return CorruptObjectError(
+        "another program's value, which is no hash, is stored under the object's name, and is left alone: delete it "
+        "with that program, or use another prefix",
+        key=key,
+        store=store,
+    )
 
 
 def reply_was_lost(error: StorageError) -> bool:

@@ -8,6 +8,9 @@ bytes.
 
 A script writes the index first: a full server refuses that, and then nothing has changed. If a script finds its own
 etag in the object, it was executed before, and only its reply was lost.
+
+Other programs may have changed an object: a hash whose fields are missing or wrong is a damaged object, which exists,
+and can be replaced and deleted. A value that is no hash is another program's, and no script changes it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import hashlib
 
 from storage._core.data import CHUNK
 
-__all__ = ["ADD_CHUNK", "COPY_OR_RENAME", "DELETE", "LIST", "PUBLISH", "PUT", "READ", "RELEASE", "Script"]
+__all__ = ["ADD_CHUNK", "COPY_OR_RENAME", "DELETE", "FIELDS", "LIST", "PUBLISH", "PUT", "READ", "RELEASE", "Script"]
 
 
 class Script:
@@ -51,7 +54,8 @@ local function space_of(index)
 end
 local function remove_version(space, name, known)
   local info = known or redis.call('HMGET', name, 'etag', 'size')
-  if info[1] and tonumber(info[2]) > {CHUNK} and redis.call('EXISTS', space .. ':r:' .. info[1]) == 1 then
+  local large = (tonumber(info[2]) or math.huge) > {CHUNK}
+  if info[1] and large and redis.call('EXISTS', space .. ':r:' .. info[1]) == 1 then
     redis.call('RENAME', name, space .. ':v:' .. info[1])
     redis.call('PEXPIRE', space .. ':v:' .. info[1], {LEASE})
   else
@@ -82,6 +86,7 @@ local etag, condition, life, size, attributes = string.match(ARGV[1], '^(%x+) (%
 local found = redis.call('HMGET', KEYS[1], 'etag', 'size')
 local current = found[1]
 if current == etag then return {'done'} end
+if condition == '-' and not current and redis.call('EXISTS', KEYS[1]) == 1 then return {'refused', '?'} end -- damaged
 if condition == '-' and current or string.sub(condition, 1, 1) == '=' and current ~= string.sub(condition, 2) then
   return {'refused', current}
 end
@@ -142,15 +147,21 @@ COPY_OR_RENAME = Script(
     + _REMOVE
     + f"""
 -- KEYS: source, target, index. ARGV: name of the source, of the target, etag, '' or 'absent', 'copy' or 'rename'
-local found = redis.call('HGET', KEYS[1], 'etag')
-local current = redis.call('HGET', KEYS[2], 'etag')
-if current == ARGV[3] then return {{'done', current}} end
-if not found then return {{'missing'}} end
-if ARGV[4] == 'absent' and current then return {{'refused', current}} end
+local target = redis.pcall('HMGET', KEYS[2], 'etag', 'size')
+if target.err then
+  if string.find(target.err, 'WRONGTYPE', 1, true) then return {{'occupied'}} end
+  return target
+end
+if target[1] == ARGV[3] then return {{'done', ARGV[3]}} end
+local found, size = unpack(redis.call('HMGET', KEYS[1], 'etag', 'size'))
+if not found or not tonumber(size) then
+  return {{redis.call('EXISTS', KEYS[1]) == 1 and 'damaged' or 'missing'}}
+end
+if ARGV[4] == 'absent' and redis.call('EXISTS', KEYS[2]) == 1 then return {{'refused'}} end
 if KEYS[1] == KEYS[2] then return {{'done', found}} end
 redis.call('ZADD', KEYS[3], 0, ARGV[2])
 local space = space_of(KEYS[3])
-remove_version(space, KEYS[2])
+remove_version(space, KEYS[2], target)
 if ARGV[5] == 'rename' then
   if redis.call('EXISTS', space .. ':r:' .. found) == 1 then
     redis.call('COPY', KEYS[1], space .. ':v:' .. found)
@@ -175,11 +186,19 @@ if ARGV[1] ~= '' then
   if current ~= ARGV[1] then return {'refused', current} end
 end
 local space = space_of(KEYS[1])
+local kept = {} -- the numbers of those that are no hash, from 0
 for number = 2, #KEYS do
-  remove_version(space, KEYS[number])
-  redis.call('ZREM', KEYS[1], ARGV[number])
+  local info = redis.pcall('HMGET', KEYS[number], 'etag', 'size')
+  if not info.err then
+    remove_version(space, KEYS[number], info)
+    redis.call('ZREM', KEYS[1], ARGV[number])
+  elseif string.find(info.err, 'WRONGTYPE', 1, true) then
+    kept[#kept + 1] = number - 2
+  else
+    return info
+  end
 end
-return {'done'}
+return {'done', kept}
 """
 )
 
@@ -190,16 +209,23 @@ local names = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, A
 local existing = {}
 for _, name in ipairs(names) do
   local info = redis.pcall('HMGET', ARGV[1] .. name, 'etag', 'size', 'modified', 'attributes', 'expires')
-  if info.err then info = {'', '', '', '', ''} end -- no hash, which is a damaged object
-  if not info[1] then
+  if info.err then info = {''} end -- no hash, which is a damaged object
+  if not info[1] and redis.call('EXISTS', ARGV[1] .. name) == 0 then
     redis.pcall('ZREM', KEYS[1], name) -- fails on a replica, or for a user who may only read
   elseif ARGV[5] == '' then
     existing[#existing + 1] = name
   else
-    existing[#existing + 1] = {name, info[1], info[2] or '', info[3] or '', info[4] or '', info[5] or ''}
+    existing[#existing + 1] = {name, info[1] or '', info[2] or '', info[3] or '', info[4] or '', info[5] or ''}
   end
 end
 return {#names, names[#names] or '', existing}
+""")
+
+#: Fields of an object; nothing where there is none, which `HMGET` alone does not tell from a hash without these fields.
+FIELDS = Script("""
+-- KEYS: object. ARGV: names of fields
+if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
+return redis.call('HMGET', KEYS[1], unpack(ARGV))
 """)
 
 #: The description and a part of one version of an object.
@@ -215,9 +241,9 @@ if ARGV[1] ~= '' and ARGV[1] ~= info[1] then
   info = redis.call('HMGET', name, 'etag', 'size', 'modified', 'attributes', 'expires')
   if info[1] then redis.call('PEXPIRE', name, {LEASE}) end
 end
-if not info[1] then return {{}} end
-if not tonumber(info[2]) or not info[3] then
-  return {{info[1], info[2] or '', info[3] or '', info[4] or '', info[5] or '', ''}} -- a damaged object
+if not info[1] and redis.call('EXISTS', name) == 0 then return {{}} end
+if not info[1] or not tonumber(info[2]) or not info[3] then
+  return {{info[1] or '', info[2] or '', info[3] or '', info[4] or '', info[5] or '', ''}} -- a damaged object
 end
 local expires = info[5] or ''
 if ARGV[1] == '' then -- another program may have set the time to live

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from datetime import UTC, datetime, timedelta
@@ -28,10 +28,11 @@ from storage.errors import (
 from storage.reader import ObjectReader
 from storage.stores.network import CONNECT_TIMEOUT, READ_TIMEOUT, Timeouts
 from storage.stores.redis.bulk import MAX_OBJECTS, pages_of, put_many, run_commands
+from storage.stores.redis.errors import foreign_value
 from storage.stores.redis.layout import DESCRIPTION, KeySpace, info_of, text_of, without_secrets
 from storage.stores.redis.reader import open_reader
-from storage.stores.redis.scripts import COPY_OR_RENAME, DELETE, LIST
-from storage.stores.redis.session import Session
+from storage.stores.redis.scripts import COPY_OR_RENAME, DELETE, FIELDS, LIST
+from storage.stores.redis.session import Command, Session
 from storage.stores.redis.writes import Put, new_etag
 from storage.types import Attributes, ByteRange, Capabilities, Data, Items, Keys, ObjectInfo, check_attributes
 
@@ -113,12 +114,12 @@ class RedisStore(ObjectStore):
             async with self.open(key, byte_range=byte_range) as reader:
                 return await reader.read()
         size, data = await session.query(("HMGET", name, "size", "0"), key)
+        if size is None:
+            size, data = await self._existing(key, "size", "0")
         return await self._complete(key, size, data)
 
     async def _complete(self, key: str, size: bytes | None, first: bytes | None) -> bytes:
-        """Return the object whose size and *first* chunk are known; no size means no object."""
-        if size is None:
-            raise KeyNotFoundError(key, store=self)
+        """Return the object whose size and *first* chunk are known; without a size it is damaged."""
         length = stored_size(size, key=key, store=self)
         if length <= CHUNK:
             data = first or b""
@@ -128,6 +129,18 @@ class RedisStore(ObjectStore):
         async with self.open(key) as reader:
             return await reader.read()
 
+    async def _existing(self, key: str, *fields: str) -> Sequence[bytes | None]:
+        """
+        Return these fields of an object of which the first one was not found.
+
+        Raises:
+            KeyNotFoundError: there is no such object; else it is damaged, or was put a moment ago.
+        """
+        found: Sequence[bytes | None] = await self._opened().query((FIELDS, [self._name(key)], fields), key)
+        if not found:
+            raise KeyNotFoundError(key, store=self)
+        return found
+
     async def exists(self, key: str) -> bool:
         found: int = await self._opened().query(("EXISTS", self._name(key)), key)
         return bool(found)
@@ -135,7 +148,7 @@ class RedisStore(ObjectStore):
     async def head(self, key: str) -> ObjectInfo:
         fields = await self._opened().query(("HMGET", self._name(key), *DESCRIPTION), key)
         if fields[0] is None:
-            raise KeyNotFoundError(key, store=self)
+            fields = await self._existing(key, *DESCRIPTION)
         return info_of(key, fields, self)
 
     @asynccontextmanager
@@ -197,10 +210,12 @@ class RedisStore(ObjectStore):
 
         async def attempt() -> None:
             names, arguments = [self._keyspace.index, name], ["" if if_match is None else if_match, key.encode()]
-            outcome, *current = await session.run_once((DELETE, names, arguments), key)
+            outcome, *more = await session.run_once((DELETE, names, arguments), key)
             if outcome == b"refused":
-                etag = text_of(current[0]) if current and current[0] else None
+                etag = text_of(more[0]) if more and more[0] else None
                 WriteConditions.of(False, if_match).enforce(key, etag, self)
+            elif more[0]:
+                raise foreign_value(key, self)
 
         await session.modify(attempt, key)
 
@@ -219,6 +234,10 @@ class RedisStore(ObjectStore):
             outcome, *etag = await session.run_once((COPY_OR_RENAME, names, arguments), source)
             if outcome == b"missing":
                 raise KeyNotFoundError(source, store=self)
+            if outcome == b"damaged":
+                raise CorruptObjectError("the stored etag or size is damaged", key=source, store=self)
+            if outcome == b"occupied":
+                raise foreign_value(target, self)
             if outcome == b"refused":
                 raise KeyExistsError(target, store=self)
             return text_of(etag[0])
@@ -264,10 +283,19 @@ class RedisStore(ObjectStore):
     async def get_many(self, keys: Keys) -> dict[str, bytes | StorageError]:
         session, results = self._opened(), dict[str, bytes | StorageError]()
         async for page in pages_of(keys, self._name, results, MAX_OBJECTS):
-            commands = {key: ("HMGET", name, "size", "0") for key, name in page.items()}
-            for key, reply in (await run_commands(session, commands, change=False)).items():
-                failed = isinstance(reply, StorageError)
-                results[key] = reply if failed else await result_of(self._complete(key, *reply))
+            commands: dict[str, Command] = {key: ("HMGET", name, "size", "0") for key, name in page.items()}
+            replies = await run_commands(session, commands, change=False)
+            empty = [key for key, reply in replies.items() if not isinstance(reply, StorageError) and reply[0] is None]
+            if empty:
+                commands = {key: (FIELDS, [page[key]], ("size", "0")) for key in empty}
+                replies |= await run_commands(session, commands, change=False)
+            for key, reply in replies.items():
+                if not reply:
+                    results[key] = KeyNotFoundError(key, store=self)
+                elif isinstance(reply, StorageError):
+                    results[key] = reply
+                else:
+                    results[key] = await result_of(self._complete(key, *reply))
         return results
 
     async def put_many(
@@ -286,7 +314,9 @@ class RedisStore(ObjectStore):
         async for page in pages_of(keys, self._name, results, PAGE):
             command = DELETE, [self._keyspace.index, *page.values()], ["", *(key.encode() for key in page)]
             try:
-                await session.modify(lambda command=command: session.run_once(command))  # type: ignore[misc]
+                _, kept = await session.modify(lambda command=command: session.run_once(command))  # type: ignore[misc]
+                deleted = list(page)
+                results.update({key: foreign_value(key, self) for key in (deleted[number] for number in kept)})
             except StoreClosedError:
                 raise
             except StorageError as error:

@@ -15,6 +15,7 @@ from storage.stores.files.entries import file_status
 from storage.stores.files.file_store import FileStore
 from storage.stores.files.hash_layout import KEY_SUFFIX, HashLayout
 from storage.stores.files.key_files import MAX_KEY, ensure_key_file, read_key_file, remove_key_file
+from storage.stores.files.os_names import encoded
 from storage.stores.files.root import names_in
 from storage.stores.files.walk import SortedWalk
 from storage.types import Capabilities
@@ -112,7 +113,7 @@ class HashdirStore(FileStore):
     def _remove_leftover(self, directory: int, path: str, name: str) -> None:
         if is_draft(name):
             super()._remove_leftover(directory, path, name)
-        elif file_status(directory, name.removesuffix(KEY_SUFFIX)) is None:
+        elif file_status(directory, encoded(name.removesuffix(KEY_SUFFIX))) is None:
             text = read_key_file(directory, name)
             # Its content proves that the file is the store's; an empty one, left by a loss of power, holds nothing.
             if text is not None and (not text.strip(b"\0") or self._is_named_by(text, path, name)):

@@ -24,7 +24,7 @@ from storage.stores.files.os_names import encoded
 from storage.stores.files.permissions import keep_permissions, mode_of_source, without_group
 from storage.stores.files.reader import read_exactly
 from storage.stores.files.refused_names import raise_if_refused
-from storage.stores.files.root import Root
+from storage.stores.files.root import READ, Root
 
 __all__ = ["ATTEMPTS", "Draft", "target_directory"]
 
@@ -33,6 +33,10 @@ ATTEMPTS = 100
 
 #: Bytes that are read and written at once where the kernel does not copy.
 _PIECE = 1 << 20
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+
+_NONE = Descriptor.none()
 
 
 def target_directory(root: Root, path: str, *, sync: bool, store: object) -> Descriptor:
@@ -63,25 +67,34 @@ class Draft:
         store: for error messages.
     """
 
+    __slots__ = (
+        "_draft",
+        "_etags",
+        "_most",
+        "_name",
+        "_opened_directory",
+        "_opened_file",
+        "_parent",
+        "_path",
+        "_raw_name",
+        "_replaced",
+        "_root",
+        "_store",
+        "_sync",
+    )
+
     def __init__(self, root: Root, path: str, etags: Etags, *, sync: bool, store: object) -> None:
         self._root = root
         self._path = path
         self._parent, _, self._name = path.rpartition("/")
+        self._raw_name = encoded(self._name)
         self._etags = etags
         self._sync = sync
         self._store = store
-        self._opened_directory = self._opened_file = Descriptor.none()
-        self._draft = ""
+        self._opened_directory = self._opened_file = _NONE
+        self._draft = b""
         self._replaced: os.stat_result | None = None
         self._most: int | None = None
-
-    @property
-    def _directory(self) -> int:
-        return self._opened_directory.fileno()
-
-    @property
-    def _file(self) -> int:
-        return self._opened_file.fileno()
 
     def begin(self, source: int | None = None, copied: os.stat_result | None = None) -> None:
         """
@@ -95,25 +108,9 @@ class Draft:
             self._most = mode_of_source(source, copied)
         for attempt in range(ATTEMPTS):
             try:
-                self._opened_directory = target_directory(self._root, self._parent, sync=self._sync, store=self._store)
-                replaced = self._replaced = file_status(self._directory, self._name, expected=False)
-                new = 0o666 if self._most is None else self._most
-                self._draft = new_draft_name()
-                self._opened_file = Descriptor.open(
-                    self._draft,
-                    os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW,
-                    new if replaced is None else 0o600,
-                    dir_fd=self._directory,
-                )
-                locks = lock(self._file)
-                status = os.fstat(self._file)
-                if self._most is not None and copied is not None and status.st_gid != copied.st_gid:
-                    self._most = without_group(self._most)
-                if (status.st_nlink or not locks or self._is_there(status)) and (replaced or self._most in (None, new)):
-                    if replaced is not None:
-                        keep_permissions(self._file, status, replaced, self._directory, self._name, self._most)
+                if self._create(copied):
                     return
-                self.close()  # reclaimed after it was created and before it was locked; or readable by another group
+                self.close()
             except BlockingIOError:  # somebody was faster to lock it
                 self.close()
             except FileNotFoundError:  # a delete left the directory empty and removed it
@@ -125,17 +122,44 @@ class Draft:
                 raise
         raise StoreUnavailableError("the file for the object is removed as often as it is created", store=self._store)
 
-    def _is_there(self, status: os.stat_result) -> bool:
+    def _create(self, copied: os.stat_result | None) -> bool:
+        """
+        Create and lock the file; return False if that has to be done again.
+
+        It was reclaimed after it was created and before it was locked; or it can be read by another group.
+        """
+        opened = self._opened_directory = target_directory(self._root, self._parent, sync=self._sync, store=self._store)
+        directory, name = opened.fileno(), self._raw_name
+        replaced = self._replaced = file_status(directory, name, False)
+        new = 0o666 if self._most is None else self._most
+        draft = self._draft = new_draft_name().encode()
+        created = self._opened_file = Descriptor.open(
+            draft, _CREATE, new if replaced is None else 0o600, dir_fd=directory
+        )
+        file = created.fileno()
+        locks = lock(file)
+        status = os.fstat(file)
+        if self._most is not None and copied is not None and status.st_gid != copied.st_gid:
+            self._most = without_group(self._most)
+        if not status.st_nlink and locks and not self._is_there(directory, status):
+            return False
+        if replaced is None:
+            return self._most is None or self._most == new
+        keep_permissions(file, status, replaced, directory, name, self._most)
+        return True
+
+    def _is_there(self, directory: int, status: os.stat_result) -> bool:
         """Return whether the open file has its name, which some file systems deny by a link count of 0."""
-        there = file_status(self._directory, self._draft)
+        there = file_status(directory, self._draft)
         return there is not None and (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append *data*."""
-        written = os.write(self._file, data)
+        file = self._opened_file.fileno()
+        written = os.write(file, data)
         while written < len(data):
             data = memoryview(data)[written:]
-            written = os.write(self._file, data)
+            written = os.write(file, data)
 
     def copy_from(self, source: int, status: os.stat_result, key: str) -> None:
         """
@@ -146,7 +170,7 @@ class Draft:
             CorruptObjectError: the source has fewer bytes than its status says.
         """
         size = status.st_size
-        offset = _copied_by_kernel(source, self._file, size)
+        offset = _copied_by_kernel(source, self._opened_file.fileno(), size)
         while offset < size:  # the kernel cannot copy between these files, or says too early that there is no more
             try:
                 piece = read_exactly(source, min(_PIECE, size - offset), offset, status)
@@ -172,85 +196,102 @@ class Draft:
 
         *before_publish* is called with the directory and the file's name just before, under the directory's lock.
         """
-        etag, status = self._etags.stamp(self._file)
+        directory, file, etags = self._opened_directory.fileno(), self._opened_file.fileno(), self._etags
+        etag, status = etags.stamp(file)
         if attributes:  # after the mark of the version, for which there must be room
-            write_attributes(self._file, attributes, key, self._store)
+            write_attributes(file, attributes, key, self._store)
         if self._sync:
-            os.fsync(self._file)
-        is_local = self._etags.is_local(self._file, status)
-        if not is_local:
-            next(
-                map(os.close, map(os.dup, (self._file,)))
-            )  # network file systems write what is left, which may fail, and take long
-        keeping = self._root.exact.kept(
-            self._root, self._path, self._directory, status.st_dev, undo=self._unpublish, store=self._store
-        )
-        with locked(self._directory, self._store, needed=bool(conditions)), keeping:
-            replaced = self._to_replace(key, conditions)
-            if before_publish is not None:
-                before_publish(self._directory, self._name)
-            # Under the directory's lock: nobody takes the file, whose own lock ends here, for a killed writer's.
-            self._opened_file.close()
-            if not is_local:
-                etag = self._etag_after_close(status, etag)
-            self._move(replaced, key, conditions)
-        self._draft = ""
+            os.fsync(file)
+        if not etags.is_local(file, status):  # network file systems write what is left, which may fail, and take long
+            next(map(os.close, map(os.dup, (file,))))
+        exact = self._root.exact
+        with locked(directory, self._store, bool(conditions)):
+            if exact.known(self._path, status.st_dev):
+                etag = self._replace(directory, key, conditions, before_publish, etag, status)
+            else:
+                with exact.kept(self._root, self._path, directory, undo=self._unpublish, store=self._store):
+                    etag = self._replace(directory, key, conditions, before_publish, etag, status)
+        self._draft = b""
         if self._sync:
-            os.fsync(self._directory)
+            os.fsync(directory)
         return etag
 
-    def _to_replace(self, key: str, conditions: WriteConditions) -> os.stat_result | None:
-        """Return the status of what has the target's name now, if it may be replaced, and give the file its mode."""
-        replaced = status_of(self._directory, self._name, expected=self._replaced is not None)
-        check_replaceable(replaced, self._store)
-        is_file = replaced is not None and stat.S_ISREG(replaced.st_mode)
-        if conditions:
-            current = self._etags.of_entry(self._directory, self._name, replaced) if replaced and is_file else None
-            conditions.enforce(key, current, self._store)
-        if replaced and is_file and self._opened_file and _is_another(replaced, self._replaced):
-            status = os.fstat(self._file)
-            keep_permissions(self._file, status, replaced, self._directory, self._name, self._most)
-        return replaced
-
-    def _move(self, replaced: os.stat_result | None, key: str, conditions: WriteConditions) -> None:
-        here = self._directory
+    def _replace(
+        self,
+        directory: int,
+        key: str,
+        conditions: WriteConditions,
+        before_publish: Callable[[int, str], None] | None,
+        etag: str,
+        status: os.stat_result,
+    ) -> str:
+        """Close the file and give it the target's name, in the locked directory; return its etag."""
+        replaced = None
+        if self._replaced is not None or before_publish is not None or conditions:
+            replaced = self._to_replace(directory, key, conditions)
+        if before_publish is not None:
+            before_publish(directory, self._name)
+        # Under the directory's lock: nobody takes the file, whose own lock ends here, for a killed writer's.
+        self._opened_file.close()
+        if not self._etags.is_local(directory, status):
+            etag = self._etag_after_close(directory, status, etag)
         for _ in range(ATTEMPTS):
             try:
-                move(here, self._draft, here, self._name, replaced, path=self._path, store=self._store)
-            except FileExistsError:  # another program has made something there in this moment
-                replaced = self._to_replace(key, conditions)
+                move(directory, self._draft, directory, self._raw_name, replaced, self._path, self._store)
+            except FileExistsError:  # made there since the look before the file was written, or the one above
+                self._opened_file = Descriptor.open(self._draft, READ | getattr(os, "O_NOFOLLOW", 0), dir_fd=directory)
+                replaced = self._to_replace(directory, key, conditions)
+                self._opened_file.close()
             else:
-                return
+                return etag
         raise StoreUnavailableError("another program makes and removes the file all the time", store=self._store)
+
+    def _to_replace(self, directory: int, key: str, conditions: WriteConditions) -> os.stat_result | None:
+        """Return the status of what has the target's name now, if it may be replaced, and give the file its mode."""
+        before = self._replaced
+        replaced = status_of(directory, self._raw_name, before is not None)
+        is_file = replaced is not None and stat.S_ISREG(replaced.st_mode)
+        if not is_file:
+            check_replaceable(replaced, self._store)
+        if conditions:
+            current = self._etags.of_entry(directory, self._name, replaced) if replaced and is_file else None
+            conditions.enforce(key, current, self._store)
+        if replaced is not None and is_file and (before is None or _is_another(replaced, before)):
+            file = self._opened_file.fileno()
+            keep_permissions(file, os.fstat(file), replaced, directory, self._raw_name, self._most)
+        return replaced
 
     def _unpublish(self) -> None:
         """Make the file a draft again."""
-        os.rename(encoded(self._name), self._draft, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        directory = self._opened_directory.fileno()
+        os.rename(self._raw_name, self._draft, src_dir_fd=directory, dst_dir_fd=directory)
 
-    def _etag_after_close(self, status: os.stat_result, etag: str) -> str:
+    def _etag_after_close(self, directory: int, status: os.stat_result, etag: str) -> str:
         """Return the etag that the file has now: on some file systems its time is that of the end of the writing."""
-        now = file_status(self._directory, self._draft)
+        now = file_status(directory, self._draft)
         if now is None or now.st_mtime_ns == status.st_mtime_ns:
             return etag
         self._etags.changed(status)
-        return self._etags.of_entry(self._directory, self._draft, now) or etag
+        return self._etags.of_entry(directory, self._draft.decode(), now) or etag
 
     def close(self) -> None:
         """Remove the file, and the directories made for it, unless it is published. May be called again."""
         if self._draft:
             try:
-                os.unlink(self._draft, dir_fd=self._directory)
+                os.unlink(self._draft, dir_fd=self._opened_directory.fileno())
             except OSError:
                 pass  # gone with its directory, or reclaimed later
-            self._draft = ""
+            self._draft = b""
             self._root.prune(self._parent)
-        self._opened_file.close()
-        self._opened_directory.close()
+        if self._opened_file:
+            self._opened_file.close()
+        if self._opened_directory:
+            self._opened_directory.close()
 
 
-def _is_another(replaced: os.stat_result, before: os.stat_result | None) -> bool:
+def _is_another(replaced: os.stat_result, before: os.stat_result) -> bool:
     """Return whether a file is not the one of before, or has another mode, owner or ACL since."""
-    return before is None or (replaced.st_ino, replaced.st_ctime_ns) != (before.st_ino, before.st_ctime_ns)
+    return replaced.st_ino != before.st_ino or replaced.st_ctime_ns != before.st_ctime_ns
 
 
 def _copied_by_kernel(source: int, target: int, size: int) -> int:

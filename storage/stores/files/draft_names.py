@@ -48,5 +48,9 @@ def reserved_name_in(path: str) -> str | None:
     return next((name for name in path.split("/") if is_reserved(name)), None)
 
 
+#: The checksum of the prefix, with which that of a name goes on.
+_BEGUN = zlib.crc32(DRAFT.encode())
+
+
 def _checksum(number: str) -> str:
-    return f"{zlib.crc32(DRAFT.encode() + number.encode()):08x}"
+    return f"{zlib.crc32(number.encode(), _BEGUN):08x}"

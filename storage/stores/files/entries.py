@@ -10,7 +10,6 @@ import sys
 
 from storage.errors import KeyConflictError
 from storage.stores.files.directory_marks import remove_own_directory
-from storage.stores.files.os_names import encoded
 from storage.stores.files.refused_names import raise_if_refused
 
 __all__ = ["check_replaceable", "file_status", "move", "status_of"]
@@ -31,17 +30,16 @@ if sys.platform == "linux":
 _NO_FLAG = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM)
 
 
-def status_of(directory: int, name: str, *, expected: bool = True) -> os.stat_result | None:
+def status_of(directory: int, name: bytes, expected: bool = True) -> os.stat_result | None:
     """
-    Return the status of what has the name, a link itself; None when there is nothing.
+    Return the status of what has the name, which is encoded; of a link itself; None when there is nothing.
 
-    Where that is not *expected*, one call more finds it out, which costs 0.7 us; the exception costs 5.
+    Where that is not *expected*, one call more finds it out, which costs 0.3 us; the exception costs 1.
     """
-    raw = encoded(name)
-    if not expected and not os.access(raw, os.F_OK, dir_fd=directory, follow_symlinks=False):
+    if not expected and not os.access(name, os.F_OK, dir_fd=directory, follow_symlinks=False):
         return None
     try:
-        return os.stat(raw, dir_fd=directory, follow_symlinks=False)
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
     except OSError as cause:
@@ -49,9 +47,9 @@ def status_of(directory: int, name: str, *, expected: bool = True) -> os.stat_re
         raise
 
 
-def file_status(directory: int, name: str, *, expected: bool = True) -> os.stat_result | None:
+def file_status(directory: int, name: bytes, expected: bool = True) -> os.stat_result | None:
     """Return the status of the regular file of that name, like `status_of`; None when there is none."""
-    status = status_of(directory, name, expected=expected)
+    status = status_of(directory, name, expected)
     return status if status is not None and stat.S_ISREG(status.st_mode) else None
 
 
@@ -70,16 +68,16 @@ def check_replaceable(status: os.stat_result | None, store: object) -> None:
 
 
 def move(
-    source: int, old: str, target: int, new: str, replaced: os.stat_result | None, *, path: str, store: object
+    source: int, old: bytes, target: int, new: bytes, replaced: os.stat_result | None, path: str, store: object
 ) -> None:
     """
     Rename a file from one open directory to another; an empty directory that the store has made gives way.
 
     Args:
         source: the file's directory.
-        old: its name there.
+        old: its name there, encoded.
         target: the directory into which it goes.
-        new: its name there.
+        new: its name there, encoded.
         replaced: the status of what has that name, None for nothing; `check_replaceable` has judged it.
         path: the path of *new*, relative to the root, by which the store knows the directories it has made.
         store: for error messages.
@@ -88,8 +86,8 @@ def move(
         KeyConflictError: the new name is a directory that is not empty, or of another program.
         FileExistsError: something has got the name since *replaced* was found out.
     """
-    if replaced is not None and stat.S_ISDIR(replaced.st_mode):
-        if not remove_own_directory(target, new, path):
+    if replaced is not None and not stat.S_ISREG(replaced.st_mode):
+        if not remove_own_directory(target, path.rpartition("/")[2], path):
             raise KeyConflictError(
                 "the path is a directory that is not empty, or that another program has made: remove it, or take "
                 "another key",
@@ -97,9 +95,12 @@ def move(
             )
         replaced = None
     try:
-        if replaced is None and _move_to_free_name(source, old, target, new):
-            return
-        os.rename(encoded(old), encoded(new), src_dir_fd=source, dst_dir_fd=target)
+        if replaced is None:
+            if _move_to_free_name(source, old, target, new):
+                return
+            if os.access(new, os.F_OK, dir_fd=target, follow_symlinks=False):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
+        os.rename(old, new, src_dir_fd=source, dst_dir_fd=target)
     except IsADirectoryError as cause:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from cause
     except FileExistsError:
@@ -109,7 +110,7 @@ def move(
         raise
 
 
-def _move_to_free_name(source: int, old: str, target: int, new: str) -> bool:
+def _move_to_free_name(source: int, old: bytes, target: int, new: bytes) -> bool:
     """
     Rename a file unless something has the new name; return False where the system cannot do that in one step.
 
@@ -120,7 +121,7 @@ def _move_to_free_name(source: int, old: str, target: int, new: str) -> bool:
     """
     if _renameat2 is None:
         return False
-    if not _renameat2(source, encoded(old), target, encoded(new), _NOREPLACE):
+    if not _renameat2(source, old, target, new, _NOREPLACE):
         return True
     number = ctypes.get_errno()
     if number in _NO_FLAG:

@@ -63,12 +63,14 @@ def new_mtime() -> int:
     of the same size. The last digits are random, so that the times of two processes differ too.
     """
     global _last_mtime
+    now = time.time_ns() // _SPREAD * _SPREAD + int(random.random() * _STEPS + 1) * _UNIT
     with _mtime_lock:
-        now = time.time_ns() // _SPREAD * _SPREAD + int(random.random() * _STEPS + 1) * _UNIT
-        _last_mtime = max(now, _last_mtime + _UNIT)
-        if not _last_mtime % _COARSE:
-            _last_mtime += _UNIT
-        return _last_mtime
+        if now <= _last_mtime:
+            now = _last_mtime + _UNIT
+        if not now % _COARSE:
+            now += _UNIT
+        _last_mtime = now
+        return now
 
 
 class Told(Enum):

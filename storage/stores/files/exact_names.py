@@ -14,7 +14,7 @@ import string
 import time
 import unicodedata
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -98,22 +98,19 @@ class ExactNames:
                     parent = f"{parent}/{name}" if parent else name
         return True
 
+    @contextmanager
     def kept(
-        self, root: Directories, path: str, directory: int, device: int, *, undo: Callable[[], None], store: object
-    ) -> AbstractContextManager[None]:
+        self, root: Directories, path: str, directory: int, *, undo: Callable[[], None], store: object
+    ) -> Iterator[None]:
         """
-        Return a context in which the name *path* is given to a file; its open *directory* is locked.
+        Return a context in which the name *path* is given to a file where it is not `known` to be kept as it is.
+
+        Its open *directory* is locked.
 
         Raises:
             InvalidKeyError: the file system takes it for the name of another file or directory, or gives the file
                 another name; *undo* was called then.
         """
-        return nullcontext() if self.known(path, device) else self._kept(root, path, directory, undo, store)
-
-    @contextmanager
-    def _kept(
-        self, root: Directories, path: str, directory: int, undo: Callable[[], None], store: object
-    ) -> Iterator[None]:
         parent, _, name = path.rpartition("/")
         there = _exists(directory, name)
         exact = not there or self._has_name(directory, name, parent)

@@ -264,12 +264,15 @@ class FileStore(BlockingReads, ObjectStore):
             draft.close()
             return etag
 
-        with closing(draft):
+        try:
             return await self._do(key, work)
+        finally:
+            draft.close()
 
     def _delete(self, key: str, conditions: WriteConditions) -> None:
         path = self._path(key)
         parent, _, name = path.rpartition("/")
+        raw = encoded(name)
         try:
             opened = self._root.open_directory(parent)
         except OSError as cause:
@@ -280,14 +283,14 @@ class FileStore(BlockingReads, ObjectStore):
             return
         with opened as directory:
             with locked(directory, self, needed=bool(conditions)):
-                current = file_status(directory, name)
+                current = file_status(directory, raw)
                 if current is not None and not self._root.exact.known(path, current.st_dev):
                     current = current if self._root.exact.has(self._root, path, lock=False) else None
                 if conditions:
                     etag = None if current is None else self._etags.of_entry(directory, name, current)
                     conditions.enforce(key, etag, self)
                 if current is not None:
-                    os.unlink(encoded(name), dir_fd=directory)
+                    os.unlink(raw, dir_fd=directory)
                     self._after_delete(directory, name)
             if self._sync:
                 os.fsync(directory)  # also for what another writer has just deleted: that may not be on the disk yet

@@ -146,7 +146,7 @@ class locked:  # noqa: N801  # it is used like a function
 
     __slots__ = ("_directory", "_held", "_needed", "_operation", "_store")
 
-    def __init__(self, directory: int, store: object = None, *, needed: bool = False, shared: bool = False) -> None:
+    def __init__(self, directory: int, store: object = None, needed: bool = False, shared: bool = False) -> None:
         self._directory = directory
         self._store = store
         self._needed = needed

@@ -13,13 +13,12 @@ import os
 from storage._core.descriptors import Descriptor
 from storage.errors import InvalidKeyError
 from storage.stores.files.draft_names import new_draft_name
-from storage.stores.files.os_names import encoded
 
 __all__ = ["raise_if_refused", "takes_names"]
 
 
 def raise_if_refused(
-    cause: OSError, store: object, *, directory: int | None = None, moved: tuple[int, str] | None = None
+    cause: OSError, store: object, *, directory: int | None = None, moved: tuple[int, bytes] | None = None
 ) -> None:
     """
     Raise `InvalidKeyError` if a system call failed with *cause* because of the names that it was given; else return.
@@ -29,8 +28,8 @@ def raise_if_refused(
         store: for the error's message.
         directory: the open directory in which the call was to make a name. exfat-fuse says ``ENOENT`` of names that it
             does not take, as others do of a directory that is gone, so this is found out by making another name in it.
-        moved: the open directory and the name of a file that the call was to give another name, and without which it
-            would fail with ``ENOENT`` too.
+        moved: the open directory and the encoded name of a file that the call was to give another name, and without
+            which it would fail with ``ENOENT`` too.
     """
     refused = cause.errno == errno.EINVAL
     if cause.errno == errno.ENOENT and directory is not None:
@@ -54,9 +53,9 @@ def takes_names(directory: int) -> bool:
     return True
 
 
-def _exists(directory: int, name: str) -> bool:
+def _exists(directory: int, name: bytes) -> bool:
     try:
-        os.stat(encoded(name), dir_fd=directory, follow_symlinks=False)
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
     except OSError:
         return False
     return True

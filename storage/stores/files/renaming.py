@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from storage.errors import KeyExistsError, KeyNotFoundError
 from storage.stores.files.draft import ATTEMPTS, target_directory
 from storage.stores.files.entries import check_replaceable, file_status, move, status_of
 from storage.stores.files.etags import Etags
-from storage.stores.files.locks import all_locked
+from storage.stores.files.locks import all_locked, locked
 from storage.stores.files.os_names import encoded
 from storage.stores.files.root import Root
 
@@ -79,9 +79,14 @@ class Renaming:
     ) -> str:
         (parent, _, old), (target_parent, _, new) = self._old.rpartition("/"), self._new.rpartition("/")
         with ExitStack() as held:
-            here, there = (self._opened(held, path) for path in (parent, target_parent))
-            held.enter_context(all_locked((here, there), self._store, needed=if_absent))
-            moved, replaced = file_status(here, old), status_of(there, new, expected=False)
+            here = there = self._opened(held, parent)
+            if parent == target_parent:
+                held.enter_context(locked(here, self._store, needed=if_absent))
+            else:
+                there = self._opened(held, target_parent)
+                held.enter_context(all_locked((here, there), self._store, needed=if_absent))
+            raw_old, raw_new = encoded(old), encoded(new)
+            moved, replaced = file_status(here, raw_old), status_of(there, raw_new, False)
             etag = None if moved is None else self._etags.of_entry(here, old, moved)
             if moved is None or etag is None:
                 raise KeyNotFoundError(source, store=self._store)
@@ -90,20 +95,23 @@ class Renaming:
                 return etag
 
             def undo() -> None:
-                os.rename(encoded(new), encoded(old), src_dir_fd=there, dst_dir_fd=here)
+                os.rename(raw_new, raw_old, src_dir_fd=there, dst_dir_fd=here)
 
-            device = os.fstat(there).st_dev
-            with self._root.exact.kept(self._root, self._new, there, device, undo=undo, store=self._store):
+            exact = self._root.exact
+            keeping: AbstractContextManager[None] = nullcontext()
+            if not exact.known(self._new, os.fstat(there).st_dev):
+                keeping = exact.kept(self._root, self._new, there, undo=undo, store=self._store)
+            with keeping:
                 if if_absent and replaced is not None and stat.S_ISREG(replaced.st_mode):
                     raise KeyExistsError(target, store=self._store)
                 if before_publish is not None:
                     before_publish(there, new)
-                move(here, old, there, new, replaced, path=self._new, store=self._store)
+                move(here, raw_old, there, raw_new, replaced, self._new, self._store)
             if replaced is not None and os.path.samestat(moved, replaced) and moved.st_nlink > 1:
-                os.unlink(encoded(old), dir_fd=here)  # rename(2) leaves both names of one file as they are
+                os.unlink(raw_old, dir_fd=here)  # rename(2) leaves both names of one file as they are
             after_delete(here, old)
             if self._sync:
-                for directory in (there, here):
+                for directory in dict.fromkeys((there, here)):
                     os.fsync(directory)
         return etag
 

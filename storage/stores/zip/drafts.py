@@ -113,7 +113,7 @@ class Draft:
     def finish(self, entries: Iterable[Entry], comment: bytes) -> int:
         """Write the directory, of new entries, wait until all is on the disk, and return the archive's end."""
         new, old = self.file.status(), self._original.status()
-        keep_permissions(self.file.descriptor, new, old, self._directory, self._target)
+        keep_permissions(self.file.descriptor, new, old, self._directory, os.fsencode(self._target))
         directory = Directory.of(entries, self._end, comment)
         directory.write(self.file)
         return directory.stop

@@ -26,6 +26,7 @@ from storage.stores.files.file_systems import EXT4, XFS, type_of
 from storage.stores.files.locks import locked
 from storage.stores.files.os_names import encoded, encoded_root, from_listing
 from storage.stores.files.refused_names import raise_if_refused
+from storage.stores.files.root_directory import make_root
 
 __all__ = ["HAS_CACHED", "READ", "Root", "names_in"]
 
@@ -156,11 +157,7 @@ class Root:
             return self.open_directory(path)
         except FileNotFoundError:
             pass
-        try:
-            here = Descriptor.open(self._below[:-1], _DIRECTORY)
-        except FileNotFoundError:
-            parent, name = os.path.split(self.path)
-            here = Root(parent).make_directory(name, sync=sync)
+        here = make_root(self._below[:-1], sync=sync)
         for end, directory in _directories_of(path):
             with here as number:
                 here = self._make_below(number, directory, path[:end], sync=sync)

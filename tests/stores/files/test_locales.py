@@ -45,11 +45,25 @@ print(ascii(found), sys.getfilesystemencoding())
 """
 
 
-def run(store: str, root: Path, **locale: str) -> str:
+#: Makes a root of several missing parts, as this locale encodes them, and prints the files there.
+MISSING_ROOT = """
+import os, sys
+from storage import sync
+name, at = os.fsdecode(b"caf\\xe9"), sys.argv[2]
+store = getattr(sync, sys.argv[1])(f"{at}/{name}/{name}")
+for key in ("\u00e9/k", "k"):
+    store.put(key, b"1")
+    assert store.get(key) == b"1"
+assert sorted(store.keys()) == ["k", "\u00e9/k"]
+print(os.listdir(os.fsencode(at)), os.listdir(os.path.join(os.fsencode(at), b"caf\\xe9")), sys.getfilesystemencoding())
+"""
+
+
+def run(store: str, root: Path, code: str = CODE, **locale: str) -> str:
     """Use the store in a process of its own under a locale, and return what it printed."""
     environment = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **locale}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    command = [sys.executable, "-c", CODE, store, str(root), ascii(KEYS)]
+    command = [sys.executable, "-c", code, store, str(root), ascii(KEYS)]
     return subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stdout.strip()
 
 
@@ -74,3 +88,15 @@ def test_key_is_the_same_file_under_every_locale(store_class: type[FileStore], t
 
     assert ["{} ascii", f"{all_keys} utf-8"] == found[:2]
     assert found[2] in (f"{all_keys} iso8859-1", f"{all_keys} ascii")
+
+
+@pytest.mark.parametrize("store_class", FILE_STORES)
+def test_missing_root_is_made_under_the_name_that_the_locale_gives_it(
+    store_class: type[FileStore], tmp_path: Path
+) -> None:
+    """It is the caller's path, not a key: the first put and the first read meet in the same directory."""
+    root = tmp_path / "root"
+    root.mkdir()
+    printed = run(store_class.__name__, root, MISSING_ROOT, **latin(tmp_path))
+
+    assert printed.startswith("[b'caf\\xe9'] [b'caf\\xe9'] ")

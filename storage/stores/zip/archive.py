@@ -41,6 +41,7 @@ from storage.stores.zip.drafts import Draft, remove_leftovers
 from storage.stores.zip.entry import DELETION, Entry, entry_of
 from storage.stores.zip.file import open_locked, sync_directory
 from storage.stores.zip.format import EMPTY, pack_local
+from storage.stores.zip.harmless import harmless
 from storage.stores.zip.loading import load
 from storage.stores.zip.place import Place
 from storage.stores.zip.slices import finished
@@ -254,10 +255,11 @@ class Archive:
             if change.entry is not None:
                 if self._lookalikes:
                     self._check_name(key, pending)
+                change.entry, compressed = harmless(change, end)
                 found = StoredEntry(self._file, change.entry._replace(offset=end))
                 header = pack_local(found.entry)
                 length = len(header) + found.entry.compressed_size
-                end = self._tail.append(chain([header], change.compressed), length, end)
+                end = self._tail.append(chain([header], compressed), length, end)
                 pending[key] = found
             elif current is not None:
                 header = pack_local(entry_of(key, DELETION))

@@ -52,6 +52,8 @@ class CompressedData:
         return data
 
     def __iter__(self) -> Iterator[bytes]:
+        """Yield all bytes in pieces, from the start."""
+        self.position = 0
         return iter(self.take, b"")
 
 

@@ -54,8 +54,8 @@ local function space_of(index)
 end
 local function remove_version(space, name, known)
   local info = known or redis.call('HMGET', name, 'etag', 'size')
-  local large = (tonumber(info[2]) or math.huge) > {CHUNK}
-  if info[1] and large and redis.call('EXISTS', space .. ':r:' .. info[1]) == 1 then
+  local small = (tonumber(info[2]) or math.huge) <= {CHUNK} -- not if it is "nan", either
+  if info[1] and not small and redis.call('EXISTS', space .. ':r:' .. info[1]) == 1 then
     redis.call('RENAME', name, space .. ':v:' .. info[1])
     redis.call('PEXPIRE', space .. ':v:' .. info[1], {LEASE})
   else
@@ -154,7 +154,7 @@ if target.err then
 end
 if target[1] == ARGV[3] then return {{'done', ARGV[3]}} end
 local found, size = unpack(redis.call('HMGET', KEYS[1], 'etag', 'size'))
-if not found or not tonumber(size) then
+if not found or not string.find(size or '', '^%d+$') then
   return {{redis.call('EXISTS', KEYS[1]) == 1 and 'damaged' or 'missing'}}
 end
 if ARGV[4] == 'absent' and redis.call('EXISTS', KEYS[2]) == 1 then return {{'refused'}} end
@@ -242,7 +242,7 @@ if ARGV[1] ~= '' and ARGV[1] ~= info[1] then
   if info[1] then redis.call('PEXPIRE', name, {LEASE}) end
 end
 if not info[1] and redis.call('EXISTS', name) == 0 then return {{}} end
-if not info[1] or not tonumber(info[2]) or not info[3] then
+if not info[1] or not string.find(info[2] or '', '^%d+$') or not info[3] then
   return {{info[1] or '', info[2] or '', info[3] or '', info[4] or '', info[5] or '', ''}} -- a damaged object
 end
 local expires = info[5] or ''

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.descriptors import Descriptor
+from storage._core.writing import write_all
 from storage.errors import KeyConflictError, StorageError, StoreUnavailableError
 from storage.stores.files.attributes import write_attributes
 from storage.stores.files.draft_names import new_draft_name
@@ -157,9 +158,8 @@ class Draft:
         """Append *data*."""
         file = self._opened_file.fileno()
         written = os.write(file, data)
-        while written < len(data):
-            data = memoryview(data)[written:]
-            written = os.write(file, data)
+        if written < len(data):
+            write_all(file, memoryview(data)[written:])
 
     def copy_from(self, source: int, status: os.stat_result, key: str) -> None:
         """

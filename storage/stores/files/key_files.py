@@ -6,6 +6,7 @@ import os
 import stat
 
 from storage._core.descriptors import Descriptor
+from storage._core.writing import write_all
 from storage.errors import KeyConflictError
 from storage.stores.files.draft_names import new_draft_name
 from storage.stores.files.hash_layout import KEY_SUFFIX
@@ -62,9 +63,7 @@ def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store:
     opened = Descriptor.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=directory)
     try:
         with opened as file:
-            text = memoryview(key)
-            while text:
-                text = text[os.write(file, text) :]
+            write_all(file, key)
             if sync:
                 os.fsync(file)
         os.rename(draft, target, src_dir_fd=directory, dst_dir_fd=directory)

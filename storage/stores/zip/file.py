@@ -12,6 +12,7 @@ from contextlib import suppress
 from storage._concurrency.forks import renew_after_fork
 from storage._core.data import CHUNK
 from storage._core.descriptors import Descriptor
+from storage._core.writing import write_all
 from storage.errors import CorruptObjectError, StoreUnavailableError
 from storage.stores.files.reader import pread  # before fcntl: without that, its module says what to use
 
@@ -93,14 +94,8 @@ class OpenFile:
 
     def write(self, data: bytes, offset: int) -> int:
         """Write all of *data* at *offset* and return where it ends."""
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self.descriptor, view, offset)
-            if not written:  # no system should do that, and trying again would be for ever
-                raise OSError(errno.EIO, "the system wrote no byte")
-            offset += written
-            view = view[written:]
-        return offset
+        write_all(self.descriptor, data, offset)
+        return offset + len(data)
 
     def append(self, pieces: Iterable[bytes], end: int) -> int:
         """Write *pieces* at *end*, where the file ends, and return their end."""

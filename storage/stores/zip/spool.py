@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 
 from storage._core.data import CHUNK
 from storage._core.descriptors import Descriptor
+from storage._core.writing import write_all
 
 __all__ = ["Spool"]
 
@@ -50,13 +50,8 @@ class Spool:
         self._store(data)
 
     def _store(self, data: bytes) -> None:
-        number, view = self._file.fileno(), memoryview(data)
-        while view:
-            written = os.pwrite(number, view, self.size)
-            if not written:  # no system should do that, and trying again would be for ever
-                raise OSError(errno.EIO, "the system wrote no byte")
-            self.size += written
-            view = view[written:]
+        write_all(self._file.fileno(), data, self.size)
+        self.size += len(data)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield all bytes in pieces, from the start."""

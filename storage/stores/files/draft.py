@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from functools import partial
 
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.descriptors import Descriptor
@@ -48,7 +49,10 @@ def target_directory(root: Root, path: str, *, sync: bool, store: object) -> Des
         KeyConflictError: a directory in the path is an object's file or another program's symlink.
     """
     try:
-        return root.make_directory(path, sync=sync)
+        try:
+            return root.open_directory(path)
+        except FileNotFoundError:
+            return root.make_directory(path, sync=sync)
     except OSError as cause:
         if cause.errno in (errno.ENOTDIR, errno.ELOOP):
             raise KeyConflictError("a directory in the key's path is a file or a symlink", store=store) from cause
@@ -131,22 +135,24 @@ class Draft:
         """
         opened = self._opened_directory = target_directory(self._root, self._parent, sync=self._sync, store=self._store)
         directory, name = opened.fileno(), self._raw_name
-        replaced = self._replaced = file_status(directory, name, False)
-        new = 0o666 if self._most is None else self._most
+        is_there = os.access(name, os.F_OK, dir_fd=directory, follow_symlinks=False)
+        replaced = self._replaced = file_status(directory, name) if is_there else None
+        most = self._most
+        new = 0o600 if replaced is not None else 0o666 if most is None else most
         draft = self._draft = new_draft_name().encode()
-        created = self._opened_file = Descriptor.open(
-            draft, _CREATE, new if replaced is None else 0o600, dir_fd=directory
+        created = self._opened_file = Descriptor(
+            map(partial(os.open, dir_fd=directory), (draft,), (_CREATE,), (new,))  # `open`, and one call less
         )
         file = created.fileno()
         locks = lock(file)
         status = os.fstat(file)
-        if self._most is not None and copied is not None and status.st_gid != copied.st_gid:
-            self._most = without_group(self._most)
         if not status.st_nlink and locks and not self._is_there(directory, status):
             return False
+        if most is not None and copied is not None and status.st_gid != copied.st_gid:
+            self._most = most = without_group(most)
         if replaced is None:
-            return self._most is None or self._most == new
-        keep_permissions(file, status, replaced, directory, name, self._most)
+            return most is None or most == new
+        keep_permissions(file, status, replaced, directory, name, most)
         return True
 
     def _is_there(self, directory: int, status: os.stat_result) -> bool:
@@ -202,15 +208,17 @@ class Draft:
             write_attributes(file, attributes, key, self._store)
         if self._sync:
             os.fsync(file)
-        if not etags.is_local(file, status):  # network file systems write what is left, which may fail, and take long
+        is_local = etags.is_local(file, status)
+        if not is_local:  # network file systems write what is left, which may fail, and take long
             next(map(os.close, map(os.dup, (file,))))
         exact = self._root.exact
         with locked(directory, self._store, bool(conditions)):
+            written = None if is_local else status
             if exact.known(self._path, status.st_dev):
-                etag = self._replace(directory, key, conditions, before_publish, etag, status)
+                etag = self._replace(directory, key, conditions, before_publish, etag, written)
             else:
                 with exact.kept(self._root, self._path, directory, undo=self._unpublish, store=self._store):
-                    etag = self._replace(directory, key, conditions, before_publish, etag, status)
+                    etag = self._replace(directory, key, conditions, before_publish, etag, written)
         self._draft = b""
         if self._sync:
             os.fsync(directory)
@@ -223,9 +231,13 @@ class Draft:
         conditions: WriteConditions,
         before_publish: Callable[[int, str], None] | None,
         etag: str,
-        status: os.stat_result,
+        written: os.stat_result | None,
     ) -> str:
-        """Close the file and give it the target's name, in the locked directory; return its etag."""
+        """
+        Close the file and give it the target's name, in the locked directory; return its etag.
+
+        That is *etag*, unless closing the file changed it, which had the status *written*; None for a local one.
+        """
         replaced = None
         if self._replaced is not None or before_publish is not None or conditions:
             replaced = self._to_replace(directory, key, conditions)
@@ -233,8 +245,8 @@ class Draft:
             before_publish(directory, self._name)
         # Under the directory's lock: nobody takes the file, whose own lock ends here, for a killed writer's.
         self._opened_file.close()
-        if not self._etags.is_local(directory, status):
-            etag = self._etag_after_close(directory, status, etag)
+        if written is not None:
+            etag = self._etag_after_close(directory, written, etag)
         for _ in range(ATTEMPTS):
             try:
                 move(directory, self._draft, directory, self._raw_name, replaced, self._path, self._store)

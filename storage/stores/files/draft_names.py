@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
+from zlib import crc32
 
 __all__ = ["DRAFT", "is_draft", "is_reserved", "new_draft_name", "reserved_name_in"]
 
@@ -21,7 +21,7 @@ _HIDDEN = re.compile(r"\.nfs[0-9a-fA-F]{24}|\.fuse_hidden[0-9a-fA-F]+")
 def new_draft_name() -> str:
     """Return the name of a new draft: a random number and its checksum."""
     number = os.urandom(8).hex()
-    return f"{DRAFT}{number}{_checksum(number)}"
+    return f"{DRAFT}{number}{crc32(number.encode(), _BEGUN):08x}"  # `_checksum`, and one call less
 
 
 def is_draft(name: str) -> bool:
@@ -49,8 +49,8 @@ def reserved_name_in(path: str) -> str | None:
 
 
 #: The checksum of the prefix, with which that of a name goes on.
-_BEGUN = zlib.crc32(DRAFT.encode())
+_BEGUN = crc32(DRAFT.encode())
 
 
 def _checksum(number: str) -> str:
-    return f"{zlib.crc32(number.encode(), _BEGUN):08x}"
+    return f"{crc32(number.encode(), _BEGUN):08x}"

@@ -89,6 +89,9 @@ class Root:
         Raises:
             OSError: as `os.open` does; ``ELOOP`` or ``ENOTDIR`` where a part of the path is a symlink.
         """
+        if "/" not in path:  # no directory on the way to check
+            whole = self._below + encoded(path) if path else self._below[:-1]
+            return Descriptor(map(os.open, (whole,), (flags | _NOFOLLOW,)))
         opened = Descriptor()
         try:
             self.open_into(opened, path, flags)

@@ -15,8 +15,8 @@ HKDF-SHA-256 of the encryption key, without a salt, with "stackstore sealed 1 at
 The last 8 bytes of the object's salt are a mark, which tells whether the object was put with attributes. They are taken
 from the BLAKE2b of 16 bytes of the 24 bytes before them, with the same key: its first half for an object without
 attributes, its second half for one with attributes. Objects of earlier versions have no mark, as their salt is random:
-their attributes are bound to nothing. A marked object cannot be made to pass for one of these, as its salt is
-authenticated.
+their attributes are bound to nothing. A marked object cannot be made to pass for one of these, nor for one without
+attributes, as its salt is authenticated: where there is no seal, the first segment is decrypted before the mark counts.
 
 Not covered are those `OPTIONAL` attributes that were not put, because servers add them; they are left out of
 descriptions, but for the deadline. The lifetime is not covered either, as stores turn it into a deadline.

@@ -190,7 +190,7 @@ class EncryptingStore(StoreDecorator):
         binding = Binding(info.attributes)
         found = self._keyring.attributes_of(binding, header, key, info.size)
         reader = SealedReader(replace_info(info, attributes=found), source, seal)
-        if found is None and info.attributes:  # else somebody could change the header, so that it has no mark
+        if binding.random is None:  # without a seal all depends on the mark: the header may be changed, or another's
             await reader.verify_header()
         return reader, binding.covers_size
 

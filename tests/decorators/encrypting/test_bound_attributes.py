@@ -20,6 +20,7 @@ from storage import (
     ExpiringStore,
     FilesystemStore,
     GzipStore,
+    IncompleteListingError,
     ObjectStore,
     RangeNotSatisfiableError,
 )
@@ -200,6 +201,94 @@ async def test_decoded_size_cannot_be_forged(base: DictStore, store: EncryptingS
     with pytest.raises(CorruptObjectError):
         await zipped.head("k")
     assert b"a" * 1000 == await zipped.get("k")  # the bytes are proved by themselves
+
+
+PUT: dict[str, dict[str, str] | None] = {"attributes put": GIVEN, "none put": None}
+
+#: What is done to the header of an object whose bytes these are; those of other objects: without attributes, with
+#: attributes, of an earlier version.
+HEADERS: dict[str, Callable[[bytes, list[bytes]], bytes]] = {
+    "header kept": lambda sealed, others: sealed,
+    "mark flipped": lambda sealed, others: sealed[:71] + bytes([sealed[71] ^ 1]) + sealed[72:],
+    "random bytes flipped": lambda sealed, others: sealed[:40] + bytes([sealed[40] ^ 1]) + sealed[41:],
+    "header of a bare object": lambda sealed, others: others[0][:HEADER] + sealed[HEADER:],
+    "header of a bound object": lambda sealed, others: others[1][:HEADER] + sealed[HEADER:],
+    "header of an earlier version": lambda sealed, others: others[2][:HEADER] + sealed[HEADER:],
+}
+
+BELOW: dict[str, Callable[[Mapping[str, str]], Mapping[str, str]]] = {
+    "all kept": lambda below: below,
+    "all removed": lambda below: {},
+    "seal removed": lambda below: without(below, "seal"),
+    "only the seal kept": lambda below: {"seal": below["seal"]},
+    "others given": lambda below: {"role": "admin"},
+    "others added": lambda below: {**below, "role": "admin"},
+    "a time given": lambda below: {"expires-at": "2999-01-01T00:00:00.000000+00:00"},
+}
+
+
+async def described(store: ObjectStore) -> dict[str, object]:
+    """Return the attributes of ``k`` by each way to read them, or that it is damaged."""
+
+    async def by_open() -> object:
+        async with store.open("k") as reader:
+            return reader.info.attributes
+
+    async def by_open_of_a_range() -> object:
+        async with store.open("k", byte_range=ByteRange(0, 0)) as reader:
+            return reader.info.attributes
+
+    async def by_scan() -> object:
+        [attributes] = [info.attributes async for info in store.scan("k")]
+        return attributes
+
+    async def by_copy() -> object:
+        await store.copy("k", "copy")
+        return (await store.head("copy")).attributes
+
+    async def by_head() -> object:
+        return (await store.head("k")).attributes
+
+    found: dict[str, object] = {}
+    for call in (by_head, by_scan, by_open, by_open_of_a_range, by_copy):
+        try:
+            found[call.__name__] = await call()
+        except (CorruptObjectError, IncompleteListingError):
+            found[call.__name__] = "damaged"
+    return found
+
+
+@pytest.mark.parametrize("put", PUT.values(), ids=list(PUT))
+@pytest.mark.parametrize("size", [0, 4, 200_000])
+@pytest.mark.parametrize("header", HEADERS.values(), ids=list(HEADERS))
+@pytest.mark.parametrize("change", BELOW.values(), ids=list(BELOW))
+async def test_attributes_are_those_that_were_put_or_damaged(
+    base: DictStore,
+    store: EncryptingStore,
+    put: dict[str, str] | None,
+    size: int,
+    header: Callable[[bytes, list[bytes]], bytes],
+    change: Callable[[Mapping[str, str]], Mapping[str, str]],
+) -> None:
+    """Whatever is done to the header and the attributes together, and by whichever call they are read."""
+    await store.put("k", bytes(size), attributes=put)
+    await store.put("bare", b"data")
+    await store.put("bound", b"data", attributes=GIVEN)
+    await base.put("old", earlier(b"data", "old"))
+    others = [await base.get(key) for key in ("bare", "bound", "old")]
+    sealed, below = await base.get("k"), (await base.head("k")).attributes
+    await base.put("k", header(sealed, others), attributes=change(below))
+
+    allowed = [put or {}, "damaged"]
+    if put is None and change is BELOW["a time given"] and header is HEADERS["header kept"]:
+        allowed.append(change(below))  # servers add deadlines
+    found = await described(store)
+    assert [] == [(name, each) for name, each in found.items() if each not in allowed]
+    if header is HEADERS["header kept"] and change is BELOW["all kept"]:
+        assert {(put and len(put)) or 0} == {len(each) for each in found.values()}  # type: ignore[arg-type]
+    elif header is not HEADERS["header kept"]:
+        with pytest.raises(CorruptObjectError):
+            await store.get("k")
 
 
 # -- objects of earlier versions -----------------------------------------------------------------------------------

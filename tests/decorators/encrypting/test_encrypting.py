@@ -200,7 +200,11 @@ async def test_end_is_proven_where_nothing_is_left_to_read(
     cut = HEADER + segments_kept * SEALED + (rest + TAG if rest or not start else 0)
     await base.put("k", sealed[:cut] if cut < len(sealed) else flipped(sealed, cut - 1))
 
-    assert start == (await store.head("k")).size  # a head reads nothing, and proves nothing
+    if start > SEGMENT:  # without a seal of its attributes a head proves the first segment, and no more
+        assert start == (await store.head("k")).size
+    else:
+        with pytest.raises(CorruptObjectError):
+            await store.head("k")
     with pytest.raises(CorruptObjectError):
         await store.get("k", byte_range=ByteRange(start))
 

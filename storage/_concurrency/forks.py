@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from typing import Protocol
-from weakref import WeakSet
+from weakref import ref
 
 __all__ = ["Renewable", "locks", "renew_after_fork"]
 
@@ -31,8 +31,10 @@ class Renewable(Protocol):
         ...
 
 
-_locks: WeakSet[Renewable] = WeakSet()
-_others: WeakSet[Renewable] = WeakSet()
+#: Weak references, which take themselves out. Every change and every copy is one step in C: while one thread looks at
+#: the set, others add to it, and iterating it (or a ``WeakSet``, which does so in Python) would raise.
+_locks: set[ref[Renewable]] = set()
+_others: set[ref[Renewable]] = set()
 
 
 def renew_after_fork(renewable: Renewable, *, lock: bool = False) -> None:
@@ -41,16 +43,21 @@ def renew_after_fork(renewable: Renewable, *, lock: bool = False) -> None:
 
     Locks come first, so that the others may use them.
     """
-    (_locks if lock else _others).add(renewable)
+    registered = _locks if lock else _others
+    registered.add(ref(renewable, registered.discard))
 
 
 def locks() -> list[Renewable]:
     """Return all locks."""
-    return list(_locks)
+    return _alive(_locks)
+
+
+def _alive(registered: set[ref[Renewable]]) -> list[Renewable]:
+    return [renewable for each in registered.copy() if (renewable := each()) is not None]
 
 
 def _after_fork() -> None:
-    for renewable in [*_locks, *_others]:
+    for renewable in [*_alive(_locks), *_alive(_others)]:
         renewable._renew()
 
 

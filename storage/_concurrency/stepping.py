@@ -51,13 +51,20 @@ class Mode:
 
 
 class _Thread(threading.local):
-    """The mode of each thread. It is an object, which is looked up once: each use of a thread-local costs time."""
+    """
+    What is known of each thread.
+
+    Attributes:
+        mode: what the thread is doing. It is an object, which is looked up once: each use of a thread-local costs time.
+        locks: the locks of `storage._concurrency.mutex` that it has, and some that it had; the first is None.
+    """
 
     def __init__(self) -> None:
         self.mode = Mode()
+        self.locks: list[Any] = [None]
 
 
-#: The calling thread: ``THREAD.mode``.
+#: The calling thread: ``THREAD.mode``, ``THREAD.locks``.
 THREAD = _Thread()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import threading
 import weakref
 
@@ -13,7 +14,7 @@ from interrupts import interrupted_at
 
 from storage import ReentrantCallError
 from storage._concurrency import forks
-from storage._concurrency.mutex import Mutex
+from storage._concurrency.mutex import Mutex, ReentrantLock, refuse_to_wait_in_section
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 
@@ -107,7 +108,7 @@ def test_mutexes_are_not_kept() -> None:
     """The table of what a child renews has weak references only."""
     mutex = Mutex()
     gone = weakref.ref(mutex)
-    assert mutex in forks._locks
+    assert gone in forks._locks
 
     del mutex
     gc.collect()
@@ -135,3 +136,91 @@ def test_interrupt_leaves_no_mutex_that_nobody_releases() -> None:
     for moment in range(1, 4):
         assert interrupted_at(moment, acquire)
         assert not mutex.owned
+
+
+def test_locks_are_looked_at_while_others_are_made() -> None:
+    """By a fork, and by every synchronous call in a running event loop."""
+    kept = [Mutex() for _ in range(300)]
+    stop = threading.Event()
+
+    def make() -> None:
+        while not stop.is_set():
+            [Mutex() for _ in range(50)]
+
+    threads = [threading.Thread(target=make) for _ in range(2)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(300):
+            assert len(forks.locks()) >= len(kept)
+            refuse_to_wait_in_section()
+    finally:
+        sys.setswitchinterval(before)
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_only_locks_that_the_thread_took_are_asked_whether_it_has_them() -> None:
+    """A process may have many thousands of others."""
+    asked: list[object] = []
+
+    class Asked(Mutex):
+        @property
+        def owned(self) -> bool:
+            asked.append(self)
+            return self._is_owned()
+
+    taken, *_others = [Asked() for _ in range(3)]
+
+    with taken, pytest.raises(ReentrantCallError):
+        refuse_to_wait_in_section()
+
+    assert [taken] == asked
+
+
+@pytest.mark.parametrize("kind", [Mutex, ReentrantLock])
+def test_thread_in_a_section_is_refused_a_wait(kind: type[ReentrantLock]) -> None:
+    """However many sections came before, and are in this one."""
+    lock = kind()
+
+    def take(count: int) -> None:
+        for each in [kind() for _ in range(count)]:
+            with each:
+                pass
+
+    for count in range(0, 100, 7):
+        take(count)
+        with lock:
+            take(2 * count)
+            with pytest.raises(ReentrantCallError):
+                refuse_to_wait_in_section()
+        refuse_to_wait_in_section()
+
+
+@pytest.mark.parametrize("kind", [Mutex, ReentrantLock])
+def test_section_is_noted_though_a_handler_took_many_locks_when_it_began(kind: type[ReentrantLock]) -> None:
+    """The handler comes at every moment of the section."""
+    lock = kind()
+    noticed: list[bool] = []
+
+    def section() -> None:
+        with lock:
+            noticed.append(False)
+            with pytest.raises(ReentrantCallError):
+                refuse_to_wait_in_section()
+            noticed[-1] = True
+
+    def handler() -> None:
+        for each in [kind() for _ in range(60)]:
+            with each:
+                pass
+
+    moment = 1
+    while interrupted_at(moment, section, handler):
+        moment += 1
+
+    assert moment > 5
+    assert all(noticed)

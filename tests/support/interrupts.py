@@ -1,4 +1,4 @@
-"""Ctrl-C at a chosen moment of a call."""
+"""Ctrl-C, or another signal handler, at a chosen moment of a call."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from typing import Any
 __all__ = ["interrupted_at"]
 
 
-def interrupted_at(moment: int, work: Callable[[], object]) -> bool:
+def _ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+def interrupted_at(moment: int, work: Callable[[], object], handler: Callable[[], object] = _ctrl_c) -> bool:
     """
-    Run *work*, and raise KeyboardInterrupt at a moment when the interpreter can; return whether it did.
+    Run *work*, and call *handler* at a moment when the interpreter can; return whether it did.
 
     Moments are counted from 1 on. The interpreter runs signal handlers after a call, at the beginning of a function and
     at the end of a loop's body.
@@ -35,7 +39,7 @@ def interrupted_at(moment: int, work: Callable[[], object]) -> bool:
             if before.startswith(("CALL", "RESUME", "JUMP_BACKWARD")):
                 left -= 1
                 if not left:
-                    raise KeyboardInterrupt
+                    handler()
         return trace
 
     sys.settrace(trace)

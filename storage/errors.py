@@ -9,7 +9,7 @@ Every error of every store, in one tree.
     ├── KeyConflictError                  also a ValueError
     ├── RangeNotSatisfiableError          also a ValueError
     ├── CorruptObjectError                also a ValueError
-    │   └── IncompleteListingError        also a ValueError  .errors  .count
+    │   └── IncompleteListingError        also a ValueError  .errors  .unnamed  .count
     ├── UnsupportedOperationError         also a NotImplementedError
     ├── PermissionDeniedError             also a PermissionError
     ├── StoreFullError
@@ -27,7 +27,7 @@ Every error of every store, in one tree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 __all__ = [
@@ -173,22 +173,31 @@ class IncompleteListingError(CorruptObjectError):
 
     Attributes:
         errors: the errors of the first 100 of them, by their keys.
+        unnamed: those of the first 100 whose keys cannot be read: each says where the object is.
         count: how many were left out.
     """
 
     #: The most errors that are kept: a listing takes bounded memory, however many objects are damaged.
     MOST_ERRORS = 100
 
-    def __init__(self, errors: Mapping[str, CorruptObjectError], count: int, *, store: object = None) -> None:
-        shown = ", ".join(repr(key[:200]) for key in list(errors)[:3]) + (
-            ", ..." if count > min(len(errors), 3) else ""
-        )
+    def __init__(
+        self,
+        errors: Mapping[str, CorruptObjectError],
+        count: int,
+        *,
+        store: object = None,
+        unnamed: Sequence[CorruptObjectError] = (),
+    ) -> None:
+        shown = [repr(key[:200]) for key in list(errors)[:3]]
+        shown += [error.message[:200] for error in unnamed[: 3 - len(shown)]]
+        shown += ["..."] if count > len(shown) else []
         super().__init__(
-            f"the listing left out {count} damaged {'object' if count == 1 else 'objects'} ({shown}) and is complete "
-            "otherwise; see .errors, then put or delete them",
+            f"the listing left out {count} damaged {'object' if count == 1 else 'objects'} ({', '.join(shown)}) and is "
+            f"complete otherwise; see .errors{' and .unnamed' if unnamed else ''}, then put or delete them",
             store=store,
         )
         self.errors: dict[str, CorruptObjectError] = dict(errors)
+        self.unnamed: list[CorruptObjectError] = list(unnamed)
         self.count = count
 
 

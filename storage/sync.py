@@ -936,8 +936,9 @@ class HashdirStore(ObjectStore):
     Any key is valid, and no directory grows large. The text of the key is in ``rest.key`` next to the file. The name
     determines it, so it is written once, before the object first appears and under the same lock, and stays right for
     every later version. Unlike an extended attribute it can have any length, and tools that copy only bytes copy it
-    too. Hashes have no order: `keys` reads all of these files and sorts. Whatever else is below the root is left alone:
-    files and directories whose names no key has, and keys' files whose content has another hash.
+    too. Hashes have no order: `keys` reads all of these files and sorts; an object without a valid one is left out, and
+    the listing says so at its end (`IncompleteListingError`). Whatever else is below the root is left alone: files and
+    directories whose names no key has, and keys' files whose content has another hash.
 
     Args:
         root: the directory; the first put creates it when it is missing.

@@ -34,12 +34,13 @@ class LeftOut:
             and is not reported then.
     """
 
-    __slots__ = ("_count", "_errors", "_renamed", "_store")
+    __slots__ = ("_count", "_errors", "_renamed", "_store", "_unnamed")
 
     def __init__(self, store: object, renamed: Callable[[str], str | None] | None = None) -> None:
         self._store = store
         self._renamed = renamed
         self._errors: dict[str, CorruptObjectError] = {}
+        self._unnamed: list[CorruptObjectError] = []
         self._count = 0
 
     def add(self, key: str, error: CorruptObjectError) -> None:
@@ -50,9 +51,26 @@ class LeftOut:
         if len(self._errors) < IncompleteListingError.MOST_ERRORS:
             self._errors[key] = error
 
+    def add_unnamed(self, error: CorruptObjectError) -> None:
+        """Note that an object was left out because of *error*, which says where it is: its key cannot be read."""
+        self._count += 1
+        if len(self._unnamed) < IncompleteListingError.MOST_ERRORS:
+            self._unnamed.append(error)
+
+    def raise_if_any(self) -> None:
+        """
+        Raise what the listing left out; for its end.
+
+        Raises:
+            IncompleteListingError: something was left out.
+        """
+        if self._count:
+            raise self._error()
+
     def take_over(self, error: IncompleteListingError) -> None:
         """Note what the listing below left out."""
         self._count += error.count - len(error.errors)  # whose keys are not known: they may be the caller's
+        self._unnamed += error.unnamed[: IncompleteListingError.MOST_ERRORS - len(self._unnamed)]
         for key, each in error.errors.items():
             if mine := key if self._renamed is None else self._renamed(key):
                 self.add(mine, each if mine == key else each.with_key(mine))
@@ -87,7 +105,7 @@ class LeftOut:
             self._count -= 1
 
     def _error(self) -> IncompleteListingError:
-        return IncompleteListingError(self._errors, self._count, store=self._store)
+        return IncompleteListingError(self._errors, self._count, store=self._store, unnamed=self._unnamed)
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ import pytest
 from processes.disks import Disk, disk
 from processes.workers import killed, prepared, verified
 
-from storage import CorruptObjectError, KeyNotFoundError, StorageError
+from storage import CorruptObjectError, IncompleteListingError, KeyNotFoundError, StorageError
 from storage.sync import ChecksumStore, FilesystemStore, HashdirStore, ObjectStore, ZipStore
 
 #: Power cuts per store and file system; STORAGE_POWER_CUTS=100 makes it a long run.
@@ -28,6 +28,15 @@ pytestmark = [pytest.mark.timeout(60 + 5 * CUTS), pytest.mark.process]
 def drive(request: pytest.FixtureRequest) -> Iterator[Disk]:
     with disk(request.param) as made:
         yield made
+
+
+def listed(store: ObjectStore) -> list[str]:
+    """Return the keys that a listing yields, also where it says at its end that some are lost."""
+    found = []
+    with suppress(IncompleteListingError):
+        for key in store.keys():
+            found.append(key)  # noqa: PERF402  # those before the error
+    return found
 
 
 def place_on(drive: Disk) -> Path:
@@ -131,7 +140,7 @@ def test_checksums_tell_what_a_power_cut_damaged(
             assert found == version(number, size) or isinstance(found, CorruptObjectError | KeyNotFoundError), key
             store.put(key, b"again")
             assert b"again" == store.get(key)
-            assert key in list(store.keys())
+            assert key in listed(store)
     assert damaged, "no power cut has damaged anything: the test does not show what it should"
 
 

@@ -18,7 +18,7 @@ from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import SMALL, as_bytes, chunks, is_stream
 from storage._core.left_out import LeftOut
 from storage.base import ObjectStore
-from storage.errors import StorageError
+from storage.errors import IncompleteListingError, StorageError
 from storage.reader import ObjectReader
 from storage.stores.files.attributes import read_attributes
 from storage.stores.files.blocking_reads import MISSING, BlockingReads
@@ -326,13 +326,19 @@ class FileStore(BlockingReads, ObjectStore):
             except OSError as cause:
                 raise from_os_error(cause, None, self) from cause
 
+        left_out: IncompleteListingError | None = None
         full = True
-        while full:
+        while full and left_out is None:
             page: list[T] = []
             try:
-                await offload(fetch, page)
-            except DirectoryLockedError as error:
-                await when_unlocked(error, partial(offload, fetch, page), self)
+                try:
+                    await offload(fetch, page)
+                except DirectoryLockedError as error:
+                    await when_unlocked(error, partial(offload, fetch, page), self)
+            except IncompleteListingError as error:  # at the end: what was found is as good as ever
+                left_out = error
             full = len(page) == PAGE
             if page:
                 yield page
+        if left_out is not None:
+            raise left_out

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import AnyStr, Generic
 
+from storage._core.left_out import LeftOut
 from storage.stores.files.locks import DirectoryLockedError
 from storage.stores.files.ordered_names import Ordered
 from storage.stores.files.root import Root
@@ -132,10 +133,14 @@ class SortedWalk:
             directories in it.
         prefix: only keys that start with it.
         start_after: only keys that sort after it.
+        left_out: what *read* finds damaged; it is raised after the last key.
     """
 
-    def __init__(self, read: Callable[[str], tuple[list[str], list[str]]], prefix: str, start_after: str) -> None:
+    def __init__(
+        self, read: Callable[[str], tuple[list[str], list[str]]], prefix: str, start_after: str, left_out: LeftOut
+    ) -> None:
         self._read = read
+        self._left_out = left_out
         self._prefix = prefix
         self._start_after = start_after
         self._pending = [""]
@@ -153,4 +158,7 @@ class SortedWalk:
         if self._sorted is None:
             self._found.sort()
             self._sorted = iter(self._found)
-        return next(self._sorted)
+        for key in self._sorted:
+            return key
+        self._left_out.raise_if_any()
+        raise StopIteration

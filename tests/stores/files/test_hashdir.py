@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
@@ -11,8 +12,17 @@ from pathlib import Path
 import pytest
 from file_tools import files, listed
 
-from storage import HashdirStore, InvalidKeyError, KeyConflictError, PermissionDeniedError
+from storage import (
+    HashdirStore,
+    IncompleteListingError,
+    InvalidKeyError,
+    KeyConflictError,
+    ObjectStore,
+    PermissionDeniedError,
+    PrefixStore,
+)
 from storage._core.descriptors import Descriptor
+from storage.stores import hashdir
 from storage.stores.files.key_files import MAX_KEY
 from storage.stores.files.root import Root
 
@@ -41,8 +51,10 @@ async def test_hashdir_keeps_exactly_the_bytes_under_the_hash(tmp_path: Path) ->
     assert b"2" == (tmp_path / wide[:3] / wide[3:]).read_bytes()
 
 
-async def test_hashdir_ignores_and_reclaims_a_key_without_its_object(tmp_path: Path) -> None:
-    """A writer killed between the two files leaves no object; foreign files stay untouched."""
+async def test_hashdir_ignores_and_reclaims_a_key_without_its_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer killed between the two files leaves no object; files that need not be the store's stay untouched."""
     store = HashdirStore(tmp_path)
     await store.put("k", b"v")
     (kept,) = [name for name in files(tmp_path) if not name.endswith(".key")]
@@ -51,13 +63,84 @@ async def test_hashdir_ignores_and_reclaims_a_key_without_its_object(tmp_path: P
     (kept,) = [name for name in files(tmp_path) if not name.endswith(".key")]
     (tmp_path / kept).unlink()
     (tmp_path / f"{kept}.key").write_bytes(b"")
+    zeros = f"{kept[:-1]}{'1' if kept[-1] == '0' else '0'}.key"
+    (tmp_path / zeros).write_bytes(bytes(9))
     (tmp_path / "foreign.key").write_bytes(b"\xff")
     (tmp_path / "foreign").write_bytes(b"")
 
     assert [] == await listed(store)
+    monkeypatch.setattr(hashdir, "ORPHAN_AGE", -1.0)
     async with store:
         pass
-    assert ["foreign", "foreign.key"] == files(tmp_path)
+    assert sorted([f"{kept}.key", zeros, "foreign", "foreign.key"]) == files(tmp_path)
+
+
+async def test_hashdir_keeps_the_key_of_an_object_that_is_being_restored(tmp_path: Path) -> None:
+    """A program that copies the tree may come to the key's file first, and set an old time on it."""
+    store = HashdirStore(tmp_path)
+    await store.put("k", b"v")
+    (kept,) = [name for name in files(tmp_path) if not name.endswith(".key")]
+    (tmp_path / kept).rename(tmp_path / "not yet there")
+    os.utime(tmp_path / f"{kept}.key", (1, 1))
+    async with store:
+        assert [] == await listed(store)
+    (tmp_path / "not yet there").rename(tmp_path / kept)
+
+    assert ["k"] == await listed(store)
+
+
+async def listed_short(store: ObjectStore, method: str, *args: str) -> tuple[list[object], IncompleteListingError]:
+    """Return what a listing that leaves out objects yields, and the error at its end."""
+    found: list[object] = []
+    try:
+        async for item in getattr(store, method)(*args):
+            found.append(getattr(item, "key", item))  # noqa: PERF401  # those before the error
+    except IncompleteListingError as error:
+        return found, error
+    raise AssertionError("the listing does not say that it is incomplete")
+
+
+async def test_hashdir_listing_says_that_it_leaves_out_objects_whose_keys_are_lost(tmp_path: Path) -> None:
+    """All others come first; whoever knows the key can still read, put and delete the object."""
+    store = HashdirStore(tmp_path)
+    for key in ("a/1", "a/2", "a/emptied", "a/gone", "a/overwritten"):
+        await store.put(key, key.encode())
+    (tmp_path / f"{store._path('a/emptied')}.key").write_bytes(b"")
+    (tmp_path / f"{store._path('a/gone')}.key").unlink()
+    (tmp_path / f"{store._path('a/overwritten')}.key").write_bytes(b"a/1")
+
+    for method in ("keys", "scan", "children"):
+        for listing in (store, PrefixStore(store, "a/")):
+            found, error = await listed_short(listing, method, "a/" if listing is store else "")
+            assert ["1", "2"] == [str(key).removeprefix("a/") for key in found]
+            assert 3 == error.count == len(error.unnamed)
+            assert "left out 3 damaged objects" in str(error)
+            assert store._path("a/gone") in " ".join(each.message for each in error.unnamed)
+    assert b"a/gone" == await store.get("a/gone")
+    await store.put("a/gone", b"new")
+    await store.delete("a/emptied")
+    await store.delete("a/overwritten")
+    assert ["a/1", "a/2", "a/gone"] == await listed(store)
+
+
+async def test_hashdir_listing_during_puts_and_deletes_misses_no_key(tmp_path: Path) -> None:
+    """Between the two files of an object, a listing takes neither for damage."""
+    store, other = HashdirStore(tmp_path, depth=0), HashdirStore(tmp_path, depth=0)
+    done = False
+
+    async def write(number: int) -> None:
+        while not done:
+            await store.put(f"{number}", b"v")
+            await store.rename(f"{number}", f"{number}-new")
+            await store.delete(f"{number}-new")
+
+    writers = [asyncio.create_task(write(number)) for number in range(8)]
+    for _ in range(100):
+        await listed(other)
+    done = True
+    await asyncio.gather(*writers)
+
+    assert [] == await listed(other)
 
 
 async def test_hashdir_leaves_all_alone_that_its_layout_does_not_name(tmp_path: Path) -> None:
@@ -116,14 +199,16 @@ async def test_hashdir_lists_over_damaged_key_files_and_directories_of_others(tm
 
     store._root = Watched(str(tmp_path))
 
-    assert ["good"] == await listed(store)
     async with store:
-        assert ["good"] == await listed(store)
+        for method in ("keys", "scan"):
+            found, error = await listed_short(store, method)
+            assert (["good"], 5) == (found, error.count)
     assert [] == unread
     for key in ("swapped", "cut", "binary", "huge"):
         assert key.encode() == await store.get(key)
         await store.put(key, b"new")
-    assert ["binary", "cut", "good", "huge", "swapped"] == await listed(store)
+    found, error = await listed_short(store, "keys")
+    assert (["binary", "cut", "good", "huge", "swapped"], 1) == (found, error.count)
     with pytest.raises(KeyConflictError, match="no regular file: move it away"):
         await store.put("linked", b"new")
     await store.delete("linked")

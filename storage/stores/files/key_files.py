@@ -17,6 +17,8 @@ __all__ = ["MAX_KEY", "ensure_key_file", "read_key_file", "remove_key_file"]
 #: The longest key, in bytes of UTF-8. Without a bound, a listing would have to read whatever stands in such a file.
 MAX_KEY = 1 << 20
 
+_PIECE = 1 << 16
+
 
 def read_key_file(directory: int, name: str) -> bytes | None:
     """
@@ -36,7 +38,8 @@ def read_key_file(directory: int, name: str) -> bytes | None:
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_KEY:
             return None
         content = b""
-        while len(content) <= MAX_KEY and (piece := os.read(file, 1 << 16)):
+        most = min(status.st_size or _PIECE, _PIECE)  # at once: a buffer of 64 KiB costs 1 us
+        while len(content) <= MAX_KEY and (piece := os.read(file, most)):
             content += piece
         return content if len(content) <= MAX_KEY else None
 

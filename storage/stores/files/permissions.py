@@ -101,10 +101,9 @@ def _has_acl(file: int) -> bool:
     if not _HAS_XATTR:
         return False
     try:
-        os.getxattr(file, _ACL)
+        return _ACL in os.listxattr(file)  # 0.2 us; without an ACL, getxattr raises an error, which costs 0.7
     except OSError:
         return False
-    return True
 
 
 def _keep_xattrs(file: int, directory: int, name: bytes) -> bool:

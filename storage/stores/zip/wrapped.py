@@ -44,10 +44,12 @@ def unwrapped(
         offset = entry.offset
         if offset < position:
             offset += -(-(position - offset) // _WRAP) * _WRAP
-        while (size := _header_size(entry, read, offset)) is None:
+        size = None
+        while offset < stop and (size := _header_size(entry, read, offset)) is None:  # a zip64 offset may be any number
             offset += _WRAP
-            if offset >= stop:
-                raise CorruptObjectError("the archive's numbers are modulo 2**32, and lead to no entries")
+            yield  # a sparse file may have two thousand million of these steps, for all entries together
+        if size is None:
+            raise CorruptObjectError("the archive's numbers are modulo 2**32, and lead to no entries")
         position = offset + size
         begins.append((offset, position))
     found = []

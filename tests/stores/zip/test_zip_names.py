@@ -181,6 +181,19 @@ def test_archive_whose_numbers_lead_nowhere_is_corrupt(path: Path) -> None:
     assert (before.st_size, before.st_mtime_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
 
 
+@pytest.mark.parametrize("offset", [2**32 + 5, 2**63 - 1, 2**63 + 5, 2**64 - 1])
+def test_zip64_offset_in_such_an_archive_that_leads_out_of_the_file_is_corrupt(path: Path, offset: int) -> None:
+    extra = struct.pack("<HHQ", 1, 8, offset)
+    central = struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\1\2", 45, 45, 0, 0, 0, 33, 0, 0, 0, 1, 12, 0, 0, 0, 0, WRAP - 1)
+    with path.open("wb") as file:
+        file.seek(WRAP)
+        file.write(central + b"k" + extra)
+        file.write(struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1, 1, len(central) + 1 + len(extra), 0, 0))
+
+    with pytest.raises(CorruptObjectError, match="modulo"), storage.sync.ZipStore(path):
+        pass  # pragma: no cover
+
+
 # -- metadata ----------------------------------------------------------------------------------------------------------
 
 

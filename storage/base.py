@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, cast
 from storage._concurrency.tasks import for_each
 from storage._core.bulk import pages, pairs_of, raise_failures, result_of, results_of
 from storage._core.data import etag_of
-from storage._core.deadlines import copied_attributes
+from storage._core.deadlines import WrongLifetimeError, copied_attributes
 from storage._core.left_out import LeftOut
 from storage._core.lifecycle import Lifecycle, enter_all
 from storage._core.renaming import rename_by_copy
@@ -241,10 +241,14 @@ class ObjectStore(Lifecycle, ABC, Generic[In, Out]):
         Raises:
             KeyNotFoundError: there is no object *source*.
             KeyExistsError: *if_absent*, and there is an object *target*.
+            CorruptObjectError: the object is damaged, or has an attribute with which it cannot be put.
         """
         async with self.open(source) as reader:
             data = cast(In, reader)  # in a store of other values than bytes, the reader returns such values
-            return await self.put(target, data, if_absent=if_absent, attributes=copied_attributes(reader.info))
+            try:
+                return await self.put(target, data, if_absent=if_absent, attributes=copied_attributes(reader.info))
+            except WrongLifetimeError as error:
+                raise error.of_copy(source, self) from error
 
     async def rename(self, source: str, target: str, *, if_absent: bool = False) -> str:
         """

@@ -238,6 +238,7 @@ class ObjectStore(SyncStore[Out], Generic[In, Out]):
         Raises:
             KeyNotFoundError: there is no object *source*.
             KeyExistsError: *if_absent*, and there is an object *target*.
+            CorruptObjectError: the object is damaged, or has an attribute with which it cannot be put.
         """
         return self._run(self._store.copy(source, target, if_absent=if_absent))
 
@@ -1908,9 +1909,9 @@ def copy_store(
     objects are copied in pages of some hundred if a store reads or writes many in one call, and one page is read while
     others are written.
 
-    A damaged object is passed over, and does not stop the copy of the others. Any other error stops the copy and is
-    raised as it is. Objects that were copied stay. To continue, call again with the ``key`` of the last progress as
-    *start_after*, or with ``overwrite=False``.
+    A damaged object is passed over, and does not stop the copy of the others; so is one whose attribute ``expires-in``
+    the target does not take. Any other error stops the copy and is raised as it is. Objects that were copied stay. To
+    continue, call again with the ``key`` of the last progress as *start_after*, or with ``overwrite=False``.
 
     Args:
         source: the store to read from.

@@ -6,12 +6,14 @@ import math
 from datetime import datetime, timedelta
 
 from storage._core.durations import seconds
+from storage.errors import CorruptObjectError
 from storage.types import Attributes, ObjectInfo, replace_info
 
 __all__ = [
     "CARRIED",
     "DEADLINE",
     "LIFETIME",
+    "WrongLifetimeError",
     "carried_deadline",
     "copied_attributes",
     "deadline_of",
@@ -19,6 +21,7 @@ __all__ = [
     "known_deadline",
     "last_deadline",
     "lifetime",
+    "lifetime_of",
     "with_deadline",
     "without_carried",
     "without_deadline",
@@ -42,6 +45,31 @@ NEVER = "-"
 LONGEST = timedelta(days=365_000)
 
 
+class WrongLifetimeError(ValueError):
+    """
+    The attribute `LIFETIME` of a put is no lifetime.
+
+    It is an error of the caller who made it up, but whoever copies an object has it from the object: see `of_copy`.
+    """
+
+    def of_copy(self, key: str, store: object) -> CorruptObjectError:
+        """Return the error of copying the object of this key, which has the attribute, from *store*."""
+        return CorruptObjectError(f"cannot be copied with its attributes: {self}", key=key, store=store)
+
+
+def lifetime_of(attributes: Attributes) -> timedelta | None:
+    """
+    Return the lifetime that the attribute `LIFETIME` gives, which is among these; None if it is unlimited.
+
+    Raises:
+        WrongLifetimeError: it is no number of seconds, not more than 0, or more than 1,000 years.
+    """
+    try:
+        return lifetime(f"the attribute {LIFETIME!r}", attributes[LIFETIME])
+    except ValueError as error:
+        raise WrongLifetimeError(*error.args) from None
+
+
 def lifetime(name: str, value: float | timedelta | str | None) -> timedelta | None:
     """
     Return the lifetime that a parameter or an attribute gives; None if it is unlimited.
@@ -55,10 +83,13 @@ def lifetime(name: str, value: float | timedelta | str | None) -> timedelta | No
         ValueError: *value* is not more than 0, or more than 1,000 years.
     """
     if isinstance(value, str):
+        text = value
         try:
-            value = float(value)
+            value = float(text)
         except ValueError:
-            raise ValueError(f"{name} must be a number of seconds or 'inf', not {value!r}") from None
+            raise ValueError(f"{name} must be a number of seconds or 'inf', not {text!r:.100}") from None
+        if value == math.inf and "inf" not in text.lower():
+            raise ValueError(f"{name} must be at most 1,000 years, not {text!r:.100}; use 'inf' for no limit")
     if value is None or value == math.inf:
         return None
     given = seconds(name, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from storage._core.deadlines import copied_attributes
+from storage._core.deadlines import WrongLifetimeError, copied_attributes
 from storage.errors import (
     KeyExistsError,
     KeyNotFoundError,
@@ -70,3 +70,5 @@ async def _replace_copy(store: Any, source: str, target: str, etag: str) -> str:
             return str(await store.put(target, reader, if_match=etag, attributes=copied_attributes(reader.info)))
         except PreconditionFailedError as error:
             raise KeyExistsError(target, store=store) from error
+        except WrongLifetimeError as error:
+            raise error.of_copy(source, store) from error

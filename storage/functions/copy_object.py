@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from storage._core.data import CHUNK
-from storage._core.deadlines import copied_attributes
+from storage._core.deadlines import WrongLifetimeError, copied_attributes
 from storage.base import ObjectStore
 from storage.errors import KeyExistsError, KeyNotFoundError
 from storage.types import Attributes, Capabilities, Data, ObjectInfo
@@ -22,7 +22,12 @@ async def copy_object(
     *,
     note: Callable[[ObjectInfo], Attributes] | None = None,
 ) -> int | None:
-    """Copy one object and return its size, or None if it is skipped; *note* makes the attributes of the copy."""
+    """
+    Copy one object and return its size, or None if it is skipped; *note* makes the attributes of the copy.
+
+    Raises:
+        CorruptObjectError: the object is damaged, or has an attribute with which the target cannot put it.
+    """
     if not overwrite and await target.exists(key):
         return None
     try:
@@ -36,6 +41,8 @@ async def copy_object(
                 if_absent=not overwrite and able.conditional_put,
                 attributes=attributes if able.attributes else None,
             )
+    except WrongLifetimeError as error:
+        raise error.of_copy(key, source) from error
     except (KeyNotFoundError, KeyExistsError):  # deleted since it was listed, or created in the target since the check
         return None
     return size

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from storage._concurrency.tasks import CONCURRENCY, for_each, limiter
 from storage._core.bulk import pages
+from storage._core.deadlines import WrongLifetimeError
 from storage.base import ObjectStore
 from storage.errors import StorageError
 from storage.functions.copy_object import copy_object
@@ -38,9 +39,9 @@ async def copy_store(
     objects are copied in pages of some hundred if a store reads or writes many in one call, and one page is read while
     others are written.
 
-    A damaged object is passed over, and does not stop the copy of the others. Any other error stops the copy and is
-    raised as it is. Objects that were copied stay. To continue, call again with the ``key`` of the last progress as
-    *start_after*, or with ``overwrite=False``.
+    A damaged object is passed over, and does not stop the copy of the others; so is one whose attribute ``expires-in``
+    the target does not take. Any other error stops the copy and is raised as it is. Objects that were copied stay. To
+    continue, call again with the ``key`` of the last progress as *start_after*, or with ``overwrite=False``.
 
     Args:
         source: the store to read from.
@@ -67,7 +68,7 @@ async def copy_store(
         track.done(key, copied=copied)
 
     if _has(source, "_get_small") and overwrite:
-        await _copy_pages(source, target, able, keys, copy, track, concurrency)
+        await _copy_pages(source, target, able, keys, copy, track, damaged, concurrency)
     else:
         await for_each(keys, copy, limit=concurrency)
     damaged.check()
@@ -86,6 +87,7 @@ async def _copy_pages(
     keys: AsyncIterator[str],
     copy: Callable[[str], Awaitable[None]],
     track: Track,
+    damaged: Damaged,
     concurrency: int,
 ) -> None:
     """
@@ -97,10 +99,16 @@ async def _copy_pages(
     places = limiter(concurrency)  # shared by all pages, which overlap
 
     async def put(item: tuple[str, bytes, Attributes | None]) -> None:
-        key, data, attributes = item
+        key, data, _ = item
         async with places:
-            await target.put(key, data, attributes=attributes)
-        track.done(key, copied=len(data))
+            etag = await damaged.result_of(key, put_small(*item))
+        track.done(key, copied=None if etag is None else len(data))
+
+    async def put_small(key: str, data: bytes, attributes: Attributes | None) -> str:
+        try:
+            return await target.put(key, data, attributes=attributes)
+        except WrongLifetimeError as error:
+            raise error.of_copy(key, source) from error
 
     async def copy_one(key: str) -> None:
         async with places:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from storage._concurrency.backoff import full_jitter, pause
+from storage._core.deadlines import WrongLifetimeError
 from storage.base import ObjectStore
 from storage.errors import (
     KeyExistsError,
@@ -56,6 +57,8 @@ async def update(
             else:
                 await store.put(key, changed, if_match=info.etag, attributes=info.attributes or None)
             return changed
+        except WrongLifetimeError as error:
+            raise error.of_copy(key, store) from error
         except (PreconditionFailedError, KeyExistsError) as error:
             conflict = error
     raise PreconditionFailedError(

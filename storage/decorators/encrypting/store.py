@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from storage._concurrency.offload import offload
 from storage._core.bulk import result_of
 from storage._core.data import as_bytes, chunks, is_stream
-from storage._core.deadlines import copied_attributes
+from storage._core.deadlines import WrongLifetimeError, copied_attributes
 from storage._core.keys import check_key
 from storage._core.lazy import lazy
 from storage._core.left_out import LeftOut
@@ -161,6 +161,8 @@ class EncryptingStore(StoreDecorator):
                 await self.put(key, reader, if_match=etag, attributes=copied_attributes(reader.info))
             except PreconditionFailedError:
                 return False
+            except WrongLifetimeError as error:
+                raise error.of_copy(key, self) from error
         return True
 
     @lazy

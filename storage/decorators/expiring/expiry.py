@@ -11,7 +11,7 @@ from typing import Any
 from storage._core.bulk import pages, results_of
 from storage._core.clock import CLOCK
 from storage._core.conditions import WriteConditions
-from storage._core.deadlines import DEADLINE, LIFETIME, carried_deadline, deadline_of, earliest, lifetime
+from storage._core.deadlines import DEADLINE, LIFETIME, carried_deadline, deadline_of, earliest, lifetime, lifetime_of
 from storage._core.lazy import lazy
 from storage._core.traits import Trait
 from storage.base import ObjectStore
@@ -99,7 +99,7 @@ class Expiry:
         if ttl is not None:
             life = lifetime("ttl", ttl)
         elif attributes and LIFETIME in attributes:
-            life = lifetime(f"the attribute {LIFETIME!r}", attributes[LIFETIME])
+            life = lifetime_of(attributes)
         else:
             self.check()
             return self._ttl

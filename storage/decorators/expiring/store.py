@@ -12,7 +12,7 @@ from typing import cast
 from storage._concurrency.stepping import is_stepping
 from storage._core.claims import claimed
 from storage._core.conditions import WriteConditions
-from storage._core.deadlines import lifetime, with_deadline, without_carried, without_deadline
+from storage._core.deadlines import WrongLifetimeError, lifetime, with_deadline, without_carried, without_deadline
 from storage._core.durations import seconds
 from storage._core.traits import Trait
 from storage.base import ATTEMPTS, ObjectStore
@@ -148,6 +148,8 @@ class ExpiringStore(StoreDecorator[In, Out]):
                     return await self.put(key, data, if_match=info.etag, attributes=attributes, ttl=ttl)
             except PreconditionFailedError:  # it was written by another call meanwhile
                 continue
+            except WrongLifetimeError as error:
+                raise error.of_copy(key, self) from error
         raise StoreUnavailableError(
             "the object changed during each attempt to touch it; try again", key=key, store=self
         )

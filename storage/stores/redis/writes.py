@@ -14,7 +14,7 @@ import anyio
 from storage._core.clock import CLOCK
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import chunks
-from storage._core.deadlines import DEADLINE, LIFETIME, carried_deadline, last_deadline, lifetime
+from storage._core.deadlines import DEADLINE, LIFETIME, carried_deadline, last_deadline, lifetime, lifetime_of
 from storage._core.stored_attributes import encode_attributes
 from storage.errors import StorageError, StoreUnavailableError
 from storage.stores.redis.layout import KeySpace, text_of
@@ -142,7 +142,7 @@ class Put:
     def _lifetime_of(self, ttl: float | timedelta | None) -> timedelta | None:
         """Return the lifetime of the object, from *ttl* or the attribute that `ExpiringStore` uses, too."""
         if ttl is None and LIFETIME in self._attributes and DEADLINE not in self._attributes:
-            return lifetime(f"the attribute {LIFETIME!r}", self._attributes[LIFETIME])
+            return lifetime_of(self._attributes)
         return lifetime("ttl", ttl)
 
     def _deadline_of(self, ttl: float | timedelta | None) -> datetime | None:

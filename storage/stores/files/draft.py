@@ -15,6 +15,7 @@ from functools import partial
 
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.descriptors import Descriptor
+from storage._core.directory_sync import fsync_directory
 from storage._core.writing import write_all
 from storage.errors import KeyConflictError, StorageError, StoreUnavailableError
 from storage.stores.files.attributes import write_attributes
@@ -56,7 +57,8 @@ def target_directory(root: Root, path: str, *, sync: bool, store: object) -> Des
     except OSError as cause:
         if cause.errno in (errno.ENOTDIR, errno.ELOOP):
             raise KeyConflictError("a directory in the key's path is a file or a symlink", store=store) from cause
-        raise_if_refused(cause, store)
+        if path:
+            raise_if_refused(cause, store)
         raise
 
 
@@ -221,7 +223,7 @@ class Draft:
                     etag = self._replace(directory, key, conditions, before_publish, etag, written)
         self._draft = b""
         if self._sync:
-            os.fsync(directory)
+            fsync_directory(directory)
         return etag
 
     def _replace(

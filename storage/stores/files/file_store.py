@@ -16,6 +16,7 @@ from storage._core.bulk import raise_failures
 from storage._core.claims import is_claiming
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import SMALL, as_bytes, chunks, is_stream
+from storage._core.directory_sync import fsync_directory
 from storage._core.left_out import LeftOut
 from storage.base import ObjectStore
 from storage.errors import IncompleteListingError, StorageError
@@ -277,7 +278,8 @@ class FileStore(BlockingReads, ObjectStore):
             opened = self._root.open_directory(parent)
         except OSError as cause:
             if cause.errno not in MISSING:
-                raise_if_refused(cause, self)
+                if parent:
+                    raise_if_refused(cause, self)
                 raise
             conditions.enforce(key, None, self)
             return
@@ -293,7 +295,9 @@ class FileStore(BlockingReads, ObjectStore):
                     os.unlink(raw, dir_fd=directory)
                     self._after_delete(directory, name)
             if self._sync:
-                os.fsync(directory)  # also for what another writer has just deleted: that may not be on the disk yet
+                fsync_directory(
+                    directory
+                )  # also for what another writer has just deleted: that may not be on the disk yet
             if current is None or not parent or not is_own_directory(directory, parent):
                 return
         self._root.prune(parent)

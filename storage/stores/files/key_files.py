@@ -6,6 +6,7 @@ import os
 import stat
 
 from storage._core.descriptors import Descriptor
+from storage._core.directory_sync import fsync_directory
 from storage._core.writing import write_all
 from storage.errors import KeyConflictError
 from storage.stores.files.draft_names import new_draft_name
@@ -71,7 +72,7 @@ def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store:
                 os.fsync(file)
         os.rename(draft, target, src_dir_fd=directory, dst_dir_fd=directory)
         if sync:
-            os.fsync(directory)
+            fsync_directory(directory)
     except BaseException:
         _unlink(directory, draft)
         raise

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 
+from storage._core.directory_sync import fsync_directory
 from storage.errors import KeyExistsError, KeyNotFoundError
 from storage.stores.files.draft import ATTEMPTS, target_directory
 from storage.stores.files.entries import check_replaceable, file_status, move, status_of
@@ -112,7 +113,7 @@ class Renaming:
             after_delete(here, old)
             if self._sync:
                 for directory in dict.fromkeys((there, here)):
-                    os.fsync(directory)
+                    fsync_directory(directory)
         return etag
 
     def _opened(self, held: ExitStack, path: str) -> int:

@@ -20,6 +20,7 @@ from itertools import repeat
 from typing import Any
 
 from storage._core.descriptors import Descriptor, is_valid
+from storage._core.directory_sync import fsync_directory
 from storage.stores.files.directory_marks import mark_directory, remove_own_directory
 from storage.stores.files.exact_names import ExactNames
 from storage.stores.files.file_systems import EXT4, XFS, type_of
@@ -181,11 +182,11 @@ class Root:
         except OSError as cause:
             raise_if_refused(cause, None, directory=directory)
             raise
-        if sync:
-            os.fsync(directory)
         below = self.open_below(directory, name)
         if made:
             mark_directory(below.fileno(), path)
+        if sync:
+            fsync_directory(directory)
         return below
 
     def prune(self, path: str) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 
 from storage._core.descriptors import Descriptor
+from storage._core.directory_sync import fsync_directory
 from storage.stores.files.directory_marks import mark_directory
 
 __all__ = ["make_root"]
@@ -55,7 +56,7 @@ def _make_below(directory: int, name: bytes, *, sync: bool) -> Descriptor:
     if made:
         mark_directory(below.fileno(), os.fsdecode(name))
     if sync:
-        os.fsync(directory)
+        fsync_directory(directory)
     return below
 
 

@@ -17,6 +17,7 @@ import threading
 from contextlib import closing, suppress
 
 from storage._core.descriptors import Descriptor
+from storage._core.directory_sync import fsync_directory
 from storage.errors import StorageError
 from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.database_files import descriptors_of
@@ -136,5 +137,6 @@ def _publish(draft: str, target: str, store: str) -> None:
 
 
 def _sync(path: str) -> None:
-    with Descriptor.open(path, os.O_RDWR if os.path.isfile(path) else os.O_RDONLY) as descriptor:
-        os.fsync(descriptor)
+    is_file = os.path.isfile(path)
+    with Descriptor.open(path, os.O_RDWR if is_file else os.O_RDONLY) as descriptor:
+        (os.fsync if is_file else fsync_directory)(descriptor)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from storage._concurrency.forks import renew_after_fork
 from storage._core.data import CHUNK
 from storage._core.descriptors import Descriptor
+from storage._core.directory_sync import fsync_directory
 from storage._core.writing import write_all
 from storage.errors import CorruptObjectError, StoreUnavailableError
 from storage.stores.files.reader import pread  # before fcntl: without that, its module says what to use
@@ -182,4 +183,4 @@ def open_locked(path: str) -> OpenFile:
 def sync_directory(path: str) -> None:
     """Wait until the names in the directory *path* are on the disk."""
     with Descriptor.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as descriptor:
-        os.fsync(descriptor)
+        fsync_directory(descriptor)

@@ -341,6 +341,8 @@ class FileSystem:
         return b""
 
     def _fsyncdir(self, node: Node, user: int, group: int, body: bytes) -> bytes:
+        if self._behaviour.sync_error:
+            raise _fail(self._behaviour.sync_error)
         return b""
 
     # -- extended attributes -------------------------------------------------------------------------------------

@@ -1,0 +1,27 @@
+"""`fsync_directory`: wait until the names in a directory are on the disk, where a file system can do that."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+__all__ = ["fsync_directory"]
+
+#: What file systems and systems say that sync no directories: some CIFS and FUSE mounts, AIX. There the names are on
+#: the disk, or with the server, when the call returns that made them, or nobody can tell.
+_UNABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF})
+
+
+def fsync_directory(directory: int) -> None:
+    """
+    Wait until the names in an open directory are on the disk; do nothing where its file system syncs no directories.
+
+    Raises:
+        OSError: the sync failed.
+    """
+    try:
+        os.fsync(directory)
+    except OSError as cause:
+        if cause.errno not in _UNABLE:
+            raise
+        os.fstat(directory)  # EBADF also means that the descriptor is closed, which this finds out

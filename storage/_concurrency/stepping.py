@@ -113,8 +113,11 @@ def _driven(coroutine: Coroutine[Any, Any, T], result: list[T]) -> Generator[Any
 
 
 def _after_fork() -> None:
-    """Forget what the parent was doing: a forked child has neither its threads nor its event loop."""
-    THREAD.mode.stepping = False
+    """
+    Forget what the parent was doing in threads and event loops: a forked child has neither.
+
+    What the thread was stepping when it forked, it goes on stepping.
+    """
     THREAD.mode.result_queue = None
     THREAD.mode.workers = THREAD.mode.job = None
 

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable
 from functools import partial
 
+from storage._concurrency.forks import PROCESS, refuse_in_child
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.descriptors import Descriptor
 from storage._core.directory_sync import fsync_directory
@@ -83,6 +84,7 @@ class Draft:
         "_opened_file",
         "_parent",
         "_path",
+        "_process",
         "_raw_name",
         "_replaced",
         "_root",
@@ -100,6 +102,7 @@ class Draft:
         self._store = store
         self._opened_directory = self._opened_file = _NONE
         self._draft = b""
+        self._process = PROCESS.number
         self._replaced: os.stat_result | None = None
         self._most: int | None = None
 
@@ -141,6 +144,7 @@ class Draft:
         replaced = self._replaced = file_status(directory, name) if is_there else None
         most = self._most
         new = 0o600 if replaced is not None else 0o666 if most is None else most
+        self._process = PROCESS.number
         draft = self._draft = new_draft_name().encode()
         created = self._opened_file = Descriptor(
             map(partial(os.open, dir_fd=directory), (draft,), (_CREATE,), (new,))  # `open`, and one call less
@@ -163,7 +167,13 @@ class Draft:
         return there is not None and (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append *data*."""
+        """
+        Append *data*.
+
+        Raises:
+            StoreClosedError: the process was forked since `begin`: the file is the parent's.
+        """
+        refuse_in_child(self._process, self._store)
         file = self._opened_file.fileno()
         written = os.write(file, data)
         if written < len(data):
@@ -204,6 +214,7 @@ class Draft:
 
         *before_publish* is called with the directory and the file's name just before, under the directory's lock.
         """
+        refuse_in_child(self._process, self._store)
         directory, file, etags = self._opened_directory.fileno(), self._opened_file.fileno(), self._etags
         etag, status = etags.stamp(file)
         if attributes:  # after the mark of the version, for which there must be room
@@ -245,6 +256,7 @@ class Draft:
             replaced = self._to_replace(directory, key, conditions)
         if before_publish is not None:
             before_publish(directory, self._name)
+        refuse_in_child(self._process, self._store)
         # Under the directory's lock: nobody takes the file, whose own lock ends here, for a killed writer's.
         self._opened_file.close()
         if written is not None:
@@ -289,8 +301,12 @@ class Draft:
         return self._etags.of_entry(directory, self._draft.decode(), now) or etag
 
     def close(self) -> None:
-        """Remove the file, and the directories made for it, unless it is published. May be called again."""
-        if self._draft:
+        """
+        Remove the file, and the directories made for it, unless it is published. May be called again.
+
+        A process that was forked since `begin` removes nothing: the file is the parent's, which goes on with it.
+        """
+        if self._draft and self._process == PROCESS.number:
             try:
                 os.unlink(self._draft, dir_fd=self._opened_directory.fileno())
             except OSError:

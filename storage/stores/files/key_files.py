@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from storage._concurrency.forks import PROCESS
 from storage._core.descriptors import Descriptor
 from storage._core.directory_sync import fsync_directory
 from storage._core.writing import write_all
@@ -63,7 +64,7 @@ def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store:
         raise KeyConflictError(
             f"{target!r}, the file for the key's text, is no regular file: move it away", store=store
         )
-    draft = new_draft_name()
+    draft, process = new_draft_name(), PROCESS.number
     opened = Descriptor.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=directory)
     try:
         with opened as file:
@@ -74,7 +75,8 @@ def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store:
         if sync:
             fsync_directory(directory)
     except BaseException:
-        _unlink(directory, draft)
+        if process == PROCESS.number:  # else it is the parent's, which goes on with it
+            _unlink(directory, draft)
         raise
 
 

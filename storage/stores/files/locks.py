@@ -27,6 +27,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from threading import get_ident
 from types import TracebackType
 
+from storage._concurrency.forks import PROCESS, refuse_in_child
 from storage._concurrency.stepping import is_stepping
 from storage.errors import ReentrantCallError, StoreUnavailableError, UnsupportedOperationError
 
@@ -144,7 +145,7 @@ class locked:  # noqa: N801  # it is used like a function
         StoreUnavailableError: when stepped: it was held for longer than `LOCK_TIMEOUT`.
     """
 
-    __slots__ = ("_directory", "_held", "_needed", "_operation", "_store")
+    __slots__ = ("_directory", "_held", "_needed", "_operation", "_process", "_store")
 
     def __init__(self, directory: int, store: object = None, needed: bool = False, shared: bool = False) -> None:
         self._directory = directory
@@ -152,6 +153,7 @@ class locked:  # noqa: N801  # it is used like a function
         self._needed = needed
         self._operation: int = _SHARED if shared else _EXCLUSIVE
         self._held = False
+        self._process = PROCESS.number
 
     def __enter__(self) -> None:
         directory = self._directory
@@ -174,8 +176,11 @@ class locked:  # noqa: N801  # it is used like a function
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._held:  # explicit: a child forked meanwhile shares the descriptor, so closing ours would not release it
-            fcntl.flock(self._directory, fcntl.LOCK_UN)
+        if self._held:
+            # Explicit: a child forked meanwhile shares the descriptor, so closing ours would not release the lock. And
+            # in such a child the lock is the parent's, which is still in the section.
+            if self._process == PROCESS.number:
+                fcntl.flock(self._directory, fcntl.LOCK_UN)
             _holders.pop(self._directory, None)
             if _waiting:
                 _wake(self._directory)
@@ -220,6 +225,7 @@ class locked:  # noqa: N801  # it is used like a function
         return False
 
     def _try(self) -> bool:
+        refuse_in_child(self._process, self._store)  # it shares the descriptor, and would get the lock with the parent
         _holders[self._directory] = get_ident()
         try:
             fcntl.flock(self._directory, self._operation)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import anyio
 
+from storage._concurrency.forks import PROCESS
 from storage._core.clock import CLOCK
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.data import chunks
@@ -119,10 +120,12 @@ class Put:
     @asynccontextmanager
     async def _draft(self, session: Session) -> AsyncIterator[bytes]:
         """Yield the name of a draft, which is deleted after a failure; the draft of a killed process expires."""
-        draft = self._keyspace.draft(self.etag)
+        draft, process = self._keyspace.draft(self.etag), PROCESS.number
         try:
             yield draft
         except BaseException:
+            if process != PROCESS.number:  # forked meanwhile: the parent goes on with it, and with the connection
+                raise
             with anyio.CancelScope(shield=True), anyio.move_on_after(GRACE):
                 try:
                     await session.run_once(("UNLINK", draft))

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from storage._concurrency.forks import PROCESS
 from storage._concurrency.offload import offload
 from storage._concurrency.tasks import for_each
 from storage._core.data import chunks
@@ -74,12 +75,13 @@ async def upload_in_parts(
 
     *write* makes one object of the parts, under its condition.
     """
+    process = PROCESS.number
     upload = await bucket.create_upload(key, headers | write.mark)
     try:
         etags = await send_parts(bucket, key, upload, parts, {})
         return await write.make(lambda: bucket.once.complete_upload(key, upload, etags, write.condition))
     except BaseException:
-        await _abort(bucket, key, upload)
+        await _abort(bucket, key, upload, process)
         raise
 
 
@@ -121,6 +123,7 @@ async def copy_in_parts(
     write: ConditionalWrite,
 ) -> str:
     """Copy one version of an object of any size on the server, inside the bucket, and return the copy's etag."""
+    process = PROCESS.number
     upload = await bucket.create_upload(target, headers | write.mark)
     try:
         etags: dict[int, str] = {}
@@ -136,7 +139,7 @@ async def copy_in_parts(
         ordered = [etags[number] for number in sorted(etags)]
         return await write.make(lambda: bucket.once.complete_upload(target, upload, ordered, write.condition))
     except BaseException:
-        await _abort(bucket, target, upload)
+        await _abort(bucket, target, upload, process)
         raise
 
 
@@ -157,8 +160,14 @@ async def _concurrently(items: AsyncIterator[tuple[int, Any]], work: Callable[[i
     await for_each(items, one, limit=_PARALLEL)
 
 
-async def _abort(bucket: RetryingBucket, key: str, upload: str) -> None:
-    """Abort an upload, in a cancelled task as well; if that fails, a life-cycle rule of the bucket has to."""
+async def _abort(bucket: RetryingBucket, key: str, upload: str, process: int) -> None:
+    """
+    Abort an upload, in a cancelled task as well; if that fails, a life-cycle rule of the bucket has to.
+
+    A process that was forked since the upload began in *process* leaves it to its parent, and the connections too.
+    """
+    if process != PROCESS.number:
+        return
     with anyio.CancelScope(shield=True):
         try:
             async with asyncio.timeout(bucket.timeouts.read):

@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterable
 from contextlib import suppress
 from itertools import chain, islice
 
+from storage._concurrency.forks import PROCESS, refuse_in_child
 from storage._core.data import CHUNK
 from storage._core.descriptors import Descriptor
 from storage.errors import CorruptObjectError, StoreUnavailableError
@@ -57,6 +58,7 @@ class Draft:
         self._original, self._target = original, os.path.basename(path)
         self.entries: dict[Entry, Entry] = {}
         self.begin, self._end = begin, 0
+        self._process = PROCESS.number
         self._stamp = os.urandom(16)
         self._name = f"{_beginning(path)}{self._stamp.hex()}.compacting"
         self._opened = Descriptor.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -124,7 +126,9 @@ class Draft:
 
         Raises:
             StoreUnavailableError: another file is there, and stays there.
+            StoreClosedError: the process was forked meanwhile: the file is the parent's.
         """
+        refuse_in_child(self._process)
         try:
             exchanged = exchange(self._directory, self._name, self._target)
         finally:
@@ -142,6 +146,8 @@ class Draft:
     def _settle(self) -> None:
         """Remove the original, if it was exchanged; a file that had its name at the last moment gets it back."""
         for _ in range(_ATTEMPTS):
+            if self._process != PROCESS.number:  # the parent does it
+                return
             if self._has(self._name, self.file) or self._has(self._name, self._original):
                 break
             exchange(self._directory, self._name, self._target)
@@ -160,9 +166,9 @@ class Draft:
             raise StoreUnavailableError(f"{name} was deleted or replaced while it was compacted: open the store again")
 
     def close(self) -> None:
-        """Remove the new file, unless it was published."""
+        """Remove the new file, unless it was published; in a forked child only close it: it is the parent's."""
         try:
-            if self._file and self._has(self._name, self._file):
+            if self._process == PROCESS.number and self._file and self._has(self._name, self._file):
                 os.unlink(self._name, dir_fd=self._directory)
         finally:
             self._opened.close()

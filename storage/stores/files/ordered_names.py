@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import AnyStr, Generic, cast
 
 __all__ = ["Ordered"]
@@ -32,9 +33,9 @@ class Ordered(Generic[AnyStr]):
     def __iter__(self) -> Iterator[AnyStr]:
         while True:
             runs: _Runs[AnyStr] = _Runs()
-            for name in self._scan():
-                if self._after is None or name > self._after:
-                    runs.add(name)
+            names = self._scan()
+            while run := list(islice(names, RUN)):
+                runs.add(run if self._after is None else [name for name in run if name > self._after])
             yield from runs
             if runs.bound is None:
                 return
@@ -55,12 +56,10 @@ class _Runs(Generic[AnyStr]):
         self._packed: list[_Run[AnyStr]] = []
         self._size = 0
 
-    def add(self, name: AnyStr) -> None:
-        """Add a name, unless larger ones than this were left out before."""
-        if self.bound is not None and name > self.bound:
-            return
-        self._new.append(name)
-        if len(self._new) == RUN:
+    def add(self, names: list[AnyStr]) -> None:
+        """Add names, except those that are larger than what was left out before."""
+        self._new += names if self.bound is None else [name for name in names if name <= self.bound]
+        if len(self._new) >= RUN:
             self._pack(self._new)
             self._new = []
             if self._size > LIMIT:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from storage._concurrency.mutex import Mutex
 from storage._concurrency.offload import settled
 from storage.errors import StorageError, StoreClosedError
 from storage.stores.sqlite.database_files import DatabaseFiles, refuse_inherited
@@ -94,9 +95,10 @@ class Connection:
         """Open the database, and note that it is open before another thread can fork."""
         if self._files is None:
             return connector()
-        refuse_inherited(self._path, self._store)
-        refuse_foreign(self._path, APPLICATION, self._store)
-        db = connector()
+        with _connecting:
+            refuse_inherited(self._path, self._store)
+            refuse_foreign(self._path, APPLICATION, self._store, is_open=self._files.is_open)
+            db = connector()
         try:
             self._files.connected(db)
         except BaseException:
@@ -224,6 +226,11 @@ class Connection:
     def mapped(self, error: BaseException) -> BaseException:
         """Return our error for an error of SQLite, and any other error as it is: see `errors.error_of`."""
         return error_of(error, self._path, self._busy_timeout, self._store)
+
+
+#: One thread at a time looks at the files and connects: closing a file that another thread has just opened would drop
+#: its locks.
+_connecting = Mutex()
 
 
 def _thread_of(connection: aiosqlite.Connection) -> threading.Thread:

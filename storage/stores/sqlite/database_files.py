@@ -137,6 +137,11 @@ class DatabaseFiles:
                 _open.discard(self)
 
     @property
+    def is_open(self) -> bool:
+        """Whether a connection has the database open: then its files were looked at."""
+        return bool(self._connections)
+
+    @property
     def lost(self) -> bool:
         """Whether a check has found that the files are others."""
         return bool(self._why_lost)

@@ -4,7 +4,8 @@
 Some file systems take different names for the same: exFAT, NTFS and those of macOS ignore case, some compare names in
 a normal form of Unicode, and single directories of ext4 do both. There ``REPORT`` opens the file ``Report``, and two
 keys would be one. So what was found is compared with the directory's own listing, which takes time, but only there:
-whether a file system is one of these is found out once, from the names that are there.
+whether a file system is one of these is found out once, from the names that are there. Those that are not local file
+systems of Linux may change names in other ways too: see `kept_names`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import os
 import string
 import time
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from storage._core.descriptors import Descriptor
 from storage.errors import InvalidKeyError
-from storage.stores.files.file_systems import folds_names, may_fold_per_directory
+from storage.stores.files.file_systems import folds_names, is_local, may_fold_per_directory
+from storage.stores.files.kept_names import KeptNames, other_forms
 from storage.stores.files.locks import locked
 from storage.stores.files.os_names import encoded, from_listing
 
@@ -61,19 +62,23 @@ class ExactNames:
         trusted: whether nothing has to be looked at, because no two of the store's names can be taken for the same.
     """
 
-    __slots__ = ("_cased", "_directories", "_folding", "_formed", "_trusted")
+    __slots__ = ("_cased", "_directories", "_folding", "_formed", "_kept", "_trusted")
 
     def __init__(self, *, trusted: bool = False) -> None:
         self._trusted = trusted
         self._cased: set[int] = set()  # devices on which names that differ in case are different
         self._formed: set[int] = set()  # devices on which names that differ in their Unicode form are different
         self._folding: set[int] = set()  # devices on which they are not
+        self._kept: dict[int, KeptNames] = {}  # what is kept on devices that may also change names
         self._directories: dict[str, float] = {}  # directories that do not fold names, and until when that holds
 
     def known(self, path: str, device: int) -> bool:
         """Return whether it is known that all names on this device are exact, and those of *path* need no look."""
         if device in self._cased:
-            return path.isascii() or device in self._formed
+            formed = device in self._formed
+            if self._kept and (kept := self._kept.get(device)):
+                return all(kept.covers(name, formed) for name in path.split("/"))
+            return formed or path.isascii()
         return self._trusted or (bool(self._directories) and self._recent(path))
 
     def has(self, root: Directories, path: str, *, lock: bool = True) -> bool:
@@ -116,15 +121,16 @@ class ExactNames:
         exact = not there or self._has_name(directory, name, parent)
         if not exact or (parent and not self.has(root, parent, lock=False)):
             raise InvalidKeyError(
-                "the file system takes the key's path for another one that is there already: it ignores case, or the "
-                "Unicode form of names; choose a key that differs in more",
+                "the file system takes the key's path for another one that is there already: it ignores case or the "
+                "Unicode form of names, or cuts, trims or replaces some; choose a short key of plain characters",
                 store=store,
             )
         yield
         if not there and not self._has_name(directory, name, parent):
             undo()
             raise InvalidKeyError(
-                "the file system does not keep this name as it is: choose a key in lower case and composed characters",
+                "the file system does not keep this name as it is: choose a shorter key, in lower case, of plain and "
+                "composed characters, and without dots and spaces at the ends of names",
                 store=store,
             )
 
@@ -149,11 +155,21 @@ class ExactNames:
         if device in self._folding:
             return _listed(directory, name)
         cased = device in self._cased or (name.isascii() and name.translate(_SWAPPED) == name)
-        formed = name.isascii() or device in self._formed or not _forms(name)
-        return (cased and formed) or _listed(directory, name)
+        kept = self._kept.get(device)
+        if kept is None:
+            formed = name.isascii() or device in self._formed or not other_forms(name)
+            return (cased and formed) or _listed(directory, name)
+        if cased and kept.covers(name, device in self._formed):
+            return True
+        found = _listed(directory, name)
+        if found:
+            kept.learn(name)
+        return found
 
     def _learn(self, directory: int, name: str, device: int) -> None:
         """Find out whether names on the device of an open directory are exact; *name* is one in it."""
+        if device not in self._kept and not is_local(directory):
+            self._kept[device] = KeptNames()
         with os.scandir(directory) as entries:
             names = [name, *(from_listing(entry.name) for entry in islice(entries, _TRIED))]
         if device not in self._cased:
@@ -162,16 +178,12 @@ class ExactNames:
                     continue
                 (self._folding if same else self._cased).add(device)
                 break
-        if not name.isascii() and (forms := _forms(name)):
+        if not name.isascii() and (forms := other_forms(name)):
             same_forms = [_same(directory, name, form) for form in forms]
             if any(same_forms):
                 self._folding.add(device)
             elif None not in same_forms:
                 self._formed.add(device)
-
-
-def _forms(name: str) -> set[str]:
-    return {unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)} - {name}
 
 
 def _same(directory: int, name: str, other: str) -> bool | None:

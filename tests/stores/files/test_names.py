@@ -192,6 +192,60 @@ async def test_single_directories_that_ignore_case_are_found(monkeypatch: pytest
         assert not store._root.exact.known("folded/x", device)
 
 
+LONG = "averyverylongname" * 4
+
+#: For each way to change names: keys whose names are kept, which are put first, and keys that would become others.
+CHANGED = {
+    "cut": (Behaviour(cuts_names=60), ["d/k", "d/K", LONG[:60]], [f"{LONG}1", f"{LONG}2", f"z{LONG}/k", f"d/{LONG}"]),
+    "trimmed": (Behaviour(trims_names=". "), ["x/a", "x/A", "x/b.c d"], ["x/a.", "x/a ", "x/n..", "x./a"]),
+    "replaced": (Behaviour(replaces_characters=":?*"), ["q/a_b", "q/A", "q/a+b"], ["q/a:b", "q/a?b", "q/n*", "q:/k"]),
+}
+
+
+@pytest.mark.parametrize("way", CHANGED)
+async def test_no_key_becomes_another_where_names_are_cut_trimmed_or_replaced(way: str) -> None:
+    """Though case is told apart there: that one pair of names is, says nothing of others."""
+    behaviour, kept, changed = CHANGED[way]
+    with mounted(behaviour) as root:
+        store = FilesystemStore(root / "s")
+        for key in kept * 2:
+            await store.put(key, key.encode())
+            assert key.encode() == await store.get(key)
+        for key in changed:
+            assert await refuses(store.put(key, b"changed"))
+            assert await refuses(store.rename(kept[0], key))
+            assert await refuses(store.copy(kept[0], key))
+            assert not await store.exists(key)
+            await store.delete(key)
+            with pytest.raises(KeyNotFoundError):
+                await store.get(key)
+
+        assert sorted(kept) == await listed(store) == files(root / "s")
+        assert [key.encode() for key in kept] == [await store.get(key) for key in kept]
+
+
+async def test_forms_of_names_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names like those that were kept cost no listing of their directory."""
+    looks = []
+    seen = exact_names._listed
+
+    def counted(directory: int, name: str) -> bool:
+        looks.append(name)
+        return seen(directory, name)
+
+    monkeypatch.setattr(exact_names, "_listed", counted)
+    with mounted(Behaviour()) as root:
+        store = SafeFilesystemStore(root / "s")
+        for key in ("dir/LONGEST (1)", "dir/longest"):
+            await store.put(key, b"")
+        looks.clear()
+        for key in ("dir/(1) x", "other/plain", "DIR/A"):
+            await store.put(key, b"v")
+            assert b"v" == await store.get(key)
+
+        assert len(looks) <= 2
+
+
 METHODS: dict[str, Callable[[ObjectStore, str], Awaitable[object]]] = {
     "put": lambda store, key: store.put(key, b"v"),
     "stream": lambda store, key: store.put(key, iter([b"v"])),

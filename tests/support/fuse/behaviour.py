@@ -23,6 +23,9 @@ class Behaviour:
         ignores_case: whether names that differ only in case are one.
         normalises: names are one if they are equal in this Unicode form, and are kept in this form.
         keeps_form: whether a name is kept as it was written, though it is compared in the form of *normalises*.
+        cuts_names: the characters that are left of a longer name, without an error.
+        trims_names: characters that are taken off the ends of names.
+        replaces_characters: characters that become ``_`` in names.
         refused_characters: names with one of these cannot be created.
         refusal: the error's number for them.
         longest_name: bytes that a name may have; else ``ENAMETOOLONG``.
@@ -49,6 +52,9 @@ class Behaviour:
     ignores_case: bool = False
     normalises: Literal["", "NFC", "NFD"] = ""
     keeps_form: bool = False
+    cuts_names: int | None = None
+    trims_names: str = ""
+    replaces_characters: str = ""
     refused_characters: str = ""
     refusal: int = 0
     longest_name: int = 255

@@ -20,6 +20,8 @@ class Names:
     def kept(self, directory: str, name: str) -> str:
         """Return the name under which *name* is, or would be, in a directory."""
         behaviour = self._behaviour
+        name = name[: behaviour.cuts_names].rstrip(behaviour.trims_names or "/") or name
+        name = "".join("_" if each in behaviour.replaces_characters else each for each in name)
         if (behaviour.ignores_case or behaviour.keeps_form) and not os.path.lexists(os.path.join(directory, name)):
             folded = self._folded(name)
             for other in os.listdir(directory):

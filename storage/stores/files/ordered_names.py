@@ -59,11 +59,12 @@ class _Runs(Generic[AnyStr]):
     def add(self, names: list[AnyStr]) -> None:
         """Add names, except those that are larger than what was left out before."""
         self._new += names if self.bound is None else [name for name in names if name <= self.bound]
-        if len(self._new) >= RUN:
-            self._pack(self._new)
-            self._new = []
+        while len(self._new) >= RUN:
+            self._pack(self._new[:RUN])
+            del self._new[:RUN]
             if self._size > LIMIT:
                 self._leave_out()
+                self._new = [name for name in self._new if self.bound is None or name <= self.bound]
 
     def __iter__(self) -> Iterator[AnyStr]:
         self._new.sort()

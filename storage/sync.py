@@ -1035,7 +1035,7 @@ class JsonStore(ObjectStore["JsonLike", "Json"]):
 
     The store below keeps UTF-8 text (RFC 8259), without spaces unless it is indented. A number that is not finite, or a
     value that is nested too deeply, is a ``ValueError``; a value that JSON cannot represent is a ``TypeError``. Text in
-    the store below that is not JSON is a `CorruptObjectError`.
+    the store below that is not JSON, or has a number or text that cannot be put, is a `CorruptObjectError`.
 
     With orjson installed (``pip install 'stackstore[json]'``) it is faster; the values it takes and returns are the
     same.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import Enum
+from math import isinf
 from types import ModuleType
 from typing import Any, NoReturn, TypeAlias, cast
 from uuid import UUID
@@ -32,7 +33,7 @@ class JsonStore(ValueTransform[JsonLike, Json]):
 
     The store below keeps UTF-8 text (RFC 8259), without spaces unless it is indented. A number that is not finite, or a
     value that is nested too deeply, is a ``ValueError``; a value that JSON cannot represent is a ``TypeError``. Text in
-    the store below that is not JSON is a `CorruptObjectError`.
+    the store below that is not JSON, or has a number or text that cannot be put, is a `CorruptObjectError`.
 
     With orjson installed (``pip install 'stackstore[json]'``) it is faster; the values it takes and returns are the
     same.
@@ -55,7 +56,7 @@ class JsonStore(ValueTransform[JsonLike, Json]):
             sort_keys=sort_keys,
             default=_to_json,
         )
-        self._decoder = json.JSONDecoder(parse_constant=_refuse)
+        self._decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse)
         self._orjson = _orjson() if indent is None else None
         self._options = 0 if self._orjson is None else _strict_options(self._orjson, sort_keys)
 
@@ -79,7 +80,10 @@ class JsonStore(ValueTransform[JsonLike, Json]):
             except ValueError:
                 pass
         try:
-            return cast(Json, self._decoder.decode(data.decode()))
+            value = cast(Json, self._decoder.decode(data.decode()))
+            if b"\\" in data and (b"\\ud" in data or b"\\uD" in data):
+                self._encoder.encode(value).encode()  # json decodes single surrogates, which cannot be put
+            return value
         except (ValueError, RecursionError) as cause:
             raise CorruptObjectError(f"not JSON: {cause}") from cause
 
@@ -107,6 +111,14 @@ def _to_json(value: object) -> object:
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"JSON cannot represent {type(value).__name__}")
+
+
+def _finite(number: str) -> float:
+    """Return a number as json does, but none that is too large, as 1e999: it would be infinity."""
+    value = float(number)
+    if isinf(value):
+        raise ValueError("a number is too large")
+    return value
 
 
 def _refuse(constant: str) -> NoReturn:

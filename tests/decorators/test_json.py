@@ -136,6 +136,8 @@ async def test_what_json_has_no_form_for_is_refused(name: str, parser: str) -> N
     "below",
     [
         *(b"", b"{", b"nul", b"1 2", b"[1,]", b"{'a': 1}", b"NaN", b"[-Infinity]", b"\xff", b'"\xff"', b'"\t"', b"01"),
+        *(b"1e999", b"-1E+999", b"[1e400]", b"2" * 400 + b".5", b"9" * 260 + b"e90", b'{"a": 1e0400}'),
+        *(b'"\\ud800"', b'{"\\uDFFF": 1}', b'"\\ude00\\ud83d"', b'["\\ud83d \\ude00"]', b"-Infinity", b"Infinity"),
         *(b"\xef\xbb\xbf1", "1".encode("utf-16"), b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b"1" * 5000),
     ],
     ids=lambda below: repr(below[:12]),

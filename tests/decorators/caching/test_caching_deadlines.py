@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,8 @@ HOSTILE: dict[str, bytes] = {
     "a time of no zone": sealed(b"1", START.replace(b"null", b'"2024-05-06T07:08:09"') + b"{}}"),
     "a time that is a number": sealed(b"1", START.replace(b"null", b"7") + b"{}}"),
     "an etag that is none": sealed(b"1", START.replace(b'"1"', b"[]") + b"{}}"),
+    "another key after its own": sealed(b"1", START.replace(b'"size"', b'"key": "other", "size"') + b"{}}"),
+    "no key after its own": sealed(b"1", START.replace(b'"size"', b'"key": null, "size"') + b"{}}"),
     "no deadline": sealed(b"2", START + b"{}}"),
     "a deadline that is none": sealed(b"2", START + b'{}, "expires": 1}'),
     "no end of the line": b'storage-cache 1 %08x {"key": "k", ' % zlib.crc32(b'{"key": "k", '),
@@ -187,6 +190,21 @@ async def test_entry_that_cannot_be_read_is_a_miss(
         assert b"value" == await reader.read()
     assert good == await copies.get("k")
     assert expected == await every_read(store, "k")
+
+
+@pytest.mark.parametrize("name", ["expires-by", "expires-at"])
+async def test_deadline_among_the_attributes_of_an_entry_counts(
+    clock: HandClock, entries: tuple[CachingStore, DictStore], name: str
+) -> None:
+    """Earlier versions wrote no deadline beside them."""
+    store, copies = entries
+    deadline = (clock.now() + timedelta(seconds=60)).isoformat().encode()
+    await copies.put("k", sealed(b"1", START + b'{"%b": "%b"}}' % (name.encode(), deadline), b"older"))
+
+    assert b"older" == await store.get("k")
+    clock.go_on(60)
+    assert b"value" == await store.get("k")
+    assert b"value" in await copies.get("k")
 
 
 @pytest.mark.parametrize("options", [{"max_count": 2}, {"max_bytes": 500}, {}], ids=["count", "bytes", "no bound"])

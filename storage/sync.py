@@ -1799,6 +1799,9 @@ class ZipStore(ObjectStore):
             end of the process, and after a power loss the writes since `flush` are there up to some point.
         max_size: the most bytes that one `get`, or one `read` of a reader, returns, and for which it decompresses:
             an archive of a few bytes can declare any size. Larger objects are read in pieces with `open`.
+
+    Raises:
+        ConfigError: no file can have the path: it has a NUL, or characters that the locale's encoding lacks.
     """
 
     def __init__(
@@ -1833,6 +1836,8 @@ class ZipStore(ObjectStore):
             CorruptObjectError: an entry is not where the archive's directory says, or entries overlap; the archive is
                 not changed.
             StoreUnavailableError: another program has moved or replaced the archive, which is not touched.
+            UnsupportedOperationError: the file has other names (hard links), or bytes that are not the archive's
+                between or after its entries, as a signature has: the new file would not have them.
             StoreFullError: there is no space for both archives.
         """
         self._run(self.async_store.compact())

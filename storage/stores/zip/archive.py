@@ -333,7 +333,7 @@ class Archive:
             remove_leftovers(self._place.path, self._file, self._begin)
             draft = Draft(self._place.path, self._file, self._begin)
             try:
-                yield from draft.prepare()
+                yield from draft.prepare(self._missing(draft), self._tail)
                 for _ in range(_ROUNDS):
                     missing = self._missing(draft)
                     yield from draft.add(missing)

@@ -12,21 +12,23 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 
 from storage._concurrency.forks import PROCESS, refuse_in_child
 from storage._core.data import CHUNK
 from storage._core.descriptors import Descriptor
-from storage.errors import CorruptObjectError, StoreUnavailableError
+from storage.errors import CorruptObjectError, StoreUnavailableError, UnsupportedOperationError
 from storage.stores.files.permissions import keep_permissions
 from storage.stores.zip.content import CompressedData
 from storage.stores.zip.directory import Directory
-from storage.stores.zip.entry import DELETION, HAS_DESCRIPTOR, Entry, entry_of
+from storage.stores.zip.entry import DELETION, Entry, entry_of
 from storage.stores.zip.exchange import exchange
 from storage.stores.zip.file import OpenFile
-from storage.stores.zip.format import LOCAL, local_header_size, pack_descriptor, pack_local, parse_record
+from storage.stores.zip.foreign import foreign_parts
+from storage.stores.zip.format import LOCAL, pack_descriptor, pack_local
+from storage.stores.zip.tail import Tail
 
 __all__ = ["Draft", "remove_leftovers"]
 
@@ -74,9 +76,33 @@ class Draft:
         assert self._file is not None
         return self._file
 
-    def prepare(self) -> Generator[None, None, None]:
-        """Make the file, and copy what is before the archive, in steps."""
-        prefix = yield from _prefix(self._original, self.begin)
+    def prepare(self, entries: Sequence[Entry], tail: Tail) -> Generator[None, None, None]:
+        """
+        Make the file, and copy what is before the archive of these entries, in steps.
+
+        Raises:
+            UnsupportedOperationError: the file has other names, or bytes that are not the archive's between or after
+                the entries: a new file would not have them.
+        """
+        names = self._original.status().st_nlink
+        if names > 1:
+            raise UnsupportedOperationError(
+                f"the archive's file has {names} names (hard links), which compact would separate: only this one would "
+                "get the new file. If that is what you want, give it a file of its own first: copy it, and rename the "
+                "copy to it while the store is closed"
+            )
+        size = len(_first_record(bytes(16), self._original))
+        stop = self._original.size() if tail.is_blocked else tail.end
+        foreign = yield from foreign_parts(self._original, entries, tail.end, stop, size)
+        first = min((entry.offset for entry in entries), default=tail.end)
+        prefix = max((stop for _, stop in foreign if stop <= first), default=0)
+        foreign = [part for part in foreign if part[0] >= prefix]
+        if foreign:
+            raise UnsupportedOperationError(
+                f"the archive's file has {sum(stop - start for start, stop in foreign):,} bytes from offset "
+                f"{foreign[0][0]:,} on that are not of the archive, and that compact would drop, such as a signature: "
+                "copy the objects into a new archive if they are not needed"
+            )
         self._file = OpenFile(self._name, create=True, mode=_MODE, directory=self._directory)
         self._file.lock()
         self.begin = self._file.append([_first_record(self._stamp, self._original)], prefix)
@@ -218,33 +244,3 @@ def _first_record(stamp: bytes, original: OpenFile) -> bytes:
     inode = original.status().st_ino.to_bytes(16, "little")
     replaces = hashlib.sha256(stamp + inode).hexdigest()[:32]
     return pack_local(entry_of("", DELETION, stamp=stamp, modified=0, attributes={"replaces": replaces}))
-
-
-def _prefix(file: OpenFile, begin: int) -> Generator[None, None, int]:
-    """
-    Return how many bytes before the first entry, at *begin*, are no part of the archive, such as a program.
-
-    An archive that begins with a record of ours is all ours; so is a row of records, which were overwritten or deleted.
-    """
-    if not begin or _record_at(file, 0) is not None:
-        return 0
-    size = len(_first_record(bytes(16), file))
-    before = _record_at(file, begin - size) if begin >= size else None
-    if before is not None and not before.name:
-        return begin - size
-    at = 0
-    while at < begin:
-        yield
-        header = file.read(LOCAL.size, at)
-        size_of_header = local_header_size(header)
-        if size_of_header is None or LOCAL.unpack(header)[2] & HAS_DESCRIPTOR:
-            return begin
-        at += size_of_header + LOCAL.unpack(header)[7]
-    return 0 if at == begin else begin
-
-
-def _record_at(file: OpenFile, offset: int) -> Entry | None:
-    """Return the record of ours at *offset*, or None."""
-    size = local_header_size(file.read(LOCAL.size, offset))
-    header = b"" if size is None else file.read(size, offset)
-    return parse_record(header, offset) if size is not None and len(header) == size else None

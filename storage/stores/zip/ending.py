@@ -26,7 +26,7 @@ from storage.stores.zip.format import (
     End,
 )
 
-__all__ = ["Ends", "find_ends"]
+__all__ = ["Ends", "ends_before", "find_ends"]
 
 #: Bytes of one read during the search, and end records that are looked at in one step.
 _STEP, _MANY = 1 << 20, 1000
@@ -67,7 +67,7 @@ def find_ends(read: _Read, size: int, is_hole: Callable[[int, int], bool]) -> Ge
     The time is proportional to the file's size, whatever is in it; it yields after a short part of it.
     """
     shifted: End | None = None
-    for end in _ends(read, size, is_hole):
+    for end in ends_before(read, size, is_hole):
         if end is None:
             yield
         elif end.in_place:
@@ -79,13 +79,13 @@ def find_ends(read: _Read, size: int, is_hole: Callable[[int, int], bool]) -> Ge
     return Ends(None, shifted)
 
 
-def _ends(read: _Read, size: int, is_hole: Callable[[int, int], bool]) -> Iterator[End | None]:
-    """Yield what may be end records, from the last to the first, and None from time to time."""
+def ends_before(read: _Read, size: int, is_hole: Callable[[int, int], bool], begin: int = 0) -> Iterator[End | None]:
+    """Yield what may be end records from *begin* to *size*, from the last to the first, and None from time to time."""
     stop, seen = size, 0
-    while stop > 0:
+    while stop > begin:
         yield None
-        hole = next((start for step in _HOLES if is_hole(start := max(stop - step, 0), stop)), None)
-        start = max(stop - _STEP, 0) if hole is None else hole
+        hole = next((start for step in _HOLES if is_hole(start := max(stop - step, begin), stop)), None)
+        start = max(stop - _STEP, begin) if hole is None else hole
         if hole is None:
             first = max(start - _BEFORE, 0)
             window = read(stop - first + END.size, first)

@@ -112,6 +112,8 @@ class ZipStore(ObjectStore):
             CorruptObjectError: an entry is not where the archive's directory says, or entries overlap; the archive is
                 not changed.
             StoreUnavailableError: another program has moved or replaced the archive, which is not touched.
+            UnsupportedOperationError: the file has other names (hard links), or bytes that are not the archive's
+                between or after its entries, as a signature has: the new file would not have them.
             StoreFullError: there is no space for both archives.
         """
         await in_slices(self._do, None, self._opened().compaction())

@@ -16,9 +16,10 @@ from storage._core.data import as_bytes, chunks, is_stream
 from storage._core.left_out import LeftOut
 from storage._core.opened import opened
 from storage.base import ObjectStore
-from storage.errors import CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
+from storage.errors import ConfigError, CorruptObjectError, InvalidKeyError, KeyNotFoundError, StorageError
 from storage.reader import ObjectReader
 from storage.stores.files.durability import Durability, check_durability
+from storage.stores.files.os_names import encoded_root
 from storage.stores.zip.archive import Archive
 from storage.stores.zip.changes import Change, SpooledData, put_change
 from storage.stores.zip.content import Content, StoredEntry
@@ -56,6 +57,9 @@ class ZipStore(ObjectStore):
             end of the process, and after a power loss the writes since `flush` are there up to some point.
         max_size: the most bytes that one `get`, or one `read` of a reader, returns, and for which it decompresses:
             an archive of a few bytes can declare any size. Larger objects are read in pieces with `open`.
+
+    Raises:
+        ConfigError: no file can have the path: it has a NUL, or characters that the locale's encoding lacks.
     """
 
     _steppable = True
@@ -75,7 +79,10 @@ class ZipStore(ObjectStore):
             raise ValueError(f"level must be 0 to 9, not {level!r}")
         if max_size < 0:
             raise ValueError(f"max_size must not be negative, and is {max_size!r}")
-        self.path: str = os.fspath(path)
+        self.path: str = os.fsdecode(path)
+        if "\0" in self.path:
+            raise ConfigError(f"path {self.path!r} has a NUL character: name a file without it")
+        encoded_root(self.path)  # raises, if no file can have this name under the locale
         self.max_size = max_size
         self.durability: Durability = check_durability(durability)
         self._level = level if compression == "deflate" else None

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from zip_tools import INCOMPRESSIBLE, read_by_zipfile, unzip_complaints
 
+import storage.sync
 from storage import (
+    ConfigError,
     InvalidKeyError,
     UnsupportedOperationError,
     ZipStore,
@@ -333,3 +335,16 @@ def test_options_that_mean_nothing_are_refused(path: Path) -> None:
         with pytest.raises(ValueError, match=next(iter(options))):
             ZipStore(path, **options)
     assert "ZipStore('a.zip')" == repr(ZipStore("a.zip"))
+
+
+@pytest.mark.parametrize(("path", "named"), [("a\0b", "NUL"), ("\ud800.zip", "cannot be encoded")])
+def test_path_that_no_file_can_have_is_refused(tmp_path: Path, path: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        storage.sync.ZipStore(f"{tmp_path}/{path}")
+
+
+def test_path_may_be_bytes(tmp_path: Path) -> None:
+    with storage.sync.ZipStore(os.fsencode(tmp_path / "a.zip")) as store:  # type: ignore[arg-type]
+        store.put("k", b"1")
+        store.compact()
+    assert read_by_zipfile(tmp_path / "a.zip") == {"k": b"1"}

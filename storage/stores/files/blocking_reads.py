@@ -91,6 +91,7 @@ class BlockingReads(ABC):
             self._root.open_into(numbers, path)
         except OSError as cause:
             if cause.errno in MISSING:
+                self._root.check(cause)
                 raise KeyNotFoundError(key, store=self) from None
             raise_if_refused(cause, self)
             raise

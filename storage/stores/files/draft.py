@@ -57,6 +57,7 @@ def target_directory(root: Root, path: str, *, sync: bool, store: object) -> Des
             return root.make_directory(path, sync=sync)
     except OSError as cause:
         if cause.errno in (errno.ENOTDIR, errno.ELOOP):
+            root.check(cause)
             raise KeyConflictError("a directory in the key's path is a file or a symlink", store=store) from cause
         if path:
             raise_if_refused(cause, store)

@@ -219,9 +219,12 @@ class FileStore(BlockingReads, ObjectStore):
         return self._supported(Capabilities.all_but(*missing))
 
     async def _open(self) -> None:
-        await offload(
-            remove_leftovers, self._root, self._is_own_directory, self._possible_leftovers, self._remove_leftover
-        )
+        work = (self._root, self._is_own_directory, self._possible_leftovers, self._remove_leftover)
+        try:
+            await offload(remove_leftovers, *work)
+        except StorageError as error:
+            error.store = error.store or repr(self)
+            raise
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.root!r})"
@@ -281,6 +284,7 @@ class FileStore(BlockingReads, ObjectStore):
                 if parent:
                     raise_if_refused(cause, self)
                 raise
+            self._root.check(cause)
             conditions.enforce(key, None, self)
             return
         with opened as directory:
@@ -327,6 +331,9 @@ class FileStore(BlockingReads, ObjectStore):
         def fetch(page: list[T]) -> None:
             try:
                 page.extend(itertools.islice(found, PAGE - len(page)))  # up to an error, if there is one
+            except StorageError as error:  # before OSError, which some of these are too
+                error.store = error.store or repr(self)
+                raise
             except OSError as cause:
                 raise from_os_error(cause, None, self) from cause
 

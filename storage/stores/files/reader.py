@@ -93,15 +93,20 @@ def read_part(descriptor: int, status: os.stat_result, key: str, byte_range: Byt
 
     Raises:
         RangeNotSatisfiableError: the range starts after the file's end.
-        StorageError: as `read_exactly` and `read_unsized`.
+        StorageError: as `read_exactly` and `read_unsized`; or the bytes do not fit into memory.
     """
     size = status.st_size
-    if byte_range is None and size and len(data := os.pread(descriptor, size, 0)) == size:
-        return data  # as nearly always: the calls below cost 0.2 us
-    if not size and (data := read_unsized(descriptor)):
-        return data if byte_range is None else data[slice(*byte_range.within(len(data), key))]
-    start, stop = (0, size) if byte_range is None else byte_range.within(size, key)
-    return read_exactly(descriptor, stop - start, start, status)
+    try:
+        if byte_range is None and size and len(data := os.pread(descriptor, size, 0)) == size:
+            return data  # as nearly always: the calls below cost 0.2 us
+        if not size and (data := read_unsized(descriptor)):
+            return data if byte_range is None else data[slice(*byte_range.within(len(data), key))]
+        start, stop = (0, size) if byte_range is None else byte_range.within(size, key)
+        return read_exactly(descriptor, stop - start, start, status)
+    except MemoryError as cause:
+        raise StorageError(
+            f"the file has {size:,} bytes, and those asked for do not fit into memory: read it in pieces, with `open`"
+        ) from cause
 
 
 def open_reader(

@@ -65,6 +65,8 @@ class Renaming:
             attempts -= 1
             try:
                 return self._publish(source, target, if_absent, before_publish, after_delete)
+            except KeyExistsError:  # which is a FileExistsError too
+                raise
             except (FileNotFoundError, FileExistsError):
                 # A delete removed the target's empty directory; or another program made something at the target.
                 if not attempts:

@@ -27,7 +27,7 @@ from storage.stores.files.file_systems import EXT4, XFS, type_of
 from storage.stores.files.locks import locked
 from storage.stores.files.os_names import encoded, encoded_root, from_listing
 from storage.stores.files.refused_names import raise_if_refused
-from storage.stores.files.root_directory import make_root
+from storage.stores.files.root_directory import check_root, make_root
 
 __all__ = ["HAS_CACHED", "READ", "Root", "names_in"]
 
@@ -189,6 +189,16 @@ class Root:
             fsync_directory(directory)
         return below
 
+    def check(self, cause: OSError) -> None:
+        """
+        Raise if a call failed with *cause* because the root is no directory; return if it is one, or is missing.
+
+        Raises:
+            ConfigError: a file, a pipe, a link or a device is in the way.
+        """
+        if cause.errno in (errno.ENOTDIR, errno.ELOOP):
+            check_root(self._below[:-1])
+
     def prune(self, path: str) -> None:
         """
         Remove the directory *path* and those above it if they are empty and a store has made them.
@@ -208,12 +218,18 @@ class Root:
 
     @contextmanager
     def existing_directory(self, path: str) -> Iterator[int | None]:
-        """Yield a descriptor of the directory *path*; None when it is gone, or its path is too long for any key."""
+        """
+        Yield a descriptor of the directory *path*; None when it is gone, or its path is too long for any key.
+
+        Raises:
+            ConfigError: the root is no directory.
+        """
         try:
             directory = self.open_directory(path)
         except OSError as cause:
             if cause.errno not in _NONE:
                 raise
+            self.check(cause)
             yield None
             return
         with directory as number:

@@ -1,18 +1,52 @@
-"""Making a store's directory, and those above it, where they are missing."""
+"""Making a store's directory, and those above it, where they are missing, and looking at what is there instead."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from storage._core.descriptors import Descriptor
 from storage._core.directory_sync import fsync_directory
+from storage.errors import ConfigError
 from storage.stores.files.directory_marks import mark_directory
 
-__all__ = ["make_root"]
+__all__ = ["check_root", "make_root"]
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFLNK: "a symlink that leads in a circle, or was made after the store's first use",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def check_root(path: bytes) -> None:
+    """
+    Return if *path*, which is absolute and had no links, is a directory or missing.
+
+    Raises:
+        ConfigError: it, or something above it, is a file, a pipe, a link or a device.
+    """
+    end = 0
+    while end < len(path):
+        end = path.find(b"/", end + 1)
+        end = len(path) if end < 0 else end
+        try:
+            kind = stat.S_IFMT(os.lstat(path[:end]).st_mode)
+        except OSError:
+            return
+        if kind != stat.S_IFDIR:
+            root, part = os.fsdecode(path), os.fsdecode(path[:end])
+            what = "the store's root" if end == len(path) else f"in the path of the store's root {root!r},"
+            what = f"{what} {part!r}" if end == len(path) else f"{part!r}, {what}"
+            raise ConfigError(
+                f"{what} is {_KINDS.get(kind, 'a device')}, no directory: move it away, or give the store another root"
+            )
 
 
 def make_root(path: bytes, *, sync: bool) -> Descriptor:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from file_tools import FILE_STORES, files, listed
 
-from storage import FilesystemStore, KeyConflictError, KeyNotFoundError
+from storage import ConfigError, FilesystemStore, KeyConflictError
 from storage._concurrency.stepping import step
 from storage.stores.files.draft_names import DRAFT
 
@@ -334,5 +334,5 @@ def test_capabilities_of_a_root_that_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     assert FilesystemStore(tmp_path / "file").capabilities.streaming
-    with pytest.raises(KeyNotFoundError):
+    with pytest.raises(ConfigError):
         step(FilesystemStore(tmp_path / "file").get("k"))

@@ -36,9 +36,11 @@ async def when_unlocked(found: DirectoryLockedError, attempt: Callable[[], Await
 
     place, path, key, pause = found.place, found.path, found.key, _FIRST_PAUSE
     limit = locks.longest_wait(place)
-    end = time.monotonic() + limit
+    begun = time.monotonic()
+    end = begun + limit
     turn = f"{place[0]}:{place[1]}"
     async with AsyncExitStack() as mine:
+        mine.enter_context(locks.seeking(place))
         queued = _TURNS.busy(turn)
         with anyio.move_on_after(limit) as waiting:
             await mine.enter_async_context(_TURNS.hold(turn))
@@ -51,4 +53,4 @@ async def when_unlocked(found: DirectoryLockedError, attempt: Callable[[], Await
                 return await attempt()
             except DirectoryLockedError as again:
                 place, path = again.place, again.path
-    raise locks.unavailable(path, place, store, key)
+        raise locks.unavailable(path, place, begun, store, key)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from storage import (
     TimeoutStore,
 )
 from storage._concurrency.offload import WORKERS, offload
+from storage._core.descriptors import Descriptor
 from storage.stores.files import locks, root
 from storage.stores.files.file_store import FileStore
 
@@ -37,6 +39,7 @@ KINDS = [FilesystemStore, SafeFilesystemStore, HashdirStore]
 def settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No call before has given up, and listings take locks here, as they do on most file systems."""
     monkeypatch.setattr(locks, "_given_up", {})
+    monkeypatch.setattr(locks, "_refused", set())
     monkeypatch.setattr(root, "type_of", lambda directory: 0)
 
 
@@ -170,6 +173,73 @@ async def test_wait_has_a_limit(
 
     results = await store.delete_many([f"k{n}" for n in range(5)], raise_errors=False)
     assert all(isinstance(error, StoreUnavailableError) for error in results.values())
+
+
+def test_only_a_lock_that_nobody_here_got_shortens_the_next_waits(tmp_path: Path) -> None:
+    """A call that others overtake for long fails, and says why; those after it wait as long as ever."""
+    status = os.stat(tmp_path)
+    place, since = (status.st_dev, status.st_ino), time.monotonic()
+
+    with Descriptor.open(str(tmp_path), os.O_RDONLY) as directory, locks.seeking(place):
+        with locks.locked(directory):
+            pass
+        overtaken = locks.unavailable(str(tmp_path), place, since, None)
+    assert "other writers had the lock" in str(overtaken)
+    assert locks.LOCK_TIMEOUT == locks.longest_wait(place)
+
+    assert "has been locked" in str(locks.unavailable(str(tmp_path), place, since, None))
+    assert locks.LOCK_TIMEOUT > locks.longest_wait(place)
+    assert ([], {}, {}) == (locks._sought, locks._had, locks._polling)
+
+
+def test_stepped_call_pauses_for_a_few_milliseconds_at_most(
+    tmp_path: Path, lock: Callable[[Path], Foreign], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And for 0.1 at first: our own writers hold the lock for less."""
+    pauses: list[float] = []
+    sleep = time.sleep
+
+    def noted(seconds: float) -> None:
+        pauses.append(seconds)
+        sleep(seconds)
+        if len(pauses) == 150:
+            held.release()
+
+    monkeypatch.setattr(time, "sleep", noted)
+    held = lock(tmp_path)
+    storage.sync.FilesystemStore(tmp_path).put("k", b"1")
+
+    assert pauses[0] <= 0.0001
+    assert max(pauses) <= 0.005
+
+
+def test_one_thread_tries_for_all_of_a_process(
+    tmp_path: Path, lock: Callable[[Path], Foreign], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are woken in turn."""
+    trying: set[int] = set()
+    sleep = time.sleep
+    others_wait = threading.Event()
+
+    def noted(seconds: float) -> None:
+        trying.add(threading.get_ident())
+        sleep(seconds)
+        if len(locks._waiting) == 3:
+            others_wait.set()
+
+    monkeypatch.setattr(time, "sleep", noted)
+    held = lock(tmp_path)
+    store = storage.sync.FilesystemStore(tmp_path)
+    threads = [threading.Thread(target=store.put, args=(f"k{n}", b"1")) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    assert others_wait.wait(10)
+    assert 1 == len(trying)
+    held.release()
+    for thread in threads:
+        thread.join()
+
+    assert 4 == len(list(store.keys()))
 
 
 async def test_listing_goes_on_where_it_met_a_locked_directory(tmp_path: Path, lock: Callable[[Path], Foreign]) -> None:

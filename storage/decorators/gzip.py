@@ -45,6 +45,8 @@ class GzipStore(Compressor):
             object whose size is not stored with it, against decompression bombs (see `Compressor`).
     """
 
+    _most_expansion = MOST_EXPANSION
+
     def __init__(self, base: ObjectStore, *, level: int = 6, max_size: int = 1 << 30) -> None:
         if not 0 <= level <= 9:
             raise ValueError(f"level must be 0 to 9, not {level}")
@@ -65,9 +67,6 @@ class GzipStore(Compressor):
 
     def decoder(self) -> Coder:
         return _Decoder(self._zlib)
-
-    def _can_be(self, size: int, stored: int) -> bool:
-        return size <= MOST_EXPANSION * stored and super()._can_be(size, stored)
 
     def _declared_size(self, data: bytes) -> int:
         return int.from_bytes(data[-4:], "little")  # of the last member, modulo 4 GiB (RFC 1952, ISIZE)

@@ -32,10 +32,11 @@ MARK = b"storage-cache "
 _LASTING, _EXPIRING = MARK + b"1 ", MARK + b"2 "
 _START = len(_LASTING) + len(b"4f1c2a90 ")
 
-#: The beginning of the attributes with deadlines, as they are in the line.
-_DEADLINES = b'"expires-'
+#: The beginning of the attributes with deadlines, as they are in the line, and the end of a line without attributes,
+#: which takes 0.1 us less to find.
+_DEADLINES, _NO_ATTRIBUTES = b'"expires-', b'"attributes": {}}\n'
 
-#: 0.2 us less than `json.dumps`.
+#: Takes 0.14 us less than `json.dumps`.
 _in_json = json.JSONEncoder().encode
 
 
@@ -108,8 +109,8 @@ class Entry:
     @classmethod
     def unpack(cls, key: str, packed: bytes) -> Self | None:
         """Return the entry in *packed*, or None if it is damaged, of another key than *key*, or not an entry."""
-        expiring = packed.startswith(_EXPIRING)
-        if not (expiring or packed.startswith(_LASTING)):
+        expiring = not packed.startswith(_LASTING)
+        if expiring and not packed.startswith(_EXPIRING):
             return None
         if not packed.startswith(b'{"key": %s, ' % _in_json(key).encode(), _START):
             return None
@@ -121,7 +122,7 @@ class Entry:
         entry = cls.__new__(cls)
         entry._info, entry._key, entry.expires = None, key, None
         entry._line, entry.data = packed[_START:end], packed[end:]
-        if expiring or _DEADLINES in entry._line:
+        if expiring or (not entry._line.endswith(_NO_ATTRIBUTES) and _DEADLINES in entry._line):
             try:
                 entry.expires = known_deadline(entry.info)
             except ValueError:

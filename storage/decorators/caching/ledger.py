@@ -250,7 +250,7 @@ class Ledger:
     # -- with the lock -------------------------------------------------------------------------------------------
 
     def _route(self, key: str) -> Route:
-        if self._is_written(key):
+        if (self._writing or self._clearing) and self._is_written(key):
             return Route.MAIN
         if not self._unsettled.empty and self._is_unsettled(key):
             return Route.MAIN

@@ -13,7 +13,8 @@ from storage._core.stored_descriptions import stored_info, stored_key
 from storage.errors import CorruptObjectError, StorageError, StoreClosedError, StoreUnavailableError
 from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.index_check import compare_index
-from storage.stores.sqlite.schema import CHUNK, LEASE, foreign_objects
+from storage.stores.sqlite.rows import TOO_LONG
+from storage.stores.sqlite.schema import CHUNK, LEASE, LONGEST_KEY, foreign_objects
 from storage.types import Finding
 
 __all__ = ["findings"]
@@ -91,13 +92,30 @@ def _index(db: sqlite3.Connection, place: None, store: str) -> tuple[list[Findin
 
 def _objects(db: sqlite3.Connection, place: int | None, store: str) -> tuple[list[Finding], int | None]:
     """Look at objects in the order of the table, which needs no index."""
-    rows = db.execute(
-        "SELECT id, key, etag, size, modified, attributes, version, typeof(data), length(data) "
-        "FROM objects NOT INDEXED WHERE id > ? ORDER BY id LIMIT ?",
-        (-(1 << 63) if place is None else place, ROWS),
-    ).fetchall()
+    columns = "id, key, etag, size, modified, attributes, version, typeof(data), length(data)"
+    start = -(1 << 63) if place is None else place
+    rest = "FROM objects NOT INDEXED WHERE id > ? ORDER BY id LIMIT ?"
+    try:
+        rows = db.execute(f"SELECT {columns} {rest}", (start, ROWS)).fetchall()
+    except sqlite3.DataError:
+        ids = db.execute(f"SELECT id {rest}", (start, ROWS)).fetchall()
+        damaged = [finding for (number,) in ids for finding in _of_one(db, columns, number, store)]
+        return damaged, ids[-1][0]
     found = [finding for row in rows for finding in _of_object(db, row, store)]
     return found, rows[-1][0] if rows else None
+
+
+def _of_one(db: sqlite3.Connection, columns: str, number: int, store: str) -> Iterator[Finding]:
+    """Look at one object of a page in which one cannot be read."""
+    try:
+        row = db.execute(f"SELECT {columns} FROM objects WHERE id = ?", (number,)).fetchone()
+    except sqlite3.DataError:
+        with db.blobopen("objects", "key", number, readonly=True) as blob:
+            name = blob.read(LONGEST_KEY + 1)
+        key = name.decode(errors="backslashreplace")
+        yield Finding(TOO_LONG, key if len(name) <= LONGEST_KEY else key[:100])
+    else:
+        yield from _of_object(db, row, store)
 
 
 def _of_object(db: sqlite3.Connection, row: tuple[Any, ...], store: str) -> Iterator[Finding]:
@@ -115,7 +133,7 @@ def _of_object(db: sqlite3.Connection, row: tuple[Any, ...], store: str) -> Iter
         yield Finding(error.message, error.key)
         return
     if version is None:
-        if kind != "blob" or length != size:
+        if kind != "blob" or length != size or length > CHUNK:
             yield Finding(f"the row has {length or 0:,} bytes ({kind}), its size says {size:,}", key)
         return
     if not isinstance(version, int) or kind != "null":

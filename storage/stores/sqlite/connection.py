@@ -15,9 +15,10 @@ from storage._concurrency.mutex import Mutex
 from storage._concurrency.offload import settled
 from storage.errors import StorageError, StoreClosedError
 from storage.stores.sqlite.database_files import DatabaseFiles, refuse_inherited
-from storage.stores.sqlite.errors import error_of, is_busy, is_interrupt
+from storage.stores.sqlite.errors import error_of, is_busy, is_interrupt, is_undecodable
 from storage.stores.sqlite.fork_guard import ForkGuard
 from storage.stores.sqlite.header import refuse_foreign
+from storage.stores.sqlite.rows import decoded_text
 from storage.stores.sqlite.schema import APPLICATION
 
 if TYPE_CHECKING:
@@ -167,9 +168,25 @@ class Connection:
             except sqlite3.OperationalError as error:
                 if self._interrupted or is_interrupt(error):
                     raise Interrupted from error
+                if is_undecodable(error) and db.text_factory is str:
+                    return self._work_on_damaged_text(work, db, *args, **kwargs)
                 if not is_busy(error) or time.monotonic() >= deadline:
                     raise
                 time.sleep(0.005)  # SQLite itself does not wait when two connections switch to the log
+
+    def _work_on_damaged_text(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        db: sqlite3.Connection,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run *work* again, and decode each TEXT in Python, which takes ten times as long, and whatever it has."""
+        db.text_factory = decoded_text
+        try:
+            return self._work(work, db, *args, **kwargs)
+        finally:
+            db.text_factory = str
 
     async def settle(self, future: asyncio.Future[Any]) -> None:
         """Wait for *future*, which is done when some work of this connection is; interrupt that after `PATIENCE`."""

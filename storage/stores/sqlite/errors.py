@@ -17,7 +17,17 @@ from storage.errors import (
     StoreUnavailableError,
 )
 
-__all__ = ["copy_error", "error_of", "error_per_key", "from_os_error", "is_busy", "is_interrupt", "naming_key"]
+__all__ = [
+    "copy_error",
+    "error_of",
+    "error_per_key",
+    "from_os_error",
+    "is_busy",
+    "is_interrupt",
+    "is_of_row",
+    "is_undecodable",
+    "naming_key",
+]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
@@ -71,6 +81,16 @@ def is_busy(error: sqlite3.Error) -> bool:
 def is_interrupt(error: BaseException) -> bool:
     """Return whether a statement ended because it was interrupted."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_INTERRUPT
+
+
+def is_undecodable(error: BaseException) -> bool:
+    """Return whether Python's module could not decode a TEXT, which is not UTF-8."""
+    return isinstance(error, sqlite3.OperationalError) and "decode to UTF-8" in str(error)
+
+
+def is_of_row(error: BaseException) -> bool:
+    """Return whether an error may be that of one row only, and other rows can be read."""
+    return isinstance(error, sqlite3.Error) and not (is_busy(error) or is_interrupt(error) or is_undecodable(error))
 
 
 async def naming_key(key: str, work: Awaitable[T]) -> T:

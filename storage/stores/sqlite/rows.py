@@ -12,7 +12,10 @@ from storage.errors import CorruptObjectError, InvalidKeyError
 from storage.stores.sqlite.schema import LONGEST_KEY
 from storage.types import ByteRange, ObjectInfo
 
-__all__ = ["checked_data", "decoded_key", "decoded_keys", "encoded_key", "info_of"]
+__all__ = ["TOO_LONG", "checked_data", "decoded_key", "decoded_keys", "decoded_text", "encoded_key", "info_of"]
+
+#: What is wrong with a row that `statements.read_page` gives without its values.
+TOO_LONG = "the row lacks a value, or has one that is larger than any that a store writes"
 
 
 def encoded_key(key: str, store: object) -> bytes:
@@ -50,6 +53,20 @@ def decoded_keys(rows: Sequence[Sequence[Any]], store: object, left_out: LeftOut
     return keys if all(keys) else [decoded_key(row[0], store, left_out) for row in rows]
 
 
+class _DamagedText(str):
+    """A TEXT that is not UTF-8; no check of a stored value takes it for text."""
+
+    __slots__ = ()
+
+
+def decoded_text(stored: bytes) -> str:
+    """Return a TEXT: a ``text_factory`` that raises no error, as Python's own does."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return _DamagedText(stored.decode(errors="surrogateescape"))
+
+
 def info_of(key: str, row: Sequence[Any], store: object) -> ObjectInfo:
     """
     Return the description of an object from the columns `statements.INFO_COLUMNS`.
@@ -59,7 +76,8 @@ def info_of(key: str, row: Sequence[Any], store: object) -> ObjectInfo:
     """
     etag, size, modified, attributes = row
     if modified is None:
-        raise CorruptObjectError("the stored time is missing", key=key, store=store)
+        what = "the stored time is missing" if etag is not None else TOO_LONG
+        raise CorruptObjectError(what, key=key, store=store)
     return stored_info(key, size, etag, modified, attributes, store)
 
 

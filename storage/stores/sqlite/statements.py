@@ -19,6 +19,7 @@ from storage._core.stored_attributes import decode_attributes, encode_attributes
 from storage._core.stored_descriptions import stored_etag
 from storage.errors import CorruptObjectError, KeyNotFoundError
 from storage.stores.sqlite.chunks import MAX_FREED_BYTES, store_chunks
+from storage.stores.sqlite.errors import is_of_row
 from storage.stores.sqlite.schema import CHUNK, LONGEST_KEY
 from storage.types import Attributes, ByteRange
 
@@ -37,6 +38,7 @@ __all__ = [
     "put_many",
     "read_page",
     "read_range",
+    "read_row",
     "rename",
     "successor",
 ]
@@ -67,6 +69,10 @@ _SWAP = """
 UPDATE objects SET etag = ?, size = ?, modified = ?, attributes = ?, version = ?, data = ? WHERE key = ? AND etag = ?
 """
 _COPY_OVER = _COPY + _OR_REPLACE
+
+
+#: The bytes of an etag: Python's module raises an error without a key for a TEXT that is not UTF-8.
+_ETAG = "SELECT CASE typeof(etag) WHEN 'text' THEN CAST(etag AS BLOB) END FROM objects WHERE key = ?"
 
 
 # -- one object ------------------------------------------------------------------------------------------------------
@@ -136,13 +142,13 @@ def read_range(db: sqlite3.Connection, name: bytes, byte_range: ByteRange) -> tu
 def _enforce(db: sqlite3.Connection, target: Target) -> None:
     """Raise unless the conditions of a write hold for the current object."""
     if target.conditions:
-        row = db.execute("SELECT etag FROM objects WHERE key = ?", (target.key.encode(),)).fetchone()
-        etag = None if row is None else row[0] if isinstance(row[0], str) else ""  # a damaged object exists, too
+        row = db.execute(_ETAG, (target.key.encode(),)).fetchone()
+        etag = None if row is None else (row[0] or b"").decode(errors="replace")  # a damaged object exists, too
         target.conditions.enforce(target.key, etag, target.store)
 
 
 def _etag_of(db: sqlite3.Connection, key: str, store: str) -> str:
-    row = db.execute("SELECT etag FROM objects WHERE key = ?", (key.encode(),)).fetchone()
+    row = db.execute(_ETAG, (key.encode(),)).fetchone()
     if row is None:
         raise KeyNotFoundError(key, store=store)
     return stored_etag(row[0], key=key, store=store)
@@ -217,7 +223,12 @@ def find_rows(db: sqlite3.Connection, columns: str, names: Sequence[bytes]) -> d
 
 def find_small(db: sqlite3.Connection, names: Sequence[bytes]) -> list[tuple[bytes, Attributes] | None]:
     """Return (bytes, attributes) for each of these encoded keys, and None where there is no small object, or damage."""
-    found = find_rows(db, f"CASE WHEN size <= {SMALL} THEN data END, size, attributes", names)
+    try:
+        found = find_rows(db, f"CASE WHEN size <= {SMALL} THEN data END, size, attributes", names)
+    except sqlite3.Error as error:
+        if not is_of_row(error):
+            raise
+        return [None] if len(names) == 1 else [each for name in names for each in find_small(db, [name])]
     rows = [found.get(name, (name, None, 0, "")) for name in names]
     return [_small(data, size, text) for _, data, size, text in rows]
 
@@ -256,19 +267,60 @@ def successor(prefix: bytes) -> bytes:
 
 
 def read_page(db: sqlite3.Connection, columns: str, lower: bytes, upper: bytes, limit: int) -> list[tuple[Any, ...]]:
-    """Return the first *limit* rows of a range of keys."""
-    query = f"SELECT {columns} FROM objects WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
-    return db.execute(query, (lower, upper, limit)).fetchall()
+    """
+    Return the first rows of a range of keys, no more than *limit*; the first of the *columns* is the key.
+
+    A row with a value over `LONGEST_ROW` has None in place of all values but the key. A key over that is cut, so that
+    it is no UTF-8 any more; no key of an object lies between it and the whole one.
+    """
+    query = f"{columns} FROM objects WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
+    try:
+        return db.execute(f"SELECT {query}", (lower, upper, limit)).fetchall()
+    except sqlite3.DataError:
+        ids = [row[0] for row in db.execute(f"SELECT id, {query}".replace(f", {columns}", ""), (lower, upper, limit))]
+    rows: list[tuple[Any, ...]] = []
+    for number in ids:
+        try:
+            rows += db.execute(f"SELECT {columns} FROM objects WHERE id = ?", (number,))
+            continue
+        except sqlite3.DataError:
+            nothing = (None,) * (len(db.execute(f"SELECT {columns} FROM objects LIMIT 0").description) - 1)
+        try:
+            rows += [(row[0], *nothing) for row in db.execute("SELECT key FROM objects WHERE id = ?", (number,))]
+        except sqlite3.DataError:
+            rows.append((_cut_key(db, number), *nothing))
+            break
+    return rows
+
+
+def _cut_key(db: sqlite3.Connection, number: int) -> bytes:
+    """Return the beginning of the key of a row, which is too long to be read, and a byte that is in no key."""
+    with db.blobopen("objects", "key", number, readonly=True) as blob:
+        return blob.read(LONGEST_KEY) + b"\xff"
+
+
+def read_row(db: sqlite3.Connection, columns: str, name: bytes) -> tuple[Any, ...] | None:
+    """Return these columns of the object with an encoded key, or None."""
+    row: tuple[Any, ...] | None = db.execute(f"SELECT {columns} FROM objects WHERE key = ?", (name,)).fetchone()
+    return row
+
+
+#: Bytes of the longest value of SQLite, unless it was compiled in another way; to delete a key, it reads it.
+_LONGEST_VALUE = 1_000_000_000
 
 
 def clear(db: sqlite3.Connection, lower: bytes, upper: bytes, limit: int) -> bytes | None:
     """Delete the first objects of a range of keys and return where the rest begins, or None if none is left."""
     freed, last = 0, None
     for key, size in read_page(db, "key, coalesce(length(data), 0)", lower, upper, limit):
-        freed += size
+        freed += size or 0
         last = key + b"\0"
         if freed >= MAX_FREED_BYTES:
             break
     if last is not None:
-        db.execute("DELETE FROM objects WHERE key >= ? AND key < ?", (lower, last))
+        longest = db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
+        try:
+            db.execute("DELETE FROM objects WHERE key >= ? AND key < ?", (lower, last))
+        finally:
+            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
     return last

@@ -21,7 +21,7 @@ from storage.stores.sqlite import statements
 from storage.stores.sqlite.check import findings
 from storage.stores.sqlite.connection import uncancelled
 from storage.stores.sqlite.errors import error_per_key, naming_key
-from storage.stores.sqlite.group_commit import MAX_BYTES, MAX_REQUESTS
+from storage.stores.sqlite.group_commit import MAX_BYTES, MAX_REQUESTS, find_by_key
 from storage.stores.sqlite.index_check import refuse_disorder
 from storage.stores.sqlite.large_objects import put_stream
 from storage.stores.sqlite.paths import MEMORY, checked_path
@@ -155,10 +155,10 @@ class SqliteStore(ObjectStore):
         session = self._opened()
         name = encoded_key(key, self)
         columns = f"{statements.INFO_COLUMNS}, data, version"
-        found = await naming_key(key, session.reader.run(statements.read_page, columns, name, name + b"\0", 1))
-        if not found:
+        found = await naming_key(key, session.reader.run(statements.read_row, columns, name))
+        if found is None:
             raise KeyNotFoundError(key, store=self)
-        *described, data, version = found[0]
+        *described, data, version = found
         info = info_of(key, described, self)
         if version is None:
             yield BytesReader(info, checked_data(data, info.size, None, key, self), byte_range)
@@ -254,16 +254,14 @@ class SqliteStore(ObjectStore):
         results: dict[str, bytes | StorageError] = {}
         async for page in pages(stream(keys), MAX_REQUESTS):
             asked = {key: key.encode() for key in page if self._is_valid(key, results)}
-            found = await self._opened().reader.run(statements.find_rows, "size, data", list(asked.values()))
-            for key, name in asked.items():
-                if name not in found:
+            found = await self._opened().reader.run(find_by_key("size, data"), list(asked.values()))
+            for key, row in zip(asked, found, strict=True):
+                if row is None:
                     results[key] = KeyNotFoundError(key, store=self)
-                else:
-                    _, size, data = found[name]
-                    if data.__class__ is bytes and len(data) == size:
-                        results[key] = data
-                    else:  # it is large, or damaged
-                        results[key] = await result_of(self.get(key))
+                elif type(row) is tuple and type(row[2]) is bytes and len(row[2]) == row[1]:
+                    results[key] = row[2]
+                else:  # it is large, or damaged
+                    results[key] = await result_of(self.get(key))
         return results
 
     async def put_many(

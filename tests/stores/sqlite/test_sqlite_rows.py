@@ -1,0 +1,252 @@
+"""Rows that no store writes: each is an error of its own key, and hides no other."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_tools import LARGE, sql, until
+
+from storage import (
+    ByteRange,
+    CorruptObjectError,
+    DictStore,
+    InvalidKeyError,
+    ObjectInfo,
+    SqliteStore,
+    StorageError,
+    copy_store,
+)
+from storage._core.bulk import result_of
+from storage.errors import IncompleteListingError
+from storage.stores.sqlite.schema import LONGEST_KEY
+
+BAD_INFO = [
+    "attributes = '{\"a\": '",
+    "attributes = '[1]'",
+    "attributes = '{\"a\": 1}'",
+    "attributes = x'ff'",
+    "attributes = '" + "[" * 100_000 + "'",
+    "modified = 'yesterday'",
+    "modified = 9223372036854775807",
+    "modified = -9223372036854775807",
+    "modified = 1.5",
+    "size = -1",
+    "size = 'large'",
+    "size = 99",
+    "etag = ''",
+    "etag = x'ff'",
+    "etag = CAST(x'ff41' AS TEXT)",
+    "attributes = CAST(x'ff41' AS TEXT)",
+    "attributes = CAST(zeroblob(5000000) AS TEXT)",
+    "data = CAST(x'fffefdfc' AS TEXT)",
+    "data = zeroblob(3)",
+]
+
+
+def change(path: Path, assignment: str, key: str = "k") -> None:
+    """Change a row, whatever the table's conditions say."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        other.execute(f"UPDATE objects SET {assignment} WHERE key = CAST(? AS BLOB)", (key,))
+
+
+@pytest.mark.parametrize("assignment", BAD_INFO, ids=lambda text: text[:30])
+async def test_damaged_row_is_an_error_that_names_the_key(path: Path, assignment: str) -> None:
+    """Every call on its key is right or that error; all other objects are listed, and the end of the scan tells."""
+    async with SqliteStore(path) as store:
+        await store.put_many(dict.fromkeys("akz", b"data"))
+        change(path, assignment)
+
+        for call in (store.head("k"), store.get("k"), store.get("k", byte_range=ByteRange(1, 4)), read(store, "k")):
+            result = await result_of(call)
+            if not isinstance(result, bytes | ObjectInfo):
+                assert isinstance(result, CorruptObjectError)
+                assert ("k", repr(store)) == (result.key, result.store)
+        assert ["a", "k", "z"] == [key async for key in store.keys()]
+        scanned, error = await listed(store.scan())
+        assert (["a", "z"] if error else ["a", "k", "z"]) == [info.key for info in scanned]
+        assert error is None or ["k"] == list(error.errors)
+        assert [CorruptObjectError] * assignment.startswith(("size", "data")) == [
+            type(each) for each in (await store.get_many("akz")).values() if isinstance(each, StorageError)
+        ]
+        assert (await store._get_small("k"))[0] in (None, (b"data", {}))
+
+        await store.put("k", b"new")
+        assert b"new" == await store.get("k")
+
+
+async def listed(listing: AsyncIterator[Any]) -> tuple[list[Any], IncompleteListingError | None]:
+    """Return what a listing gives, and the error at its end."""
+    found: list[Any] = []
+    try:
+        async for each in listing:
+            found.append(each)  # noqa: PERF401 - what comes before the error is wanted
+    except IncompleteListingError as error:
+        return found, error
+    return found, None
+
+
+async def read(store: SqliteStore, key: str) -> bytes:
+    """Read an object as a stream."""
+    async with store.open(key) as reader:
+        return await reader.read()
+
+
+@pytest.mark.parametrize("key", ["CAST(x'6bff' AS BLOB)", "x''", "'text'", "5"])
+async def test_key_that_is_none_is_told_at_the_end_of_a_listing(path: Path, key: str) -> None:
+    """It hides no other, and is not listed itself."""
+    async with SqliteStore(path) as store:
+        await store.put_many(dict.fromkeys("akz", b"data"))
+        change(path, f"key = {key}")
+
+        for listing in (store.keys(), store.scan(), store.children())[: 3 if key[-1] == "'" and key[0] != "'" else 2]:
+            found, error = await listed(listing)
+            assert ["a", "z"] == [each.key if isinstance(each, ObjectInfo) else each for each in found]
+            assert error is not None
+            assert 1 == error.count
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "DELETE FROM chunks WHERE number = 1",
+        "DELETE FROM chunks",
+        "UPDATE chunks SET data = zeroblob(5) WHERE number = 1",
+        "UPDATE chunks SET data = 'text' WHERE number = 1",
+        "INSERT INTO chunks VALUES ((SELECT id FROM versions), 3, x'00')",
+        "UPDATE chunks SET data = zeroblob(5000000) WHERE number = 2",
+        "UPDATE objects SET version = 'none'",
+        "UPDATE objects SET size = 9223372036854775807",
+        "UPDATE objects SET size = 1500000",
+    ],
+)
+async def test_chunks_that_do_not_agree_are_an_error(path: Path, script: str) -> None:
+    """A large object whose chunks are missing, too many or of other sizes is never read as if it were whole."""
+    async with SqliteStore(path) as store:
+        await store.put("k", b"x" * LARGE)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("PRAGMA ignore_check_constraints = ON")
+            other.execute(script)
+
+        for call in (store.get("k"), read(store, "k")):
+            with pytest.raises(CorruptObjectError) as caught:
+                await call
+            assert "k" == caught.value.key
+
+
+async def test_row_of_many_megabytes_is_not_read(path: Path) -> None:
+    """SQLite itself refuses to read what is longer than any row of ours."""
+    async with SqliteStore(path) as store:
+        await store.put("k", b"data")
+        change(path, "data = zeroblob(5000000), size = 5000000")
+
+        for call in (store.get("k"), read(store, "k"), store.get("k", byte_range=ByteRange(0, 4))):
+            with pytest.raises(CorruptObjectError, match="larger than"):
+                await call
+        await store.clear()
+        assert not await store.exists("k")
+
+
+@pytest.mark.parametrize("assignment", ["data = zeroblob(5000000)", "etag = CAST(x'ff' AS TEXT)"])
+async def test_damaged_row_fails_no_other_key_of_its_batch(path: Path, assignment: str) -> None:
+    """Neither of calls that run at once, nor of bulk calls, nor of a copy of the store."""
+    async with SqliteStore(path) as store, DictStore() as target:
+        await store.put_many(dict.fromkeys("akz", b"data"))
+        change(path, assignment)
+        damaged = b"data" if assignment.startswith("etag") else None
+
+        assert [b"data", damaged, b"data"] == [
+            each if isinstance(each, bytes) else None
+            for each in await asyncio.gather(*map(store.get, "akz"), return_exceptions=True)
+        ]
+        heads = await asyncio.gather(*map(store.head, "akz"), return_exceptions=True)
+        assert ["a", "k" if damaged is None else None, "z"] == [
+            each.key if isinstance(each, ObjectInfo) else None for each in heads
+        ]
+        assert [b"data", damaged, b"data"] == [
+            each if isinstance(each, bytes) else None for each in (await store.get_many("akz")).values()
+        ]
+        assert [(b"data", {})] * 2 == [each for each in await store._get_small("az") if each]
+        await result_of(copy_store(store, target))
+        assert ["a", "z"] == [key async for key in target.keys() if key != "k"]
+
+
+@pytest.mark.parametrize("key", ["a key", "a text"])
+async def test_key_of_many_megabytes_hides_no_other(path: Path, key: str) -> None:
+    """It is cut in the error at the end of a listing, and can be cleared."""
+    async with SqliteStore(path) as store:
+        await store.put_many(dict.fromkeys(["a", "k", "k2", "z"], b"data"))
+        huge = "'k' || hex(zeroblob(2500000))"
+        change(path, f"key = CAST({huge} AS BLOB)" if key == "a key" else f"key = {huge}")
+
+        for listing in (store.keys(), store.scan()):
+            found, error = await listed(listing)
+            assert ["a", "k2", "z"] == [each.key if isinstance(each, ObjectInfo) else each for each in found]
+            assert error is not None
+            assert 1 == error.count
+        assert b"data" == await store.get("k2")
+        findings = [each async for each in store.check()]
+        assert any(each.key and "k000" in each.key for each in findings)
+        if key == "a key":
+            found, error = await listed(store.children("k", "/"))
+            assert ["k2"] == found
+            assert error is not None
+            await store.clear("k")
+            assert ["a", "z"] == [key async for key in store.keys()]
+
+
+async def test_key_of_a_megabyte_is_the_longest(store: SqliteStore) -> None:
+    """A longer one is refused by every method, and is no bound of a listing that finds others."""
+    longest, longer = "k" * LONGEST_KEY, "k" * (LONGEST_KEY + 1)
+    await store.put(longest, b"v")
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.put(longer, b""),
+        lambda: store.get(longer),
+        lambda: store.exists(longer),
+        lambda: store.head(longer),
+        lambda: store.delete(longer),
+        lambda: store.copy(longest, longer),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidKeyError, match="bytes"):
+            await call()
+
+    huge = "k" * (8 << 20)
+    assert [longest] == [key async for key in store.keys()]
+    assert [] == [key async for key in store.keys(huge)]
+    assert [] == [key async for key in store.keys(start_after=huge)]
+    assert [longest] == [key async for key in store.keys(start_after="k" * (LONGEST_KEY - 1))]
+    await store.clear(huge)
+    assert await store.exists(longest)
+
+
+async def test_leases_that_are_no_times_stop_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Expired versions are reclaimed, whatever stands beside them."""
+    async with SqliteStore(path):
+        pass
+    sql(path, "INSERT INTO versions VALUES (1, 'never'), (2, x'00'), (3, 1.5), (4, 1)")
+
+    async with SqliteStore(path):
+        await until(lambda: [(1,), (2,), (3,)] == sql(path, "SELECT id FROM versions ORDER BY id"))
+
+
+async def test_conditional_write_of_a_row_without_an_etag_ends(path: Path) -> None:
+    """The object exists, whatever its row lacks."""
+    async with SqliteStore(path) as store:
+        await store.put("k", b"data")
+        change(path, "etag = x''")
+
+        swap, create, delete = (
+            store.put("k", b"w", if_match=""),
+            store.put("k", b"w", if_absent=True),
+            store.delete("k", if_match=""),
+        )
+        for call in (swap, create, delete):
+            with pytest.raises(StorageError):
+                await asyncio.wait_for(call, 10)

@@ -140,14 +140,14 @@ def test_child_does_not_put_a_compacted_archive_in_its_place() -> None:
     done = run(
         """
 from storage.stores.zip.drafts import Draft
-from storage.stores.zip.file import OpenFile
 from storage.stores.zip.slices import finished
 path = directory + "/objects.zip"
-with ZipStore(path) as store:
-    store.put("k", b"v")
-original = OpenFile(path)
-draft = Draft(path, original, 0)
-finished(draft.prepare())
+store = ZipStore(path).__enter__()
+store.put("k", b"v")
+archive = store.async_store._archive
+before = os.stat(path)
+draft = Draft(path, archive._file, 0)
+finished(draft.prepare([entry for _, entry in archive.objects.values()], archive._tail))
 def child():
     try:
         draft.publish()
@@ -156,9 +156,10 @@ def child():
         os._exit(0)
     os._exit(1)
 forked(child)
-print(os.path.samestat(os.stat(path), original.status()))
+print(os.path.samestat(os.stat(path), before))
 draft.publish()
-print(draft.is_published)
+print(draft.is_published, flush=True)
+os._exit(0)
 """
     )
 

@@ -54,12 +54,14 @@ def copy_database(
         Cancelled: *stop* was set.
     """
     try:
-        _refuse_others(target, store)
+        older = _refuse_others(target, store)
         mode = 0o666 if source == ":memory:" else stat.S_IMODE(os.stat(source).st_mode) & 0o666
         draft = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:100]}.{secrets.token_hex(8)}.draft")
         Descriptor.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), mode).close()
         try:
             _copy(db, draft, connection, stop)
+            if older is not None:
+                _keep_owner_and_mode(draft, older)
             _sync(draft)
             _publish(draft, target, store)
         finally:
@@ -134,6 +136,17 @@ def _publish(draft: str, target: str, store: str) -> None:
         if os.path.lexists(target):
             raise StorageError(f"{target} was created while the backup was made: name another file", store=store)
     os.replace(draft, target)
+
+
+def _keep_owner_and_mode(draft: str, older: os.stat_result) -> None:
+    """Give the draft who may read it from the backup that it replaces."""
+    if sys.platform != "win32":
+        try:
+            os.chown(draft, older.st_uid, older.st_gid)
+        except PermissionError:  # the backup is another user's: that one's permissions would be ours
+            os.chmod(draft, stat.S_IMODE(older.st_mode) & 0o700)
+            return
+    os.chmod(draft, stat.S_IMODE(older.st_mode) & 0o777)
 
 
 def _sync(path: str) -> None:

@@ -80,6 +80,20 @@ async def test_backup_keeps_its_permissions_private(store: SqliteStore, path: Pa
     assert 0o600 == stat.S_IMODE(target.stat().st_mode)
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+async def test_backup_keeps_the_permissions_of_the_one_that_it_replaces(
+    store: SqliteStore, path: Path, target: Path, mode: int
+) -> None:
+    """Whoever could not read the older one cannot read the new one, whatever the database's permissions are."""
+    path.chmod(0o644)
+    await store.backup(target)
+    target.chmod(mode)
+
+    await store.backup(target)
+
+    assert mode == stat.S_IMODE(target.stat().st_mode)
+
+
 async def test_backup_replaces_an_older_one(store: SqliteStore, target: Path) -> None:
     """And an empty file, as tempfile makes it."""
     target.touch()

@@ -12,6 +12,7 @@ import os
 import secrets
 import sqlite3
 import stat
+import struct
 import sys
 import threading
 from contextlib import closing, suppress
@@ -25,10 +26,17 @@ from storage.stores.sqlite.errors import from_os_error
 from storage.stores.sqlite.header import is_database
 from storage.stores.sqlite.schema import APPLICATION
 
+if sys.platform != "win32":
+    import fcntl
+
 __all__ = ["Cancelled", "copy_database"]
 
 #: Pages that are copied in one step, between two looks at a cancellation: 1 MiB, some milliseconds.
 PAGES = 64
+
+
+#: First byte and number of the bytes that SQLite locks, of https://sqlite.org/fileformat2.html ("the lock-byte page").
+_LOCKED = 0x40000000, 512
 
 
 class Cancelled(Exception):  # noqa: N818 - it becomes the cancellation of the call
@@ -118,7 +126,18 @@ def _refuse_others(target: str, store: str) -> os.stat_result | None:
         with open(target, "rb", buffering=0) as opened:
             if not is_database(opened.read(100), APPLICATION):
                 raise StorageError(f"{target} is not the database of a store: {advice}", store=store)
+            if _is_locked(opened.fileno()):
+                raise StorageError(f"{target} is in use by another process: {advice}", store=store)
     return found
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Return whether another process has a lock of SQLite on a file, which this process must not have open."""
+    if sys.platform != "linux":
+        return False
+    asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, *_LOCKED, 0)
+    answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, asked)
+    return bool(struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK)
 
 
 def _publish(draft: str, target: str, store: str) -> None:

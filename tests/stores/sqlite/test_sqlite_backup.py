@@ -6,6 +6,8 @@ import asyncio
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -131,6 +133,30 @@ async def test_backup_replaces_nothing_else(store: SqliteStore, path: Path, targ
     assert before == sorted((each.name, each.lstat().st_ino, each.lstat().st_size) for each in target.parent.iterdir())
     await store.put("k", b"w")
     await other.aclose()
+
+
+@pytest.mark.process
+async def test_backup_replaces_no_database_that_is_locked_without_a_log(store: SqliteStore, target: Path) -> None:
+    """Another program may hold it exclusively, with no file beside it."""
+    await store.backup(target)
+    program = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA locking_mode = EXCLUSIVE")
+db.execute("PRAGMA journal_mode = OFF")
+db.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", program, str(target)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert "locked\n" == other.stdout.readline()
+        before = target.stat()
+        assert [target.name] == [each.name for each in target.parent.iterdir()]
+        with pytest.raises(StorageError, match="in use by another process: name another file"):
+            await store.backup(target)
+        assert before.st_ino == target.stat().st_ino
 
 
 async def test_backup_that_fails_or_is_cancelled_leaves_nothing(

@@ -75,7 +75,7 @@ class _Closed(list[int]):
                 next(map(os.close, map(list.pop, (self,))))
             except IndexError:  # another thread was faster
                 pass
-        self.__class__ = _Closed
+        self.__class__ = _Closed  # pyright: ignore[reportAttributeAccessIssue]
 
     def __enter__(self) -> int:
         return self[0]
@@ -88,7 +88,7 @@ class _Closed(list[int]):
                 next(map(os.close, map(list.pop, (self,))))
             except IndexError:
                 pass
-            self.__class__ = _Closed
+            self.__class__ = _Closed  # pyright: ignore[reportAttributeAccessIssue]
 
     def __repr__(self) -> str:
         return f"Descriptor({self[0]})" if self else "Descriptor(closed)"

@@ -27,8 +27,8 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self.step = FIRST
-        self.grown = 0.0
+        self.step: float = FIRST
+        self.grown: float = 0.0
 
     def add(self, share: float) -> bool:
         """Add what was put, as a share of the bound, and return whether a count is due."""
@@ -37,7 +37,8 @@ class Pace:
 
     def counted(self, others: float) -> None:
         """Record that a count has found so much that others have put since the last one."""
-        own, self.grown = self.grown, 0.0
+        own = self.grown
+        self.grown = 0.0
         if others <= 0:
             self.step = min(MOST, self.step * 2)
         else:

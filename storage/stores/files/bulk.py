@@ -39,13 +39,16 @@ async def for_each_key(keys: Keys, work: Callable[[str], T], store: object) -> d
     def batch_results(batch: list[str]) -> list[T | StorageError]:
         return [result(key) for key in batch]
 
+    async def again(key: str) -> T:
+        return await offload(work, key)
+
     async def hop(batch: list[str]) -> None:
         new = [key for key in dict.fromkeys(batch) if key not in results]
         results.update(dict.fromkeys(new, cast(T, None)))  # reserves their places in the caller's order
         results.update(zip(new, await offload(batch_results, new), strict=True))
         for key in new:
             if isinstance(found := results[key], DirectoryLockedError):
-                results[key] = await result_of(when_unlocked(found, partial(offload, work, key), store))
+                results[key] = await result_of(when_unlocked(found, partial(again, key), store))
 
     await for_each(pages(stream(keys), FILES_PER_HOP), hop, limit=WORKERS)
     return results

@@ -49,9 +49,11 @@ class Directories(Protocol):
 
     def open_directory(self, path: str) -> Descriptor:
         """Open the directory *path*, relative to the root."""
+        ...
 
     def open_below(self, directory: int, name: str) -> Descriptor:
         """Open the directory *name* in an open directory."""
+        ...
 
 
 class ExactNames:

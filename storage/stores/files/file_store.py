@@ -239,7 +239,7 @@ class FileStore(BlockingReads, ObjectStore):
             return await offload(self._blocking, key, work, *args)
         except DirectoryLockedError as error:
             found = error
-        return await when_unlocked(found, partial(offload, self._blocking, key, work, *args), self)
+        return await when_unlocked(found, lambda: offload(self._blocking, key, work, *args), self)
 
     async def _publish(
         self, key: str, draft: Draft, fill: Callable[[], None], publish: Callable[[], str], *, keep: bool
@@ -337,6 +337,9 @@ class FileStore(BlockingReads, ObjectStore):
             except OSError as cause:
                 raise from_os_error(cause, None, self) from cause
 
+        async def again(page: list[T]) -> None:
+            await offload(fetch, page)
+
         left_out: IncompleteListingError | None = None
         full = True
         while full and left_out is None:
@@ -345,7 +348,7 @@ class FileStore(BlockingReads, ObjectStore):
                 try:
                     await offload(fetch, page)
                 except DirectoryLockedError as error:
-                    await when_unlocked(error, partial(offload, fetch, page), self)
+                    await when_unlocked(error, partial(again, page), self)
             except IncompleteListingError as error:  # at the end: what was found is as good as ever
                 left_out = error
             full = len(page) == PAGE

@@ -81,7 +81,7 @@ class Root:
     def __init__(self, path: str, *, unique_names: bool = False) -> None:
         self.path: str = path
         self._below = encoded_root(path) + b"/"
-        self.exact = ExactNames(trusted=unique_names)
+        self.exact: ExactNames = ExactNames(trusted=unique_names)
 
     def open(self, path: str, flags: int = READ) -> Descriptor:
         """

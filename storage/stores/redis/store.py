@@ -146,7 +146,7 @@ class RedisStore(ObjectStore):
         return bool(found)
 
     async def head(self, key: str) -> ObjectInfo:
-        fields = await self._opened().query(("HMGET", self._name(key), *DESCRIPTION), key)
+        fields: Any = await self._opened().query(("HMGET", self._name(key), *DESCRIPTION), key)
         if fields[0] is None:
             fields = await self._existing(key, *DESCRIPTION)
         return info_of(key, fields, self)

@@ -125,9 +125,10 @@ def stored_length(headers: Mapping[str, str], key: str) -> int:
         CorruptObjectError: the header that says so has no number.
     """
     _, _, whole = headers.get("content-range", "").rpartition("/")
+    said = headers.get("content-length", "0")
     found = header_size(whole)
     if found is None:
-        found = header_size(said := headers.get("content-length", "0"))
+        found = header_size(said)
     if found is None:
         raise CorruptObjectError(f"the server says that the object has {said[:100]!r} bytes", key=key)
     return found

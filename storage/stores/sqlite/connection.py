@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from storage._concurrency.mutex import Mutex
@@ -75,7 +74,8 @@ class Connection:
             raise ImportError("SqliteStore needs aiosqlite: pip install 'stackstore[sqlite]'") from cause
         timeout = min(self._busy_timeout, BUSY_STEP)
         connecting = aiosqlite.connect(self._path, timeout=timeout, isolation_level=None, cached_statements=STATEMENTS)
-        connecting._connector = partial(self._guard.run, self._connect, connecting._connector)
+        connector = connecting._connector
+        connecting._connector = lambda: self._guard.run(self._connect, connector)
         thread = _thread_of(connecting)
         thread.daemon = True  # a connection that is left open must not keep the interpreter from exiting
         vars(thread)["connection"] = connecting  # nor warn at exit: the running thread keeps its connection alive

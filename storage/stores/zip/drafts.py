@@ -59,7 +59,8 @@ class Draft:
     def __init__(self, path: str, original: OpenFile, begin: int) -> None:
         self._original, self._target = original, os.path.basename(path)
         self.entries: dict[Entry, Entry] = {}
-        self.begin, self._end = begin, 0
+        self.begin: int = begin
+        self._end = 0
         self._process = PROCESS.number
         self._stamp = os.urandom(16)
         self._name = f"{_beginning(path)}{self._stamp.hex()}.compacting"

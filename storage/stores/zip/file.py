@@ -23,7 +23,7 @@ from storage.stores.files.locks import NO_LOCKS  # isort: skip  # it imports fcn
 
 __all__ = ["OpenFile", "open_locked", "sync_directory"]
 
-logger = logging.getLogger("storage")
+_logger = logging.getLogger("storage")
 
 #: A device or pipe of that name must neither be waited for nor become the terminal of the process.
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -174,7 +174,7 @@ def open_locked(path: str) -> OpenFile:
         with suppress(FileNotFoundError):
             if os.path.samestat(file.status(), os.stat(path)):
                 if not file.has_lock:
-                    logger.warning("%s cannot be locked on its file system: only one process may open it", path)
+                    _logger.warning("%s cannot be locked on its file system: only one process may open it", path)
                 return file
         # A compacted archive replaced the file between opening and locking: open that one.
     raise StoreUnavailableError(f"{path} is replaced again and again: try again when no other program does that")

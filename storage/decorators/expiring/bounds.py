@@ -200,7 +200,7 @@ class Bounds(Usage, Generic[In]):
         except StorageError as error:
             _log.warning("%r is over its bounds until the next put: %s", self._owner, error)
         finally:
-            self.restore(left.values())
+            self.end_eviction(surplus, left.values())
 
     async def _evict(self, entry: Entry) -> None:
         """Delete this version; without conditional deletes, whatever version is there."""

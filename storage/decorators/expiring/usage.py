@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -56,6 +56,7 @@ class Usage:
         self._too_large: dict[str, None] = {}  # larger than max_bytes: deleted first, and no other for them
         self._bytes = 0
         self._writes: dict[str, _ConcurrentWrites] = {}
+        self._leaving: Counter[str] = Counter()  # keys that are not counted, and whose objects are being deleted
         self._changed: set[str] | None = None  # while the store is counted again: the keys that change meanwhile
         self._lock = Mutex()
         renew_after_fork(self)
@@ -97,7 +98,7 @@ class Usage:
         with self._lock:
             begins = self._changed is None
             if begins:
-                self._changed = set(self._writes)
+                self._changed = {*self._writes, *self._leaving}
             return begins
 
     def end_recount(self, found: Iterable[Entry]) -> float:
@@ -143,17 +144,24 @@ class Usage:
         return max(shares)
 
     def pop_surplus(self) -> list[Entry]:
-        """Remove and return the entries over the bounds: those over max_bytes alone, then the least recently used."""
+        """
+        Remove and return the entries over the bounds: those over max_bytes alone, then the least recently used.
+
+        The caller deletes their objects, and then calls `end_eviction`: a recount meanwhile does not count them.
+        """
         taken = []
         with self._lock:
             while self._entries and self._is_over():
                 taken.append(self._pop(next(iter(self._too_large or self._entries))))
+            self._leaving.update(entry.key for entry in taken)
         return taken
 
-    def restore(self, entries: Iterable[Entry]) -> None:
-        """Count entries again whose objects could not be deleted, as the oldest ones."""
+    def end_eviction(self, surplus: Iterable[Entry], left: Iterable[Entry]) -> None:
+        """Record that *surplus* was deleted, and count those of it again that could not be, as the oldest ones."""
         with self._lock:
-            self._add_oldest(entries)
+            self._leaving.subtract(entry.key for entry in surplus)
+            self._leaving = +self._leaving
+            self._add_oldest(left)
 
     def reset(self) -> None:
         """Remove all entries; the store is counted again before the next put."""
@@ -164,6 +172,7 @@ class Usage:
         """In a forked child: count again, if another thread was writing an object or changing the entries."""
         if not self._lock.owned and (self._writes or self._lock.interrupted):
             self._writes.clear()
+            self._leaving.clear()
             self._reset()
 
     # -- with the lock held --------------------------------------------------------------------------------------

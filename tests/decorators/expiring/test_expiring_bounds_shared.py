@@ -139,3 +139,12 @@ def test_pace_follows_the_others() -> None:
         pace.add(pace.step)
         pace.counted(0.0)
     assert (MOST, 0.0) == (pace.step, pace.grown)
+
+
+async def test_recount_counts_no_object_that_is_being_deleted(tmp_path: Path) -> None:
+    """Counted as another process's, it would drive out an object that has to stay."""
+    for number in range(30):
+        base = FilesystemStore(tmp_path / str(number))
+        await ExpiringStore(base, max_count=3).put_many({f"k{each}": b"123" for each in range(10)})
+
+        assert 3 == len([key async for key in base.keys()])

@@ -51,7 +51,9 @@ def signed() -> bytes:
     return archive[: fields[6]] + block + archive[fields[6] : at] + end
 
 
-@pytest.mark.parametrize("content", [theirs() + b"trailer" * 20, theirs() + b"x", signed()])
+@pytest.mark.parametrize(
+    "content", [theirs() + b"trailer" * 20, theirs() + b"x", signed()], ids=["trailer", "a byte", "signed"]
+)
 def test_compaction_that_would_drop_bytes_of_others_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     refused = pytest.raises(UnsupportedOperationError, match=r"not of the archive.*copy the objects into a new")
@@ -69,7 +71,11 @@ def test_compaction_that_would_drop_bytes_of_others_is_refused(path: Path, conte
     assert read_by_zipfile(path) == OBJECTS | {"new": b"1", "newer": b"1"}
 
 
-@pytest.mark.parametrize("before", [b"#!/bin/sh\n", theirs(), theirs()[: theirs().find(b"PK\1\2")], b"PK\3\4" * 9])
+@pytest.mark.parametrize(
+    "before",
+    [b"#!/bin/sh\n", theirs(), theirs()[: theirs().find(b"PK\1\2")], b"PK\3\4" * 9],
+    ids=["program", "archive", "records", "signatures"],
+)
 def test_what_is_before_the_archive_is_kept_and_what_was_deleted_is_not(path: Path, before: bytes) -> None:
     content = before + behind(b"") if before[:1] == b"P" else behind(before)
     if before[:1] == b"P":  # zipfile would add to it: correct the offsets, as 'zip -A' does

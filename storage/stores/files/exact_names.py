@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from storage._core.descriptors import Descriptor
 from storage.errors import InvalidKeyError
+from storage.stores.files.entries import status_of
 from storage.stores.files.file_systems import folds_names, is_local, may_fold_per_directory
 from storage.stores.files.kept_names import KeptNames, other_forms
 from storage.stores.files.locks import locked
@@ -119,7 +120,7 @@ class ExactNames:
                 another name; *undo* was called then.
         """
         parent, _, name = path.rpartition("/")
-        there = _exists(directory, name)
+        there = status_of(directory, encoded(name), False) is not None
         exact = not there or self._has_name(directory, name, parent)
         if not exact or (parent and not self.has(root, parent, lock=False)):
             raise InvalidKeyError(
@@ -191,20 +192,13 @@ class ExactNames:
 def _same(directory: int, name: str, other: str) -> bool | None:
     """Return whether *other* is only another name for *name*, which is in the directory; None when that is unclear."""
     try:
-        if not _exists(directory, other):
-            return False if _exists(directory, name) else None
+        if status_of(directory, encoded(other)) is None:
+            return None if status_of(directory, encoded(name)) is None else False
         both = _listed(directory, name) and _listed(directory, other)
-        return not both if _exists(directory, name) and _exists(directory, other) else None
-    except OSError:
+        gone = None in (status_of(directory, encoded(name)), status_of(directory, encoded(other)))
+        return None if gone else not both
+    except (OSError, InvalidKeyError):
         return None
-
-
-def _exists(directory: int, name: str) -> bool:
-    try:
-        os.stat(encoded(name), dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _listed(directory: int, name: str) -> bool:

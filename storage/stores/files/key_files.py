@@ -11,7 +11,9 @@ from storage._core.directory_sync import fsync_directory
 from storage._core.writing import write_all
 from storage.errors import KeyConflictError
 from storage.stores.files.draft_names import new_draft_name
+from storage.stores.files.entries import file_status, status_of
 from storage.stores.files.hash_layout import KEY_SUFFIX
+from storage.stores.files.os_names import encoded
 from storage.stores.files.root import READ
 
 __all__ = ["MAX_KEY", "ensure_key_file", "read_key_file", "remove_key_file"]
@@ -32,7 +34,7 @@ def read_key_file(directory: int, name: str) -> bytes | None:
     try:
         opened = Descriptor.open(name, READ | os.O_NOFOLLOW, dir_fd=directory)
     except OSError:
-        if _is_file(directory, name):
+        if file_status(directory, encoded(name)) is not None:
             raise
         return None
     with opened as file:
@@ -60,7 +62,8 @@ def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store:
     content = read_key_file(directory, target)
     if content == key:
         return
-    if content is None and _exists(directory, target) and not _is_file(directory, target):
+    there = None if content is not None else status_of(directory, encoded(target))
+    if there is not None and not stat.S_ISREG(there.st_mode):
         raise KeyConflictError(
             f"{target!r}, the file for the key's text, is no regular file: move it away", store=store
         )
@@ -82,23 +85,8 @@ def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store:
 
 def remove_key_file(directory: int, name: str) -> None:
     """Remove the key's file beside the object's file *name*, if there is one; links and the like stay."""
-    if _is_file(directory, name + KEY_SUFFIX):
+    if file_status(directory, encoded(name + KEY_SUFFIX)) is not None:
         _unlink(directory, name + KEY_SUFFIX)
-
-
-def _exists(directory: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _is_file(directory: int, name: str) -> bool:
-    try:
-        return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return False
 
 
 def _unlink(directory: int, name: str) -> None:

@@ -33,7 +33,8 @@ def raise_if_refused(
     """
     refused = cause.errno == errno.EINVAL
     if cause.errno == errno.ENOENT and directory is not None:
-        refused = (moved is None or _exists(*moved)) and takes_names(directory)
+        there = moved is None or os.access(moved[1], os.F_OK, dir_fd=moved[0], follow_symlinks=False)
+        refused = there and takes_names(directory)
     if refused:
         raise InvalidKeyError(
             "the file system does not take a name in the key's path: choose a key without such characters as "
@@ -48,14 +49,6 @@ def takes_names(directory: int) -> bool:
     try:
         Descriptor.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=directory).close()
         os.unlink(name, dir_fd=directory)
-    except OSError:
-        return False
-    return True
-
-
-def _exists(directory: int, name: bytes) -> bool:
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
     except OSError:
         return False
     return True

@@ -254,10 +254,12 @@ METHODS: dict[str, Callable[[ObjectStore, str], Awaitable[object]]] = {
 }
 
 
+@pytest.mark.parametrize("lookups", [False, True], ids=["create", "lookup"])
 @pytest.mark.parametrize("refusal", [errno.ENOENT, errno.EINVAL, errno.EILSEQ], ids=errno.errorcode.get)
-async def test_name_that_the_file_system_refuses_is_an_invalid_key(refusal: int) -> None:
-    """However it says so: not retryable, and no read finds anything."""
-    with mounted(Behaviour(refused_characters='?:*"<>|\t', refusal=refusal)) as root:
+async def test_name_that_the_file_system_refuses_is_an_invalid_key(refusal: int, lookups: bool) -> None:
+    """However and whenever it says so: not retryable, and no read finds anything."""
+    behaviour = Behaviour(refused_characters='?:*"<>|\t', refusal=refusal, refuses_lookups=lookups)
+    with mounted(behaviour) as root:
         store = FilesystemStore(root / "s")
         await store.put("fine", b"1")
         for key in ("q?", "c:d", "dir/*", "tab\tx", "a?/b/c"):

@@ -28,6 +28,7 @@ class Behaviour:
         replaces_characters: characters that become ``_`` in names.
         refused_characters: names with one of these cannot be created.
         refusal: the error's number for them.
+        refuses_lookups: whether looking for such a name fails so, too, rather than finding nothing.
         longest_name: bytes that a name may have; else ``ENAMETOOLONG``.
         hides_removed: the beginning of the name that an open file gets when it is removed or replaced, as
             ``.fuse_hidden`` or ``.nfs``; "" to remove it.
@@ -57,6 +58,7 @@ class Behaviour:
     replaces_characters: str = ""
     refused_characters: str = ""
     refusal: int = 0
+    refuses_lookups: bool = False
     longest_name: int = 255
     hides_removed: str = ""
     short_reads: int | None = None

@@ -100,7 +100,7 @@ class FileSystem:
         return os.path.join(directory.path, self._names.kept(directory.path, name))
 
     def _lookup(self, node: Node, user: int, group: int, body: bytes) -> bytes:
-        return self._entry(self._path(node, *names_of(body, 1)))
+        return self._entry(self._path(node, *names_of(body, 1), new=self._behaviour.refuses_lookups))
 
     def _getattr(self, node: Node, user: int, group: int, body: bytes) -> bytes:
         return self._attributes(node)

@@ -13,15 +13,12 @@ import os
 
 from storage._core.stored_attributes import LONGEST, checked_attributes, decode_attributes
 from storage.errors import CorruptObjectError, StoreFullError, UnsupportedOperationError
-from storage.stores.files.file_systems import is_in_one_block
+from storage.stores.files.file_systems import HAS_XATTR, is_in_one_block
 
 __all__ = ["fits_attributes", "read_attributes", "takes_attributes", "write_attributes"]
 
 #: The extended attribute that holds an object's attributes.
 XATTR = "user.storage.attributes"
-
-#: Python has no functions for extended attributes on macOS.
-HAS_XATTR = hasattr(os, "setxattr")
 
 _BETWEEN, _END = b"\xfe", b"\xff"
 

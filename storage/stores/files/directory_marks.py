@@ -11,14 +11,12 @@ import os
 from collections import OrderedDict
 
 from storage._core.descriptors import Descriptor
-from storage.stores.files.file_systems import UNSUPPORTED
+from storage.stores.files.file_systems import HAS_XATTR, UNSUPPORTED
 from storage.stores.files.os_names import encoded
 
 __all__ = ["is_own_directory", "mark_directory", "remove_own_directory"]
 
 _XATTR = "user.storage.made"
-
-_HAS_XATTR = hasattr(os, "setxattr")
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
@@ -30,7 +28,7 @@ _made: OrderedDict[tuple[str, int, int], None] = OrderedDict()
 
 def mark_directory(directory: int, path: str) -> None:
     """Note that the store has just made an open directory, whose *path* is relative to the root."""
-    if _HAS_XATTR:
+    if HAS_XATTR:
         try:
             os.setxattr(directory, _XATTR, b"")
         except OSError:  # also where the disk is full: the directory then stays
@@ -44,7 +42,7 @@ def mark_directory(directory: int, path: str) -> None:
 
 def is_own_directory(directory: int, path: str) -> bool:
     """Return whether a store has made an open directory."""
-    if _HAS_XATTR:
+    if HAS_XATTR:
         try:
             os.getxattr(directory, _XATTR)
         except OSError as cause:

@@ -27,15 +27,13 @@ from storage._concurrency.mutex import Mutex
 from storage._core.descriptors import Descriptor
 from storage.stores.files.attributes import fits_attributes, takes_attributes
 from storage.stores.files.draft_names import new_draft_name
-from storage.stores.files.file_systems import UNSUPPORTED, is_local
+from storage.stores.files.file_systems import HAS_XATTR, UNSUPPORTED, is_local
 from storage.stores.files.os_names import encoded
 
 __all__ = ["Etags", "Told", "new_mtime"]
 
 #: The extended attribute that holds the mark of a version.
 _MARK = "user.storage.version"
-
-_HAS_XATTR = hasattr(os, "setxattr")
 
 #: ns. Coarse times are multiples of it: exFAT has 10 ms, others 1 s or 2 s. Those that `new_mtime` returns are none.
 _COARSE = 10_000_000
@@ -241,7 +239,7 @@ def _by_content(file: int) -> str:
 
 def _set_mark(file: int) -> bytes | None:
     """Give an open file a new mark and return it; None where that cannot be."""
-    if not _HAS_XATTR:
+    if not HAS_XATTR:
         return None
     mark = os.urandom(8)
     try:
@@ -256,7 +254,7 @@ def _set_mark(file: int) -> bytes | None:
 
 def _mark_of(file: int) -> bytes | None:
     """Return the mark of an open file; None when it has none."""
-    if not _HAS_XATTR:
+    if not HAS_XATTR:
         return None
     try:
         return os.getxattr(file, _MARK)[:8]
@@ -268,7 +266,7 @@ def _mark_of(file: int) -> bytes | None:
 
 def _can_have_mark(descriptor: int) -> bool:
     """Return whether a file or directory has a mark, or none yet, rather than that there are none."""
-    if not _HAS_XATTR:
+    if not HAS_XATTR:
         return False
     try:
         os.getxattr(descriptor, _MARK)

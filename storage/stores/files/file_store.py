@@ -298,10 +298,8 @@ class FileStore(BlockingReads, ObjectStore):
                 if current is not None:
                     os.unlink(raw, dir_fd=directory)
                     self._after_delete(directory, name)
-            if self._sync:
-                fsync_directory(
-                    directory
-                )  # also for what another writer has just deleted: that may not be on the disk yet
+            if self._sync:  # also for what another writer has just deleted: that may not be on the disk yet
+                fsync_directory(directory)
             if current is None or not parent or not is_own_directory(directory, parent):
                 return
         self._root.prune(parent)

@@ -11,6 +11,7 @@ import sys
 
 __all__ = [
     "EXT4",
+    "HAS_XATTR",
     "UNSUPPORTED",
     "XFS",
     "folds_names",
@@ -22,6 +23,9 @@ __all__ = [
 
 #: Errors of calls that a file system does not have, or does not let this process make.
 UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL})
+
+#: Python has no functions for extended attributes on macOS.
+HAS_XATTR = hasattr(os, "setxattr")
 
 #: Numbers of file systems by statfs(2), from <linux/magic.h>.
 EXT4, _F2FS, _TMPFS, _OVERLAYFS = 0xEF53, 0xF2F52010, 0x01021994, 0x794C7630

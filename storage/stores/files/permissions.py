@@ -12,7 +12,7 @@ import os
 import stat
 from functools import partial
 
-from storage.stores.files.file_systems import UNSUPPORTED
+from storage.stores.files.file_systems import HAS_XATTR, UNSUPPORTED
 
 __all__ = ["keep_permissions", "mode_of_source", "without_group"]
 
@@ -20,8 +20,6 @@ _ACL, _DEFAULT_ACL = "system.posix_acl_access", "system.posix_acl_default"
 
 #: Extended attributes that are this package's, and go with the object or the version.
 _OURS = "user.storage."
-
-_HAS_XATTR = hasattr(os, "setxattr")
 
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -98,7 +96,7 @@ def _chmod(file: int, mode: int) -> None:
 
 
 def _has_acl(file: int) -> bool:
-    if not _HAS_XATTR:
+    if not HAS_XATTR:
         return False
     try:
         return _ACL in os.listxattr(file)  # 0.2 us; without an ACL, getxattr raises an error, which costs 0.7
@@ -108,7 +106,7 @@ def _has_acl(file: int) -> bool:
 
 def _keep_xattrs(file: int, directory: int, name: bytes) -> bool:
     """Copy the extended attributes of a file that are not ours; return False if its ACL could not be kept."""
-    if not _HAS_XATTR:
+    if not HAS_XATTR:
         return True
     numbers: list[int] = []
     closing = map(os.close, numbers)  # see storage._core.descriptors

@@ -20,22 +20,18 @@ from itertools import repeat
 from typing import Any
 
 from storage._core.descriptors import Descriptor, is_valid
-from storage._core.directory_sync import fsync_directory
-from storage.stores.files.directory_marks import mark_directory, remove_own_directory
+from storage.stores.files.directory_marks import remove_own_directory
 from storage.stores.files.exact_names import ExactNames
 from storage.stores.files.file_systems import EXT4, XFS, type_of
 from storage.stores.files.locks import locked
 from storage.stores.files.os_names import encoded, encoded_root, from_listing
 from storage.stores.files.refused_names import raise_if_refused
-from storage.stores.files.root_directory import check_root, make_root
+from storage.stores.files.root_directory import DIRECTORY, NOFOLLOW, check_root, make_name, make_root, open_made
 
 __all__ = ["HAS_CACHED", "READ", "Root", "names_in"]
 
 #: Flags to read a file. Without O_NONBLOCK, opening a pipe would wait for a writer; for files it has no effect.
 READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
-
-_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 #: Errors of open(2) where there is no such directory, or no file system could have one of this name.
 _NONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
@@ -92,7 +88,7 @@ class Root:
         """
         if "/" not in path:  # no directory on the way to check
             whole = self._below + encoded(path) if path else self._below[:-1]
-            return Descriptor(map(os.open, (whole,), (flags | _NOFOLLOW,)))
+            return Descriptor(map(os.open, (whole,), (flags | NOFOLLOW,)))
         opened = Descriptor()
         try:
             self.open_into(opened, path, flags)
@@ -105,7 +101,7 @@ class Root:
         """Open *path* like `open`, and append the descriptor to *numbers*."""
         whole = self._below + encoded(path) if path else self._below[:-1]
         if "/" not in path:  # no directory on the way to check
-            numbers += map(os.open, (whole,), (flags | _NOFOLLOW,))
+            numbers += map(os.open, (whole,), (flags | NOFOLLOW,))
             return
         if _syscall is not None:
             try:
@@ -137,7 +133,7 @@ class Root:
         Raises:
             OSError: as `open`.
         """
-        return self.open(path, _DIRECTORY)
+        return self.open(path, DIRECTORY)
 
     def open_below(self, directory: int, name: str) -> Descriptor:
         """
@@ -146,7 +142,7 @@ class Root:
         Raises:
             OSError: as `open`.
         """
-        return Descriptor.open(encoded(name), _DIRECTORY | _NOFOLLOW, dir_fd=directory)
+        return Descriptor.open(encoded(name), DIRECTORY | NOFOLLOW, dir_fd=directory)
 
     def make_directory(self, path: str, *, sync: bool) -> Descriptor:
         """
@@ -173,21 +169,13 @@ class Root:
             return self.open_below(directory, name)
         except FileNotFoundError:
             pass
-        made = False
+        raw = encoded(name)
         try:
-            os.mkdir(encoded(name), dir_fd=directory)
-            made = True
-        except FileExistsError:
-            pass  # another writer created it first
+            made = make_name(directory, raw)
         except OSError as cause:
             raise_if_refused(cause, None, directory=directory)
             raise
-        below = self.open_below(directory, name)
-        if made:
-            mark_directory(below.fileno(), path)
-        if sync:
-            fsync_directory(directory)
-        return below
+        return open_made(directory, raw, path, made, sync=sync)
 
     def check(self, cause: OSError) -> None:
         """
@@ -303,9 +291,9 @@ def _how(flags: int, resolve: int) -> tuple[repeat[Any], repeat[int]]:
 def _walk(numbers: list[int], root: bytes, path: str, flags: int) -> None:
     """Open *path* directory by directory."""
     *directories, name = path.split("/")
-    here = Descriptor.open(root, _DIRECTORY)
+    here = Descriptor.open(root, DIRECTORY)
     for directory in directories:
         with here as number:
-            here = Descriptor.open(encoded(directory), _DIRECTORY | _NOFOLLOW, dir_fd=number)
+            here = Descriptor.open(encoded(directory), DIRECTORY | NOFOLLOW, dir_fd=number)
     with here as number:
-        numbers += map(partial(os.open, dir_fd=number), (encoded(name),), (flags | _NOFOLLOW,))
+        numbers += map(partial(os.open, dir_fd=number), (encoded(name),), (flags | NOFOLLOW,))

@@ -11,11 +11,11 @@ from storage._core.directory_sync import fsync_directory
 from storage.errors import ConfigError
 from storage.stores.files.directory_marks import mark_directory
 
-__all__ = ["check_root", "make_root"]
+__all__ = ["DIRECTORY", "NOFOLLOW", "check_root", "make_name", "make_root", "open_made"]
 
-_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-
+#: Flags to open a directory, and not to follow a link at the end of a path.
+DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 _KINDS = {
     stat.S_IFREG: "a file",
@@ -64,7 +64,7 @@ def make_root(path: bytes, *, sync: bool) -> Descriptor:
     above = path
     while True:
         try:
-            here = Descriptor.open(above, _DIRECTORY)
+            here = Descriptor.open(above, DIRECTORY)
             break
         except FileNotFoundError:
             above, name = os.path.split(above)
@@ -73,22 +73,32 @@ def make_root(path: bytes, *, sync: bool) -> Descriptor:
             missing.append(name)
     for name in reversed(missing):
         with here as parent:
-            here = _make_below(parent, name, sync=sync)
+            made = make_name(parent, name)
+            here = open_made(parent, name, os.fsdecode(name), made, sync=sync)
     if missing and not _is_at(here, path):
         here.close()
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path)
     return here
 
 
-def _make_below(directory: int, name: bytes, *, sync: bool) -> Descriptor:
-    made = True
+def make_name(directory: int, name: bytes) -> bool:
+    """Create the directory *name* in an open one; return False if another writer was first."""
     try:
         os.mkdir(name, dir_fd=directory)
     except FileExistsError:
-        made = False  # another writer created it first
-    below = Descriptor.open(name, _DIRECTORY | _NOFOLLOW, dir_fd=directory)
+        return False
+    return True
+
+
+def open_made(directory: int, name: bytes, path: str, made: bool, *, sync: bool) -> Descriptor:
+    """
+    Open the directory *name*, which is in an open one now, and note it as the store's if the store has *made* it.
+
+    With *sync*, its name is on the disk when this returns. *path* is how `directory_marks` knows it.
+    """
+    below = Descriptor.open(name, DIRECTORY | NOFOLLOW, dir_fd=directory)
     if made:
-        mark_directory(below.fileno(), os.fsdecode(name))
+        mark_directory(below.fileno(), path)
     if sync:
         fsync_directory(directory)
     return below

@@ -19,7 +19,7 @@ from storage.stores.files.file_store import FileStore
 from storage.stores.files.hash_layout import KEY_SUFFIX, HashLayout
 from storage.stores.files.key_files import MAX_KEY, ensure_key_file, read_key_file, remove_key_file
 from storage.stores.files.locks import locked
-from storage.stores.files.os_names import encoded
+from storage.stores.files.os_names import encoded, joined
 from storage.stores.files.root import names_in
 from storage.stores.files.walk import SortedWalk
 from storage.types import Capabilities
@@ -95,7 +95,7 @@ class HashdirStore(FileStore):
                 unknown = [name for name, key in zip(objects, found, strict=True) if key is None]
                 found += self._keys_again(directory, unknown, path, left_out) if unknown else []
         below = [name for name, is_directory in entries if is_directory and self._is_own_directory(path, name)]
-        return [key for key in found if key is not None], [f"{path}/{name}" if path else name for name in below]
+        return [key for key in found if key is not None], [joined(path, name) for name in below]
 
     def _keys_again(self, directory: int, objects: list[str], path: str, left_out: LeftOut) -> list[str | None]:
         """
@@ -113,7 +113,7 @@ class HashdirStore(FileStore):
                 if keys[-1] is None and file_status(directory, encoded(name)) is not None:
                     damaged.append(name)
         for name in damaged:
-            where = f"{path}/{name}" if path else name
+            where = joined(path, name)
             left_out.add_unnamed(
                 CorruptObjectError(
                     f"{where!r} has no valid {KEY_SUFFIX} file beside it, so its key is not known: put or delete the "
@@ -135,7 +135,7 @@ class HashdirStore(FileStore):
 
     def _is_named_by(self, text: bytes, path: str, name: str) -> bool:
         """Return whether the key's file *name* in the directory *path* has the name that the store gives to *text*."""
-        return self._layout.path(text) + KEY_SUFFIX == (f"{path}/{name}" if path else name)
+        return self._layout.path(text) + KEY_SUFFIX == joined(path, name)
 
     def _is_own_directory(self, parent: str, name: str) -> bool:
         return self._layout.is_directory(parent, name)

@@ -24,7 +24,7 @@ from storage.stores.files.entries import status_of
 from storage.stores.files.file_systems import folds_names, is_local, may_fold_per_directory
 from storage.stores.files.kept_names import KeptNames, other_forms
 from storage.stores.files.locks import locked
-from storage.stores.files.os_names import encoded, from_listing
+from storage.stores.files.os_names import encoded, from_listing, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,7 @@ class ExactNames:
                         return False
                 if not last:
                     here = root.open_below(directory, name)
-                    parent = f"{parent}/{name}" if parent else name
+                    parent = joined(parent, name)
         return True
 
     @contextmanager
@@ -146,7 +146,7 @@ class ExactNames:
         if self._trusted:
             return True
         device = os.fstat(directory).st_dev
-        if device not in self._folding and not self.known(f"{path}/{name}" if path else name, device):
+        if device not in self._folding and not self.known(joined(path, name), device):
             if may_fold_per_directory(directory):
                 folds = folds_names(directory)
                 if folds is False:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from storage._core.descriptors import Descriptor
 from storage.stores.files.locks import DirectoryLockedError, locked
+from storage.stores.files.os_names import joined
 from storage.stores.files.root import READ, Root
 
 __all__ = ["SEARCH_TIME", "reclaim", "remove_leftovers"]
@@ -54,7 +55,7 @@ def remove_leftovers(
             continue
         below = [name for name, is_directory in entries if is_directory and is_own(path, name)]
         random.shuffle(below)
-        pending += [f"{path}/{name}" if path else name for name in below]
+        pending += [joined(path, name) for name in below]
 
 
 def reclaim(directory: int, name: str) -> None:

@@ -13,7 +13,7 @@ import sys
 
 from storage.errors import ConfigError
 
-__all__ = ["encoded", "encoded_root", "from_listing"]
+__all__ = ["encoded", "encoded_root", "from_listing", "joined"]
 
 #: Whether names in listings are UTF-8 already; else they have to be encoded back as Python has decoded them.
 _IS_UTF8 = sys.getfilesystemencoding().lower().replace("-", "") == "utf8"
@@ -27,6 +27,11 @@ def encoded(name: str) -> bytes:
 def from_listing(name: str) -> str:
     """Return the name that `os.scandir` of an open directory gives, decoded from UTF-8."""
     return name if _IS_UTF8 else os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
+def joined(directory: str, name: str) -> str:
+    """Return the path of *name* in a directory, whose own path is relative to the root, and ``""`` for the root."""
+    return f"{directory}/{name}" if directory else name
 
 
 def encoded_root(path: str) -> bytes:

@@ -10,6 +10,7 @@ from typing import AnyStr, Generic
 from storage._core.left_out import LeftOut
 from storage.stores.files.locks import DirectoryLockedError
 from storage.stores.files.ordered_names import Ordered
+from storage.stores.files.os_names import joined
 from storage.stores.files.root import Root
 
 __all__ = ["SortedWalk", "Walk"]
@@ -79,7 +80,7 @@ class Walk(Generic[AnyStr]):
             name, is_directory = self._encode(part)
             if not is_directory:
                 return whole
-            below = f"{path}/{name}" if path else name
+            below = joined(path, name)
             if self._delimiter is None or self._delimiter not in whole[len(self._prefix) :]:
                 self._push(whole, below)
                 continue

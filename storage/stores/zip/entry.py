@@ -38,7 +38,6 @@ __all__ = [
     "extra_fields",
     "is_ours",
     "kind_of",
-    "stamp_of",
 ]
 
 #: A number of this size or more does not fit into the 32-bit field of a header, and is in the zip64 extra field.
@@ -216,12 +215,6 @@ def kind_of(entry: Entry) -> int | None:
 def is_ours(entry: Entry) -> bool:
     """Return whether this store wrote the entry, and nobody has changed it since."""
     return _private_field(entry) is not None
-
-
-def stamp_of(entry: Entry) -> bytes:
-    """Return the bytes that tell an entry of ours from all others, and ``b""`` for an entry of another program."""
-    private = _private_field(entry)
-    return b"" if private is None else private.stamp
 
 
 def compressed_crc(entry: Entry) -> int | None:

@@ -31,7 +31,7 @@ from storage.stores.zip.format import (
     data_offset,
     local_header_size,
     parse_directory,
-    parse_record,
+    record_at,
 )
 
 __all__ = ["foreign_parts"]
@@ -127,18 +127,10 @@ def _is_torn_directory(file: OpenFile, start: int, stop: int) -> bool:
     )
 
 
-def _record_at(file: OpenFile, offset: int) -> tuple[Entry, int] | None:
-    """Return the record of ours at *offset* and where its data ends, or would end; None if there is none."""
-    length = local_header_size(file.read(LOCAL.size, offset))
-    header = b"" if length is None else file.read(length, offset)
-    entry = parse_record(header, offset) if length is not None and len(header) == length else None
-    return None if entry is None or length is None else (entry, offset + length + entry.compressed_size)
-
-
 def _chain(file: OpenFile, offset: int, stop: int) -> list[_Part]:
     """Return the part of our records from *offset* on; none if the first is that of another archive."""
     end = offset
-    while (record := _record_at(file, end)) and record[1] <= stop and (record[0].name or not end):
+    while (record := record_at(file.read, end)) and record[1] <= stop and (record[0].name or not end):
         end = record[1]
     return [(offset, end)] if end > offset else []
 
@@ -166,7 +158,7 @@ def _descriptors(entry: Entry) -> Iterator[bytes]:
 def _first_records(file: OpenFile, known: list[_Part], size: int) -> Iterator[_Part]:
     """Yield the records, of that size, with which compactions have begun what is known."""
     for start, _ in known:
-        record = _record_at(file, start - size) if start >= size else None
+        record = record_at(file.read, start - size) if start >= size else None
         if record is not None and record[1] == start and not record[0].name:
             yield start - size, start
 

@@ -48,6 +48,7 @@ __all__ = [
     "pack_local",
     "parse_directory",
     "parse_record",
+    "record_at",
 ]
 
 LOCAL_SIGNATURE, CENTRAL_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\1\2", b"PK\5\6"
@@ -141,6 +142,20 @@ def parse_record(header: bytes, offset: int) -> Entry | None:
         MADE_BY, needed, flags, method, clock, date, crc, compressed_size, size, 0, MODE, offset, name, extra, b""
     )  # fmt: skip
     return None if kind_of(entry) is None else entry
+
+
+def record_at(read: Callable[[int, int], bytes], offset: int) -> tuple[Entry, int] | None:
+    """
+    Return the record of ours at *offset* and where its data ends, or would end; None if there is none.
+
+    ``read(size, offset)`` reads the file.
+    """
+    length = local_header_size(read(LOCAL.size, offset))
+    if length is None:
+        return None
+    header = read(length, offset)
+    entry = parse_record(header, offset) if len(header) == length else None
+    return None if entry is None else (entry, offset + length + entry.compressed_size)
 
 
 def data_offset(entry: Entry, fixed: bytes) -> int:

@@ -17,7 +17,7 @@ from storage.stores.zip.decoders import DEFLATED, METHODS
 from storage.stores.zip.ending import Ends, find_ends
 from storage.stores.zip.entry import DELETION, Entry, compressed_crc, is_ours, kind_of
 from storage.stores.zip.file import OpenFile
-from storage.stores.zip.format import LOCAL, End, local_header_size, parse_directory, parse_record
+from storage.stores.zip.format import End, parse_directory, record_at
 from storage.stores.zip.names import key_of
 from storage.stores.zip.wrapped import unwrapped
 
@@ -86,7 +86,7 @@ def load(file: OpenFile, path: str, size: int) -> Generator[None, None, Loaded]:
 
 def _is_ours(file: OpenFile, found: Loaded) -> bool:
     """Return whether this store has written into the archive before."""
-    if found.end > found.directory_stop or _record_at(file, 0) is not None:
+    if found.end > found.directory_stop or _readable_record_at(file, 0) is not None:
         return True
     return any(is_ours(entry) for entry in found.objects.values())
 
@@ -122,7 +122,7 @@ def _loaded(file: OpenFile, path: str, size: int, end: End) -> Generator[None, N
 
 def _read_records(file: OpenFile, size: int, found: Loaded) -> Generator[None, None, None]:
     """Add our records from ``found.end`` on, which moves past each of them, up to the first incomplete one."""
-    while record := _record_at(file, found.end):
+    while record := _readable_record_at(file, found.end):
         entry, stop = record
         key = key_of(entry)
         if key is None:  # the first record of another archive
@@ -138,14 +138,10 @@ def _read_records(file: OpenFile, size: int, found: Loaded) -> Generator[None, N
         yield
 
 
-def _record_at(file: OpenFile, offset: int) -> tuple[Entry, int] | None:
-    """Return the record of ours at *offset* and where its data ends, or would end; None if there is none."""
-    length = local_header_size(file.read(LOCAL.size, offset))
-    if length is None:
-        return None
-    header = file.read(length, offset)
-    entry = parse_record(header, offset) if len(header) == length else None
-    return None if entry is None or entry.method not in METHODS else (entry, offset + length + entry.compressed_size)
+def _readable_record_at(file: OpenFile, offset: int) -> tuple[Entry, int] | None:
+    """Return what `record_at` does, and None also for data that cannot be decoded."""
+    record = record_at(file.read, offset)
+    return None if record is None or record[0].method not in METHODS else record
 
 
 def _is_complete(file: OpenFile, entry: Entry) -> Generator[None, None, bool]:

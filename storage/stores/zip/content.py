@@ -8,15 +8,12 @@ from typing import NamedTuple
 
 from storage._core.data import CHUNK
 from storage.errors import CorruptObjectError
-from storage.stores.zip.decoders import Decoder, decode, decoder_of
+from storage.stores.zip.decoders import COMPRESSED_CHUNK, Decoder, decode, decoder_of
 from storage.stores.zip.entry import Entry, compressed_crc
 from storage.stores.zip.file import OpenFile
 from storage.stores.zip.format import LOCAL, data_offset
 
 __all__ = ["CompressedData", "Content", "StoredEntry", "crc_of_compressed"]
-
-#: Compressed bytes that a decoder gets in one piece. It copies the unused ones with every piece that it returns.
-_COMPRESSED_CHUNK = 1 << 16
 
 
 class StoredEntry(NamedTuple):
@@ -156,7 +153,7 @@ class Content:
         if decoder.eof:
             return b"", True
         needs_input = decoder.needs_input
-        compressed = self._compressed.take(_COMPRESSED_CHUNK) if needs_input else b""
+        compressed = self._compressed.take(COMPRESSED_CHUNK) if needs_input else b""
         piece = decode(decoder, compressed, limit)
         return piece, decoder.eof or (needs_input and not compressed and not piece)
 

@@ -10,12 +10,15 @@ from typing import Protocol
 from storage.errors import CorruptObjectError, UnsupportedOperationError
 from storage.stores.zip.entry import ENCRYPTED, STORED, Entry
 
-__all__ = ["DEFLATED", "METHODS", "Decoder", "decode", "decoder_of"]
+__all__ = ["COMPRESSED_CHUNK", "DEFLATED", "METHODS", "Decoder", "decode", "decoder_of"]
 
 DEFLATED, _BZIP2, _LZMA = 8, 12, 14
 
 #: The compression methods that are read.
 METHODS = frozenset({STORED, DEFLATED, _BZIP2, _LZMA})
+
+#: Compressed bytes that a decoder gets in one piece. It copies the unused ones with every piece that it returns.
+COMPRESSED_CHUNK = 1 << 16
 
 #: Bytes of memory for an LZMA decoder: four times what the strongest preset needs. An entry could demand 4 GiB.
 _LZMA_MEMORY = 1 << 28

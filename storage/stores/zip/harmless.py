@@ -18,7 +18,7 @@ from itertools import chain
 from storage._core.data import CHUNK
 from storage.errors import CorruptObjectError
 from storage.stores.zip.changes import Change
-from storage.stores.zip.decoders import DEFLATED, decode, decoder_of
+from storage.stores.zip.decoders import COMPRESSED_CHUNK, DEFLATED, decode, decoder_of
 from storage.stores.zip.entry import LIMIT32, STORED, Entry, entry_of
 from storage.stores.zip.format import END, END_SIGNATURE, LOCATOR, LOCATOR_SIGNATURE, pack_local
 
@@ -31,9 +31,6 @@ _BEFORE, _AFTER = LOCATOR.size, END.size
 #: the length and the complement of it, would have to begin with 0x50 or 0xAF, and end likewise.
 _BLOCK, _LONGEST_BLOCK = struct.Struct("<BHH"), 1 << 15
 _LAST_BLOCK = _BLOCK.pack(1, 0, 0xFFFF)
-
-#: Compressed bytes that a decoder gets in one piece.
-_COMPRESSED_CHUNK = 1 << 16
 
 
 def harmless(change: Change, offset: int) -> tuple[Entry, Iterable[bytes]]:
@@ -147,8 +144,8 @@ class _Decoded:
             yield from self._compressed
             return
         for piece in self._compressed:
-            for at in range(0, len(piece), _COMPRESSED_CHUNK):
-                given = piece[at : at + _COMPRESSED_CHUNK]
+            for at in range(0, len(piece), COMPRESSED_CHUNK):
+                given = piece[at : at + COMPRESSED_CHUNK]
                 while not decoder.eof and (decoded := decode(decoder, given, CHUNK)):
                     yield decoded
                     given = b""

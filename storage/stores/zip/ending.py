@@ -26,13 +26,13 @@ from storage.stores.zip.format import (
     End,
 )
 
-__all__ = ["Ends", "ends_before", "find_ends"]
+__all__ = ["HOLES", "Ends", "ends_before", "find_ends"]
 
 #: Bytes of one read during the search, and end records that are looked at in one step.
 _STEP, _MANY = 1 << 20, 1000
 
 #: Bytes of holes that are skipped in one step.
-_HOLES = (1 << 34, 1 << 26, _STEP)
+HOLES = (1 << 34, 1 << 26, _STEP)
 
 #: The beginning of an end record: the signature, and the numbers of the only part of the archive, or of zip64.
 _CANDIDATE = re.compile(re.escape(END_SIGNATURE) + rb"(?:\0{4}|\xff{4})")
@@ -84,7 +84,7 @@ def ends_before(read: _Read, size: int, is_hole: Callable[[int, int], bool], beg
     stop, seen = size, 0
     while stop > begin:
         yield None
-        hole = next((start for step in _HOLES if is_hole(start := max(stop - step, begin), stop)), None)
+        hole = next((start for step in HOLES if is_hole(start := max(stop - step, begin), stop)), None)
         start = max(stop - _STEP, begin) if hole is None else hole
         if hole is None:
             first = max(start - _BEFORE, 0)

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator
 
 from storage._core.data import CHUNK
 from storage.errors import CorruptObjectError
-from storage.stores.zip.ending import ends_before
+from storage.stores.zip.ending import HOLES, ends_before
 from storage.stores.zip.entry import HAS_DESCRIPTOR, LIMIT32, Entry
 from storage.stores.zip.file import OpenFile
 from storage.stores.zip.format import (
@@ -35,9 +35,6 @@ from storage.stores.zip.format import (
 )
 
 __all__ = ["foreign_parts"]
-
-#: Bytes of holes that are skipped in one step.
-_HOLES = (1 << 34, 1 << 26, CHUNK)
 
 #: A part of the file: the offsets of its first byte and after its last.
 _Part = tuple[int, int]
@@ -95,7 +92,7 @@ def _is_zero(file: OpenFile, start: int, stop: int) -> Generator[None, None, boo
     """Return whether a part has zeros only, as a file that was made longer has, or one that lost its last writes."""
     while start < stop:
         yield
-        size = next((size for size in _HOLES if file.is_hole(start, min(start + size, stop))), 0)
+        size = next((size for size in HOLES if file.is_hole(start, min(start + size, stop))), 0)
         if not size:
             size = CHUNK
             if file.read(min(size, stop - start), start).strip(b"\0"):

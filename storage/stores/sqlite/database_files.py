@@ -141,11 +141,6 @@ class DatabaseFiles:
         """Whether a connection has the database open: then its files were looked at."""
         return bool(self._connections)
 
-    @property
-    def lost(self) -> bool:
-        """Whether a check has found that the files are others."""
-        return bool(self._why_lost)
-
     def check(self) -> None:
         """
         Take SQLite's lasting locks again, and compare the files at the path with those that are open.

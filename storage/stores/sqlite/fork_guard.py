@@ -35,7 +35,7 @@ class ForkGuard:
         interrupt: ends a statement that takes long; called by the thread that forks.
     """
 
-    def __init__(self, interrupt: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, interrupt: Callable[[], object]) -> None:
         self._in_sqlite = threading.Lock()
         self._interrupt = interrupt
         _guards.add(self)

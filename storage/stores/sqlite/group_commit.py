@@ -220,7 +220,7 @@ def commit(db: sqlite3.Connection, works: Sequence[Work]) -> list[Any]:
             return [error]
     db.execute("BEGIN IMMEDIATE")
     try:
-        results = [_result(work, db, StorageError) for work in works]
+        results = [_result(work, db) for work in works]
         db.execute("COMMIT")
     except Exception as error:
         if db.in_transaction:
@@ -245,11 +245,11 @@ def commit_checked(files: DatabaseFiles, db: sqlite3.Connection, works: Sequence
     return results
 
 
-def _result(work: Work, db: sqlite3.Connection, caught: type[Exception]) -> Any:
-    """Return the result of *work*, or its error as a value."""
+def _result(work: Work, db: sqlite3.Connection) -> Any:
+    """Return the result of *work*, or its `StorageError` as a value."""
     try:
         return work(db)
-    except caught as error:
+    except StorageError as error:
         return error
 
 

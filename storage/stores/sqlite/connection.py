@@ -98,7 +98,8 @@ class Connection:
             return connector()
         with _connecting:
             refuse_inherited(self._path, self._store)
-            refuse_foreign(self._path, APPLICATION, self._store, is_open=self._files.is_open)
+            if not self._files.is_open:  # else links that others made meanwhile do no harm
+                refuse_foreign(self._path, APPLICATION, self._store)
             db = connector()
         try:
             self._files.connected(db)

@@ -20,7 +20,7 @@ _PAGE_TYPE, _CELLS = 100, slice(103, 105)
 _LEAF = 13
 
 
-def refuse_foreign(path: str, application: int, store: str, *, is_open: bool = False) -> None:
+def refuse_foreign(path: str, application: int, store: str) -> None:
     """
     Raise if the file at *path* is there, and is no database of ours and no empty one; it is not changed.
 
@@ -30,15 +30,12 @@ def refuse_foreign(path: str, application: int, store: str, *, is_open: bool = F
         path: the file of the database, absolute.
         application: the number in the header of ours.
         store: for the error.
-        is_open: whether the same store has it open already; then links that others made meanwhile do no harm.
 
     Raises:
         CorruptObjectError: it is no SQLite database, or one of another program.
         StorageError: it is no regular file, or has several names; a file beside it is not SQLite's, or is the log of
             another database.
     """
-    if is_open:
-        return
     real = os.path.realpath(path)
     beside = refuse_side_files(real, store)  # first: another process may be creating the database
     try:

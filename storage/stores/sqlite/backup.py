@@ -25,6 +25,7 @@ from storage.stores.sqlite.database_files import descriptors_of
 from storage.stores.sqlite.errors import from_os_error
 from storage.stores.sqlite.header import is_database
 from storage.stores.sqlite.schema import APPLICATION
+from storage.stores.sqlite.side_files import SIDE_FILES
 
 if sys.platform != "win32":
     import fcntl
@@ -109,7 +110,7 @@ def _refuse_others(target: str, store: str) -> os.stat_result | None:
         StorageError: it is no database of a store, or one that is in use.
     """
     advice = "name another file for the backup, or remove this one"
-    for end in ("-wal", "-shm", "-journal"):
+    for end in SIDE_FILES:
         if os.path.lexists(target + end):
             raise StorageError(
                 f"{target} is in use, or was not closed ({target + end} is there): {advice}", store=store

@@ -14,7 +14,7 @@ from storage.errors import StorageError
 from storage.stores.sqlite import statements
 from storage.stores.sqlite.connection import Connection, Interrupted
 from storage.stores.sqlite.database_files import DatabaseFiles
-from storage.stores.sqlite.errors import copy_error, is_busy, is_interrupt, is_of_row
+from storage.stores.sqlite.errors import copy_error, is_busy, is_interrupt
 
 __all__ = [
     "MAX_BYTES",
@@ -25,7 +25,6 @@ __all__ = [
     "Writer",
     "commit",
     "commit_checked",
-    "find_by_key",
 ]
 
 Q = TypeVar("Q")
@@ -251,22 +250,3 @@ def _result(work: Work, db: sqlite3.Connection) -> Any:
         return work(db)
     except StorageError as error:
         return error
-
-
-def find_by_key(columns: str) -> Callable[[sqlite3.Connection, Sequence[bytes]], list[Any]]:
-    """
-    Return a function that looks up encoded keys in one query: for each, its `statements.find_rows` row or None.
-
-    If that fails because of one row, each key is looked up by itself, and that one has the error in place of its row.
-    """
-
-    def answer(db: sqlite3.Connection, names: Sequence[bytes]) -> list[Any]:
-        try:
-            found = statements.find_rows(db, columns, names)
-        except sqlite3.Error as error:
-            if not is_of_row(error):
-                raise
-            return [error] if len(names) == 1 else [each for name in names for each in answer(db, [name])]
-        return [found.get(name) for name in names]
-
-    return answer

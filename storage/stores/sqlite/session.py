@@ -16,7 +16,7 @@ from storage.stores.sqlite import statements
 from storage.stores.sqlite.backup import copy_database
 from storage.stores.sqlite.connection import Connection, uncancelled
 from storage.stores.sqlite.database_files import DatabaseFiles
-from storage.stores.sqlite.group_commit import GroupCommit, Lookup, Work, Writer, commit, commit_checked, find_by_key
+from storage.stores.sqlite.group_commit import GroupCommit, Lookup, Work, Writer, commit, commit_checked
 from storage.stores.sqlite.index_check import IndexCheck
 from storage.stores.sqlite.large_objects import Leases
 from storage.stores.sqlite.paths import MEMORY
@@ -44,8 +44,8 @@ class Session:
             execute = partial(commit_checked, self._files)
         self.writer: Writer = GroupCommit(self._connection, execute, after_batch=lambda: self.leases.start_later())
         self.leases: Leases = Leases(self.reader, self.writer)
-        self.contents: Lookup = GroupCommit(self.reader, find_by_key("size, data"))
-        self.infos: Lookup = GroupCommit(self.reader, find_by_key(statements.INFO_COLUMNS))
+        self.contents: Lookup = GroupCommit(self.reader, statements.find_by_key("size, data"))
+        self.infos: Lookup = GroupCommit(self.reader, statements.find_by_key(statements.INFO_COLUMNS))
         self.index_check: IndexCheck = IndexCheck(self.reader, self.another, store)
 
     def give_up(self) -> None:

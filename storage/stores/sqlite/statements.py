@@ -10,7 +10,7 @@ import functools
 import secrets
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from storage._core.conditions import Target
@@ -30,7 +30,7 @@ __all__ = [
     "copy",
     "delete",
     "delete_many",
-    "find_rows",
+    "find_by_key",
     "find_small",
     "key_bounds",
     "put",
@@ -214,7 +214,26 @@ def delete_many(db: sqlite3.Connection, keys: Sequence[str]) -> None:
     db.executemany("DELETE FROM objects WHERE key = ?", [(key.encode(),) for key in keys])
 
 
-def find_rows(db: sqlite3.Connection, columns: str, names: Sequence[bytes]) -> dict[bytes, tuple[Any, ...]]:
+def find_by_key(columns: str) -> Callable[[sqlite3.Connection, Sequence[bytes]], list[Any]]:
+    """
+    Return a function that looks up encoded keys in one query: for each, its row (key, *columns*) or None.
+
+    If that fails because of one row, each key is looked up by itself, and that one has the error in place of its row.
+    """
+
+    def answer(db: sqlite3.Connection, names: Sequence[bytes]) -> list[Any]:
+        try:
+            found = _find_rows(db, columns, names)
+        except sqlite3.Error as error:
+            if not is_of_row(error):
+                raise
+            return [error] if len(names) == 1 else [each for name in names for each in answer(db, [name])]
+        return [found.get(name) for name in names]
+
+    return answer
+
+
+def _find_rows(db: sqlite3.Connection, columns: str, names: Sequence[bytes]) -> dict[bytes, tuple[Any, ...]]:
     """Return the rows (key, *columns*) of the objects with these encoded keys, by key."""
     more = -len(names) % _KEY_COUNT_STEP if len(names) > _KEY_COUNT_STEP else 0
     found = db.execute(_select_by_keys(columns, len(names) + more), [*names, *(names[0] for _ in range(more))])
@@ -223,14 +242,11 @@ def find_rows(db: sqlite3.Connection, columns: str, names: Sequence[bytes]) -> d
 
 def find_small(db: sqlite3.Connection, names: Sequence[bytes]) -> list[tuple[bytes, Attributes] | None]:
     """Return (bytes, attributes) for each of these encoded keys, and None where there is no small object, or damage."""
-    try:
-        found = find_rows(db, f"CASE WHEN size <= {SMALL} THEN data END, size, attributes", names)
-    except sqlite3.Error as error:
-        if not is_of_row(error):
-            raise
-        return [None] if len(names) == 1 else [each for name in names for each in find_small(db, [name])]
-    rows = [found.get(name, (name, None, 0, "")) for name in names]
-    return [_small(data, size, text) for _, data, size, text in rows]
+    found = _find_data_of_small(db, names)
+    return [_small(*row[1:]) if isinstance(row, tuple) else None for row in found]
+
+
+_find_data_of_small = find_by_key(f"CASE WHEN size <= {SMALL} THEN data END, size, attributes")
 
 
 def _small(data: object, size: object, text: object) -> tuple[bytes, Attributes] | None:

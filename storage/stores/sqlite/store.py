@@ -21,7 +21,7 @@ from storage.stores.sqlite import statements
 from storage.stores.sqlite.check import findings
 from storage.stores.sqlite.connection import uncancelled
 from storage.stores.sqlite.errors import error_per_key, naming_key
-from storage.stores.sqlite.group_commit import MAX_BYTES, MAX_REQUESTS, find_by_key
+from storage.stores.sqlite.group_commit import MAX_BYTES, MAX_REQUESTS
 from storage.stores.sqlite.index_check import refuse_disorder
 from storage.stores.sqlite.large_objects import put_stream
 from storage.stores.sqlite.paths import MEMORY, checked_path
@@ -254,7 +254,7 @@ class SqliteStore(ObjectStore):
         results: dict[str, bytes | StorageError] = {}
         async for page in pages(stream(keys), MAX_REQUESTS):
             asked = {key: key.encode() for key in page if self._is_valid(key, results)}
-            found = await self._opened().reader.run(find_by_key("size, data"), list(asked.values()))
+            found = await self._opened().reader.run(statements.find_by_key("size, data"), list(asked.values()))
             for key, row in zip(asked, found, strict=True):
                 if row is None:
                     results[key] = KeyNotFoundError(key, store=self)

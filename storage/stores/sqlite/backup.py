@@ -26,6 +26,7 @@ from storage.stores.sqlite.errors import from_os_error
 from storage.stores.sqlite.header import is_database
 from storage.stores.sqlite.schema import APPLICATION
 from storage.stores.sqlite.side_files import SIDE_FILES
+from storage.stores.sqlite.statements import one_state
 
 if sys.platform != "win32":
     import fcntl
@@ -91,15 +92,9 @@ def _copy(db: sqlite3.Connection, draft: str, connection: Connection, stop: thre
     with closing(sqlite3.connect(draft, isolation_level=None)) as copy:
         copy.execute("PRAGMA journal_mode = OFF")  # nobody sees the draft before it is whole
         copy.execute("PRAGMA synchronous = OFF")
-        own_snapshot = not db.in_transaction
-        if own_snapshot:
-            db.execute("BEGIN")
-        try:
+        with one_state(db):
             db.execute("SELECT 1 FROM objects LIMIT 1").fetchone()  # from here on it reads this state
             db.backup(copy, pages=PAGES, progress=go_on)
-        finally:
-            if own_snapshot:
-                db.execute("ROLLBACK")
 
 
 def _refuse_others(target: str, store: str) -> os.stat_result | None:

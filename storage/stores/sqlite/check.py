@@ -15,6 +15,7 @@ from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.index_check import compare_index
 from storage.stores.sqlite.rows import TOO_LONG
 from storage.stores.sqlite.schema import CHUNK, LEASE, LONGEST_KEY, foreign_objects
+from storage.stores.sqlite.statements import one_state
 from storage.types import Finding
 
 __all__ = ["findings"]
@@ -61,14 +62,8 @@ async def findings(connection: Connection, store: str) -> AsyncIterator[Finding]
 
 def _in_one_state(db: sqlite3.Connection, step: _Step, place: Any) -> tuple[list[Finding], Any]:
     """Run a step in a transaction, so that all its statements see the same rows."""
-    if db.in_transaction:
+    with one_state(db):
         return step(db, place)
-    db.execute("BEGIN")
-    try:
-        return step(db, place)
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
 
 
 def _schema(db: sqlite3.Connection, place: None, store: str) -> tuple[list[Finding], None]:

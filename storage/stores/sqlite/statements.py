@@ -10,7 +10,8 @@ import functools
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from storage._core.conditions import Target
@@ -33,6 +34,7 @@ __all__ = [
     "find_by_key",
     "find_small",
     "key_bounds",
+    "one_state",
     "put",
     "put_large",
     "put_many",
@@ -73,6 +75,20 @@ _COPY_OVER = _COPY + _OR_REPLACE
 
 #: The bytes of an etag: Python's module raises an error without a key for a TEXT that is not UTF-8.
 _ETAG = "SELECT CASE typeof(etag) WHEN 'text' THEN CAST(etag AS BLOB) END FROM objects WHERE key = ?"
+
+
+@contextmanager
+def one_state(db: sqlite3.Connection) -> Iterator[None]:
+    """Let all reads in the block see one state of the database."""
+    if db.in_transaction:
+        yield
+        return
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 # -- one object ------------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
-"""`fsync_directory`: wait until the names in a directory are on the disk, where a file system can do that."""
+"""Wait until the names in a directory are on the disk, where a file system can do that."""
 
 from __future__ import annotations
 
 import errno
 import os
 
-__all__ = ["fsync_directory"]
+from storage._core.descriptors import Descriptor
+
+__all__ = ["fsync_directory", "sync_directory"]
 
 #: What file systems and systems say that sync no directories: some CIFS and FUSE mounts, AIX. There the names are on
 #: the disk, or with the server, when the call returns that made them, or nobody can tell.
@@ -25,3 +27,14 @@ def fsync_directory(directory: int) -> None:
         if cause.errno not in _UNABLE:
             raise
         os.fstat(directory)  # EBADF also means that the descriptor is closed, which this finds out
+
+
+def sync_directory(path: str) -> None:
+    """
+    Do the same for the directory *path*; not for Windows, which opens no directories.
+
+    Raises:
+        OSError: it cannot be opened, or the sync failed.
+    """
+    with Descriptor.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as descriptor:
+        fsync_directory(descriptor)

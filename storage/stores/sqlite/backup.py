@@ -18,7 +18,7 @@ import threading
 from contextlib import closing, suppress
 
 from storage._core.descriptors import Descriptor
-from storage._core.directory_sync import fsync_directory
+from storage._core.directory_sync import sync_directory
 from storage.errors import StorageError
 from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.database_files import descriptors_of
@@ -72,13 +72,13 @@ def copy_database(
             _copy(db, draft, connection, stop)
             if older is not None:
                 _keep_owner_and_mode(draft, older)
-            _sync(draft)
+            _sync_file(draft)
             _publish(draft, target, store)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(draft)
         if sys.platform != "win32":
-            _sync(os.path.dirname(target))
+            sync_directory(os.path.dirname(target))
     except OSError as cause:
         raise from_os_error(cause, store) from cause
 
@@ -164,7 +164,6 @@ def _keep_owner_and_mode(draft: str, older: os.stat_result) -> None:
     os.chmod(draft, stat.S_IMODE(older.st_mode) & 0o777)
 
 
-def _sync(path: str) -> None:
-    is_file = os.path.isfile(path)
-    with Descriptor.open(path, os.O_RDWR if is_file else os.O_RDONLY) as descriptor:
-        (os.fsync if is_file else fsync_directory)(descriptor)
+def _sync_file(path: str) -> None:
+    with Descriptor.open(path, os.O_RDWR) as descriptor:
+        os.fsync(descriptor)

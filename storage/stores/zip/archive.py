@@ -23,6 +23,7 @@ from itertools import chain
 from storage._concurrency.mutex import Mutex
 from storage._concurrency.stepping import is_stepping
 from storage._core.conditions import Target, WriteConditions
+from storage._core.directory_sync import sync_directory
 from storage._core.opened import OpenState
 from storage._core.sorted_keys import SortedKeys
 from storage.errors import (
@@ -39,7 +40,7 @@ from storage.stores.zip.content import CompressedData, StoredEntry, crc_of_compr
 from storage.stores.zip.decoders import decoder_of
 from storage.stores.zip.drafts import Draft, remove_leftovers
 from storage.stores.zip.entry import DELETION, Entry, entry_of
-from storage.stores.zip.file import open_locked, sync_directory
+from storage.stores.zip.file import open_locked
 from storage.stores.zip.format import EMPTY, pack_local
 from storage.stores.zip.harmless import harmless
 from storage.stores.zip.loading import load

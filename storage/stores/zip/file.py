@@ -12,7 +12,6 @@ from contextlib import suppress
 from storage._concurrency.forks import renew_after_fork
 from storage._core.data import CHUNK
 from storage._core.descriptors import Descriptor
-from storage._core.directory_sync import fsync_directory
 from storage._core.writing import write_all
 from storage.errors import CorruptObjectError, StoreUnavailableError
 from storage.stores.files.reader import pread  # before fcntl: without that, its module says what to use
@@ -21,7 +20,7 @@ import fcntl  # isort: skip
 
 from storage.stores.files.locks import NO_LOCKS  # isort: skip  # it imports fcntl, too
 
-__all__ = ["OpenFile", "open_locked", "sync_directory"]
+__all__ = ["OpenFile", "open_locked"]
 
 _logger = logging.getLogger("storage")
 
@@ -178,9 +177,3 @@ def open_locked(path: str) -> OpenFile:
                 return file
         # A compacted archive replaced the file between opening and locking: open that one.
     raise StoreUnavailableError(f"{path} is replaced again and again: try again when no other program does that")
-
-
-def sync_directory(path: str) -> None:
-    """Wait until the names in the directory *path* are on the disk."""
-    with Descriptor.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as descriptor:
-        fsync_directory(descriptor)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import suppress
 
+from storage._core.directory_sync import sync_directory
 from storage.errors import StorageError
 from storage.stores.zip.directory import Directory
 from storage.stores.zip.entry import Entry
-from storage.stores.zip.file import OpenFile, sync_directory
+from storage.stores.zip.file import OpenFile
 from storage.stores.zip.place import Place
 from storage.stores.zip.slices import finished
 

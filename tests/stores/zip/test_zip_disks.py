@@ -13,10 +13,11 @@ from zip_tools import read_by_zipfile
 
 import storage.sync
 from storage import StorageError, StoreUnavailableError
+from storage._core.directory_sync import sync_directory
 from storage.stores.zip import tail
 from storage.stores.zip.archive import Archive
 from storage.stores.zip.content import Content
-from storage.stores.zip.file import OpenFile, sync_directory
+from storage.stores.zip.file import OpenFile
 from storage.stores.zip.format import EMPTY
 
 #: Bytes that a disk writes at once, and whole.

@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar
 import anyio
 
 from storage._concurrency.tasks import uninterrupted
+from storage._core.outcomes import may_take_effect
 from storage.decorators.bases.multi_store import MultiStore
 from storage.decorators.mirroring.fan_out import FanOut
 from storage.decorators.mirroring.marks import AheadMarks
@@ -276,10 +277,8 @@ def _that_raised(outcomes: Mapping[int, object], kinds: type[Exception] | tuple[
 
 
 def _is_unknown(outcome: object) -> bool:
-    """Return whether a call that raised this may have taken effect. One with an error that is final did not."""
-    if not isinstance(outcome, StorageError):
-        return isinstance(outcome, Exception)
-    return outcome.retryable or isinstance(outcome, OutcomeUnknownError | MirrorError)
+    """Return whether a call that raised this may have taken effect; so may one that raised no error of a store."""
+    return isinstance(outcome, Exception) and (not isinstance(outcome, StorageError) or may_take_effect(outcome))
 
 
 def _text(error: StorageError) -> str:

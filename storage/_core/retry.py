@@ -81,13 +81,13 @@ class Attempts:
         """Whether the time budget is used up."""
         return monotonic() >= self._begun + self._policy.budget
 
-    async def retry(self, call: Callable[[], Awaitable[T]], repeatable: Callable[[], bool] | None = None) -> T:
-        """Return what *call* returns, and retry it within the limits; never once it is no longer *repeatable*."""
+    async def retry(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Return what *call* returns, and retry it within the limits."""
         while True:
             try:
                 return await call()
             except StorageError as error:
-                if (repeatable is not None and not repeatable()) or not await self.another(error):
+                if not await self.another(error):
                     raise
 
     async def another(self, error: StorageError) -> bool:

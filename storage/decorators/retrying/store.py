@@ -322,13 +322,13 @@ class RetryingStore(StoreDecorator[In, Out]):
     async def _many(
         self,
         action: str,
-        items: Mapping[str, _Payload | None],
-        call: Callable[[Any], Awaitable[dict[str, T | StorageError]]],
+        keys: Mapping[str, None],
+        call: Callable[[Mapping[str, None]], Awaitable[dict[str, T | StorageError]]],
     ) -> dict[str, T | StorageError]:
-        """Return the results of a bulk call, which is repeated for the items that failed."""
+        """Return the results of a bulk call, which is repeated for the keys that failed."""
         attempts = self._attempts(action, None)
         results: dict[str, T | StorageError] = {}
-        left = dict(items)
+        left = keys
         while True:
             try:
                 results.update(await call(left))
@@ -339,7 +339,7 @@ class RetryingStore(StoreDecorator[In, Out]):
                     return results  # with the errors of the previous attempt
                 continue
             failed = {key: result for key in left if isinstance(result := results.get(key), StorageError)}
-            left = {key: items[key] for key, error in failed.items() if error.retryable and _is_fresh(items[key])}
+            left = dict.fromkeys(key for key, error in failed.items() if error.retryable)
             if not left or not await attempts.another(failed[next(iter(left))]):
                 return results
 

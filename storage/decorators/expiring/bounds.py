@@ -93,9 +93,7 @@ class Bounds(Usage, Generic[In]):
         await self._count()
         with self.writing(key) as write:
             etag = write.etag = await self._send_measured(write, key, data, send)
-        if self._pace is not None and self._pace.add(self.share(1, write.size)):
-            await self._recount(self._pace)
-        await self._trim()
+        await self._trim(write.size)
         return etag
 
     async def add_copy(
@@ -118,9 +116,7 @@ class Bounds(Usage, Generic[In]):
             with self.deleting(moved_from) if moved_from is not None else nullcontext():
                 etag = write.etag = await copy()
             write.size = await self._size(key, otherwise=size)
-        if self._pace is not None and self._pace.add(self.share(1, write.size)):
-            await self._recount(self._pace)
-        await self._trim()
+        await self._trim(write.size)
         return etag
 
     async def _count(self) -> None:
@@ -179,8 +175,14 @@ class Bounds(Usage, Generic[In]):
         except StorageError:
             return otherwise
 
-    async def _trim(self) -> None:
-        """Delete the objects over the bounds; those that cannot be deleted are tried again with the next put."""
+    async def _trim(self, added: int) -> None:
+        """
+        Make room after an object of *added* bytes was put; first count again, if that is due.
+
+        Objects that cannot be deleted are tried again with the next put.
+        """
+        if self._pace is not None and self._pace.add(self.share(1, added)):
+            await self._recount(self._pace)
         surplus = self.pop_surplus()
         if not surplus:
             return

@@ -6,18 +6,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-__all__ = ["header_size", "header_time"]
+from storage._core.stored_descriptions import whole_number
 
-#: The largest size that fits 64 bits with a sign, and its digits.
-_LARGEST, _DIGITS = (1 << 63) - 1, 19
+__all__ = ["header_size", "header_time"]
 
 
 def header_size(text: str) -> int | None:
     """Return the size in a header, in decimal digits; None if it is none, or does not fit 64 bits."""
-    if not 0 < len(text) <= _DIGITS or not text.isascii() or not text.isdigit():
-        return None
-    size = int(text)
-    return size if size <= _LARGEST else None
+    return whole_number(text)
 
 
 @lru_cache(maxsize=1024)  # many responses have the same time; parsing two takes as long as all else about headers

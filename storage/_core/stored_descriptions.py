@@ -25,7 +25,7 @@ from storage._core.stored_attributes import decode_attributes
 from storage.errors import CorruptObjectError
 from storage.types import ObjectInfo
 
-__all__ = ["LONGEST_ETAG", "stored_etag", "stored_info", "stored_key", "stored_size", "stored_time"]
+__all__ = ["LONGEST_ETAG", "stored_etag", "stored_info", "stored_key", "stored_size", "stored_time", "whole_number"]
 
 #: The largest size and time, and the most digits of a number: they fit 64 bits with a sign, as in every back end.
 _LARGEST, _DIGITS = (1 << 63) - 1, 19
@@ -80,7 +80,7 @@ def stored_size(stored: object, *, key: str | None = None, store: object = None)
     Raises:
         CorruptObjectError: it is no whole number from 0 to 2**63 - 1.
     """
-    found = _number(stored)
+    found = whole_number(stored)
     if found is None:
         raise CorruptObjectError(f"the stored size is damaged: {_shown(stored)}", key=key, store=store)
     return found
@@ -115,7 +115,7 @@ def stored_time(stored: object, *, unit: int = 1, key: str | None = None, store:
     Raises:
         CorruptObjectError: it is no whole number, or lies outside the years 1 to 9999.
     """
-    found = stored if type(stored) is int else _number(stored)
+    found = stored if type(stored) is int else whole_number(stored)
     try:
         if found is not None:
             return datetime.fromtimestamp(found * unit // 1000 / 1e6, UTC)  # a float represents microseconds exactly
@@ -124,7 +124,7 @@ def stored_time(stored: object, *, unit: int = 1, key: str | None = None, store:
     raise CorruptObjectError(f"the stored time is damaged: {_shown(stored)}", key=key, store=store)
 
 
-def _number(stored: object) -> int | None:
+def whole_number(stored: object) -> int | None:
     """Return the whole number, 0 or more, that fits 64 bits; None if it is none."""
     if type(stored) is int:
         return stored if 0 <= stored <= _LARGEST else None

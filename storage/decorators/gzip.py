@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from storage._core.data import CHUNK
+from storage._core.gzip_format import GZIP_WBITS, MOST_EXPANSION
 from storage.base import ObjectStore
 from storage.decorators.bases.compressor import Compressor
 from storage.decorators.bases.data_transform import Coder
@@ -15,16 +16,9 @@ from storage.errors import CorruptObjectError
 
 __all__ = ["GzipStore"]
 
-#: The window bits that tell zlib to use a gzip header and trailer: 16, plus a window of 15 bits (zlib manual,
-#: deflateInit2).
-GZIP_WBITS = 31
-
 #: Compressed bytes per call of zlib. After 1 MiB of output and after each member, zlib copies the bytes that are left.
 #: So the time for a whole object in one call would grow with the square of its size.
 SLICE = 64 << 10
-
-#: How many bytes one byte of deflate can stand for: two bits for 258 bytes (RFC 1951, 3.2.5).
-MOST_EXPANSION = 1032
 
 #: For levels up to a number, the maximum of bytes that are compressed on the event loop: for text this takes 0.3 to
 #: 0.5 ms with zlib at that level, and less with zlib-ng; a hop to a thread takes 0.05 ms.

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 
 from storage._concurrency.offload import offload
+from storage._core.gzip_format import GZIP_WBITS, MOST_EXPANSION
 from storage.errors import CorruptObjectError
 from storage.stores.s3.attributes import META, SIZE
 
@@ -16,9 +17,6 @@ __all__ = ["LEVEL", "compressed", "decompressed", "is_compressible"]
 _TYPES = frozenset(
     f"application/{name}" for name in ("javascript", "json", "manifest+json", "toml", "wasm", "x-ndjson", "xml", "yaml")
 )
-
-#: How many bytes one byte of deflate can stand for: two bits for 258 bytes (RFC 1951, 3.2.5).
-MOST_EXPANSION = 1032
 
 _OTHER_SIZE = "the data in the gzip object has another size than the object says"
 
@@ -69,7 +67,7 @@ def _gzip(data: bytes) -> bytes:
 
 
 def _gunzip(data: bytes, size: int) -> bytes:
-    member = zlib.decompressobj(31)  # 16 + 15: gzip's header and trailer, which has a checksum
+    member = zlib.decompressobj(GZIP_WBITS)  # with the trailer, which has a checksum
     found = member.decompress(data, size + 1)
     if len(found) <= size and not member.eof:
         raise EOFError

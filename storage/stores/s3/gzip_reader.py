@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from storage._concurrency.offload import offload
 from storage._core.data import CHUNK
+from storage._core.gzip_format import GZIP_WBITS
 from storage.errors import CorruptObjectError, PreconditionFailedError, StoreUnavailableError
 from storage.reader import ObjectReader
 from storage.stores.s3.attributes import decoded_size, describe
@@ -95,7 +96,7 @@ class UnpackingReader(ObjectReader):
             self._begin(b"")
 
     def _begin(self, begun: bytes) -> None:
-        self._member = zlib.decompressobj(31)  # 16 + 15: gzip's header and trailer, which has a checksum
+        self._member = zlib.decompressobj(GZIP_WBITS)  # with the trailer, which has a checksum
         self._position = 0
         self._input = begun
 

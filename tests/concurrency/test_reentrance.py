@@ -79,10 +79,7 @@ def test_handler_that_interrupts_a_section_is_refused_or_works(store: str) -> No
     assert (0, "True True b'w'\n") == (done.returncode, done.stdout)  # a cache logs what its store refuses
 
 
-AT_ANY_MOMENT = {name: store for name, store in STORES.items() if "FilesystemStore" not in store}
-
-
-@pytest.mark.parametrize("store", AT_ANY_MOMENT.values(), ids=list(AT_ANY_MOMENT))
+@pytest.mark.parametrize("store", STORES.values(), ids=list(STORES))
 def test_handlers_at_any_moment_end(store: str) -> None:
     """A timer interrupts a thread that puts, some hundred times."""
     done = run(

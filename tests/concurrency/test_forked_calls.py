@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import pytest
-from processes.programs import program
+from processes import programs
 
 pytestmark = [
     pytest.mark.process,
@@ -31,7 +31,7 @@ def forked(child):
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     """Run a program to its end."""
-    return subprocess.run(program(f"{FORKING}\n{code}", ""), capture_output=True, text=True, timeout=30, check=False)
+    return programs.run(f"{FORKING}\n{code}")
 
 
 @pytest.mark.parametrize("store", ["FilesystemStore", "SafeFilesystemStore", "HashdirStore"])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 
 import pytest
 from paths import ROOT
-from processes.programs import program
+from processes.programs import run
 
 pytestmark = [
     pytest.mark.process,
@@ -62,11 +61,6 @@ STORES = {
     "mirror": "MirroringStore([DictStore(), DictStore()])",
     "throttled": "ThrottlingStore(DictStore(), 1000, burst=1000)",
 }
-
-
-def run(code: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end."""
-    return subprocess.run(program(code, ""), capture_output=True, text=True, timeout=30, check=False)
 
 
 @pytest.mark.parametrize("store", STORES.values(), ids=list(STORES))

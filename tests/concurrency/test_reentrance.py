@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 
 import pytest
-from processes.programs import program
+from processes.programs import run
 
 pytestmark = [
     pytest.mark.process,
@@ -64,11 +63,6 @@ STORES = {
     "sqlite": "SqliteStore(directory + '/objects.sqlite')",
     "cache on the loop": "ObjectStore(storage.CachingStore(storage.DictStore(), storage.DictStore()), stepped=False)",
 }
-
-
-def run(code: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end."""
-    return subprocess.run(program(code, ""), capture_output=True, text=True, timeout=30, check=False)
 
 
 @pytest.mark.parametrize("store", STORES.values(), ids=list(STORES))

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
-from processes.programs import program
+from processes.programs import run
 
 pytestmark = pytest.mark.process
-
-
-def run(code: str, *, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a program to its end; *before* is code that comes before its imports."""
-    return subprocess.run(program(code, before), capture_output=True, text=True, timeout=30, check=False)
 
 
 # -- fork ------------------------------------------------------------------------------------------------------------

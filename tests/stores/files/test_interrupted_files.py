@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 from interrupts import interrupted_at
-from processes.programs import program
+from processes.programs import run
 
 from storage.sync import FilesystemStore, HashdirStore, ObjectStore, SafeFilesystemStore
 
@@ -145,6 +144,6 @@ def test_storm_of_interrupts_closes_no_descriptor_of_another_thread(kind: str, t
         leaked = len(os.listdir("/proc/self/fd")) - before
         print(interrupts > 5, wrong, leaked)
     """
-    done = subprocess.run(program(code), capture_output=True, text=True, timeout=60)
+    done = run(code, timeout=60)
 
     assert done.stdout == "True [] 0\n", done.stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes.programs import program
+from processes.programs import program, run
 
 import storage.sync
 from storage import (
@@ -376,6 +376,6 @@ def test_signal_handler_that_uses_the_store_never_hangs(tmp_path: Path) -> None:
         store.put("state", b"in the end")
         print(sum(told.values()) > 5)
     """
-    done = subprocess.run(program(code), capture_output=True, text=True, timeout=60)
+    done = run(code, timeout=60)
 
     assert ("True\n", "") == (done.stdout, done.stderr)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import textwrap
 
-__all__ = ["PREAMBLE", "program"]
+__all__ = ["PREAMBLE", "program", "run"]
 
 #: Every program begins so. Development mode: a task destroyed while it is pending, a file left open, is on stderr.
 PREAMBLE = """
@@ -42,3 +43,8 @@ class Blocking(storage.DictStore):
 
 def program(code: str, before: str = "") -> list[str]:
     return [sys.executable, "-W", "default", "-c", before + PREAMBLE + textwrap.dedent(code)]
+
+
+def run(code: str, *, before: str = "", timeout: float = 30) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; *before* is code that comes before its imports."""
+    return subprocess.run(program(code, before), capture_output=True, text=True, timeout=timeout, check=False)

@@ -26,6 +26,8 @@ SECTOR = 512
 #: Power cuts per setting.
 CUTS = int(os.environ.get("STORAGE_ZIP_CUTS", "400"))
 
+pytestmark = [pytest.mark.slow] if CUTS > 2000 else []
+
 
 class Recorder:
     """

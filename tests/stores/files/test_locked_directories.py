@@ -368,7 +368,7 @@ def test_signal_handler_that_uses_the_store_never_hangs(tmp_path: Path) -> None:
                 told["refused"] += 1
         signal.signal(signal.SIGALRM, handler)
         end = time.monotonic() + 0.5
-        while time.monotonic() < end:
+        while time.monotonic() < end or sum(told.values()) < 6:  # a busy machine takes longer for them
             signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 1e-3))
             for n in range(20):
                 store.put(f"k{{n}}", b"1")

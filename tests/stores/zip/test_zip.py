@@ -28,11 +28,6 @@ from storage.testing import NASTY_KEYS
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.zip"
-
-
-@pytest.fixture
 def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows with every fsync of an archive."""
     done: list[int] = []

@@ -28,11 +28,6 @@ from storage.stores.zip.format import pack_central, pack_end, pack_local
 MIB = 1 << 20
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.zip"
-
-
 def zeros(size: int, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """Return an archive of a few bytes with an object of *size* bytes."""
 

@@ -55,11 +55,6 @@ def write_all(archive: zipfile.ZipFile, names: Iterable[str]) -> None:
         archive.writestr(name, b"x" * 50)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.zip"
-
-
 # -- what is read ------------------------------------------------------------------------------------------------------
 
 

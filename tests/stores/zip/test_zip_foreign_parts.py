@@ -16,11 +16,6 @@ from storage.stores.zip.format import END, END_SIGNATURE
 OBJECTS = {"a": b"A" * 300, "b": b"B" * 300}
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "archive.zip"
-
-
 def theirs() -> bytes:
     def fill(archive: zipfile.ZipFile) -> None:
         for name, data in OBJECTS.items():

@@ -21,11 +21,6 @@ WINDOWS, UNIX, MACOS = 0, 3, 19
 NAME = "naïve.txt"
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.zip"
-
-
 def their_entry(name: bytes, system: int, flags: int = 0, data: bytes = b"") -> Entry:
     """Return the entry of another program."""
     entry = entry_of("x", crc=zlib.crc32(data), compressed_size=len(data), size=len(data))

@@ -26,12 +26,6 @@ from storage._core.conditions import Target
 from storage.stores.zip.changes import put_change
 from storage.stores.zip.file import OpenFile
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.zip"
-
-
 # -- compacting --------------------------------------------------------------------------------------------------------
 
 

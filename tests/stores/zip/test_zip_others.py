@@ -21,11 +21,6 @@ from storage.stores.zip.exchange import exchange
 from storage.stores.zip.file import OpenFile
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.zip"
-
-
 def their_archive(path: Path, name: str = "theirs") -> bytes:
     """Write an archive of another program, and return its bytes."""
     with zipfile.ZipFile(path, "w") as archive:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from contents import opened
 
 import storage.sync
 from storage import (
@@ -14,7 +15,6 @@ from storage import (
     DictStore,
     FilesystemStore,
     GzipStore,
-    ObjectStore,
     StoreDecorator,
 )
 from storage._core.data import CHUNK
@@ -35,11 +35,6 @@ DAMAGES = {
     "never summed": b"x" * 100,
     "zeros": bytes(42),
 }
-
-
-async def opened(store: ObjectStore, key: str) -> bytes:
-    async with store.open(key) as reader:
-        return await reader.read()
 
 
 async def test_checksum_stands_behind_the_data() -> None:

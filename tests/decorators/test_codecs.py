@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from contents import opened
 
 from storage import Base64Store, CorruptObjectError, DataTransform, DictStore, GzipStore, ObjectStore, ZstdStore
 from storage.decorators.base64 import PIECE
@@ -31,11 +32,6 @@ def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def text(size: int) -> bytes:
     """Return text as people write it."""
     return (Path(argparse.__file__).read_bytes() * 3)[:size]
-
-
-async def opened(store: ObjectStore, key: str) -> bytes:
-    async with store.open(key) as reader:
-        return await reader.read()
 
 
 async def test_base64_streams_bytes_that_look_like_padding() -> None:

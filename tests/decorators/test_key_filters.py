@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contents import filled
+from contents import filled, opened
 
 import storage.sync
 from storage import (
@@ -92,11 +92,6 @@ FILTERS: dict[str, tuple[Callable[[ObjectStore], ObjectStore], list[str], list[s
 each_filter = pytest.mark.parametrize(("make", "taken", "refused", "says"), FILTERS.values(), ids=list(FILTERS))
 
 
-async def _read(store: ObjectStore, key: str) -> bytes:
-    async with store.open(key) as reader:
-        return await reader.read()
-
-
 @each_filter
 async def test_keys_not_taken_are_invalid_in_every_method(
     make: Callable[[ObjectStore], ObjectStore], taken: list[str], refused: list[str], says: str
@@ -111,7 +106,7 @@ async def test_keys_not_taken_are_invalid_in_every_method(
         store.exists,
         store.delete,
         lambda key: store.put(key, b"v"),
-        lambda key: _read(store, key),
+        lambda key: opened(store, key),
         lambda key: store.copy(key, taken[0]),
         lambda key: store.copy(taken[0], key),
         lambda key: store.rename(key, taken[0]),

@@ -9,12 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from contents import opened
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zstd import zstd
 
 import storage.sync
-from storage import CorruptObjectError, DictStore, ObjectStore, ZstdStore
+from storage import CorruptObjectError, DictStore, ZstdStore
 from storage._core.data import CHUNK
 from storage.decorators.zstd.coder import FrameCompressor
 
@@ -22,11 +23,6 @@ from storage.decorators.zstd.coder import FrameCompressor
 SKIPPABLE = bytes.fromhex("502a4d18") + (3).to_bytes(4, "little") + b"abc"
 
 TEXT = b"".join(b"%d," % number for number in range(5000))
-
-
-async def opened(store: ObjectStore, key: str) -> bytes:
-    async with store.open(key) as reader:
-        return await reader.read()
 
 
 async def over(below: bytes) -> ZstdStore:

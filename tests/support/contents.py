@@ -10,7 +10,7 @@ from doubles import ScriptedStore
 
 from storage import DictStore, KeyNotFoundError, ObjectStore
 
-__all__ = ["all_of", "contents", "filled", "listed", "pieces", "read"]
+__all__ = ["all_of", "contents", "filled", "listed", "opened", "pieces", "read"]
 
 
 async def filled(*keys: str) -> DictStore:
@@ -38,13 +38,19 @@ async def listed(store: ObjectStore) -> list[list[str]]:
     ]
 
 
+async def opened(store: ObjectStore, key: str) -> bytes:
+    """Return an object as its reader gives it."""
+    async with store.open(key) as reader:
+        return await reader.read()
+
+
 async def read(store: ObjectStore, key: str) -> list[bytes | None]:
     """Return the object as each way of reading gives it; None where it finds none."""
     try:
         async with store.open(key) as reader:
-            opened: bytes | None = await reader.read()
+            streamed: bytes | None = await reader.read()
     except KeyNotFoundError:
-        opened = None
+        streamed = None
     many = (await store.get_many([key]))[key]
     try:
         got: bytes | None = await store.get(key)
@@ -52,7 +58,7 @@ async def read(store: ObjectStore, key: str) -> list[bytes | None]:
         got = None
     assert (got is not None) is await store.exists(key)
     assert got is None or (await store.head(key)).size == len(got)
-    return [got, opened, None if isinstance(many, KeyNotFoundError) else cast(bytes, many)]
+    return [got, streamed, None if isinstance(many, KeyNotFoundError) else cast(bytes, many)]
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:

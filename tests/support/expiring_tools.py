@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from contents import opened
+
 from storage import ByteRange, ExpiringStore, KeyNotFoundError, ObjectStore
 from storage._core.clock import Clock
 
-__all__ = ["ASKING", "expiring", "found", "held", "opened"]
+__all__ = ["ASKING", "expiring", "found", "held"]
 
 
 def expiring(base: ObjectStore, clock: Clock, ttl: float | None = None, **options: Any) -> ExpiringStore:
@@ -29,11 +31,6 @@ async def held(store: ObjectStore) -> tuple[int, int]:
     """Return how many objects a store holds, and how many bytes."""
     sizes = [info.size async for info in store.scan()]
     return len(sizes), sum(sizes)
-
-
-async def opened(store: ObjectStore, key: str) -> bytes:
-    async with store.open(key) as reader:
-        return await reader.read()
 
 
 #: What raises when there is no object; each begins anew at every call.

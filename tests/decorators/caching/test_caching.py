@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contents import opened
 from doubles import ScriptedStore
 from examples import MinimalStore
 
@@ -46,11 +47,6 @@ from storage.decorators.caching.entry import Entry
 def main() -> ScriptedStore:
     """Return the store that has the objects."""
     return ScriptedStore(DictStore())
-
-
-async def opened(store: ObjectStore, key: str) -> bytes:
-    async with store.open(key) as reader:
-        return await reader.read()
 
 
 async def held(store: ObjectStore) -> list[str]:

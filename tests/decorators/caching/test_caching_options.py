@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from contents import opened
 from doubles import ScriptedStore
 
 from storage import (
@@ -41,11 +42,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         passed[0] += seconds
 
     return pass_
-
-
-async def opened(store: ObjectStore, key: str) -> bytes:
-    async with store.open(key) as reader:
-        return await reader.read()
 
 
 async def held(store: ObjectStore) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
+from contents import opened
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -36,11 +37,6 @@ READS: dict[str, Callable[[ObjectStore, str], Awaitable[object]]] = {
     "a range": lambda store, key: store.get(key, byte_range=ByteRange(1, 2)),
     "copy": lambda store, key: store.copy(key, "copy"),
 }
-
-
-async def opened(store: ObjectStore, key: str) -> bytes:
-    async with store.open(key) as reader:
-        return await reader.read()
 
 
 def earlier(data: bytes, name: str, *, key_id: str = "1", key: bytes = SECRET) -> bytes:

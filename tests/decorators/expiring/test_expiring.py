@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from contents import opened
 from doubles import HandClock
 from examples import MinimalStore
-from expiring_tools import ASKING, expiring, opened
+from expiring_tools import ASKING, expiring
 
 import storage.sync
 from storage import (

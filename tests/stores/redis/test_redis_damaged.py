@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import redis.asyncio
+from contents import opened
 from left_out import scanned
 from redis_tools import name
 
@@ -45,7 +46,7 @@ async def test_damaged_field_is_corrupt_and_the_others_are_listed(
         await store.put(key, key.encode(), attributes={"color": "red"})
     raw.hset(name("b"), field, value)
 
-    for call in (lambda: store.head("b"), lambda: _read(store, "b")):
+    for call in (lambda: store.head("b"), lambda: opened(store, "b")):
         with pytest.raises(CorruptObjectError) as raised:
             await call()
         assert "b" == raised.value.key
@@ -84,7 +85,7 @@ async def test_damaged_hash_exists(store: RedisStore, raw: redis.Redis, spoil: C
 
     for call in (
         lambda: store.head("b"),
-        lambda: _read(store, "b"),
+        lambda: opened(store, "b"),
         lambda: store.copy("b", "z"),
         lambda: store.rename("b", "z"),
     ):
@@ -171,7 +172,7 @@ async def test_missing_objects_are_missing(store: RedisStore, raw: redis.Redis) 
     raw.delete(name("b"))
 
     for key in ("b", "never"):
-        for call in (store.get, store.head, lambda key: _read(store, key), lambda key: store.copy(key, "z")):
+        for call in (store.get, store.head, lambda key: opened(store, key), lambda key: store.copy(key, "z")):
             with pytest.raises(KeyNotFoundError):
                 await call(key)
     found = await store.get_many(["a", "b", "never"])
@@ -182,9 +183,9 @@ async def test_missing_objects_are_missing(store: RedisStore, raw: redis.Redis) 
 
 LOST: dict[str, tuple[int, str, Callable[[RedisStore], Awaitable[object]]]] = {
     "small, get": (10, "0", lambda store: store.get("k")),
-    "small, open": (10, "0", lambda store: _read(store, "k")),
+    "small, open": (10, "0", lambda store: opened(store, "k")),
     "large, get": (3 * MIB, "1", lambda store: store.get("k")),
-    "large, first": (3 * MIB, "0", lambda store: _read(store, "k")),
+    "large, first": (3 * MIB, "0", lambda store: opened(store, "k")),
 }
 
 
@@ -198,8 +199,3 @@ async def test_lost_chunk_is_an_error_and_ends(
 
     with pytest.raises(StorageError):
         await call(store)
-
-
-async def _read(store: RedisStore, key: str) -> bytes:
-    async with store.open(key) as reader:
-        return await reader.read()

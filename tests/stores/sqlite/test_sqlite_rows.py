@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contents import opened
 from sqlite_tools import LARGE, sql, until
 
 from storage import (
@@ -63,7 +64,7 @@ async def test_damaged_row_is_an_error_that_names_the_key(path: Path, assignment
         await store.put_many(dict.fromkeys("akz", b"data"))
         change(path, assignment)
 
-        for call in (store.head("k"), store.get("k"), store.get("k", byte_range=ByteRange(1, 4)), read(store, "k")):
+        for call in (store.head("k"), store.get("k"), store.get("k", byte_range=ByteRange(1, 4)), opened(store, "k")):
             result = await result_of(call)
             if not isinstance(result, bytes | ObjectInfo):
                 assert isinstance(result, CorruptObjectError)
@@ -90,12 +91,6 @@ async def listed(listing: AsyncIterator[Any]) -> tuple[list[Any], IncompleteList
     except IncompleteListingError as error:
         return found, error
     return found, None
-
-
-async def read(store: SqliteStore, key: str) -> bytes:
-    """Read an object as a stream."""
-    async with store.open(key) as reader:
-        return await reader.read()
 
 
 @pytest.mark.parametrize("key", ["CAST(x'6bff' AS BLOB)", "x''", "'text'", "5"])
@@ -134,7 +129,7 @@ async def test_chunks_that_do_not_agree_are_an_error(path: Path, script: str) ->
             other.execute("PRAGMA ignore_check_constraints = ON")
             other.execute(script)
 
-        for call in (store.get("k"), read(store, "k")):
+        for call in (store.get("k"), opened(store, "k")):
             with pytest.raises(CorruptObjectError) as caught:
                 await call
             assert "k" == caught.value.key
@@ -146,7 +141,7 @@ async def test_row_of_many_megabytes_is_not_read(path: Path) -> None:
         await store.put("k", b"data")
         change(path, "data = zeroblob(5000000), size = 5000000")
 
-        for call in (store.get("k"), read(store, "k"), store.get("k", byte_range=ByteRange(0, 4))):
+        for call in (store.get("k"), opened(store, "k"), store.get("k", byte_range=ByteRange(0, 4))):
             with pytest.raises(CorruptObjectError, match="larger than"):
                 await call
         await store.clear()

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from contents import contents
 from examples import MinimalStore
 
 from storage import (
@@ -62,11 +63,6 @@ async def filled(store: ObjectStore, count: int = 40) -> dict[str, bytes]:
     objects = {f"{number:03}": b"%d" % number * number for number in range(count)}
     await store.put_many(objects)
     return objects
-
-
-async def contents(store: ObjectStore) -> dict[str, bytes]:
-    """Return all objects of a store."""
-    return {key: await store.get(key) async for key in store.keys()}
 
 
 async def test_copy_brings_every_object_and_counts() -> None:

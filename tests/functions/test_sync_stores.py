@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import pytest
+from contents import contents
 from examples import MinimalStore
 
 import storage.sync
@@ -30,10 +31,6 @@ from storage import (
 
 Compare = Literal["checksum", "etag", "size"]
 Opened: TypeAlias = AbstractAsyncContextManager[ObjectReader]
-
-
-async def contents(store: ObjectStore) -> dict[str, bytes]:
-    return {key: await store.get(key) async for key in store.keys()}
 
 
 async def filled(store: ObjectStore, objects: dict[str, bytes]) -> ObjectStore:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from doubles import ScriptedStore
+from expiring_tools import held
 
 from storage import CachingStore, DictStore, ExpiringStore, FilesystemStore, ObjectStore, SqliteStore
 from storage.decorators.expiring.pace import FIRST, LEAST, MOST, Pace
@@ -19,11 +20,6 @@ KINDS: dict[str, Callable[[ObjectStore, ObjectStore], ObjectStore]] = {
     "cache of so many": lambda main, shared: CachingStore(main, shared, max_count=80),
     "expiring store": lambda main, shared: ExpiringStore(shared, max_bytes=100_000),
 }
-
-
-async def total(store: ObjectStore) -> tuple[int, int]:
-    sizes = [info.size async for info in store.scan()]
-    return len(sizes), sum(sizes)
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=list(KINDS))
@@ -43,7 +39,7 @@ async def test_bound_holds_for_eight_processes_together(tmp_path: Path, make: Ca
 
     for turn in range(36):
         await asyncio.gather(*(fill(store, number * 50 + turn) for number, store in enumerate(stores)))
-        count, size = await total(look)
+        count, size = await held(look)
         most, largest = max(most, count), max(largest, size)
 
     assert 50 < most <= 120
@@ -56,7 +52,7 @@ async def test_process_alone_counts_seldom(tmp_path: Path) -> None:
     store = ExpiringStore(shared, max_count=50)
     for number in range(400):
         await store.put(f"k{number % 200}", b"v")
-    assert (50, 50) == await total(store)
+    assert (50, 50) == await held(store)
     assert shared.count("scan") - 1 <= 18
 
 

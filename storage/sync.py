@@ -1514,7 +1514,8 @@ class SqliteStore(ObjectStore):
 
         The copy has one state of the database, with all that was acknowledged before the call. It is complete and on
         the disk before it gets its name; a call that fails or is cancelled leaves no file. An older backup of that name
-        is replaced, and nothing else: no other file, and no database that is in use.
+        is replaced, and the draft of a killed backup to it removed, and nothing else: no other file, and no database
+        that is in use.
 
         Args:
             path: the file to write.

@@ -18,22 +18,26 @@ _DRAFT_NAME = re.compile(r"([0-9a-f]{16})([0-9a-f]{8})")
 _HIDDEN = re.compile(r"\.nfs[0-9a-fA-F]{24}|\.fuse_hidden[0-9a-fA-F]+")
 
 
-def new_draft_name() -> str:
-    """Return the name of a new draft: a random number and its checksum."""
-    number = os.urandom(8).hex()
-    return f"{DRAFT}{number}{crc32(number.encode(), _BEGUN):08x}"  # `_checksum`, and one call less
-
-
-def is_draft(name: str) -> bool:
+def new_draft_name(target: bytes = b"") -> str:
     """
-    Return whether *name* is one that `new_draft_name` returns.
+    Return the name of a new draft: a random number and its checksum.
+
+    With the name of a *target*, it is that of a draft for this one only, and no store of files removes it.
+    """
+    number = os.urandom(8).hex()
+    return f"{DRAFT}{number}{crc32(number.encode() + target, _BEGUN):08x}"
+
+
+def is_draft(name: str, target: bytes = b"") -> bool:
+    """
+    Return whether *name* is one that `new_draft_name` returns for *target*.
 
     The checksum shows it: a file that another program or a user called ``.~storage-notes`` is not removed as a draft.
     """
     if not name.startswith(DRAFT) or not (found := _DRAFT_NAME.fullmatch(name, len(DRAFT))):
         return False
     number, checksum = found.groups()
-    return bool(checksum == _checksum(number))
+    return bool(checksum == f"{crc32(number.encode() + target, _BEGUN):08x}")
 
 
 def is_reserved(name: str) -> bool:
@@ -50,7 +54,3 @@ def reserved_name_in(path: str) -> str | None:
 
 #: The checksum of the prefix, with which that of a name goes on.
 _BEGUN = crc32(DRAFT.encode())
-
-
-def _checksum(number: str) -> str:
-    return f"{crc32(number.encode(), _BEGUN):08x}"

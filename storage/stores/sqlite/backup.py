@@ -3,13 +3,12 @@
 
 SQLite copies one state of the database, page by page, into a draft beside the target; writers go on meanwhile. The
 draft is synced, and only then gets its name. What stands there before is replaced only if it is a database of a store
-that nobody uses.
+that nobody uses. The next backup to the same target removes the draft of one that was killed.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 import stat
 import struct
@@ -19,7 +18,8 @@ from contextlib import closing, suppress
 
 from storage._core.descriptors import Descriptor
 from storage._core.directory_sync import sync_directory
-from storage.errors import StorageError
+from storage.errors import StorageError, StoreUnavailableError
+from storage.stores.sqlite.backup_drafts import create_draft, remove_leftovers, uri_of_draft
 from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.database_files import descriptors_of
 from storage.stores.sqlite.errors import from_os_error
@@ -66,17 +66,19 @@ def copy_database(
     try:
         older = _refuse_others(target, store)
         mode = 0o666 if source == ":memory:" else stat.S_IMODE(os.stat(source).st_mode) & 0o666
-        draft = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:100]}.{secrets.token_hex(8)}.draft")
-        Descriptor.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), mode).close()
+        remove_leftovers(target)
+        draft, opened = create_draft(target, mode, store)
         try:
             _copy(db, draft, connection, stop)
             if older is not None:
                 _keep_owner_and_mode(draft, older)
             _sync_file(draft)
+            opened.close()  # once it is the target, SQLite may have it open here, and would lose its locks by this
             _publish(draft, target, store)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(draft)
+            opened.close()
         if sys.platform != "win32":
             sync_directory(os.path.dirname(target))
     except OSError as cause:
@@ -89,9 +91,11 @@ def _copy(db: sqlite3.Connection, draft: str, connection: Connection, stop: thre
             raise Cancelled
         connection.pause()
 
-    with closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+    with closing(sqlite3.connect(uri_of_draft(draft), uri=True, isolation_level=None)) as copy:
         copy.execute("PRAGMA journal_mode = OFF")  # nobody sees the draft before it is whole
         copy.execute("PRAGMA synchronous = OFF")
+        copy.execute(f"PRAGMA page_size = {db.execute('PRAGMA page_size').fetchone()[0]}")
+        copy.execute(f"PRAGMA application_id = {APPLICATION}")  # writes the header, which the copy itself writes last
         with one_state(db):
             db.execute("SELECT 1 FROM objects LIMIT 1").fetchone()  # from here on it reads this state
             db.backup(copy, pages=PAGES, progress=go_on)
@@ -150,7 +154,12 @@ def _publish(draft: str, target: str, store: str) -> None:
             pass  # a file system without hard links
         if os.path.lexists(target):
             raise StorageError(f"{target} was created while the backup was made: name another file", store=store)
-    os.replace(draft, target)
+    try:
+        os.replace(draft, target)
+    except FileNotFoundError as cause:  # in the moment in which it has neither a lock nor its name
+        raise StoreUnavailableError(
+            f"the draft of {target} was removed: make one backup to a file at a time", store=store
+        ) from cause
 
 
 def _keep_owner_and_mode(draft: str, older: os.stat_result) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from sqlite_tools import LARGE, sql
+from sqlite_tools import LARGE, run, sql
 
 from storage import SqliteStore, StorageError
+from storage.stores.files.draft_names import DRAFT, new_draft_name
 from storage.stores.sqlite import backup
 from storage.stores.sqlite.connection import Connection
 
@@ -185,6 +188,120 @@ async def test_backup_that_fails_or_is_cancelled_leaves_nothing(
 
     assert [target.name] == [each.name for each in target.parent.iterdir()]
     assert 100 == len(await contents(target))
+
+
+#: A program whose backup is killed: in the middle of the copy, or when the draft has got the target's name as well.
+KILLED = """
+import signal
+from storage.stores.sqlite import backup
+from storage.stores.sqlite.connection import Connection
+
+calls = 0
+
+def die(*arguments):
+    global calls
+    calls += 1
+    if calls == 8 or sys.argv[3] == "published":  # SQLite writes the first page late
+        os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    async with SqliteStore(sys.argv[1]) as store:
+        if sys.argv[3] == "copying":
+            Connection.pause = die
+        else:
+            os.unlink = die
+        await store.backup(sys.argv[2])
+
+asyncio.run(main())
+"""
+
+
+def drafts(target: Path) -> list[Path]:
+    """Return the drafts beside a target."""
+    return [each for each in target.parent.iterdir() if each.name.startswith(DRAFT)]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("when", ["copying", "published"])
+async def test_draft_of_a_killed_backup_is_removed_by_the_next_to_this_target(
+    store: SqliteStore, path: Path, target: Path, when: str
+) -> None:
+    """And by no backup to another file; the target can be opened then."""
+    await store.put_many({f"k{number}": os.urandom(100_000) for number in range(100)})
+    assert -signal.SIGKILL == run(KILLED, path, target, when).returncode
+    (left,) = drafts(target)
+    assert target.exists() == (when == "published")
+
+    other = target.with_name("other.db")
+    await store.backup(other)
+    assert [left] == drafts(target)
+    await store.backup(target)
+    assert {target, other} == set(target.parent.iterdir())
+    assert 100 == len(await contents(target))
+
+
+#: A program that holds the lock of a draft, as a backup does.
+HOLDING = """
+import fcntl, sys
+file = open(sys.argv[1])
+fcntl.flock(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "what", ["content", "other target", "file store", "in use", "open here", "log", "two names", "link", "pipe"]
+)
+async def test_backup_removes_no_file_that_may_be_another_ones(store: SqliteStore, target: Path, what: str) -> None:
+    """A draft is one by its name, its content, and because nobody uses it."""
+    whose = {"other target": b"other.db", "file store": b""}.get(what, os.fsencode(target.name))
+    kept = target.with_name(new_draft_name(whose))
+    await store.backup(kept)
+    if what == "content":
+        kept.write_bytes(b"important")
+    elif what == "log":
+        target.with_name(f"{kept.name}-wal").touch()
+    elif what == "two names":
+        os.link(kept, target.with_name("kept.db"))
+    elif what in ("link", "pipe"):
+        kept.rename(target.with_name("elsewhere.db"))
+        kept.symlink_to("elsewhere.db") if what == "link" else os.mkfifo(kept)
+    before = {(each.name, each.lstat().st_ino, each.lstat().st_size) for each in target.parent.iterdir()}
+
+    with ExitStack() as opened:
+        if what == "in use":
+            command = [sys.executable, "-c", HOLDING, str(kept)]
+            other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            assert (opened.enter_context(other).stdout or sys.stdin).readline() == "locked\n"
+        elif what == "open here":
+            opened.enter_context(kept.open("rb"))
+        await store.backup(target)
+
+    after = {(each.name, each.lstat().st_ino, each.lstat().st_size) for each in target.parent.iterdir()}
+    assert before == {each for each in after if each[0] != target.name}
+
+
+async def test_backup_goes_on_where_its_new_draft_is_taken_for_a_leftover(
+    store: SqliteStore, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another backup may find it before it is locked, and remove it."""
+    real = fcntl.flock
+    removed: list[Path] = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        if len(removed) < 3:
+            removed.extend(drafts(target))
+            removed[-1].unlink()
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    await store.put("k", b"v")
+    await store.backup(target)
+
+    assert 3 == len(set(removed))
+    assert {"k": b"v"} == await contents(target)
 
 
 async def test_backup_can_be_read_by_any_program(store: SqliteStore, target: Path) -> None:

@@ -21,7 +21,7 @@ from storage._core.stored_attributes import checked_attributes, decode_attribute
 from storage._core.stored_descriptions import stored_etag, stored_info, stored_key, stored_size, stored_time
 from storage.config.files import load
 from storage.decorators.caching.entry import Entry
-from storage.decorators.encrypting.bound_attributes import SEAL, Binding
+from storage.decorators.encrypting.bound_attributes import SEAL, AttributeKey, Binding
 from storage.decorators.retrying.nonce import NAME, hidden, nonce_of
 from storage.stores.http.autoindex import parse_listing
 from storage.stores.http.responses import describe_response, offset_and_size
@@ -101,7 +101,11 @@ def _cached(text: str) -> object:
 
 
 def _seal(text: str) -> object:
-    return Binding({SEAL: text, "a": text}).holds(bytes(32), "k", 1) if Binding({SEAL: text}).random else None
+    return (
+        Binding({SEAL: text, "a": text}).holds(AttributeKey(bytes(32)), "k", 1)
+        if Binding({SEAL: text}).random
+        else None
+    )
 
 
 def _page(text: str) -> object:

@@ -26,14 +26,13 @@ from __future__ import annotations
 
 import binascii
 import hmac
-from collections.abc import Mapping
 from hashlib import blake2b
 from typing import NamedTuple
 
 from storage._core.deadlines import DEADLINE, LIFETIME
 from storage.types import Attributes
 
-__all__ = ["RANDOM", "SEAL", "Binding", "Mark", "marked_salt", "sealed", "split_bare"]
+__all__ = ["RANDOM", "SEAL", "AttributeKey", "Binding", "Marks", "split_bare"]
 
 #: The attribute with the seal. The caller's own attribute of this name is kept in it, before the seal.
 SEAL = "seal"
@@ -55,7 +54,7 @@ _SIZED = 1 << 7
 RANDOM, _MARK, _TAG = 24, 8, 17
 
 
-class Mark(NamedTuple):
+class Marks(NamedTuple):
     """
     The two marks that the salt of an object can have.
 
@@ -67,17 +66,78 @@ class Mark(NamedTuple):
     bare: bytes
     bound: bytes
 
-    @classmethod
-    def of(cls, key: bytes, random: bytes) -> Mark:
-        """Return the marks for the random bytes of a salt, under the key of the attributes."""
-        digest = blake2b(random, key=key, digest_size=2 * _MARK).digest()
-        return cls(digest[:_MARK], digest[_MARK:])
 
+class AttributeKey:
+    """
+    The key that binds the attributes of objects to them.
 
-def marked_salt(key: bytes, random: bytes, attributes: Attributes | None) -> bytes:
-    """Return the salt of a new object with these attributes."""
-    marks = Mark.of(key, random)
-    return random + (marks.bound if _covered(attributes) else marks.bare)
+    It costs a put 2 to 4 us and a head 1 to 2 us. The states of BLAKE2b that have taken the key in are copied for each
+    object, which takes two thirds of the time of new ones.
+
+    Args:
+        key: 32 bytes.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._marking = blake2b(key=key, digest_size=2 * _MARK)
+        self._sealing = blake2b(key=key, digest_size=_TAG)
+
+    def marks(self, random: bytes) -> Marks:
+        """Return the marks for the random bytes of a salt."""
+        digest = self._mark_digest(random)
+        return Marks(digest[:_MARK], digest[_MARK:])
+
+    def marked_salt(self, random: bytes, attributes: Attributes | None) -> bytes:
+        """Return the salt of a new object with these attributes."""
+        digest = self._mark_digest(random)
+        return random + (digest[_MARK:] if attributes and _covered(attributes) else digest[:_MARK])
+
+    def _mark_digest(self, random: bytes) -> bytes:
+        state = self._marking.copy()
+        state.update(random)
+        return state.digest()
+
+    def seal(self, attributes: Attributes | None, random: bytes, name: str, size: int | None) -> Attributes:
+        """
+        Return the attributes to store below: the caller's, and their seal.
+
+        Args:
+            attributes: the caller's.
+            random: the random bytes of the object's salt.
+            name: the name of the object.
+            size: its size, None if it is not known yet.
+        """
+        given = 0 if size is None else _SIZED
+        covered = _covered(attributes or {})
+        for each in covered:
+            given |= _BITS.get(each, 0)
+        tag = self.tag(random, given, name, size or 0, covered)
+        seal = binascii.b2a_base64(b"%b%c%b" % (random, given, tag), newline=False).decode()
+        if not attributes:
+            return {SEAL: seal}
+        return {**attributes, SEAL: f"{attributes[SEAL]} {seal}" if SEAL in attributes else seal}
+
+    def tag(self, random: bytes, given: int, name: str, size: int, covered: Attributes) -> bytes:
+        """
+        Return the tag of a seal.
+
+        Args:
+            random: the random bytes of the object's salt.
+            given: the byte *covered* of the seal.
+            name: the name of the object.
+            size: its size.
+            covered: the attributes that are bound.
+        """
+        lengths, texts = str(len(name)), name
+        if covered:
+            each = [name]
+            for pair in sorted(covered.items()):
+                each += pair
+            lengths, texts = " ".join([str(len(text)) for text in each]), "".join(each)
+        text = f"{size if given & _SIZED else ''}\n{lengths}\n{texts}"
+        state = self._sealing.copy()
+        state.update(b"%b%c%b" % (random, given, text.encode()))
+        return state.digest()
 
 
 class Binding:
@@ -91,6 +151,8 @@ class Binding:
         random: the random bytes of the salt of the object to which they were bound; None if there is no seal.
         attributes: those for the caller.
     """
+
+    __slots__ = ("_given", "_tag", "attributes", "random")
 
     def __init__(self, below: Attributes) -> None:
         self.random: bytes | None = None
@@ -107,12 +169,13 @@ class Binding:
             return
         attributes = dict(below)
         del attributes[SEAL]
+        given = raw[RANDOM]
+        if attributes:
+            for name in below:
+                if name in _BITS and not given & _BITS[name] and name != DEADLINE:
+                    del attributes[name]
         if more:
             attributes[SEAL] = own
-        given = raw[RANDOM]
-        for name in below:
-            if name in _BITS and not given & _BITS[name] and name != DEADLINE:
-                del attributes[name]
         self.random = raw[:RANDOM]
         self.attributes = attributes
         self._given = given
@@ -123,36 +186,13 @@ class Binding:
         """Whether the size of the object is bound, too: it was known when the object was put."""
         return self.random is not None and bool(self._given & _SIZED)
 
-    def holds(self, key: bytes, name: str, size: int) -> bool:
-        """Return whether these attributes were put with an object of this name, under the key of the attributes."""
+    def holds(self, key: AttributeKey, name: str, size: int) -> bool:
+        """Return whether these attributes were put with an object of this name, under this key."""
         assert self.random is not None
         covered = _covered(self.attributes)
-        if not self._given & _BITS[DEADLINE]:
-            covered.pop(DEADLINE, None)
-        tag = _tag(key, self.random, self._given, name, size, covered)
-        return hmac.compare_digest(tag, self._tag)
-
-
-def sealed(attributes: Attributes | None, key: bytes, random: bytes, name: str, size: int | None) -> Attributes:
-    """
-    Return the attributes to store below: the caller's, and their seal.
-
-    Args:
-        attributes: the caller's.
-        key: the key of the attributes.
-        random: the random bytes of the object's salt.
-        name: the name of the object.
-        size: its size, None if it is not known yet.
-    """
-    covered = _covered(attributes)
-    given = 0 if size is None else _SIZED
-    for each in covered:
-        given |= _BITS.get(each, 0)
-    tag = _tag(key, random, given, name, size or 0, covered)
-    seal = binascii.b2a_base64(random + bytes([given]) + tag, newline=False).decode()
-    below = dict(attributes or {})
-    below[SEAL] = f"{below[SEAL]} {seal}" if SEAL in below else seal
-    return below
+        if DEADLINE in covered and not self._given & _BITS[DEADLINE]:
+            covered = {each: value for each, value in covered.items() if each != DEADLINE}
+        return hmac.compare_digest(key.tag(self.random, self._given, name, size, covered), self._tag)
 
 
 def split_bare(below: Attributes) -> tuple[dict[str, str], bool]:
@@ -165,14 +205,7 @@ def split_bare(below: Attributes) -> tuple[dict[str, str], bool]:
     return times, all(name == LIFETIME or name in OPTIONAL for name in below)
 
 
-def _covered(attributes: Attributes | None) -> dict[str, str]:
-    return {name: value for name, value in attributes.items() if name != LIFETIME} if attributes else {}
-
-
-def _tag(key: bytes, random: bytes, given: int, name: str, size: int, covered: Mapping[str, str]) -> bytes:
-    texts = [name]
-    for pair in sorted(covered.items()):
-        texts += pair
-    length = size if given & _SIZED else ""
-    text = f"{length}\n{' '.join([str(len(each)) for each in texts])}\n{''.join(texts)}"
-    return blake2b(b"%b%c%b" % (random, given, text.encode()), key=key, digest_size=_TAG).digest()
+def _covered(attributes: Attributes) -> Attributes:
+    if LIFETIME not in attributes:
+        return attributes
+    return {name: value for name, value in attributes.items() if name != LIFETIME}

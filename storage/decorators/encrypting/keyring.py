@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from storage.decorators.encrypting.bound_attributes import RANDOM, Binding, Mark, marked_salt, sealed, split_bare
+from storage.decorators.encrypting.bound_attributes import RANDOM, AttributeKey, Binding, split_bare
 from storage.decorators.encrypting.format import ENCRYPTED_SEGMENT, HEADER, KEY_ID, MAGIC, SALT, SEGMENT
 from storage.errors import CorruptObjectError
 from storage.types import Attributes
@@ -25,6 +25,9 @@ KEY = 32
 
 _INFO = b"stackstore sealed 1"
 _INFO_ATTRIBUTES = b"stackstore sealed 1 attributes"
+
+#: The nonce of the first segment that is the last one, too. Looking for it first saves a small object 1 us.
+_ONLY = bytes(11) + b"\1"
 
 
 class Keyring:
@@ -39,8 +42,9 @@ class Keyring:
 
     def __init__(self, keys: Mapping[str, bytes | str], active: str | None, store: object) -> None:
         self._keys = {key_id: _key(key_id, key) for key_id, key in keys.items()}
-        self._tag_keys = {
-            key_id: HKDF(SHA256(), KEY, None, _INFO_ATTRIBUTES).derive(self._keys[key_id]) for key_id in keys
+        self._attribute_keys = {
+            key_id: AttributeKey(HKDF(SHA256(), KEY, None, _INFO_ATTRIBUTES).derive(key))
+            for key_id, key in self._keys.items()
         }
         if active is None and len(keys) == 1:
             active = next(iter(keys))
@@ -48,21 +52,25 @@ class Keyring:
             ids = ", ".join(map(repr, keys)) or "there are none"
             raise ValueError(f"active must be the id of the key to encrypt with ({ids}), not {active!r}")
         self.active = active
+        self._beginning = MAGIC + active.encode().ljust(KEY_ID, b"\0")
         self._store = store
 
     def new_seal(self, name: str, attributes: Attributes | None = None) -> Seal:
         """Return a seal to write an object under *name*, with these attributes."""
-        salt = marked_salt(self._tag_keys[self.active], os.urandom(RANDOM), attributes)
-        header = MAGIC + self.active.encode().ljust(KEY_ID, b"\0") + salt
-        return Seal(self._keys[self.active], header, name, self._store)
+        salt = self._attribute_keys[self.active].marked_salt(os.urandom(RANDOM), attributes)
+        return Seal(self._keys[self.active], self._beginning + salt, name, self._store)
 
     def bind(self, attributes: Attributes | None, seal: Seal, name: str, size: int | None) -> Attributes:
         """Return the attributes to store below with the object that *seal* encrypts; its *size* if it is known."""
-        return sealed(attributes, self._tag_keys[self.active], seal.salt[:RANDOM], name, size)
+        return self._attribute_keys[self.active].seal(attributes, seal.salt[:RANDOM], name, size)
 
     def is_bound(self, binding: Binding, name: str, size: int) -> bool:
         """Return whether attributes were put with an object of this name and size, encrypted with any of the keys."""
-        return binding.random is not None and any(binding.holds(key, name, size) for key in self._tag_keys.values())
+        if binding.random is not None:
+            for key in self._attribute_keys.values():  # `any` with a generator takes 0.4 us more
+                if binding.holds(key, name, size):
+                    return True
+        return False
 
     def attributes_of(self, binding: Binding, header: bytes, name: str, size: int) -> Attributes | None:
         """
@@ -72,9 +80,9 @@ class Keyring:
             CorruptObjectError: they are not the ones that the object was put with, it is not an encrypted object, or
                 its key is not in the keyring.
         """
-        key = self._tag_keys[self._known_id(header, name)]
+        key = self._attribute_keys[self._known_id(header, name)]
         salt = header[HEADER - SALT : HEADER]
-        marks = Mark.of(key, salt[:RANDOM])
+        marks = key.marks(salt[:RANDOM])
         if salt[RANDOM:] not in marks:
             return None if binding.random is None else self._not_bound(name)
         if binding.random is None:  # an object without attributes is none the worse for the loss of their seal
@@ -87,7 +95,7 @@ class Keyring:
     def is_marked(self, header: bytes, name: str) -> bool:
         """Return whether it is known of the object with this header which attributes it was put with."""
         salt = header[HEADER - SALT : HEADER]
-        return salt[RANDOM:] in Mark.of(self._tag_keys[self._known_id(header, name)], salt[:RANDOM])
+        return salt[RANDOM:] in self._attribute_keys[self._known_id(header, name)].marks(salt[:RANDOM])
 
     def _not_bound(self, name: str) -> NoReturn:
         raise CorruptObjectError(
@@ -149,6 +157,8 @@ class Seal:
         Only the object's *last* segment may be shorter than the others.
         """
         encrypt, bound = self._cipher.encrypt, self._bound
+        if last and not number and len(data) <= SEGMENT:
+            return self._header + encrypt(_ONLY, data, bound)
         segments = [encrypt(nonce, part, bound) for nonce, part in _segments(data, SEGMENT, number, last)]
         return b"".join(segments if number else [self._header, *segments])
 
@@ -166,6 +176,8 @@ class Seal:
         """
         decrypt, bound = self._cipher.decrypt, self._bound
         try:
+            if last and not number and len(sealed) <= ENCRYPTED_SEGMENT:
+                return decrypt(_ONLY, sealed, bound)
             return b"".join(
                 [decrypt(nonce, part, bound) for nonce, part in _segments(sealed, ENCRYPTED_SEGMENT, number, last)]
             )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from storage._concurrency.offload import offload
 from storage._core.bulk import result_of
@@ -29,9 +29,6 @@ if TYPE_CHECKING:  # so that the store can be imported without cryptography
     from storage.decorators.encrypting.keyring import Seal
 
 __all__ = ["EncryptingStore"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 #: Bytes above which a worker thread encrypts and decrypts: 1 MiB takes 0.2 to 0.6 ms. The interpreter's lock is
 #: released only between segments: the event loop continues, but nothing gets faster.
@@ -98,7 +95,7 @@ class EncryptingStore(StoreDecorator):
         else:
             content = as_bytes(data)
             size = len(content)
-            encrypted = await _run_or_offload(size, seal.encrypt, content)
+            encrypted = await offload(seal.encrypt, content) if size > OFFLOAD_ABOVE else seal.encrypt(content)
         if self._binds:
             attributes = self._keyring.bind(attributes, seal, key, size)
         return await self.base.put(key, encrypted, if_absent=if_absent, if_match=if_match, attributes=attributes)
@@ -172,12 +169,12 @@ class EncryptingStore(StoreDecorator):
 
     async def _described(self, below: ObjectInfo) -> ObjectInfo:
         """Return the description of the decrypted object, with attributes that were bound to it."""
-        info = self._decrypted_info(below)
+        size = self._decrypted_size(below)
         if not self._binds:
-            return info
+            return replace_info(below, size=size)
         binding = Binding(below.attributes)
-        if self._keyring.is_bound(binding, info.key, info.size):
-            return replace_info(info, attributes=binding.attributes)
+        if self._keyring.is_bound(binding, below.key, size):
+            return replace_info(below, size=size, attributes=binding.attributes)
         # It may be of an earlier version, or its attributes were removed or changed: its header tells.
         async with self.base.open(below.key) as source:
             return (await self._reader(below.key, source))[0].info
@@ -186,26 +183,27 @@ class EncryptingStore(StoreDecorator):
         """Return a reader of the decrypted object, whose attributes are verified, and whether its size is, too."""
         header = await source.read(HEADER)
         seal = self._keyring.seal_of(header, key)
-        info = self._decrypted_info(source.info)
+        size = self._decrypted_size(source.info)
         if not self._binds:
-            return SealedReader(info, source, seal), False
-        binding = Binding(info.attributes)
-        found = self._keyring.attributes_of(binding, header, key, info.size)
-        reader = SealedReader(replace_info(info, attributes=found), source, seal)
+            return SealedReader(replace_info(source.info, size=size), source, seal), False
+        binding = Binding(source.info.attributes)
+        found = self._keyring.attributes_of(binding, header, key, size)
+        reader = SealedReader(replace_info(source.info, size=size, attributes=found), source, seal)
         if binding.random is None:  # without a seal all depends on the mark: the header may be changed, or another's
             await reader.verify_header()
         return reader, binding.covers_size
 
-    def _decrypted_info(self, below: ObjectInfo) -> ObjectInfo:
-        """Return the description of the decrypted object."""
+    def _decrypted_size(self, below: ObjectInfo) -> int:
+        """Return the size of the decrypted object."""
         size = decrypted_size(below.size)
         if size is None:
             raise CorruptObjectError("not an encrypted object, or truncated", key=below.key, store=self)
-        return replace_info(below, size=size)
+        return size
 
     async def _decrypted(self, key: str, sealed: bytes) -> bytes:
         seal = self._keyring.seal_of(sealed, key)
-        return await _run_or_offload(len(sealed), seal.decrypt, memoryview(sealed)[HEADER:])
+        segments = memoryview(sealed)[HEADER:]
+        return await offload(seal.decrypt, segments) if len(sealed) > OFFLOAD_ABOVE else seal.decrypt(segments)
 
     async def _encrypted(self, seal: Seal, data: Data) -> AsyncIterator[bytes]:
         """Yield the encrypted object of a stream, one piece late: it must be known whether a piece is the last one."""
@@ -220,7 +218,3 @@ class EncryptingStore(StoreDecorator):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base!r}, active={self.active!r})"
-
-
-async def _run_or_offload(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return await offload(work, *args, **kwargs) if size > OFFLOAD_ABOVE else work(*args, **kwargs)

@@ -15,7 +15,7 @@ from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.index_check import compare_index
 from storage.stores.sqlite.rows import TOO_LONG
 from storage.stores.sqlite.schema import CHUNK, LEASE, LONGEST_KEY, foreign_objects
-from storage.stores.sqlite.statements import one_state
+from storage.stores.sqlite.statements import SHORT, one_state, values_up_to
 from storage.types import Finding
 
 __all__ = ["findings"]
@@ -91,7 +91,8 @@ def _objects(db: sqlite3.Connection, place: int | None, store: str) -> tuple[lis
     start = -(1 << 63) if place is None else place
     rest = "FROM objects NOT INDEXED WHERE id > ? ORDER BY id LIMIT ?"
     try:
-        rows = db.execute(f"SELECT {columns} {rest}", (start, ROWS)).fetchall()
+        with values_up_to(db, SHORT):
+            rows = db.execute(f"SELECT {columns} {rest}", (start, ROWS)).fetchall()
     except sqlite3.DataError:
         ids = db.execute(f"SELECT id {rest}", (start, ROWS)).fetchall()
         damaged = [finding for (number,) in ids for finding in _of_one(db, columns, number, store)]

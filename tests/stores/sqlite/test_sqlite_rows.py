@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -194,6 +195,41 @@ async def test_key_of_many_megabytes_hides_no_other(path: Path, key: str) -> Non
             assert error is not None
             await store.clear("k")
             assert ["a", "z"] == [key async for key in store.keys()]
+
+
+@pytest.mark.parametrize("which", ["keys", "scan", "children", "check"])
+async def test_rows_of_a_megabyte_are_read_a_few_at_a_time(path: Path, which: str) -> None:
+    """A page of a listing ends after some megabytes; attributes and etags that no store writes are not read at all."""
+    async with SqliteStore(path) as store:
+        key = "k" * 1_000_000 if which in ("keys", "children") else ""
+        long, huge = '{"a":"' + "x" * 1_000_000 + '"}', "x" * 4_000_000
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            row = "INSERT INTO objects VALUES (NULL, CAST(? || ? AS BLOB), ?, 0, 0, ?, NULL, x'')"
+            for number in range(24):
+                other.execute(row, (f"{number:03}", key, "e", long))
+                if not key:
+                    other.execute(row, (f"{number:03}-huge", "", "e" if number % 2 else huge, huge))
+            other.execute("COMMIT")
+
+        tracemalloc.start()
+        try:
+            found, error = await listed(counted(getattr(store, which)()))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+        assert list(range(24)) == found
+        assert (24 if which == "scan" else 0) == (error.count if error else 0)
+        assert peak < 20_000_000
+
+
+async def counted(listing: AsyncIterator[Any]) -> AsyncIterator[int]:
+    """Yield a number for each item of a listing, so that nobody keeps the items."""
+    number = 0
+    async for _ in listing:
+        yield number
+        number += 1
 
 
 async def test_key_of_a_megabyte_is_the_longest(store: SqliteStore) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
-from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 from storage._concurrency.mutex import ReentrantLock
@@ -67,8 +67,11 @@ class GuardedCache:
         self._max_bytes = max_bytes
         self._bounds: Bounds[Data] = Bounds(store, max_count, max_bytes, store, is_own=self._is_entry)
         self._own = RecentKeys(math.inf)
-        self._counting = ReentrantLock()  # never refused; in a signal handler a count may be lost
-        self._stats: Counter[str] = Counter()
+        # To count is one step in C, which takes 0.1 us; a lock would take 0.5 us more. A count is read in the same way,
+        # and what was counted by reading is subtracted.
+        self._counts = {each.name: itertools.count() for each in fields(CacheStats)}
+        self._read = 0
+        self._reading = ReentrantLock()  # never refused; in a signal handler the counts may be wrong by one
 
     async def find(self, key: str, *, described: bool = False) -> Entry | None:
         """Return the entry of *key*, *described* if its description must be readable, or None."""
@@ -143,13 +146,14 @@ class GuardedCache:
 
     def count(self, event: str) -> None:
         """Add one to a field of `CacheStats`."""
-        with self._counting:
-            self._stats[event] += 1
+        next(self._counts[event])
 
     def stats(self) -> CacheStats:
         """Return the counts as they are now."""
-        with self._counting:
-            return CacheStats(**self._stats)
+        with self._reading:
+            read = self._read
+            self._read += 1
+            return CacheStats(**{event: next(count) - read for event, count in self._counts.items()})
 
     def record_failure(self, action: str, key: str | None, error: Exception) -> None:
         """Count a failure and log it."""

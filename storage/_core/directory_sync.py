@@ -7,11 +7,14 @@ import os
 
 from storage._core.descriptors import Descriptor
 
-__all__ = ["fsync_directory", "sync_directory"]
+__all__ = ["UNABLE", "fsync_directory", "sync_directory"]
+
+#: What file systems say that cannot sync.
+UNABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 #: What file systems and systems say that sync no directories: some CIFS and FUSE mounts, AIX. There the names are on
 #: the disk, or with the server, when the call returns that made them, or nobody can tell.
-_UNABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF})
+_NO_DIRECTORIES = UNABLE | {errno.EBADF}
 
 
 def fsync_directory(directory: int) -> None:
@@ -24,7 +27,7 @@ def fsync_directory(directory: int) -> None:
     try:
         os.fsync(directory)
     except OSError as cause:
-        if cause.errno not in _UNABLE:
+        if cause.errno not in _NO_DIRECTORIES:
             raise
         os.fstat(directory)  # EBADF also means that the descriptor is closed, which this finds out
 

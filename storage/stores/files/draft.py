@@ -17,6 +17,7 @@ from storage._concurrency.forks import PROCESS, refuse_in_child
 from storage._core.conditions import UNCONDITIONAL, WriteConditions
 from storage._core.descriptors import Descriptor
 from storage._core.directory_sync import fsync_directory
+from storage._core.file_sync import fsync_file
 from storage._core.writing import write_all
 from storage.errors import KeyConflictError, StorageError, StoreUnavailableError
 from storage.stores.files.attributes import write_attributes
@@ -221,7 +222,7 @@ class Draft:
         if attributes:  # after the mark of the version, for which there must be room
             write_attributes(file, attributes, key, self._store)
         if self._sync:
-            os.fsync(file)
+            fsync_file(file)
         is_local = etags.is_local(file, status)
         if not is_local:  # network file systems write what is left, which may fail, and take long
             next(map(os.close, map(os.dup, (file,))))

@@ -8,6 +8,7 @@ import stat
 from storage._concurrency.forks import PROCESS
 from storage._core.descriptors import Descriptor
 from storage._core.directory_sync import fsync_directory
+from storage._core.file_sync import fsync_file
 from storage._core.writing import write_all
 from storage.errors import KeyConflictError
 from storage.stores.files.draft_names import new_draft_name
@@ -73,7 +74,7 @@ def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store:
         with opened as file:
             write_all(file, key)
             if sync:
-                os.fsync(file)
+                fsync_file(file)
         os.rename(draft, target, src_dir_fd=directory, dst_dir_fd=directory)
         if sync:
             fsync_directory(directory)

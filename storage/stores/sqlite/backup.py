@@ -18,6 +18,7 @@ from contextlib import closing, suppress
 
 from storage._core.descriptors import Descriptor
 from storage._core.directory_sync import sync_directory
+from storage._core.file_sync import fsync_file
 from storage.errors import StorageError, StoreUnavailableError
 from storage.stores.sqlite.backup_drafts import create_draft, remove_leftovers, uri_of_draft
 from storage.stores.sqlite.connection import Connection
@@ -175,4 +176,4 @@ def _keep_owner_and_mode(draft: str, older: os.stat_result) -> None:
 
 def _sync_file(path: str) -> None:
     with Descriptor.open(path, os.O_RDWR) as descriptor:
-        os.fsync(descriptor)
+        fsync_file(descriptor, "make the backup on another one, and copy it from there")

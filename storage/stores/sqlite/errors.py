@@ -52,6 +52,8 @@ def error_of(error: BaseException, path: str, busy_timeout: float, store: str) -
         return error
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # errors raised by Python's module itself have none
     kind, text = _KINDS.get(code, (StorageError, "SQLite failed"))
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_FSYNC:
+        text = "the disk failed to sync a file of the database, or its file system cannot: use a local disk"
     if kind is StoreUnavailableError:
         text += f", even after waiting {busy_timeout:g} s (busy_timeout)"
     if code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(os.path.abspath(path))):

@@ -101,6 +101,7 @@ class Archive:
         self._closed = self._changed = False
         self._comment, self._read_only, self._begin = b"", "", 0
         self._file = open_locked(self._place.path)
+        self._file.must_sync = sync
         if load:
             try:
                 finished(self.load())
@@ -234,9 +235,10 @@ class Archive:
                 self._publish(pending)  # interrupted in it
             else:
                 why = error.message if isinstance(error, StorageError) else "the write was interrupted; try again"
+                kind = type(error) if isinstance(error, UnsupportedOperationError) else StoreUnavailableError
                 for change in batch:
                     if change.error is None:
-                        change.error = error if isinstance(error, OSError) else StoreUnavailableError(why)
+                        change.error = error if isinstance(error, OSError) else kind(why)
                 self._tail.cut_off()
             if not isinstance(error, OSError | StorageError):
                 raise

@@ -105,6 +105,7 @@ class Draft:
                 "copy the objects into a new archive if they are not needed"
             )
         self._file = OpenFile(self._name, create=True, mode=_MODE, directory=self._directory)
+        self._file.must_sync = self._original.must_sync
         self._file.lock()
         self.begin = self._file.append([_first_record(self._stamp, self._original)], prefix)
         for at in range(0, prefix, CHUNK):

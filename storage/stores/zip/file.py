@@ -12,8 +12,9 @@ from contextlib import suppress
 from storage._concurrency.forks import renew_after_fork
 from storage._core.data import CHUNK
 from storage._core.descriptors import Descriptor
+from storage._core.file_sync import fsync_file
 from storage._core.writing import write_all
-from storage.errors import CorruptObjectError, StoreUnavailableError
+from storage.errors import CorruptObjectError, StoreUnavailableError, UnsupportedOperationError
 from storage.stores.files.reader import pread  # before fcntl: without that, its module says what to use
 
 import fcntl  # isort: skip
@@ -49,14 +50,16 @@ class OpenFile:
     Attributes:
         identity: the numbers of its device and inode.
         has_lock: whether `lock` has locked it; False also where the file system has no locks.
+        must_sync: whether `sync` raises an error where the file system syncs no files, or does nothing there.
     """
 
-    __slots__ = ("__weakref__", "_opened", "has_lock", "identity")
+    __slots__ = ("__weakref__", "_opened", "has_lock", "identity", "must_sync")
 
     def __init__(
         self, path: str, *, create: bool = False, mode: int = 0o666, directory: int | None = None, follow: bool = True
     ) -> None:
         self.has_lock: bool = False
+        self.must_sync: bool = True
         flags = _FLAGS | (_CREATE if create else 0) | (0 if follow else os.O_NOFOLLOW)
         self._opened = Descriptor.open(path, flags, mode, dir_fd=directory)
         renew_after_fork(self)
@@ -120,8 +123,17 @@ class OpenFile:
             os.ftruncate(self.descriptor, size)
 
     def sync(self) -> None:
-        """Wait until everything that was written is on the disk."""
-        os.fsync(self.descriptor)
+        """
+        Wait until everything that was written is on the disk.
+
+        Raises:
+            UnsupportedOperationError: the file system syncs no files, and `must_sync` is true.
+        """
+        try:
+            fsync_file(self.descriptor)
+        except UnsupportedOperationError:
+            if self.must_sync:
+                raise
 
     def lock(self) -> None:
         """

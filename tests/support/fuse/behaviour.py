@@ -38,6 +38,7 @@ class Behaviour:
         hard_links: whether a file can have a second name; else ``EPERM``.
         quota: closing a file with more bytes fails with ``EDQUOT``, as over NFS; the bytes beyond are lost.
         sync_error: the error's number for every sync of a directory; 0 where they can be synced.
+        file_sync_error: the same for every sync of a file.
         lock_error: the error's number for every lock of a file; 0 where locks work.
         unreadable: the names of directories that cannot be listed (``EACCES``), as ``lost+found``.
         xattrs: whether there are extended attributes.
@@ -67,6 +68,7 @@ class Behaviour:
     hard_links: bool = True
     quota: int | None = None
     sync_error: int = 0
+    file_sync_error: int = 0
     lock_error: int = 0
     unreadable: tuple[str, ...] = ()
     xattrs: bool = True

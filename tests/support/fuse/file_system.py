@@ -302,6 +302,8 @@ class FileSystem:
 
     def _fsync(self, node: Node, user: int, group: int, body: bytes) -> bytes:
         (handle,) = struct.unpack_from("<Q", body)
+        if self._behaviour.file_sync_error:
+            raise _fail(self._behaviour.file_sync_error)
         os.fsync(handle)
         return b""
 

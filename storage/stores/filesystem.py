@@ -54,7 +54,8 @@ class FilesystemStore(FileStore):
 
 
 def _decode(name: str, is_directory: bool) -> str | None:
-    if is_reserved(name) or not is_key(name):  # not UTF-8: such bytes are lone surrogates in names
+    # Most names need none of these calls. Not UTF-8: such bytes are lone surrogates in names.
+    if (name[0] == "." and is_reserved(name)) or not (name.isascii() or is_key(name)):
         return None
     return f"{name}/" if is_directory else name
 

@@ -255,9 +255,10 @@ def _each_name(directory: int) -> Iterator[tuple[str, bool]]:
     alone = nullcontext() if type_of(directory) in (EXT4, XFS) else locked(directory, shared=True)
     with alone, os.scandir(directory) as found:
         for entry in found:
-            is_directory = entry.is_dir(follow_symlinks=False)
-            if is_directory or entry.is_file(follow_symlinks=False):
-                yield from_listing(entry.name), is_directory
+            if entry.is_file(follow_symlinks=False):
+                yield from_listing(entry.name), False
+            elif entry.is_dir(follow_symlinks=False):
+                yield from_listing(entry.name), True
 
 
 def _directories_of(path: str) -> Iterator[tuple[int, str]]:

@@ -63,9 +63,10 @@ class Walk(Generic[AnyStr]):
         return self
 
     def __next__(self) -> AnyStr:
-        if self._unseen and not self._root.has_exact(self._unseen):
-            self._pending.clear()
-        self._unseen = ""
+        if self._unseen:
+            if not self._root.has_exact(self._unseen):
+                self._pending.clear()
+            self._unseen = ""
         while self._pending:
             text, path, names, parts = self._pending[-1]
             try:
@@ -105,9 +106,13 @@ class Walk(Generic[AnyStr]):
         self._pending.append((text, path, names, iter(names)))
 
     def _wanted(self, text: AnyStr, path: str) -> Iterator[AnyStr]:
+        all_match = not self._start_after and _begins(text, self._prefix)
         for name, is_directory in self._root.each_entry(path):
             part = self._decode(name, is_directory)
             if part is None:
+                continue
+            if all_match:
+                yield part
                 continue
             whole: AnyStr = text + part
             if is_directory:

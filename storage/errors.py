@@ -169,7 +169,7 @@ class CorruptObjectError(StorageError, ValueError):
 
 class IncompleteListingError(CorruptObjectError):
     """
-    A listing left out damaged objects: all others were yielded, and this error is raised at its end.
+    A listing left out objects that are damaged or cannot be read: all others were yielded before this error.
 
     Attributes:
         errors: the errors of the first 100 of them, by their keys.
@@ -192,8 +192,9 @@ class IncompleteListingError(CorruptObjectError):
         shown += [error.message[:200] for error in unnamed[: 3 - len(shown)]]
         shown += ["..."] if count > len(shown) else []
         super().__init__(
-            f"the listing left out {count} damaged {'object' if count == 1 else 'objects'} ({', '.join(shown)}) and is "
-            f"complete otherwise; see .errors{' and .unnamed' if unnamed else ''}, then put or delete them",
+            f"the listing left out {count} {'object' if count == 1 else 'objects'}, damaged or impossible to read "
+            f"({', '.join(shown)}), and is complete otherwise; see .errors{' and .unnamed' if unnamed else ''}, then "
+            "put or delete them",
             store=store,
         )
         self.errors: dict[str, CorruptObjectError] = dict(errors)

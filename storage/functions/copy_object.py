@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 from storage._core.data import CHUNK
 from storage._core.deadlines import WrongLifetimeError, copied_attributes
 from storage.base import ObjectStore
 from storage.errors import KeyExistsError, KeyNotFoundError
+from storage.functions.damaged import reading_source
 from storage.types import Attributes, Capabilities, Data, ObjectInfo
 
 __all__ = ["copy_object"]
@@ -31,9 +33,11 @@ async def copy_object(
     if not overwrite and await target.exists(key):
         return None
     try:
-        async with source.open(key) as reader:
-            size = reader.info.size
-            data: Data = await reader.read() if size <= CHUNK else reader
+        async with AsyncExitStack() as opened:
+            with reading_source():
+                reader = await opened.enter_async_context(source.open(key))
+                size = reader.info.size
+                data: Data = await reader.read() if size <= CHUNK else reader
             attributes = copied_attributes(reader.info) if note is None else note(reader.info)
             await target.put(
                 key,

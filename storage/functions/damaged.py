@@ -1,14 +1,22 @@
-"""`Damaged`: the damaged objects that a copy of many passes over, and the error for them at its end."""
+"""`Damaged`: the damaged and unreadable objects that a copy of many passes over, and the error for them at its end."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from storage.errors import BulkError, CorruptObjectError, IncompleteListingError, KeyNotFoundError, StorageError
+from storage.errors import (
+    BulkError,
+    CorruptObjectError,
+    IncompleteListingError,
+    KeyNotFoundError,
+    PermissionDeniedError,
+    StorageError,
+)
 
-__all__ = ["Damaged"]
+__all__ = ["Damaged", "reading_source"]
 
 T = TypeVar("T")
 
@@ -34,10 +42,12 @@ class Damaged:
         self._listing: IncompleteListingError | None = None
 
     async def result_of(self, key: str, work: Awaitable[T]) -> T | None:
-        """Return what *work* on an object returns, or None if the object is damaged, which is noted."""
+        """Return what *work* on an object returns, or None if it is damaged or cannot be read, which is noted."""
         try:
             return await work
-        except CorruptObjectError as error:
+        except StorageError as error:
+            if not isinstance(error, CorruptObjectError) and "_of_source" not in error.__dict__:
+                raise
             self._note(key, error)
             return None
 
@@ -72,7 +82,23 @@ class Damaged:
         if self._errors:
             raise BulkError(self._errors, store=self._store) from self._listing
 
-    def _note(self, key: str, error: CorruptObjectError) -> None:
-        _log.warning("a damaged object is passed over: %s", error)
+    def _note(self, key: str, error: StorageError) -> None:
+        _log.warning("an object that is damaged or cannot be read is passed over: %s", error)
         if len(self._errors) < self.MOST:
             self._errors[key] = error
+
+
+@contextmanager
+def reading_source() -> Iterator[None]:
+    """
+    Mark the errors of reading one object of the source, as one that is forbidden or that the disk does not return.
+
+    `Damaged.result_of` passes such objects over. The same errors of the target, or of the whole source, end a copy: a
+    listing of the source fails by itself.
+    """
+    try:
+        yield
+    except StorageError as error:
+        if type(error) in (StorageError, PermissionDeniedError) and not error.retryable:
+            error.__dict__["_of_source"] = True
+        raise

@@ -15,6 +15,7 @@ from storage.errors import CorruptObjectError, InvalidKeyError
 from storage.stores.files.draft_names import is_draft
 from storage.stores.files.durability import Durability
 from storage.stores.files.entries import file_status
+from storage.stores.files.errors import is_of_file
 from storage.stores.files.file_store import FileStore
 from storage.stores.files.hash_layout import KEY_SUFFIX, HashLayout
 from storage.stores.files.key_files import MAX_KEY, ensure_key_file, read_key_file, remove_key_file
@@ -116,16 +117,25 @@ class HashdirStore(FileStore):
             where = joined(path, name)
             left_out.add_unnamed(
                 CorruptObjectError(
-                    f"{where!r} has no valid {KEY_SUFFIX} file beside it, so its key is not known: put or delete the "
-                    "key, or move the file away",
+                    f"{where!r} has no {KEY_SUFFIX} file beside it that is valid and can be read, so its key is not "
+                    "known: put or delete the key, or move the file away",
                     store=self,
                 )
             )
         return keys
 
     def _read_key(self, directory: int, name: str, path: str) -> str | None:
-        """Return the key in a key's file in the directory *path*; None when it is gone, or has another key's name."""
-        text = read_key_file(directory, name)
+        """
+        Return the key in a key's file in the directory *path*.
+
+        None when it is gone, cannot be read, or has another key's name.
+        """
+        try:
+            text = read_key_file(directory, name)
+        except OSError as cause:
+            if not is_of_file(cause):
+                raise
+            return None
         if not text or not self._is_named_by(text, path, name):
             return None
         try:

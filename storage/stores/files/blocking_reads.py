@@ -15,10 +15,12 @@ from storage._core.data import SMALL
 from storage._core.descriptors import Descriptor
 from storage._core.lazy import lazy
 from storage._core.left_out import LeftOut
-from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError
+from storage.errors import CorruptObjectError, KeyNotFoundError, StorageError, UnsupportedOperationError
 from storage.stores.files.attributes import read_attributes
-from storage.stores.files.errors import from_os_error
+from storage.stores.files.entries import file_status
+from storage.stores.files.errors import from_os_error, is_of_file
 from storage.stores.files.etags import Etags
+from storage.stores.files.os_names import encoded
 from storage.stores.files.page_cache import Deferred, PageCacheReads
 from storage.stores.files.reader import describe, read_part, read_unsized
 from storage.stores.files.refused_names import raise_if_refused
@@ -93,7 +95,8 @@ class BlockingReads(ABC):
             if cause.errno in MISSING:
                 self._root.check(cause)
                 raise KeyNotFoundError(key, store=self) from None
-            raise_if_refused(cause, self)
+            if cause.errno == errno.EINVAL and not self._is_there(key):
+                raise_if_refused(cause, self)
             raise
         status = os.fstat(numbers[0])
         exact = listed or self._root.exact.known(path, status.st_dev)
@@ -165,6 +168,13 @@ class BlockingReads(ABC):
             except CorruptObjectError as error:
                 left_out.add(key, error)
                 return None
+            except StorageError as error:
+                if not is_of_file(error.__cause__) and not isinstance(error, UnsupportedOperationError):
+                    raise
+                unread = CorruptObjectError(f"the file cannot be read: {error.message}", key=key, store=self)
+                unread.__cause__ = error
+                left_out.add(key, unread)
+                return None
 
         return filter(None, map(describe_listed, keys))  # no generator: see `FileStore._walk`
 
@@ -175,6 +185,19 @@ class BlockingReads(ABC):
             self._open_into(numbers, key)
         except KeyNotFoundError:
             return False
+        except OSError as cause:
+            if not is_of_file(cause) or not self._is_there(key):
+                raise
         finally:
             next(closing, None)
         return True
+
+    def _is_there(self, key: str) -> bool:
+        """Return whether a directory has the key's file, which need not be readable."""
+        path = self._path(key)
+        parent, _, name = path.rpartition("/")
+        try:
+            with self._root.open_directory(parent) as directory:
+                return file_status(directory, encoded(name)) is not None and self._has_exact_names(path)
+        except OSError:
+            return False

@@ -14,7 +14,6 @@ from storage import (
     FilesystemStore,
     KeyExistsError,
     KeyNotFoundError,
-    PermissionDeniedError,
     StorageError,
 )
 from storage.stores.files.file_store import FileStore
@@ -64,23 +63,6 @@ async def test_object_in_the_way_of_a_key_is_no_fault_of_the_root(tmp_path: Path
         await store.get("a/b")
     await store.delete("a/b")
     assert [] == await listed(store, "a/b/")
-
-
-async def test_file_that_may_not_be_read_is_named_by_a_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`PermissionDeniedError` is an OSError too, and stays what it is."""
-    store = FilesystemStore(tmp_path)
-    await store.put("k", b"v")
-    opened = store._open_into
-
-    def refused(numbers: list[int], key: str, *, listed: bool = False) -> os.stat_result:
-        opened(numbers, key, listed=listed)
-        raise PermissionError(13, "no")
-
-    monkeypatch.setattr(store, "_open_into", refused)
-    with pytest.raises(PermissionDeniedError) as caught:
-        [info async for info in store.scan()]
-
-    assert ("k", 1) == (caught.value.key, str(caught.value).count(repr(store)))
 
 
 async def test_file_larger_than_memory_is_an_error_that_says_how_to_read_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 from dataclasses import dataclass
 from typing import Literal
@@ -40,7 +41,9 @@ class Behaviour:
         sync_error: the error's number for every sync of a directory; 0 where they can be synced.
         file_sync_error: the same for every sync of a file.
         lock_error: the error's number for every lock of a file; 0 where locks work.
-        unreadable: the names of directories that cannot be listed (``EACCES``), as ``lost+found``.
+        unreadable: the names of directories that cannot be listed, as ``lost+found``, and of files that cannot be
+            opened.
+        read_error: the error's number for them.
         xattrs: whether there are extended attributes.
         xattr_limit: the bytes of all extended attributes of a file; more is ``ENOSPC``.
         copied_at_once: the bytes that one copy_file_range gives at most; None where there is no such call.
@@ -71,6 +74,7 @@ class Behaviour:
     file_sync_error: int = 0
     lock_error: int = 0
     unreadable: tuple[str, ...] = ()
+    read_error: int = errno.EACCES
     xattrs: bool = True
     xattr_limit: int | None = None
     copied_at_once: int | None = None

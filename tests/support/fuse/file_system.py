@@ -247,6 +247,8 @@ class FileSystem:
 
     def _open(self, node: Node, user: int, group: int, body: bytes) -> bytes:
         (flags,) = struct.unpack_from("<I", body)
+        if node.path is not None and os.path.basename(node.path) in self._behaviour.unreadable:
+            raise _fail(self._behaviour.read_error)
         place = node.place
         path = f"/proc/self/fd/{place}" if isinstance(place, int) else place
         return self._opened(node, os.open(path, flags & ~_KERNEL_FLAGS))
@@ -317,7 +319,7 @@ class FileSystem:
     def _opendir(self, node: Node, user: int, group: int, body: bytes) -> bytes:
         assert node.path is not None
         if os.path.basename(node.path) in self._behaviour.unreadable:
-            raise _fail(errno.EACCES)
+            raise _fail(self._behaviour.read_error)
         handle = max(self._listings, default=0) + 1
         self._listings[handle] = [".", "..", *os.listdir(node.path)]
         return struct.pack("<QII", handle, 0, 0)

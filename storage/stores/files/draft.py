@@ -125,6 +125,9 @@ class Draft:
                 self.close()
             except BlockingIOError:  # somebody was faster to lock it
                 self.close()
+            except FileExistsError:  # the name is taken: that file is not ours to remove
+                self._draft = b""
+                self.close()
             except FileNotFoundError:  # a delete left the directory empty and removed it
                 self.close()
                 if attempt == ATTEMPTS - 1:

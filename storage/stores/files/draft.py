@@ -145,8 +145,11 @@ class Draft:
         """
         opened = self._opened_directory = target_directory(self._root, self._parent, sync=self._sync, store=self._store)
         directory, name = opened.fileno(), self._raw_name
-        is_there = os.access(name, os.F_OK, dir_fd=directory, follow_symlinks=False)
-        replaced = self._replaced = file_status(directory, name) if is_there else None
+        replaced = status_of(directory, name, self._root.has_replaced)
+        self._root.has_replaced = replaced is not None
+        if replaced is not None and not stat.S_ISREG(replaced.st_mode):
+            replaced = None
+        self._replaced = replaced
         most = self._most
         new = 0o600 if replaced is not None else 0o666 if most is None else most
         self._process = PROCESS.number

@@ -70,14 +70,16 @@ class Root:
 
     Attributes:
         exact: what is known of file systems that take different names for the same.
+        has_replaced: whether the last put found something under its name, so that the next one expects to.
     """
 
-    __slots__ = ("_below", "exact", "path")
+    __slots__ = ("_below", "exact", "has_replaced", "path")
 
     def __init__(self, path: str, *, unique_names: bool = False) -> None:
         self.path: str = path
         self._below = encoded_root(path) + b"/"
         self.exact: ExactNames = ExactNames(trusted=unique_names)
+        self.has_replaced = False
 
     def open(self, path: str, flags: int = READ) -> Descriptor:
         """

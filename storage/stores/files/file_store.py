@@ -249,6 +249,11 @@ class FileStore(BlockingReads, ObjectStore):
 
         A small draft is not kept: while many puts wait, each would have two files open.
         """
+        if is_stepping():  # which waits for locks itself, so that there is one attempt
+            try:
+                return self._blocking(key, _written, fill, publish)
+            finally:
+                draft.close()
         filled = False
 
         def work() -> str:
@@ -354,3 +359,8 @@ class FileStore(BlockingReads, ObjectStore):
                 yield page
         if left_out is not None:
             raise left_out
+
+
+def _written(fill: Callable[[], None], publish: Callable[[], str]) -> str:
+    fill()
+    return publish()

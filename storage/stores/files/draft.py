@@ -217,12 +217,13 @@ class Draft:
         attributes: dict[str, str],
         conditions: WriteConditions = UNCONDITIONAL,
         *,
-        before_publish: Callable[[int, str], None] | None = None,
+        before_publish: Callable[[int, str, bool], None] | None = None,
     ) -> str:
         """
         Rename the file to its target and return its etag.
 
-        *before_publish* is called with the directory and the file's name just before, under the directory's lock.
+        *before_publish* is called just before, under the directory's lock, with the directory, the file's name, and
+        whether it replaces a file.
         """
         if self._process != PROCESS.number:
             refuse_in_child(self._process, self._store)
@@ -252,7 +253,7 @@ class Draft:
         directory: int,
         key: str,
         conditions: WriteConditions,
-        before_publish: Callable[[int, str], None] | None,
+        before_publish: Callable[[int, str, bool], None] | None,
         etag: str,
         written: os.stat_result | None,
     ) -> str:
@@ -265,7 +266,7 @@ class Draft:
         if self._replaced is not None or before_publish is not None or conditions != UNCONDITIONAL:
             replaced = self._to_replace(directory, key, conditions)
         if before_publish is not None:
-            before_publish(directory, self._name)
+            before_publish(directory, self._name, replaced is not None)
         if self._process != PROCESS.number:
             refuse_in_child(self._process, self._store)
         # Under the directory's lock: nobody takes the file, whose own lock ends here, for a killed writer's.

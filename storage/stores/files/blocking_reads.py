@@ -155,8 +155,7 @@ class BlockingReads(ABC):
         try:
             status = self._open_into(numbers, key, listed=listed)
             size = status.st_size or len(read_unsized(numbers[0]))
-            info = describe(key, numbers[0], status, self._etags, size)
-            return info  # noqa: RET504  # an interrupt right after the call must still come before `finally`
+            return describe(key, numbers[0], status, self._etags, size)
         finally:
             next(closing, None)
 

@@ -101,8 +101,9 @@ class Draft:
         if foreign:
             raise UnsupportedOperationError(
                 f"the archive's file has {sum(stop - start for start, stop in foreign):,} bytes from offset "
-                f"{foreign[0][0]:,} on that are not of the archive, and that compact would drop, such as a signature: "
-                "copy the objects into a new archive if they are not needed"
+                f"{foreign[0][0]:,} on that are not provably of the archive, and that compact would drop: those of "
+                "others, such as a signature, or what a power failure left of a write. If they are not needed, copy "
+                "the objects into a new archive with copy_store, close both, and rename the new one to the old one"
             )
         self._file = OpenFile(self._name, create=True, mode=_MODE, directory=self._directory)
         self._file.must_sync = self._original.must_sync

@@ -51,17 +51,17 @@ def signed() -> bytes:
 )
 def test_compaction_that_would_drop_bytes_of_others_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    refused = pytest.raises(UnsupportedOperationError, match=r"not of the archive.*copy the objects into a new")
+    refused = pytest.raises(UnsupportedOperationError, match=r"of the archive.*copy the objects into a new")
     with storage.sync.ZipStore(path) as store, refused:
         store.compact()
     assert path.read_bytes() == content
     for key in ("new", "newer"):  # nor is that forgotten after a write
         with storage.sync.ZipStore(path) as store:
             store.put(key, b"1")
-            with pytest.raises(UnsupportedOperationError, match="not of the archive"):
+            with pytest.raises(UnsupportedOperationError, match="of the archive"):
                 store.compact()
         assert path.read_bytes().startswith(content)
-        with storage.sync.ZipStore(path) as store, pytest.raises(UnsupportedOperationError, match="not of the archive"):
+        with storage.sync.ZipStore(path) as store, pytest.raises(UnsupportedOperationError, match="of the archive"):
             store.compact()
     assert read_by_zipfile(path) == OBJECTS | {"new": b"1", "newer": b"1"}
 

@@ -93,9 +93,8 @@ class Work(Outcome[T]):
     def __init__(self, coroutine: Coroutine[Any, Any, T], on_end: Callable[[], object]) -> None:
         try:
             mode = THREAD.mode
-            if (
-                mode.stepping or mode.workers is not None or asyncio._get_running_loop() is not None
-            ):  # else in no section
+            asks = mode.stepping or mode.workers is not None or mode.is_awaited
+            if asks or asyncio._get_running_loop() is not None:  # else in no section
                 refuse_to_wait_in_section()
             self._loop_thread = _running()
             if threading.current_thread() is self._loop_thread.thread:

@@ -166,13 +166,15 @@ def _note(noted: list[Any], lock: ReentrantLock) -> None:
 
 def refuse_to_wait_in_section() -> None:
     """
-    Raise where the calling thread has a lock: it must not wait for another thread, which may wait for the lock.
+    Raise where the calling thread must not wait for another one, which may wait for it: it has a lock, or is awaited.
 
     Only a signal handler or a finalizer can be there. This takes 2 us at most, however many locks the process has.
 
     Raises:
-        ReentrantCallError: the thread has a lock.
+        ReentrantCallError: the thread has a lock, or is that of a database (`Mode.is_awaited`).
     """
+    if THREAD.mode.is_awaited:
+        raise ReentrantCallError(_REENTRANT)
     for lock in THREAD.locks[1:]:
         if lock.owned and not lock.runs_users_code:
             raise ReentrantCallError(_REENTRANT)

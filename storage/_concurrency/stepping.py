@@ -39,15 +39,18 @@ class Mode:
         result_queue: the queue for the results of the jobs of its event loop.
         workers: the worker threads that it is one of.
         job: the job that it is running, as one of these.
+        is_awaited: whether calls of a store wait for it all the time, as for the thread of a database. It runs no code
+            of the user but finalizers, which the garbage collector may run in any thread.
     """
 
-    __slots__ = ("job", "result_queue", "stepping", "workers")
+    __slots__ = ("is_awaited", "job", "result_queue", "stepping", "workers")
 
     def __init__(self) -> None:
         self.stepping = False
         self.result_queue: ResultQueue | None = None
         self.workers: _Waiting | None = None
         self.job: Job[Any] | None = None
+        self.is_awaited = False
 
 
 class _Thread(threading.local):

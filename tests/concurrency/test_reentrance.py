@@ -131,6 +131,68 @@ def test_finalizer_in_a_section_is_refused() -> None:
     assert (0, "refused\nb'v'\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
+def test_finalizer_in_the_thread_of_a_database_is_refused() -> None:
+    """It would wait for its own thread in the middle of a call of the store."""
+    done = run(
+        """
+        import tempfile
+        from storage.stores.sqlite import statements
+        signal.alarm(20)
+        path = tempfile.mkdtemp() + "/objects.db"
+        read_page = statements.read_page
+
+        class Reading:
+            def __del__(self):
+                try:
+                    store.get("k")
+                except storage.ReentrantCallError as error:
+                    print("refused", flush=True)
+
+        def reading(*arguments):
+            Reading()
+            return read_page(*arguments)
+
+        statements.read_page = reading
+        with storage.sync.SqliteStore(path) as store:
+            store.put("k", b"v")
+            print(list(store.keys()), store.get("k"))
+        """
+    )
+
+    assert (0, "refused\nrefused\n['k'] b'v'\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_fork_in_a_handler_that_interrupts_a_fork_ends() -> None:
+    """The first one waits for a thread that is in SQLite; the second one does not wait for the first."""
+    done = run(
+        """
+        from storage.stores.sqlite.fork_guard import ForkGuard
+        signal.alarm(20)
+        out = threading.Event()
+        guard = ForkGuard(out.set)
+        begun = threading.Event()
+        thread = threading.Thread(target=guard.run, args=(lambda: begun.set() or out.wait(),))
+        thread.start()
+        begun.wait()
+
+        def fork(*_):
+            child = os.fork()
+            if not child:
+                os._exit(0)
+            os.waitpid(child, 0)
+            print("forked", flush=True)
+
+        signal.signal(signal.SIGUSR1, fork)
+        threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGUSR1]).start()
+        fork()
+        thread.join()
+        fork()
+        """
+    )
+
+    assert (0, "forked\nforked\nforked\n") == (done.returncode, done.stdout), done.stderr
+
+
 def test_handler_that_interrupts_a_task_uses_synchronous_stores() -> None:
     """It runs in the thread of the event loop, between two steps of whatever task is running."""
     done = run(

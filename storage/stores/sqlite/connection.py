@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from storage._concurrency.mutex import Mutex
 from storage._concurrency.offload import settled
+from storage._concurrency.stepping import THREAD
 from storage.errors import StorageError, StoreClosedError
 from storage.stores.sqlite.database_files import DatabaseFiles, refuse_inherited
 from storage.stores.sqlite.errors import error_of, is_busy, is_interrupt, is_undecodable
@@ -93,7 +94,8 @@ class Connection:
             raise
 
     def _connect(self, connector: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
-        """Open the database, and note that it is open before another thread can fork."""
+        """Open the database on its thread, and note that it is open before another thread can fork."""
+        THREAD.mode.is_awaited = True
         if self._files is None:
             return connector()
         with _connecting:

@@ -4,6 +4,9 @@
 SQLite has locks of its own. A child that is forked while another thread holds one inherits it locked, and hangs when it
 opens a database: that happened after 1 to 2 of 100 forks right after a put, on a busy machine. So a fork waits until
 the threads of all connections are out of SQLite, but no longer than `LONGEST_WAIT`.
+
+Plain locks do: only the threads of connections take a guard's, where no signal handler runs and a finalizer's calls are
+refused (`Mode.is_awaited`), and a thread that forks, which does not wait for itself.
 """
 
 from __future__ import annotations
@@ -55,11 +58,18 @@ class ForkGuard:
 
 _guards: WeakSet[ForkGuard] = WeakSet()
 _forking = threading.Lock()  # one fork at a time has the guards
+_forking_thread = 0  # the number of the thread that has the lock
+_nested = 0  # forks in signal handlers that interrupt this one: they go on without the guards that it does not have yet
 _held: list[threading.Lock] = []
 
 
 def _before_fork() -> None:
+    global _forking_thread, _nested
+    if _forking_thread == threading.get_ident():
+        _nested += 1
+        return
     _forking.acquire()
+    _forking_thread = threading.get_ident()
     end = time.monotonic() + LONGEST_WAIT
     for guard in list(_guards):
         lock = guard._in_sqlite
@@ -71,14 +81,21 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
+    global _forking_thread, _nested
+    if _nested:
+        _nested -= 1
+        return
     while _held:
         _held.pop().release()
-    _forking.release()
+    _forking_thread = 0
+    if _forking.locked():  # not in the child of a nested fork, which then forks itself
+        _forking.release()
 
 
 def _after_fork_in_child() -> None:
-    global _forking
+    global _forking, _forking_thread, _nested
     _forking = threading.Lock()
+    _forking_thread = _nested = 0
     _held.clear()
     for guard in list(_guards):  # their threads are the parent's
         guard._in_sqlite = threading.Lock()

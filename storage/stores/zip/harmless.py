@@ -32,20 +32,28 @@ _BEFORE, _AFTER = LOCATOR.size, END.size
 _BLOCK, _LONGEST_BLOCK = struct.Struct("<BHH"), 1 << 15
 _LAST_BLOCK = _BLOCK.pack(1, 0, 0xFFFF)
 
+#: The byte of the end signature that is seldom in text, with what is before and after it in the signature.
+_UP_TO_SELDOM, _REST = END_SIGNATURE[:3], END_SIGNATURE[3:]
+_SELDOM = _UP_TO_SELDOM[-1:]
+
+#: Bytes from which on it is looked for, and how often: 0.2 us each.
+_LONG, _FEW = 1 << 12, 30
+
 
 def harmless(change: Change, offset: int) -> tuple[Entry, Iterable[bytes]]:
     """
     Return the entry of a put, and its compressed data, for a record at *offset*; both as they are, or in another form.
 
-    It costs a search of the data: 0.3 ms per MiB (a third of its write without a sync), 0.5 us for a small object.
+    It costs a search of the data: 0.01 ms per MiB of text, 0.3 ms of compressed data (a third of its write without a
+    sync), 0.5 us for a small object.
 
     Raises:
         CorruptObjectError: the data needs the other form, and cannot be decoded.
     """
     entry, compressed = change.entry, change.compressed
     assert entry is not None
-    if isinstance(compressed, list) and len(compressed) == 1 and compressed[0].rfind(END_SIGNATURE) < 0:
-        return entry, compressed  # `rfind` takes 0.3 ms per MiB, `find` and `in` 0.55
+    if isinstance(compressed, list) and len(compressed) == 1 and not _has_signature(compressed[0]):
+        return entry, compressed
     if not _is_harmful(entry, compressed, offset):
         return entry, compressed
     if entry.method != STORED:
@@ -64,6 +72,8 @@ def _is_harmful(entry: Entry, compressed: Iterable[bytes], offset: int) -> bool:
     so that its archive begins later: it does not make it harmful.
     """
     header = pack_local(entry)
+    if not _has_end(chain([header], compressed)):
+        return False
     begin = offset + len(header)
     # In the numbers of an archive of another program, without zip64, this may be its start: see `wrapped`.
     crosses = begin // (LIMIT32 + 1) != (begin + entry.compressed_size) // (LIMIT32 + 1)
@@ -89,10 +99,31 @@ def _is_harmful(entry: Entry, compressed: Iterable[bytes], offset: int) -> bool:
 def _has_end(pieces: Iterable[bytes]) -> bool:
     rest = b""
     for piece in pieces:
-        if (rest + piece).rfind(END_SIGNATURE) >= 0:
+        if _has_signature(piece) or END_SIGNATURE in rest + piece[: len(END_SIGNATURE) - 1]:
             return True
-        rest = (rest + piece)[1 - len(END_SIGNATURE) :]
+        rest = (rest + piece[1 - len(END_SIGNATURE) :])[1 - len(END_SIGNATURE) :]
     return False
+
+
+def _has_signature(data: bytes) -> bool:
+    """
+    Return whether there is an end signature in *data*.
+
+    To look for a single byte takes a thirtieth of the time of the whole signature, if there are few: text has none. For
+    the whole one, `rfind` takes 0.16 to 0.3 ms per MiB, `find` and `in` 0.5 ms. Nothing else of the process runs
+    meanwhile, so that it is called for one piece after the other.
+    """
+    if len(data) < _LONG:
+        return data.rfind(END_SIGNATURE) >= 0
+    at = 0
+    for _ in range(_FEW):
+        at = data.find(_SELDOM, at) + 1
+        if not at:
+            return False
+        if data.endswith(_UP_TO_SELDOM, 0, at) and data.startswith(_REST, at):
+            return True
+    longest = CHUNK + len(END_SIGNATURE) - 1
+    return any(data.rfind(END_SIGNATURE, start, start + longest) >= 0 for start in range(at, len(data), CHUNK))
 
 
 def _measured(entry: Entry, compressed: Iterable[bytes]) -> Entry:

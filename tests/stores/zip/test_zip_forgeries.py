@@ -14,7 +14,7 @@ from zip_tools import objects, read_by_zipfile
 
 import storage.sync
 from storage._core.conditions import Target
-from storage.stores.zip.changes import put_change
+from storage.stores.zip.changes import Change, put_change
 from storage.stores.zip.entry import entry_of
 from storage.stores.zip.format import (
     CENTRAL,
@@ -164,6 +164,24 @@ def test_object_never_decides_what_is_in_the_archive(
     with storage.sync.ZipStore(crashed, durability="atomic") as store:
         store.put("another", b"1")
     assert read_by_zipfile(crashed) == kept | {KEY: evil, "another": b"1"}
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("filler", [b"text", b"\5", b"K\5\6P"])
+@pytest.mark.parametrize("at", [0, 4094, MIB + 1, MIB + 26, MIB + 27, MIB + 28, MIB + 31])
+def test_end_is_found_wherever_it_is(filler: bytes, at: int) -> None:
+    """Among few or many bytes of its signature, at the edges of what is searched in one step, and cut into pieces."""
+    data = (filler * 2 * MIB)[:at] + end(0, 0x7FFFFFFF) + filler * 1000
+    change = put_change(Target("k"), data, None)
+    assert change.entry is not None
+    for cuts in ([], [1, 2, 3]):
+        stops = [*(at + cut for cut in cuts), len(data)]
+        pieces = [data[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+        assert data == b"".join(pieces)
+        _, compressed = harmless(Change(Target("k"), change.entry, pieces), 100)
+        assert END_SIGNATURE not in b"".join(compressed)
 
 
 @pytest.mark.parametrize("size", [1000, 3 << 20])

@@ -70,9 +70,9 @@ class HashdirStore(FileStore):
             )
         return self._layout.path(text)
 
-    def _before_publish(self, key: str) -> Callable[[int, str], None]:
-        def before_publish(directory: int, name: str) -> None:
-            ensure_key_file(directory, name, key.encode(), sync=self._sync, store=self)
+    def _before_publish(self, key: str) -> Callable[[int, str, bool], None]:
+        def before_publish(directory: int, name: str, replaces: bool) -> None:
+            ensure_key_file(directory, name, key.encode(), expected=replaces, sync=self._sync, store=self)
 
         return before_publish
 

@@ -127,7 +127,7 @@ from storage.stores.files import key_files
 from storage.stores.files.root import READ
 here = os.open(directory, READ)
 os.fsync = forking
-key_files.ensure_key_file(here, "0", b"k", sync=True, store=None)
+key_files.ensure_key_file(here, "0", b"k", expected=False, sync=True, store=None)
 print(key_files.read_key_file(here, "0" + key_files.KEY_SUFFIX))
 """
     )

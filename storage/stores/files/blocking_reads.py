@@ -155,7 +155,8 @@ class BlockingReads(ABC):
         try:
             status = self._open_into(numbers, key, listed=listed)
             size = status.st_size or len(read_unsized(numbers[0]))
-            return describe(key, numbers[0], status, self._etags, size)
+            info = describe(key, numbers[0], status, self._etags, size)
+            return info  # noqa: RET504  # an interrupt right after the call must still come before `finally`
         finally:
             next(closing, None)
 

@@ -30,6 +30,7 @@ from storage.stores.files.permissions import keep_permissions, mode_of_source, w
 from storage.stores.files.reader import read_exactly
 from storage.stores.files.refused_names import raise_if_refused
 from storage.stores.files.root import READ, Root
+from storage.stores.files.root_directory import DIRECTORY
 
 __all__ = ["ATTEMPTS", "Draft", "target_directory"]
 
@@ -53,7 +54,7 @@ def target_directory(root: Root, path: str, *, sync: bool, store: object) -> Des
     """
     try:
         try:
-            return root.open_directory(path)
+            return root.open(path, DIRECTORY)
         except FileNotFoundError:
             return root.make_directory(path, sync=sync)
     except OSError as cause:
@@ -125,6 +126,9 @@ class Draft:
                 self.close()
             except BlockingIOError:  # somebody was faster to lock it
                 self.close()
+            except FileExistsError:  # the name is taken: that file is not ours to remove
+                self._draft = b""
+                self.close()
             except FileNotFoundError:  # a delete left the directory empty and removed it
                 self.close()
                 if attempt == ATTEMPTS - 1:
@@ -141,9 +145,12 @@ class Draft:
         It was reclaimed after it was created and before it was locked; or it can be read by another group.
         """
         opened = self._opened_directory = target_directory(self._root, self._parent, sync=self._sync, store=self._store)
-        directory, name = opened.fileno(), self._raw_name
-        is_there = os.access(name, os.F_OK, dir_fd=directory, follow_symlinks=False)
-        replaced = self._replaced = file_status(directory, name) if is_there else None
+        directory, name = opened[0], self._raw_name
+        replaced = status_of(directory, name, self._root.has_replaced)
+        self._root.has_replaced = replaced is not None
+        if replaced is not None and not stat.S_ISREG(replaced.st_mode):
+            replaced = None
+        self._replaced = replaced
         most = self._most
         new = 0o600 if replaced is not None else 0o666 if most is None else most
         self._process = PROCESS.number
@@ -151,7 +158,7 @@ class Draft:
         created = self._opened_file = Descriptor(
             map(partial(os.open, dir_fd=directory), (draft,), (_CREATE,), (new,))  # `open`, and one call less
         )
-        file = created.fileno()
+        file = created[0]
         locks = lock(file)
         status = os.fstat(file)
         if not status.st_nlink and locks and not self._is_there(directory, status):
@@ -175,8 +182,9 @@ class Draft:
         Raises:
             StoreClosedError: the process was forked since `begin`: the file is the parent's.
         """
-        refuse_in_child(self._process, self._store)
-        file = self._opened_file.fileno()
+        if self._process != PROCESS.number:
+            refuse_in_child(self._process, self._store)
+        file = self._opened_file[0]
         written = os.write(file, data)
         if written < len(data):
             write_all(file, memoryview(data)[written:])
@@ -209,25 +217,26 @@ class Draft:
         attributes: dict[str, str],
         conditions: WriteConditions = UNCONDITIONAL,
         *,
-        before_publish: Callable[[int, str], None] | None = None,
+        before_publish: Callable[[int, str, bool], None] | None = None,
     ) -> str:
         """
         Rename the file to its target and return its etag.
 
-        *before_publish* is called with the directory and the file's name just before, under the directory's lock.
+        *before_publish* is called just before, under the directory's lock, with the directory, the file's name, and
+        whether it replaces a file.
         """
-        refuse_in_child(self._process, self._store)
-        directory, file, etags = self._opened_directory.fileno(), self._opened_file.fileno(), self._etags
-        etag, status = etags.stamp(file)
+        if self._process != PROCESS.number:
+            refuse_in_child(self._process, self._store)
+        directory, file, etags = self._opened_directory[0], self._opened_file[0], self._etags
+        etag, status, is_local = etags.stamp(file)
         if attributes:  # after the mark of the version, for which there must be room
             write_attributes(file, attributes, key, self._store)
         if self._sync:
             fsync_file(file)
-        is_local = etags.is_local(file, status)
         if not is_local:  # network file systems write what is left, which may fail, and take long
             next(map(os.close, map(os.dup, (file,))))
         exact = self._root.exact
-        with locked(directory, self._store, bool(conditions)):
+        with locked(directory, self._store, conditions != UNCONDITIONAL):
             written = None if is_local else status
             if exact.known(self._path, status.st_dev):
                 etag = self._replace(directory, key, conditions, before_publish, etag, written)
@@ -244,7 +253,7 @@ class Draft:
         directory: int,
         key: str,
         conditions: WriteConditions,
-        before_publish: Callable[[int, str], None] | None,
+        before_publish: Callable[[int, str, bool], None] | None,
         etag: str,
         written: os.stat_result | None,
     ) -> str:
@@ -254,11 +263,12 @@ class Draft:
         That is *etag*, unless closing the file changed it, which had the status *written*; None for a local one.
         """
         replaced = None
-        if self._replaced is not None or before_publish is not None or conditions:
+        if self._replaced is not None or before_publish is not None or conditions != UNCONDITIONAL:
             replaced = self._to_replace(directory, key, conditions)
         if before_publish is not None:
-            before_publish(directory, self._name)
-        refuse_in_child(self._process, self._store)
+            before_publish(directory, self._name, replaced is not None)
+        if self._process != PROCESS.number:
+            refuse_in_child(self._process, self._store)
         # Under the directory's lock: nobody takes the file, whose own lock ends here, for a killed writer's.
         self._opened_file.close()
         if written is not None:
@@ -279,9 +289,9 @@ class Draft:
         before = self._replaced
         replaced = status_of(directory, self._raw_name, before is not None)
         is_file = replaced is not None and stat.S_ISREG(replaced.st_mode)
-        if not is_file:
+        if replaced is not None and not is_file:
             check_replaceable(replaced, self._store)
-        if conditions:
+        if conditions != UNCONDITIONAL:
             current = self._etags.of_entry(directory, self._name, replaced) if replaced and is_file else None
             conditions.enforce(key, current, self._store)
         if replaced is not None and is_file and (before is None or _is_another(replaced, before)):

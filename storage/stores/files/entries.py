@@ -39,7 +39,7 @@ def status_of(directory: int, name: bytes, expected: bool = True) -> os.stat_res
     if not expected and not os.access(name, os.F_OK, dir_fd=directory, follow_symlinks=False):
         return None
     try:
-        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+        return os.lstat(name, dir_fd=directory)
     except FileNotFoundError:
         return None
     except OSError as cause:

@@ -123,8 +123,8 @@ class Etags:
 
     # -- writing -------------------------------------------------------------------------------------------------
 
-    def stamp(self, file: int) -> tuple[str, os.stat_result]:
-        """Make an open file, which was just written, a version of its own; return its etag and its status."""
+    def stamp(self, file: int) -> tuple[str, os.stat_result, bool]:
+        """Make an open file, just written, a version of its own; return its etag, its status, and `is_local`."""
         now = new_mtime()
         try:
             os.utime(file, ns=(now, now))
@@ -133,18 +133,21 @@ class Etags:
                 raise
         status = os.fstat(file)
         kept = status.st_mtime_ns == now
-        if kept and self.is_local(file, status):
-            return _by_time(status, status.st_ino), status
+        local = self._local.get(status.st_dev)
+        if local is None:
+            local = self.is_local(file, status)
+        if kept and local:
+            return _by_time(status, status.st_ino), status, True
         if not kept and self._is_timed(file, status):
-            self._local[status.st_dev] = False  # the times are fine, but not ours to set
+            local = self._local[status.st_dev] = False  # the times are fine, but not ours to set
         mark = _set_mark(file)
         if mark is not None:
             self._told.setdefault(status.st_dev, Told.MARK)
-            return _by_mark(status, mark), status
+            return _by_mark(status, mark), status, local
         told = Told.TIME if kept else Told.CONTENT
         if self._told.get(status.st_dev) is not Told.CONTENT:
             self._told[status.st_dev] = told
-        return self.of(file, status), status
+        return self.of(file, status), status, local
 
     def is_local(self, descriptor: int, status: os.stat_result) -> bool:
         """Return whether the file system of an open file, whose status this is, keeps times and numbers of files."""

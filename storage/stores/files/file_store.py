@@ -85,8 +85,8 @@ class FileStore(BlockingReads, ObjectStore):
     def _is_own_directory(self, parent: str, name: str) -> bool:
         """Return whether the directory *name* in the directory *parent*, a relative path, may hold objects."""
 
-    def _before_publish(self, key: str) -> Callable[[int, str], None] | None:
-        """Return a function to call with the locked directory and the file's name, before the key's file appears."""
+    def _before_publish(self, key: str) -> Callable[[int, str, bool], None] | None:
+        """Return a function to call before the key's file appears, see `Draft.publish`."""
         return None
 
     def _after_delete(self, directory: int, name: str) -> None:
@@ -249,6 +249,11 @@ class FileStore(BlockingReads, ObjectStore):
 
         A small draft is not kept: while many puts wait, each would have two files open.
         """
+        if is_stepping():  # which waits for locks itself, so that there is one attempt
+            try:
+                return self._blocking(key, _written, fill, publish)
+            finally:
+                draft.close()
         filled = False
 
         def work() -> str:
@@ -354,3 +359,8 @@ class FileStore(BlockingReads, ObjectStore):
                 yield page
         if left_out is not None:
             raise left_out
+
+
+def _written(fill: Callable[[], None], publish: Callable[[], str]) -> str:
+    fill()
+    return publish()

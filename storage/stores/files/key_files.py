@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 
 from storage._concurrency.forks import PROCESS
 from storage._core.descriptors import Descriptor
@@ -24,6 +25,8 @@ MAX_KEY = 1 << 20
 
 _PIECE = 1 << 16
 
+_READ = READ | getattr(os, "O_NOFOLLOW", 0)
+
 
 def read_key_file(directory: int, name: str) -> bytes | None:
     """
@@ -33,7 +36,7 @@ def read_key_file(directory: int, name: str) -> bytes | None:
         OSError: it cannot be read.
     """
     try:
-        opened = Descriptor.open(name, READ | os.O_NOFOLLOW, dir_fd=directory)
+        opened = Descriptor.open(name, _READ, dir_fd=directory)
     except OSError:
         if file_status(directory, encoded(name)) is not None:
             raise
@@ -49,25 +52,34 @@ def read_key_file(directory: int, name: str) -> bytes | None:
         return content if len(content) <= MAX_KEY else None
 
 
-def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store: object) -> None:
+def ensure_key_file(directory: int, name: str, key: bytes, *, expected: bool, sync: bool, store: object) -> None:
     """
     Write *key* into its file beside the object's file *name*, unless it is there; whole or not at all.
 
-    With *sync*, it is on the disk when this returns. The lock of the directory must be held. The file's name is the
-    key's hash, so what another content it has is damage, of a loss of power for example.
+    The lock of the directory must be held. The file's name is the key's hash, so what another content it has is damage,
+    of a loss of power for example.
+
+    Args:
+        directory: the open directory.
+        name: the name of the object's file.
+        key: the key's text in UTF-8.
+        expected: whether it is probably there, because the object is. It is looked for in any case, which takes 5 us
+            more where that is wrong.
+        sync: whether to wait until the file is on the disk.
+        store: for error messages.
 
     Raises:
         KeyConflictError: a link, a directory or the like has the name of the file.
     """
-    target = name + KEY_SUFFIX
-    content = read_key_file(directory, target)
-    if content == key:
-        return
-    there = None if content is not None else status_of(directory, encoded(target))
-    if there is not None and not stat.S_ISREG(there.st_mode):
-        raise KeyConflictError(
-            f"{target!r}, the file for the key's text, is no regular file: move it away", store=store
-        )
+    target = encoded(name + KEY_SUFFIX)
+    if expected or status_of(directory, target, expected=False) is not None:
+        if _contains(directory, target, key):
+            return
+        there = status_of(directory, target)
+        if there is not None and not stat.S_ISREG(there.st_mode):
+            raise KeyConflictError(
+                f"{os.fsdecode(target)!r}, the file for the key's text, is no regular file: move it away", store=store
+            )
     draft, process = new_draft_name(), PROCESS.number
     opened = Descriptor.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=directory)
     try:
@@ -82,6 +94,22 @@ def ensure_key_file(directory: int, name: str, key: bytes, *, sync: bool, store:
         if process == PROCESS.number:  # else it is the parent's, which goes on with it
             _unlink(directory, draft)
         raise
+
+
+def _contains(directory: int, name: bytes, content: bytes) -> bool:
+    """Return whether the regular file *name* in an open directory has this content; two calls less than reading it."""
+    numbers: list[int] = []
+    closing = map(os.close, numbers)  # see storage._core.descriptors
+    try:
+        numbers += map(partial(os.open, dir_fd=directory), (name,), (_READ,))
+        file = numbers[0]
+        return stat.S_ISREG(os.fstat(file).st_mode) and os.read(file, len(content) + 1) == content
+    except OSError:
+        if file_status(directory, name) is not None:
+            raise
+        return False
+    finally:
+        next(closing, None)
 
 
 def remove_key_file(directory: int, name: str) -> None:

@@ -13,13 +13,15 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from file_tools import FILE_STORES, files, listed
 
-from storage import ConfigError, FilesystemStore, KeyConflictError
+from storage import ConfigError, FilesystemStore, KeyConflictError, KeyNotFoundError
 from storage._concurrency.stepping import step
 from storage.stores.files.draft_names import DRAFT
+from storage.stores.files.locks import all_locked
 
 
 @pytest.mark.process
@@ -189,6 +191,25 @@ async def test_failed_put_leaves_no_directories(store_class: type[FilesystemStor
         await store.put("a/b/k", broken())
 
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("store_class", FILE_STORES)
+async def test_failed_rename_leaves_no_directories(
+    store_class: type[FilesystemStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program removes the source when the target's directories have been made."""
+    store = store_class(tmp_path)
+    await store.put("a/k", b"v")
+
+    def late(*args: Any, **options: Any) -> Any:
+        (tmp_path / store._path("a/k")).unlink()
+        return all_locked(*args, **options)
+
+    monkeypatch.setattr("storage.stores.files.renaming.all_locked", late)
+    with pytest.raises(KeyNotFoundError):
+        await store.rename("a/k", "b/c/k")
+
+    assert not (tmp_path / store._path("b/c/k")).parent.exists()
 
 
 async def test_rename_onto_an_empty_directory_or_below_a_link(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from file_tools import FILE_STORES, files, listed
+from processes.programs import run
 
 from storage import FilesystemStore, InvalidKeyError
-from storage.stores.files import leftovers
+from storage.stores.files import draft_names, leftovers
 from storage.stores.files.draft_names import DRAFT, is_draft, new_draft_name
 from storage.stores.files.file_store import FileStore
 
@@ -41,6 +42,38 @@ def test_names_of_drafts_prove_themselves() -> None:
     assert 1000 == len(names)
     assert all(map(is_draft, names))
     assert not any(is_draft(name[:-2]) for name in names)
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_forked_child_takes_other_names_for_drafts() -> None:
+    """Names are drawn in advance, and a child has a copy of those that its parent has not taken yet."""
+    code = """
+        from storage.stores.files.draft_names import new_draft_name
+        new_draft_name()
+        def names():
+            return {new_draft_name() for _ in range(100)}
+        reading, writing = os.pipe()
+        if not (child := os.fork()):
+            os.write(writing, " ".join(names()).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        childs = set(os.read(reading, 1 << 16).decode().split())
+        print(len(childs), len(names() & childs))
+    """
+    done = run(code)
+
+    assert (0, "100 0\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+async def test_draft_takes_no_name_that_a_file_has(tmp_path: Path) -> None:
+    """The file may be another program's: the put takes another name, and the file stays."""
+    store, taken = FilesystemStore(tmp_path), new_draft_name()
+    (tmp_path / taken).write_bytes(b"theirs")
+    draft_names._new.append(taken)
+    await store.put("k", b"ours")
+
+    assert (b"ours", b"theirs") == (await store.get("k"), (tmp_path / taken).read_bytes())
 
 
 @pytest.mark.parametrize(

@@ -289,8 +289,8 @@ def test_call_in_the_middle_of_one_for_the_same_directory_is_refused(tmp_path: P
     seen: list[object] = []
 
     class Interrupted(FilesystemStore):
-        def _before_publish(self, key: str) -> Callable[[int, str], None]:
-            def handler(directory: int, name: str) -> None:
+        def _before_publish(self, key: str) -> Callable[[int, str, bool], None]:
+            def handler(directory: int, name: str, replaces: bool) -> None:
                 for other in ("other/k", "state"):
                     try:
                         seen.append(inner.put(other, b"1"))

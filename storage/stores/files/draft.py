@@ -333,7 +333,14 @@ class Draft:
 
 def _is_another(replaced: os.stat_result, before: os.stat_result) -> bool:
     """Return whether a file is not the one of before, or has another mode, owner or ACL since."""
-    return replaced.st_ino != before.st_ino or replaced.st_ctime_ns != before.st_ctime_ns
+    # ACLs change the time only; a change in the same tick of the kernel's clock does not, but for these
+    return (replaced.st_ino, replaced.st_ctime_ns, replaced.st_mode, replaced.st_uid, replaced.st_gid) != (
+        before.st_ino,
+        before.st_ctime_ns,
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
 
 
 def _copied_by_kernel(source: int, target: int, size: int) -> int:

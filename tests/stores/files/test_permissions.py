@@ -14,6 +14,7 @@ from file_tools import FILE_STORES
 
 from storage import FilesystemStore
 from storage.stores.files.draft import Draft
+from storage.stores.files.entries import status_of
 from storage.stores.files.file_store import FileStore
 from storage.sync import FilesystemStore as SyncStore
 
@@ -186,3 +187,28 @@ def test_what_a_group_had_goes_to_no_other_group() -> None:
         assert (b"2", b"2") == ((place / "k").read_bytes(), (place / "open").read_bytes())
         assert ["0o600", "0o644", "0o600"] == [_mode(place / key) for key in ("k", "open", "copy")]
         assert (3333, 4444) == ((place / "k").stat().st_uid, (place / "k").stat().st_gid)
+
+
+def test_a_mode_that_changes_within_a_tick_of_the_clock_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of the change is the same as before: kernels count it in steps of up to 4 ms."""
+    store = SyncStore(tmp_path)
+    store.put("k", b"1")
+    first = os.stat(tmp_path / "k")
+
+    def in_one_tick(directory: int, name: bytes, expected: bool) -> os.stat_result | None:
+        status = status_of(directory, name, expected)
+        assert status is not None
+        return os.stat_result(tuple(status)[:10], {"st_ctime_ns": first.st_ctime_ns, "st_ino": status.st_ino})
+
+    def begun(self: Draft, *args: object) -> None:
+        begin(self)
+        (tmp_path / "k").chmod(0o600)
+
+    begin = Draft.begin
+    monkeypatch.setattr("storage.stores.files.draft.status_of", in_one_tick)
+    monkeypatch.setattr(Draft, "begin", begun)
+    store.put("k", b"2")
+
+    assert "0o600" == _mode(tmp_path / "k")

@@ -21,20 +21,16 @@ from storage.errors import UnsupportedOperationError
 from storage.types import ObjectInfo
 
 __all__ = [
-    "CODING_FLAGS",
     "DELETION",
     "ENCRYPTED",
     "HAS_DESCRIPTOR",
     "LIMIT32",
     "MADE_BY",
-    "MAGICS",
     "MODE",
     "OBJECT",
-    "PRIVATE",
     "STORED",
     "UTF8",
     "VERSION64",
-    "VERSIONS",
     "Entry",
     "compressed_crc",
     "entry_of",
@@ -51,11 +47,9 @@ _UNIX_TIME = 0x5455
 STORED = 0
 ENCRYPTED, HAS_DESCRIPTOR, UTF8 = 0x0001, 0x0008, 0x0800
 #: The flags that are kept when data is moved to an entry of ours: how it was compressed.
-CODING_FLAGS = 0x0006
+_CODING_FLAGS = 0x0006
 #: The version of the specification that a reader needs: by method, and for zip64.
 _VERSIONS, _VERSION, VERSION64 = {12: 46, 14: 63}, 20, 45
-#: All that our records have there.
-VERSIONS = frozenset({_VERSION, VERSION64, *_VERSIONS.values()})
 #: "Made on Unix", so that unzip treats a backslash in a name as an ordinary character.
 MADE_BY = 3 << 8 | VERSION64
 #: A regular file that everyone may read and its owner may write, for programs that extract the archive.
@@ -70,8 +64,6 @@ _PRIVATE = struct.Struct("<HH4sBI16sqI")
 _OLD_MAGIC, _OLD_PRIVATE = b"obj1", struct.Struct("<HH4sBI16sq")
 #: The position of the checksum in this field, and in all extra fields of an entry: ours is the first.
 _CHECK = slice(9, 13)
-#: What our extra field begins with, of this and earlier versions.
-MAGICS = (_MAGIC, _OLD_MAGIC)
 OBJECT, DELETION = 0, 1
 
 #: The most bytes of a name, and of all extra fields of an entry together.
@@ -196,7 +188,7 @@ def entry_of(
     stamp = os.urandom(16) if stamp is None else stamp
     modified = time.time_ns() if modified is None else modified
     name = key.encode()
-    flags = flags & CODING_FLAGS | (0 if key.isascii() else UTF8)
+    flags = flags & _CODING_FLAGS | (0 if key.isascii() else UTF8)
     text = encode_attributes(attributes, key=key).encode()
     if len(text) > _FIELD_LIMIT - _OTHER_FIELDS:
         raise UnsupportedOperationError(

@@ -11,8 +11,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Generator, Iterable, Iterator
 
+from storage._core.data import CHUNK
 from storage.errors import CorruptObjectError
-from storage.stores.zip.ending import ends_before
+from storage.stores.zip.ending import HOLES, ends_before
 from storage.stores.zip.entry import HAS_DESCRIPTOR, LIMIT32, Entry
 from storage.stores.zip.file import OpenFile
 from storage.stores.zip.format import (
@@ -32,7 +33,6 @@ from storage.stores.zip.format import (
     parse_directory,
     record_at,
 )
-from storage.stores.zip.torn import is_torn_record, is_zero
 
 __all__ = ["foreign_parts"]
 
@@ -68,9 +68,7 @@ def foreign_parts(
     below = stop
     for candidate in found:
         records = _chain(file, candidate.stop, stop)
-        if candidate.stop > below:
-            continue
-        if not (records or candidate.stop in directories or (yield from _is_torn(file, candidate.stop, below))):
+        if candidate.stop > below or not (records or candidate.stop in directories):
             continue
         below = candidate.start
         listed: list[_Part] = []
@@ -85,14 +83,22 @@ def foreign_parts(
     known += list(_first_records(file, known, first))
     foreign = [part for part in _between(known, stop) if not _is_torn_directory(file, *part)]
     for part in foreign[:]:
-        if part[0] and (yield from _is_torn(file, *part)):
+        if part[0] and (yield from _is_zero(file, *part)):
             foreign.remove(part)
     return foreign
 
 
-def _is_torn(file: OpenFile, start: int, stop: int) -> Generator[None, None, bool]:
-    """Return whether a part is what a write of ours leaves that a power failure tore, without any data of an object."""
-    return (yield from is_zero(file, start, stop)) or (yield from is_torn_record(file, start, stop))
+def _is_zero(file: OpenFile, start: int, stop: int) -> Generator[None, None, bool]:
+    """Return whether a part has zeros only, as a file that was made longer has, or one that lost its last writes."""
+    while start < stop:
+        yield
+        size = next((size for size in HOLES if file.is_hole(start, min(start + size, stop))), 0)
+        if not size:
+            size = CHUNK
+            if file.read(min(size, stop - start), start).strip(b"\0"):
+                return False
+        start += size
+    return True
 
 
 def _is_torn_directory(file: OpenFile, start: int, stop: int) -> bool:

@@ -39,7 +39,6 @@ __all__ = [
     "LOCAL_SIGNATURE",
     "LOCATOR",
     "LOCATOR_SIGNATURE",
-    "ZIP64_FIELD",
     "End",
     "data_offset",
     "local_header_size",
@@ -63,9 +62,6 @@ LOCATOR = struct.Struct("<4sIQI")
 
 #: The id of the zip64 extra field; the count of `_LIMIT16` entries and more is in the zip64 end record.
 _ZIP64, _LIMIT16 = 0x0001, 0xFFFF
-
-#: How the zip64 field of a local header begins: both sizes follow, in 16 bytes.
-ZIP64_FIELD = struct.pack("<HH", _ZIP64, 16)
 
 #: The most bytes of a header in the directory, and of one read of the directory.
 _LONGEST_CENTRAL, _DIRECTORY_STEP = CENTRAL.size + 3 * 0xFFFF, 1 << 20

@@ -13,9 +13,10 @@ from storage._core.stored_descriptions import stored_info, stored_key
 from storage.errors import CorruptObjectError, StorageError, StoreClosedError, StoreUnavailableError
 from storage.stores.sqlite.connection import Connection
 from storage.stores.sqlite.index_check import compare_index
+from storage.stores.sqlite.pages import SHORT, values_up_to
 from storage.stores.sqlite.rows import TOO_LONG
 from storage.stores.sqlite.schema import CHUNK, LEASE, LONGEST_KEY, foreign_objects
-from storage.stores.sqlite.statements import SHORT, one_state, values_up_to
+from storage.stores.sqlite.statements import one_state
 from storage.types import Finding
 
 __all__ = ["findings"]

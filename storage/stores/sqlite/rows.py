@@ -14,8 +14,8 @@ from storage.types import ByteRange, ObjectInfo
 
 __all__ = ["TOO_LONG", "checked_data", "decoded_key", "decoded_keys", "decoded_text", "encoded_key", "info_of"]
 
-#: What is wrong with a row that `statements.read_page` gives without its values.
-TOO_LONG = "the row lacks a value, or has one that is larger than any that a store writes"
+#: What is wrong with a row that `pages.read_page` gives without its values.
+TOO_LONG = "the row lacks a value, has one that is larger than any that a store writes, or another key than the index"
 
 
 def encoded_key(key: str, store: object) -> bytes:

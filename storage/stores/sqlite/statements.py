@@ -11,8 +11,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from itertools import chain
+from contextlib import contextmanager
 from typing import Any
 
 from storage._core.conditions import Target
@@ -20,16 +19,14 @@ from storage._core.data import SMALL
 from storage._core.stored_attributes import decode_attributes, encode_attributes
 from storage._core.stored_descriptions import stored_etag
 from storage.errors import CorruptObjectError, KeyNotFoundError
-from storage.stores.sqlite.chunks import MAX_FREED_BYTES, store_chunks
+from storage.stores.sqlite.chunks import store_chunks
 from storage.stores.sqlite.errors import is_of_row
 from storage.stores.sqlite.schema import CHUNK, LONGEST_KEY
 from storage.types import Attributes, ByteRange
 
 __all__ = [
     "INFO_COLUMNS",
-    "SHORT",
     "SINGLE_STATEMENTS",
-    "clear",
     "copy",
     "delete",
     "delete_many",
@@ -40,26 +37,14 @@ __all__ = [
     "put",
     "put_large",
     "put_many",
-    "read_page",
     "read_range",
     "read_row",
     "rename",
     "successor",
-    "values_up_to",
 ]
 
 #: The columns of a description, but for the key.
 INFO_COLUMNS = "etag, size, modified, attributes"
-
-#: Bytes of the longest value in a row of a page that is read at once: so 1,000 rows have 40 MB at most. What stores
-#: write is hardly ever longer; a page with a longer value is read row by row.
-SHORT = 4096
-
-#: Bytes of the longest key and attributes in a listing, and a little more, for the bounds of a page.
-LONGEST_LISTED = LONGEST_KEY + 1024
-
-#: Bytes after which a page that is read row by row ends.
-PAGE_BYTES = 4 << 20
 
 _INSERT = """
 INSERT INTO objects (key, etag, size, modified, attributes, version, data) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -311,74 +296,7 @@ def successor(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b"\xff"
 
 
-def read_page(db: sqlite3.Connection, columns: str, lower: bytes, upper: bytes, limit: int) -> list[tuple[Any, ...]]:
-    """
-    Return the first rows of a range of keys; the first of the *columns* is the key.
-
-    They are no more than *limit*, and fewer where these have more than `PAGE_BYTES`, but at least one if there is one.
-
-    A row with a value over `LONGEST_LISTED` has None in place of all values but the key. A key over that is cut, so
-    that it is no UTF-8 any more; no key of an object lies between it and the whole one.
-    """
-    query = "FROM objects WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
-    with values_up_to(db, SHORT), suppress(sqlite3.DataError):
-        return db.execute(f"SELECT {columns} {query}", (lower, upper, limit)).fetchall()
-    rows: list[tuple[Any, ...]] = []
-    size = 0
-    with values_up_to(db, LONGEST_LISTED), one_state(db):
-        for (number,) in db.execute(f"SELECT id {query}", (lower, upper, limit)).fetchall():
-            row = _long_row(db, columns, number)
-            rows += row
-            size += sum(len(value) for value in chain(*row) if isinstance(value, bytes | str))
-            if size > PAGE_BYTES or (row and row[0][0][LONGEST_KEY:] == _CUT):
-                break
-    return rows
-
-
-@contextmanager
-def values_up_to(db: sqlite3.Connection, length: int) -> Iterator[None]:
-    """Let SQLite raise `sqlite3.DataError` for a value of more bytes than *length*, before it reads that."""
-    before = db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, length)
-    try:
-        yield
-    finally:
-        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
-
-
-def _long_row(db: sqlite3.Connection, columns: str, number: int) -> list[tuple[Any, ...]]:
-    """Return a row, without values that are too long; none if only a damaged index has it."""
-    with suppress(sqlite3.DataError):
-        return db.execute(f"SELECT {columns} FROM objects WHERE id = ?", (number,)).fetchall()
-    nothing = (None,) * (len(db.execute(f"SELECT {columns} FROM objects LIMIT 0").description) - 1)
-    with suppress(sqlite3.DataError):
-        return [(row[0], *nothing) for row in db.execute("SELECT key FROM objects WHERE id = ?", (number,))]
-    with db.blobopen("objects", "key", number, readonly=True) as blob:
-        return [(blob.read(LONGEST_KEY) + _CUT, *nothing)]
-
-
-#: What follows the beginning of a key that is too long to be read: a byte that is in no key.
-_CUT = b"\xff"
-
-
 def read_row(db: sqlite3.Connection, columns: str, name: bytes) -> tuple[Any, ...] | None:
     """Return these columns of the object with an encoded key, or None."""
     row: tuple[Any, ...] | None = db.execute(f"SELECT {columns} FROM objects WHERE key = ?", (name,)).fetchone()
     return row
-
-
-#: Bytes of the longest value of SQLite, unless it was compiled in another way; to delete a key, it reads it.
-_LONGEST_VALUE = 1_000_000_000
-
-
-def clear(db: sqlite3.Connection, lower: bytes, upper: bytes, limit: int) -> bytes | None:
-    """Delete the first objects of a range of keys and return where the rest begins, or None if none is left."""
-    freed, last = 0, None
-    for key, size in read_page(db, "key, coalesce(length(data), 0)", lower, upper, limit):
-        freed += size or 0
-        last = key + b"\0"
-        if freed >= MAX_FREED_BYTES:
-            break
-    if last is not None:
-        with values_up_to(db, _LONGEST_VALUE):
-            db.execute("DELETE FROM objects WHERE key >= ? AND key < ?", (lower, last))
-    return last

@@ -24,6 +24,7 @@ from storage.stores.sqlite.errors import error_per_key, naming_key
 from storage.stores.sqlite.group_commit import MAX_BYTES, MAX_REQUESTS
 from storage.stores.sqlite.index_check import refuse_disorder
 from storage.stores.sqlite.large_objects import put_stream
+from storage.stores.sqlite.pages import clear_page, read_page
 from storage.stores.sqlite.paths import MEMORY, checked_path
 from storage.stores.sqlite.reader import ChunkReader
 from storage.stores.sqlite.rows import checked_data, decoded_key, decoded_keys, encoded_key, info_of
@@ -214,7 +215,7 @@ class SqliteStore(ObjectStore):
         index_check = self._opened().index_check
         await index_check.begin()
         while True:
-            found = await self._opened().reader.run(statements.read_page, columns, lower, upper, PAGE)
+            found = await self._opened().reader.run(read_page, columns, lower, upper, PAGE)
             await index_check.look(lower if prefix else None)
             if not found:
                 break
@@ -235,7 +236,7 @@ class SqliteStore(ObjectStore):
         await index_check.begin()
         with LeftOut(self) as left_out:
             while True:
-                found = await self._opened().reader.run(statements.read_page, "key", lower, upper, CHILDREN_PAGE)
+                found = await self._opened().reader.run(read_page, "key", lower, upper, CHILDREN_PAGE)
                 await index_check.look(lower)
                 if not found:
                     break
@@ -338,7 +339,7 @@ class SqliteStore(ObjectStore):
         lower, upper = statements.key_bounds(prefix)
         while lower is not None:
             lower = await self._opened().writer.run(
-                partial(statements.clear, lower=lower, upper=upper, limit=PAGE), size=MAX_BYTES
+                partial(clear_page, lower=lower, upper=upper, limit=PAGE), size=MAX_BYTES
             )
 
     # -- the database ------------------------------------------------------------------------------------------------

@@ -197,6 +197,83 @@ async def test_key_of_many_megabytes_hides_no_other(path: Path, key: str) -> Non
             assert ["a", "z"] == [key async for key in store.keys()]
 
 
+def change_behind_the_index(path: Path, statement: str) -> None:
+    """Run a statement on the table `shadow`: that of the objects, without its index, as damage changes it."""
+    columns = "id INTEGER PRIMARY KEY, key, etag, size, modified, attributes, version, data"
+    for script in (
+        "INSERT INTO sqlite_master SELECT type, 'shadow', 'shadow', rootpage, "
+        f"'CREATE TABLE shadow ({columns})' FROM sqlite_master WHERE name = 'objects'",
+        statement,
+        "DELETE FROM sqlite_master WHERE name = 'shadow'",
+    ):
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("PRAGMA writable_schema = ON")
+            other.execute(script)
+
+
+@pytest.fixture
+async def long_page(path: Path) -> Path:
+    """Return the path of a database of 20 objects, of which one has long attributes: its page is read row by row."""
+    async with SqliteStore(path) as store:
+        for number in range(20):
+            await store.put(f"k{number:02}", b"v", attributes={"a": "x" * 6000 * (number == 3)})
+    return path
+
+
+HUGE_KEYS = ["CAST('z' || hex(zeroblob(2500000)) AS BLOB)", "zeroblob(3000000)", "CAST(zeroblob(3000000) AS TEXT)"]
+
+
+@pytest.mark.parametrize("key", [*HUGE_KEYS, "'text'", "CAST('z' AS BLOB)", "CAST('a' AS BLOB)"])
+async def test_row_with_another_key_than_the_index_hides_no_other(long_page: Path, key: str) -> None:
+    """A listing goes on at the key that the index says, and its end tells what is left out."""
+    change_behind_the_index(long_page, f"UPDATE shadow SET key = {key} WHERE id = 9")
+    every = [f"k{number:02}" for number in range(20)]
+
+    async with SqliteStore(long_page) as store:
+        store._opened().index_check._next = float("inf")  # which finds some of them before
+        for prefix in ("", "k"):
+            assert (every, None) == await listed(store.keys(prefix))
+            assert (every, None) == await listed(store.children(prefix))
+            found, error = await listed(store.scan(prefix))
+            assert [each for each in every if each != "k08"] == [info.key for info in found]
+            assert error is not None
+            assert ["k08"] == list(error.errors)
+            assert 1 == error.count
+
+
+@pytest.mark.parametrize(
+    "statement", [*(f"UPDATE shadow SET key = {key}" for key in ("5", "NULL", "2.5")), "DELETE FROM shadow"]
+)
+async def test_row_that_is_missing_or_has_no_key_is_told(long_page: Path, statement: str) -> None:
+    """By the comparison of the index with the table; and where that was before the damage, at the end of a scan."""
+    change_behind_the_index(long_page, f"{statement} WHERE id = 9")
+
+    async with SqliteStore(long_page) as store:
+        with pytest.raises(CorruptObjectError, match="index of keys is damaged"):
+            await listed(store.scan())
+        store._opened().index_check._failure = None
+        store._opened().index_check._next = float("inf")
+        found, error = await listed(store.scan())
+        assert 19 == len(found)
+        assert error is not None
+        assert ["k08"] == list(error.errors)
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE shadow SET key = CAST('z' AS BLOB)", "UPDATE shadow SET key = 5", "DELETE FROM shadow"]
+)
+async def test_long_key_that_is_not_that_of_its_row_ends_a_listing(long_page: Path, statement: str) -> None:
+    """Where the listing should go on is not known: it is an error, and no short listing."""
+    change(long_page, "key = CAST('k08' || hex(zeroblob(2500000)) AS BLOB)", "k08")
+    change_behind_the_index(long_page, f"{statement} WHERE id = 9")
+
+    async with SqliteStore(long_page) as store:
+        store._opened().index_check._next = float("inf")
+        for listing in (store.keys(), store.scan(), store.scan("k")):
+            with pytest.raises(CorruptObjectError, match="index of keys is damaged"):
+                await listed(listing)
+
+
 @pytest.mark.parametrize("which", ["keys", "scan", "children", "check"])
 async def test_rows_of_a_megabyte_are_read_a_few_at_a_time(path: Path, which: str) -> None:
     """A page of a listing ends after some megabytes; attributes and etags that no store writes are not read at all."""

@@ -136,10 +136,10 @@ def test_finalizer_in_the_thread_of_a_database_is_refused() -> None:
     done = run(
         """
         import tempfile
-        from storage.stores.sqlite import statements
+        from storage.stores.sqlite import pages, store as module
         signal.alarm(20)
         path = tempfile.mkdtemp() + "/objects.db"
-        read_page = statements.read_page
+        read_page = pages.read_page
 
         class Reading:
             def __del__(self):
@@ -152,7 +152,7 @@ def test_finalizer_in_the_thread_of_a_database_is_refused() -> None:
             Reading()
             return read_page(*arguments)
 
-        statements.read_page = reading
+        module.read_page = reading
         with storage.sync.SqliteStore(path) as store:
             store.put("k", b"v")
             print(list(store.keys()), store.get("k"))
@@ -191,6 +191,50 @@ def test_fork_in_a_handler_that_interrupts_a_fork_ends() -> None:
     )
 
     assert (0, "forked\nforked\nforked\n") == (done.returncode, done.stdout), done.stderr
+
+
+def test_fork_between_two_instructions_of_a_fork_ends() -> None:
+    """A trace function forks where a signal handler could: once at each instruction of what runs around a fork."""
+    done = run(
+        """
+        from storage.stores.sqlite import fork_guard
+        signal.alarm(60)
+        guards = [fork_guard.ForkGuard(lambda: None) for _ in range(2)]
+        hooks = {each.__code__ for each in (
+            fork_guard._before_fork, fork_guard._take, fork_guard._after_fork_in_parent)}
+        seen = 0
+
+        def fork():
+            child = os.fork()
+            if not child:
+                os._exit(0)
+            os.waitpid(child, 0)
+
+        def trace(frame, event, argument):
+            global seen
+            if frame.f_code not in hooks:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                seen += 1
+                if seen == chosen:
+                    fork()
+            return trace
+
+        for chosen in range(1, 5000):
+            seen = 0
+            sys.settrace(trace)
+            fork()
+            sys.settrace(None)
+            assert [] == fork_guard._thread.forks and not fork_guard._is_forking()
+            assert not any(guard._in_sqlite.locked() for guard in guards), chosen
+            if seen < chosen:
+                break
+        print("ended", chosen > 100)
+        """
+    )
+
+    assert (0, "ended True\n") == (done.returncode, done.stdout), done.stderr
 
 
 def test_handler_that_interrupts_a_task_uses_synchronous_stores() -> None:

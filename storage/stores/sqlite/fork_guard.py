@@ -6,7 +6,9 @@ opens a database: that happened after 1 to 2 of 100 forks right after a put, on 
 the threads of all connections are out of SQLite, but no longer than `LONGEST_WAIT`.
 
 Plain locks do: only the threads of connections take a guard's, where no signal handler runs and a finalizer's calls are
-refused (`Mode.is_awaited`), and a thread that forks, which does not wait for itself.
+refused (`Mode.is_awaited`), and a thread that forks. A handler that forks may interrupt that thread between any two
+instructions, also of the functions here. So a lock is taken and noted in one step in C, the inner fork takes only what
+its thread does not have, and every wait for a fork has a bound.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from itertools import compress
+from operator import methodcaller
+from typing import ParamSpec, Protocol, TypeVar
 from weakref import WeakSet
 
 __all__ = ["ForkGuard"]
@@ -28,6 +33,11 @@ LONGEST_WAIT = 5.0
 
 #: Seconds after which a fork interrupts the statement that is running; its connection runs it again after the fork.
 PATIENCE = 0.5
+
+
+class _Lock(Protocol):
+    def acquire(self, blocking: bool = ..., timeout: float = ...) -> bool: ...
+    def release(self) -> None: ...
 
 
 class ForkGuard:
@@ -50,55 +60,71 @@ class ForkGuard:
 
     def pause(self) -> None:
         """Let a fork that waits go on; for a thread that is out of SQLite in the middle of long work."""
-        while _forking.locked():
+        end = time.monotonic() + LONGEST_WAIT
+        while _is_forking() and time.monotonic() < end:
             self._in_sqlite.release()
             time.sleep(0.001)
             self._in_sqlite.acquire()
 
 
+class _Thread(threading.local):
+    """What a thread has taken for each of its forks that are under way; the last is the innermost one."""
+
+    def __init__(self) -> None:
+        self.forks: list[list[_Lock]] = []
+
+
 _guards: WeakSet[ForkGuard] = WeakSet()
-_forking = threading.Lock()  # one fork at a time has the guards
-_forking_thread = 0  # the number of the thread that has the lock
-_nested = 0  # forks in signal handlers that interrupt this one: they go on without the guards that it does not have yet
-_held: list[threading.Lock] = []
+_forking = threading.RLock()  # one thread at a time takes the guards for a fork
+_thread = _Thread()
+_release = methodcaller("release")
+
+
+def _is_forking() -> bool:
+    """Return whether another thread is forking."""
+    if _forking.acquire(blocking=False):
+        _forking.release()
+        return False
+    return True
+
+
+def _take(lock: _Lock, end: float, held: list[_Lock], longest: float = LONGEST_WAIT) -> bool:
+    """Take a lock and note it, in one step in C, or return False after *longest* seconds or at the time *end*."""
+    timeout = max(0.0, min(longest, end - time.monotonic()))
+    held += compress((lock,), map(lock.acquire, (True,), (timeout,)))
+    return lock in held
 
 
 def _before_fork() -> None:
-    global _forking_thread, _nested
-    if _forking_thread == threading.get_ident():
-        _nested += 1
-        return
-    _forking.acquire()
-    _forking_thread = threading.get_ident()
+    held: list[_Lock] = []
+    _thread.forks.append(held)
     end = time.monotonic() + LONGEST_WAIT
+    _take(_forking, end, held)  # without it, two forks may have some of the guards each, and go on without the others
     for guard in list(_guards):
         lock = guard._in_sqlite
-        if not lock.acquire(timeout=PATIENCE):
+        if any(lock in each for each in _thread.forks):
+            continue
+        if not _take(lock, end, held, PATIENCE):
             guard._interrupt()
-            if not lock.acquire(timeout=max(0.0, end - time.monotonic())):
-                continue
-        _held.append(lock)
+            _take(lock, end, held)
 
 
 def _after_fork_in_parent() -> None:
-    global _forking_thread, _nested
-    if _nested:
-        _nested -= 1
-        return
-    while _held:
-        _held.pop().release()
-    _forking_thread = 0
-    if _forking.locked():  # not in the child of a nested fork, which then forks itself
-        _forking.release()
+    forks = _thread.forks
+    if forks:
+        deque(map(_release, forks[-1]), maxlen=0)  # in one step, like the taking
+        forks.pop()
 
 
 def _after_fork_in_child() -> None:
-    global _forking, _forking_thread, _nested
-    _forking = threading.Lock()
-    _forking_thread = _nested = 0
-    _held.clear()
+    global _forking
+    _forking = threading.RLock()
     for guard in list(_guards):  # their threads are the parent's
         guard._in_sqlite = threading.Lock()
+    for held in _thread.forks:  # the locks are others now; the forks that this one interrupted go on in the child
+        held.clear()
+    if _thread.forks:
+        _thread.forks.pop()
 
 
 if hasattr(os, "register_at_fork"):

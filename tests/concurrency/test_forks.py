@@ -242,6 +242,32 @@ with {store} as store:
     assert (0, "closed\nchild 0\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
+def test_child_of_a_fork_without_hooks_is_refused_an_open_archive() -> None:
+    """As by code in C: no function that was registered for forks runs, and the archive is still the parent's."""
+    done = run(
+        f"""{FORKING}
+import ctypes
+store = ZipStore(directory + "/a.zip")
+with store:
+    store.put("k", b"v")
+    pid = ctypes.PyDLL(None).fork()
+    if not pid:
+        signal.alarm(10)
+        try:
+            store.put("k", b"child")
+        except storage.StoreClosedError as error:
+            print("fork" in str(error), flush=True)
+        os._exit(0)
+    print("child", os.waitpid(pid, 0)[1], flush=True)
+    store.put("k", b"w")
+with store:
+    print(store.get("k"))
+"""
+    )
+
+    assert (0, "True\nchild 0\nb'w'\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
 def test_child_of_a_handler_goes_on_in_the_section_that_it_interrupted() -> None:
     """The thread that forks keeps its locks, in the parent and in the child."""
     done = run(

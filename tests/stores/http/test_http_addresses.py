@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import os
 import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,7 +27,6 @@ from storage import (
     describe,
     open_store,
 )
-from storage._concurrency.forks import PROCESS
 from storage.stores.http.store import HttpStore
 from storage.testing import NASTY_KEYS
 
@@ -331,7 +331,7 @@ async def test_another_loop_is_told_what_to_do(server: OddServer, monkeypatch: p
             await asyncio.to_thread(lambda: asyncio.run(store.exists("k")))
 
         with monkeypatch.context() as patched:
-            patched.setattr(PROCESS, "number", -1)
+            patched.setattr(os, "getpid", lambda: -1)
             with pytest.raises(StoreClosedError, match="fork"):
                 await store.exists("k")
 

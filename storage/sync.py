@@ -299,7 +299,8 @@ class BucketStore(ObjectStore):
     """
     Objects in a bucket of Amazon S3 or of a compatible server (Ceph, MinIO, R2, ...).
 
-    Use it inside ``with``; entering sends no request. One store belongs to one event loop.
+    Use it inside ``with``; entering sends no request. One store belongs to one event loop; its synchronous face
+    needs none, and threads can share it.
 
     Args:
         bucket_name: the bucket.

@@ -79,7 +79,7 @@ class Root:
         self.path: str = path
         self._below = encoded_root(path) + b"/"
         self.exact: ExactNames = ExactNames(trusted=unique_names)
-        self.has_replaced = False
+        self.has_replaced: bool = False
 
     def open(self, path: str, flags: int = READ) -> Descriptor:
         """

@@ -171,11 +171,13 @@ class Exchange:
     _parser: httptools.HttpResponseParser
 
     def __init__(self, method: str) -> None:
-        self.status = 0
+        self.status: int = 0
         self.headers: dict[str, str] = {}
         self.length: int | None = None
-        self.ended = self.reusable = False
-        self.available = self.informational = 0
+        self.ended: bool = False
+        self.reusable: bool = False
+        self.available: int = 0
+        self.informational: int = 0
         self._method = method
         self._state = _HEAD
         self._partial = bytearray()  # a head that has arrived in part

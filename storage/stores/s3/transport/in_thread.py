@@ -149,7 +149,7 @@ class ThreadDriver(Driver):
     """
 
     def __init__(self, timeouts: Timeouts, limit: int) -> None:
-        self.read_timeout = timeouts.read
+        self.read_timeout: float = timeouts.read
         self._connect_timeout = timeouts.connect
         self._free = [None] * limit
         self._waiting: deque[LockType] = deque()

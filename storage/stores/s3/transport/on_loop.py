@@ -191,7 +191,7 @@ class LoopDriver(Driver):
 
     def __init__(self, timeouts: Timeouts, limit: int) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self.read_timeout = timeouts.read
+        self.read_timeout: float = timeouts.read
         self._connect_timeout = timeouts.connect
         self._places = asyncio.Semaphore(limit)
         self._sockets = OpenSockets()

@@ -190,9 +190,10 @@ async def test_closed_pool_ends_its_requests(way: Way, encryption: Encryption) -
         )
         assert await asyncio.to_thread(arrived.wait, 10)
         await way.run(pool.close())
+        await asyncio.wait([waiting], timeout=4)
+        assert waiting.done()
         with pytest.raises((OSError, BadAnswerError)):
-            async with asyncio.timeout(10):
-                await waiting
+            waiting.result()
         with pytest.raises(StoreClosedError):
             await way.run(pool.fetch("GET", "/", ""))
         assert await closed(server)

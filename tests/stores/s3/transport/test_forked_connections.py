@@ -19,11 +19,15 @@ pytestmark = [
 SIZE = 256 << 10
 
 OPTIONS = """
+import warnings
+
 signal.alarm(20)
 options = dict(endpoint_url={url!r}, s3_access_key="a", s3_secret_key="s", region="us-east-1", ca_bundle={authority!r})
 
 def forked(child):
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that this process has threads is the point
+        pid = os.fork()
     if not pid:
         child()
         gc.collect()

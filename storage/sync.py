@@ -299,8 +299,7 @@ class BucketStore(ObjectStore):
     """
     Objects in a bucket of Amazon S3 or of a compatible server (Ceph, MinIO, R2, ...).
 
-    Use it inside ``with``; entering sends no request. One store belongs to one event loop; its synchronous face
-    needs none, and threads can share it.
+    Use it inside ``with``; entering sends no request. One store belongs to one event loop.
 
     Args:
         bucket_name: the bucket.

@@ -12,15 +12,13 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from storage._concurrency.mutex import Mutex, refuse_to_wait_in_section
 from storage._concurrency.outcome import Outcome
 from storage._concurrency.stepping import THREAD
 
-__all__ = ["Work", "keep", "post", "with_loop"]
+__all__ = ["Work", "keep", "post"]
 
 T = TypeVar("T")
 
@@ -148,37 +146,6 @@ class Work(Outcome[T]):
         self.done = True
         if not self._loop_thread.ending:  # a daemon thread must not be woken at the interpreter's exit
             self._on_end()
-
-
-async def with_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """
-    Await a coroutine that needs an event loop: on the running one; when stepped, on the background loop.
-
-    A stepped call blocks its thread meanwhile. Ctrl-C cancels the coroutine, and is raised when that has ended.
-
-    Args:
-        make: returns the coroutine; it is called where the coroutine runs.
-    """
-    if not THREAD.mode.stepping:
-        return await make()
-
-    async def there() -> T:
-        return await make()
-
-    ended: SimpleQueue[None] = SimpleQueue()
-    work = Work(there(), lambda: ended.put(None))
-    workers = THREAD.mode.workers
-    with nullcontext() if workers is None else workers.waiting():
-        try:
-            work.start()
-            ended.get()
-        except BaseException:
-            if not work.is_of_parent:
-                work.cancel()
-            while not (work.done or work.is_of_parent):
-                ended.get()
-            raise
-    return work.result()
 
 
 def post(coroutine: Coroutine[Any, Any, object]) -> None:

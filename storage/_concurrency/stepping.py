@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from storage._concurrency.jobs import ResultQueue
+    from storage._concurrency.jobs import Job, ResultQueue
 
-__all__ = ["THREAD", "Cancellable", "Mode", "is_stepping", "step"]
+__all__ = ["THREAD", "Mode", "is_stepping", "step"]
 
 T = TypeVar("T")
 
@@ -30,19 +30,6 @@ class _Waiting(Protocol):
     def waiting(self) -> AbstractContextManager[None]: ...
 
 
-class Cancellable(Protocol):
-    """
-    What a thread works for.
-
-    Attributes:
-        cancelled: whether its work is to give up.
-        left: whether nobody waits for its end any more.
-    """
-
-    cancelled: bool
-    left: bool
-
-
 class Mode:
     """
     What a thread is doing.
@@ -51,7 +38,7 @@ class Mode:
         stepping: whether it is stepping a coroutine.
         result_queue: the queue for the results of the jobs of its event loop.
         workers: the worker threads that it is one of.
-        job: what it is working for, as one of these or as a thread of one call.
+        job: the job that it is running, as one of these.
         is_awaited: whether calls of a store wait for it all the time, as for the thread of a database. It runs no code
             of the user but finalizers, which the garbage collector may run in any thread.
     """
@@ -62,7 +49,7 @@ class Mode:
         self.stepping = False
         self.result_queue: ResultQueue | None = None
         self.workers: _Waiting | None = None
-        self.job: Cancellable | None = None
+        self.job: Job[Any] | None = None
         self.is_awaited = False
 
 

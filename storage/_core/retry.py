@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from storage._concurrency.backoff import full_jitter, pause
-from storage._concurrency.offload import given_up
 from storage.errors import StorageError
 
 __all__ = ["ATTEMPTS", "BASE_DELAY", "BUDGET", "MAX_DELAY", "RETRY_TIMEOUT", "Attempts", "RetryPolicy"]
@@ -94,7 +93,7 @@ class Attempts:
     async def another(self, error: StorageError) -> bool:
         """Return whether to make another attempt after *error*, and wait before it if so."""
         policy = self._policy
-        if not error.retryable or self._made >= policy.attempts or given_up():
+        if not error.retryable or self._made >= policy.attempts:
             return False
         server_delay: float = getattr(error, "retry_after", None) or 0  # no attempt before the time that a server names
         delay = server_delay + full_jitter(self._made - 1, policy.base_delay, policy.max_delay)

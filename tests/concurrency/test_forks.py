@@ -286,10 +286,9 @@ print("child", os.waitpid(pid, 0)[1], store.get("k"))
     assert (0, "child 0 b'w'\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
-#: Modules with other locks: one that is used once, by its job; the places of a call, and those of the guards of SQLite,
-#: which renew them; and one of an archive, which no child may use, that is taken and released in several threads.
+#: Modules with other locks: one that is used once, by its job; those of the guards of SQLite, which renew them; and one
+#: of an archive, which no child may use, that is taken and released in several threads.
 WITH_OTHER_LOCKS = {
-    "storage/_concurrency/in_threads.py",
     "storage/_concurrency/jobs.py",
     "storage/stores/sqlite/fork_guard.py",
     "storage/stores/zip/archive.py",

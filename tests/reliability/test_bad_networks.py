@@ -17,9 +17,7 @@ from servers.odd_http import odd_server
 from servers.redis import redis_server
 from servers.s3 import Servers
 from servers.tls import Certificate
-from sync_view import View
 
-import storage.sync
 from storage import FilesystemStore, HttpStore, ObjectStore, RedisStore
 from storage.testing import Fault, FaultProxy, ProxiedRequest
 
@@ -83,11 +81,8 @@ class UploadLine(Line):
         return super().decide(request)
 
 
-@pytest.mark.parametrize("view", ["awaited", "stepped"])
 @pytest.mark.parametrize("name", ["ministack", "ceph", "ceph-tls"])
-async def test_bucket_over_a_bad_line(
-    servers: Servers, certificate: Certificate, name: str, view: str, seed: int
-) -> None:
+async def test_bucket_over_a_bad_line(servers: Servers, certificate: Certificate, name: str, seed: int) -> None:
     """Every write that was confirmed is there, nothing is stale or mixed, no upload is left."""
 
     def spared(request: ProxiedRequest, fault: str) -> bool:
@@ -102,10 +97,9 @@ async def test_bucket_over_a_bad_line(
     line = UploadLine(seed, BUSY | {"200 with an error": (ERROR_IN_200, False)}, spared)
 
     def connect(url: str) -> AbstractAsyncContextManager[ObjectStore]:
-        store = bucket_store(server, endpoint_url=url, prefix=f"faults-{name}-{view}/", **options)
-        return View(storage.sync.ObjectStore(store)) if view == "stepped" else store
+        return bucket_store(server, endpoint_url=url, prefix=f"faults-{name}/", **options)
 
-    async with bucket_store(server, prefix=f"faults-{name}-{view}/") as direct:
+    async with bucket_store(server, prefix=f"faults-{name}/") as direct:
         shown = certificate.shown() if tls else None
         failed = await work_over(server.url, line, connect, direct, large=9 * MIB, tls=shown)
 

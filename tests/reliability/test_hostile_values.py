@@ -29,7 +29,7 @@ from storage.stores.redis.layout import info_of
 from storage.stores.s3.attributes import META, SIZE, describe, is_packed
 from storage.stores.s3.errors import ErrorResponse, parse_error, time_of
 from storage.stores.s3.gzip_upload import size_inside
-from storage.stores.s3.listing import page_of
+from storage.stores.s3.listing import PageParser
 from storage.stores.s3.resumable import _Begun
 from storage.types import ObjectInfo
 
@@ -109,7 +109,10 @@ def _seal(text: str) -> object:
 
 
 def _page(text: str) -> object:
-    return page_of(text.encode("utf-8", "replace"))
+    parser = PageParser()
+    for at in range(0, len(text), 100):
+        parser.feed(text[at : at + 100].encode("utf-8", "replace"))
+    return parser.page()
 
 
 def _deadlines(text: str) -> object:

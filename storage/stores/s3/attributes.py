@@ -45,9 +45,8 @@ INSIDE = "inside"
 #: The content types that a server reports if none was given.
 _NO_TYPE = ("", "application/octet-stream", "binary/octet-stream")
 
-#: A value that all servers and proxies pass on unchanged; other values are percent-encoded, after a marker. Several
-#: blanks in a row are one in what is signed, which is what is sent.
-_PLAIN = re.compile(r"[!-~]+( [!-~]+)*")
+#: A value that all servers and proxies pass on unchanged; other values are percent-encoded, after a marker.
+_PLAIN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _MARK = "utf-8''"
 
 

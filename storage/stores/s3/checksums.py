@@ -10,7 +10,7 @@ from typing import Protocol
 
 from storage.errors import CorruptObjectError
 
-__all__ = ["WITH_CHECKSUM", "Checksum", "crc32_headers", "md5_header", "verify"]
+__all__ = ["WITH_CHECKSUM", "Checksum", "crc32", "verify"]
 
 #: The headers that request the checksum of a whole object.
 WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
@@ -41,16 +41,9 @@ _KINDS: dict[str, Callable[[], _Hash]] = {
 }
 
 
-def crc32_headers(data: bytes) -> dict[str, str]:
-    """Return the headers with the CRC-32 of an object."""
-    said = base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
-    # Amazon does not need the second header, but Ceph stores no checksum without it
-    return {"x-amz-checksum-crc32": said, "x-amz-sdk-checksum-algorithm": "CRC32"}
-
-
-def md5_header(data: bytes) -> dict[str, str]:
-    """Return the header with the MD5 of a body."""
-    return {"content-md5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}
+def crc32(data: bytes) -> str:
+    """Return the CRC-32 of *data* in the form of a header."""
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
 
 
 class Checksum:

@@ -6,7 +6,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 from storage._core.data import CHUNK
@@ -20,18 +20,29 @@ from storage.errors import (
     StoreUnavailableError,
 )
 from storage.stores.network import ProgressTimeout, Timeouts
-from storage.stores.s3.bucket import Body, Bucket
 from storage.stores.s3.errors import ErrorResponse, UploadGoneError, error_of
 from storage.stores.s3.listing import Page
 
-__all__ = ["ClientBucket"]
+__all__ = ["Body", "ClientBucket"]
 
 #: Operations that take a server long. It sends blanks meanwhile, so the client's read timeout notices a dead server.
 _AT_WORK = ("complete_multipart_upload", "copy_object", "upload_part_copy")
 
 
-class ClientBucket(Bucket):
-    """One bucket, through a client of aiobotocore that the user has made."""
+class Body(Protocol):
+    """The body of a response, read while it arrives."""
+
+    async def read(self, size: int = -1, /) -> bytes:
+        """Return up to *size* bytes, ``b""`` at the end; all the rest for -1."""
+        ...
+
+
+class ClientBucket:
+    """
+    One bucket, through a client of aiobotocore.
+
+    Keys are those of the bucket. Every error is a `StorageError` and has the request id.
+    """
 
     def __init__(self, client: Any, name: str, timeouts: Timeouts, store: str) -> None:
         self._client = client
@@ -41,6 +52,7 @@ class ClientBucket(Bucket):
 
     @asynccontextmanager
     async def get(self, key: str, headers: Mapping[str, str]) -> AsyncIterator[tuple[Mapping[str, str], Body]]:
+        """Begin to read an object: give the response's headers and body. *headers* are a range and conditions."""
         with_names = {_GET[name]: value for name, value in headers.items()}
         answer = await self.call("get_object", key, Key=key, **with_names)
         body = answer["Body"]
@@ -50,19 +62,24 @@ class ClientBucket(Bucket):
             body.close()
 
     async def get_bytes(self, key: str, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
+        """Read a whole object, or a range of one."""
         async with self.get(key, headers) as (answered, body):
             return answered, await body.read()
 
     async def head(self, key: str) -> Mapping[str, str]:
+        """Return an object's headers."""
         return _headers(await self.call("head_object", key, Key=key))
 
     async def put(self, key: str, data: bytes, headers: Mapping[str, str]) -> str:
+        """Put an object and return its etag; *headers* are attributes, conditions and checksums."""
         return _etag(await self.call("put_object", key, Key=key, Body=data, **_parameters(headers)))
 
     async def delete(self, key: str, if_match: str | None) -> None:
+        """Delete an object."""
         await self.call("delete_object", key, Key=key, **({} if if_match is None else {"IfMatch": _quoted(if_match)}))
 
     async def delete_many(self, keys: Iterable[str]) -> dict[str, StorageError]:
+        """Delete up to 1,000 objects with one request, and return the errors of those that could not be deleted."""
         objects = [{"Key": key} for key in keys]
         answer = await self.call("delete_objects", None, Delete={"Objects": objects, "Quiet": True})
         return {
@@ -75,6 +92,7 @@ class ClientBucket(Bucket):
         }
 
     async def page(self, prefix: str, start_after: str, delimiter: str = "", limit: int = 1000) -> Page:
+        """Return one page of the keys with *prefix* after *start_after*, in order."""
         answer = await self.call(
             "list_objects_v2",
             None,
@@ -87,6 +105,7 @@ class ClientBucket(Bucket):
         return Page(keys, [each["Prefix"] for each in answer.get("CommonPrefixes", ())], answer["IsTruncated"])
 
     async def create(self, region: str | None) -> None:
+        """Create the bucket, unless it exists and is ours."""
         where = {} if region in (None, "us-east-1") else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         try:
             await self.call("create_bucket", None, **where)
@@ -94,6 +113,7 @@ class ClientBucket(Bucket):
             await self.call("head_bucket", None)
 
     async def parts(self, key: str, upload: str) -> dict[int, tuple[int, str]]:
+        """Return size and etag of every part of an upload that the server has, by number."""
         found: dict[int, tuple[int, str]] = {}
         answer: Any = {"IsTruncated": True, "NextPartNumberMarker": 0}
         while answer.get("IsTruncated"):
@@ -106,18 +126,22 @@ class ClientBucket(Bucket):
         return found
 
     async def copy(self, source: str, target: str, headers: Mapping[str, str]) -> str:
+        """Copy an object of up to 5 GiB with its attributes inside the bucket, and return the copy's etag."""
         origin = {"Bucket": self._name, "Key": source}
         answer = await self.call("copy_object", source, Key=target, CopySource=origin, **_parameters(headers))
         return _etag(answer["CopyObjectResult"])
 
     async def create_upload(self, key: str, headers: Mapping[str, str]) -> str:
+        """Begin an upload in parts, and return its id."""
         upload: str = (await self.call("create_multipart_upload", key, Key=key, **_parameters(headers)))["UploadId"]
         return upload
 
     async def upload_part(self, key: str, upload: str, number: int, data: bytes) -> str:
+        """Send one part of an upload, and return its etag."""
         return _etag(await self.call("upload_part", key, Key=key, UploadId=upload, PartNumber=number, Body=data))
 
     async def copy_part(self, source: str, etag: str, key: str, upload: str, number: int, byte_range: str) -> str:
+        """Copy a range of an object, if its etag is *etag*, to a part of an upload, and return the part's etag."""
         answer = await self.call(
             "upload_part_copy",
             source,
@@ -131,6 +155,7 @@ class ClientBucket(Bucket):
         return _etag(answer["CopyPartResult"])
 
     async def complete_upload(self, key: str, upload: str, etags: list[str], headers: Mapping[str, str]) -> str:
+        """Make one object of the parts, and return its etag; *headers* are conditions."""
         parts = [{"PartNumber": number, "ETag": _quoted(etag)} for number, etag in enumerate(etags, start=1)]
         answer = await self.call(
             "complete_multipart_upload",
@@ -143,9 +168,11 @@ class ClientBucket(Bucket):
         return _etag(answer)
 
     async def abort_upload(self, key: str, upload: str) -> None:
+        """Abort an upload, so that its parts take up no space."""
         await self.call("abort_multipart_upload", key, Key=key, UploadId=upload)
 
     async def presign(self, method: Literal["GET", "PUT"], key: str, expires: int, content_type: str | None) -> str:
+        """Return a URL with which anybody can get or put the object for *expires* seconds."""
         operation = {"GET": "get_object", "PUT": "put_object"}[method]
         parameters = {"Bucket": self._name, "Key": key}
         if content_type is not None:
@@ -154,10 +181,16 @@ class ClientBucket(Bucket):
         return url
 
     def url(self, key: str) -> str:
+        """Return the object's plain URL."""
         return f"{self._client.meta.endpoint_url}/{self._name}/{quote(key, safe='/-_.~')}"
 
     async def set_acl(self, key: str, acl: Literal["public-read", "private"]) -> None:
+        """Set who may read an object."""
         await self.call("put_object_acl", key, Key=key, ACL=acl)
+
+    def set_clock(self, response: ErrorResponse) -> bool:
+        """Return whether a request was refused for its time, and the clock was set by the server's."""
+        return False  # the caller's client signs by its own clock
 
     async def call(self, operation: str, key: str | None, **parameters: Any) -> Any:
         """
@@ -166,6 +199,11 @@ class ClientBucket(Bucket):
         Raises:
             StorageError: about *key*.
         """
+        try:
+            return await self._call(operation, key, parameters)
+        except ErrorResponse as response:
+            if not self.set_clock(response):
+                raise error_of(response, key, self._store) from response
         try:
             return await self._call(operation, key, parameters)
         except ErrorResponse as response:

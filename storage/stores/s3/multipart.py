@@ -5,36 +5,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
-from io import BytesIO
 from typing import Any
 
 import anyio
 
 from storage._concurrency.forks import PROCESS
-from storage._concurrency.in_threads import for_each_in_threads
 from storage._concurrency.offload import offload
-from storage._concurrency.stepping import is_stepping
+from storage._concurrency.tasks import for_each
 from storage._core.data import chunks
 from storage.errors import StorageError
 from storage.stores.s3.conditions import ConditionalWrite
 from storage.stores.s3.retrying_client import RetryingBucket
 from storage.types import Data
 
-__all__ = [
-    "COPY_LIMIT",
-    "PART",
-    "copy_in_parts",
-    "numbered",
-    "part_size",
-    "parts_of",
-    "put_back",
-    "send_parts",
-    "upload_in_parts",
-]
+__all__ = ["COPY_LIMIT", "PART", "copy_in_parts", "numbered", "part_size", "parts_of", "send_parts", "upload_in_parts"]
 
-#: Bytes of the first parts of an upload; S3 accepts less only for the last part.
-PART = 5 << 20
+#: Bytes of the first parts of an upload; S3 accepts less than 5 MiB only for the last part.
+PART = 8 << 20
 
 #: The most parts of an upload, and the most bytes of an object (Amazon S3 user guide, "multipart upload limits").
 _PARTS, LARGEST = 10_000, 5 << 40
@@ -45,7 +32,7 @@ COPY_LIMIT = 5 << 30
 #: Bytes of the parts of a copy.
 _COPY_PART = 512 << 20
 
-#: Parts of one upload that are sent concurrently; it takes memory for that many, and for one more that is collected.
+#: Parts of one upload that are sent concurrently; it takes memory for that many.
 _PARALLEL = 4
 
 
@@ -53,35 +40,27 @@ def part_size(number: int) -> int:
     """
     Return the size in bytes of the part with this number, counted from 1.
 
-    The sizes grow, so that 10,000 parts make 5 TiB while a small upload needs little memory: 950 parts of 5 MiB,
-    950 of 10 MiB, and so on, doubling up to 5 GiB.
+    The sizes grow, so that 10,000 parts make 5 TiB while a small upload needs little memory: 1,000 parts of 8 MiB,
+    1,000 of 16 MiB, and so on, doubling up to 4 GiB.
     """
-    return PART << min((number - 1) // 950, 10)
+    return PART << min((number - 1) // 1000, 9)
 
 
 async def parts_of(data: Data) -> AsyncIterator[bytes]:
     """Yield a stream in parts of the right sizes; the last one may be shorter, the only one empty."""
-    number, part = 1, BytesIO()
+    number = 1
+    pending = bytearray()
     async for piece in chunks(data):
-        with memoryview(piece) as view:
-            begin = 0
-            while begin < len(view):
-                begin += part.write(view[begin : begin + part_size(number) - part.tell()])
-                if part.tell() == part_size(number):
-                    whole, part = part.getvalue(), BytesIO()  # which copies nothing
-                    yield whole
-                    del whole
-                    number += 1
-    if part.tell() or number == 1:
-        yield part.getvalue()
-
-
-async def put_back(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the *first* parts again, which were taken already, then the *rest*; it keeps none longer than needed."""
-    while first:
-        yield first.pop(0)
-    async for part in rest:
-        yield part
+        pending += piece
+        while len(pending) >= (size := part_size(number)):
+            with memoryview(pending) as view:  # a slice of the bytearray would be one more copy
+                part = bytes(view[:size])
+            del pending[:size]
+            yield part
+            del part
+            number += 1
+    if pending or number == 1:
+        yield bytes(pending)
 
 
 async def upload_in_parts(
@@ -178,7 +157,7 @@ async def _concurrently(items: AsyncIterator[tuple[int, Any]], work: Callable[[i
     async def one(item: tuple[int, Any]) -> None:
         await work(*item)
 
-    await for_each_in_threads(items, one, limit=_PARALLEL)
+    await for_each(items, one, limit=_PARALLEL)
 
 
 async def _abort(bucket: RetryingBucket, key: str, upload: str, process: int) -> None:
@@ -189,10 +168,9 @@ async def _abort(bucket: RetryingBucket, key: str, upload: str, process: int) ->
     """
     if process != PROCESS.number:
         return
-    with suppress(StorageError, TimeoutError):
-        if is_stepping():
-            await bucket.once.abort_upload(key, upload)
-        else:
-            with anyio.CancelScope(shield=True):
-                async with asyncio.timeout(bucket.timeouts.read):
-                    await bucket.abort_upload(key, upload)
+    with anyio.CancelScope(shield=True):
+        try:
+            async with asyncio.timeout(bucket.timeouts.read):
+                await bucket.abort_upload(key, upload)
+        except (StorageError, TimeoutError):
+            pass

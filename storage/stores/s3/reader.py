@@ -7,8 +7,8 @@ from functools import partial
 
 from storage.errors import PreconditionFailedError, StorageError, StoreUnavailableError
 from storage.reader import ObjectReader
-from storage.stores.s3.bucket import Body
 from storage.stores.s3.checksums import Checksum
+from storage.stores.s3.client import Body
 from storage.stores.s3.retrying_client import RetryingBucket
 from storage.types import ObjectInfo
 

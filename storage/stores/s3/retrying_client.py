@@ -8,7 +8,7 @@ from functools import partial, wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from storage.stores.network import Timeouts
-from storage.stores.s3.bucket import Body, Bucket
+from storage.stores.s3.client import Body, ClientBucket
 
 __all__ = ["RetryingBucket"]
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def _retried(
-    operation: Callable[Concatenate[Bucket, P], Awaitable[T]],
+    operation: Callable[Concatenate[ClientBucket, P], Awaitable[T]],
 ) -> Callable[Concatenate[RetryingBucket, P], Coroutine[Any, Any, T]]:
     """Return the method of `RetryingBucket` that retries an operation of the wrapped bucket."""
     name = operation.__name__
@@ -40,7 +40,7 @@ class RetryingBucket:
         timeouts: how long to wait and to retry.
     """
 
-    def __init__(self, once: Bucket, timeouts: Timeouts) -> None:
+    def __init__(self, once: ClientBucket, timeouts: Timeouts) -> None:
         self.once = once
         self.timeouts = timeouts
         self._policy = timeouts.policy
@@ -55,16 +55,16 @@ class RetryingBucket:
         """Begin to read an object: return the response's headers and its body, which *opened* closes."""
         return await self.retry(lambda: opened.enter_async_context(self.once.get(key, headers)))
 
-    get_bytes: Final = _retried(Bucket.get_bytes)
-    head: Final = _retried(Bucket.head)
-    put: Final = _retried(Bucket.put)
-    delete: Final = _retried(Bucket.delete)
-    copy: Final = _retried(Bucket.copy)
-    page: Final = _retried(Bucket.page)
-    create: Final = _retried(Bucket.create)
-    set_acl: Final = _retried(Bucket.set_acl)
-    parts: Final = _retried(Bucket.parts)
-    create_upload: Final = _retried(Bucket.create_upload)
-    upload_part: Final = _retried(Bucket.upload_part)
-    copy_part: Final = _retried(Bucket.copy_part)
-    abort_upload: Final = _retried(Bucket.abort_upload)
+    get_bytes: Final = _retried(ClientBucket.get_bytes)
+    head: Final = _retried(ClientBucket.head)
+    put: Final = _retried(ClientBucket.put)
+    delete: Final = _retried(ClientBucket.delete)
+    copy: Final = _retried(ClientBucket.copy)
+    page: Final = _retried(ClientBucket.page)
+    create: Final = _retried(ClientBucket.create)
+    set_acl: Final = _retried(ClientBucket.set_acl)
+    parts: Final = _retried(ClientBucket.parts)
+    create_upload: Final = _retried(ClientBucket.create_upload)
+    upload_part: Final = _retried(ClientBucket.upload_part)
+    copy_part: Final = _retried(ClientBucket.copy_part)
+    abort_upload: Final = _retried(ClientBucket.abort_upload)

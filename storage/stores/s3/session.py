@@ -1,34 +1,23 @@
-"""`Session`: what an open `BucketStore` has: credentials, which aiobotocore finds, and connections."""
+"""`Session`: what an open `BucketStore` has, a client of aiobotocore and connections of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from storage._concurrency.background_loop import with_loop
-from storage._concurrency.mutex import ReentrantLock
-from storage._concurrency.stepping import is_stepping
 from storage._core.opened import OpenState
-from storage.errors import PermissionDeniedError, StoreClosedError
-from storage.stores.network import Timeouts
-from storage.stores.s3.bucket import Bucket
+from storage.errors import PermissionDeniedError
+from storage.stores.network import OpenSockets, Timeouts, ssl_context
 from storage.stores.s3.client import ClientBucket
 from storage.stores.s3.credentials import finding_credentials
 from storage.stores.s3.retrying_client import RetryingBucket
-from storage.stores.s3.transport.connection import Address, Driver
-from storage.stores.s3.transport.in_thread import ThreadDriver
-from storage.stores.s3.transport.on_loop import LoopDriver
-from storage.stores.s3.transport.pool import Pool
-from storage.stores.s3.transport.proxies import proxy_for
 
 __all__ = ["Account", "Session"]
 
-#: The most concurrent requests; further ones wait. Open readers do not count.
-AT_ONCE = 64
+#: The most concurrent connections of the client, which is for the rare calls.
+CONNECTIONS = 32
 
 
 class Account(NamedTuple):
@@ -48,57 +37,39 @@ class Account(NamedTuple):
         return f"Account({self.bucket!r}, {self.endpoint_url!r}, {self.region!r})"
 
 
-class _ThreadGate(ReentrantLock):
-    __slots__ = ()
-    runs_users_code = True  # a provider of credentials
-
-
 class Session:
     """The state of an open store; it belongs to one event loop and one process."""
 
     def __init__(self, account: Account, timeouts: Timeouts, client: Any, store: str) -> None:
-        self._is_stepped = is_stepping()
-        self.state: OpenState = OpenState(any_loop=self._is_stepped)
+        self.state: OpenState = OpenState()
         self._account = account
         self._timeouts = timeouts
         self._client = client
         self._store = store
         self._opened = AsyncExitStack()
         self._bucket: RetryingBucket | None = None
-        self._task_gate = asyncio.Lock()
-        self._thread_gate = _ThreadGate()
+        self._making = asyncio.Lock()
 
     async def bucket(self) -> RetryingBucket:
         """Return the bucket; the first call creates the client, which may request credentials over the network."""
-        if is_stepping() is not self._is_stepped:
-            raise StoreClosedError(
-                "the store is open in a synchronous face" if self._is_stepped else "the store is open on an event loop",
-                store=self._store,
-            )
         if self._bucket is None:
-            if self._is_stepped:
-                with self._thread_gate:
-                    return await self._made()
-            async with self._task_gate:
-                return await self._made()
-        return self._bucket
-
-    async def _made(self) -> RetryingBucket:
-        if self._bucket is None:
-            async with AsyncExitStack() as opened:  # closes what was opened if a later step fails
-                self._bucket = RetryingBucket(await self._make(opened), self._timeouts)
-                self._opened = opened.pop_all()
+            async with self._making:
+                if self._bucket is None:
+                    async with AsyncExitStack() as opened:  # closes what was opened if a later step fails
+                        self._bucket = RetryingBucket(await self._make(opened), self._timeouts)
+                        self._opened = opened.pop_all()
         return self._bucket
 
     async def close(self) -> None:
         """Close what the store opened; the caller's client stays open."""
         await self._opened.aclose()
 
-    async def _make(self, opened: AsyncExitStack) -> Bucket:
+    async def _make(self, opened: AsyncExitStack) -> ClientBucket:
         account = self._account
         if self._client is not None:
             return ClientBucket(self._client, account.bucket, self._timeouts, self._store)
         try:
+            import aiohttp
             from aiobotocore.config import AioConfig
             from aiobotocore.session import get_session
             from botocore import UNSIGNED
@@ -114,24 +85,45 @@ class Session:
             connect_timeout=self._timeouts.connect,
             read_timeout=self._timeouts.read,
             retries={"total_max_attempts": 1},  # retries are made here, where it is known what can be repeated
+            max_pool_connections=CONNECTIONS,
             signature_version=UNSIGNED if account.anonymous else "s3v4",
             request_checksum_calculation="when_required",  # otherwise bodies are sent in a form that old servers refuse
             response_checksum_validation="when_required",
             s3={"addressing_style": "path" if path_style else "virtual"},
         )
         with finding_credentials(self._store):
-            creating = boto.create_client(
-                "s3",
-                endpoint_url=account.endpoint_url,
-                aws_access_key_id=account.access_key,
-                aws_secret_access_key=account.secret_key,
-                aws_session_token=account.token,
-                region_name=account.region or boto.get_config_variable("region") or "us-east-1",
-                verify=account.ca_bundle,
-                config=config,
+            client = await opened.enter_async_context(
+                boto.create_client(
+                    "s3",
+                    endpoint_url=account.endpoint_url,
+                    aws_access_key_id=account.access_key,
+                    aws_secret_access_key=account.secret_key,
+                    aws_session_token=account.token,
+                    region_name=account.region or boto.get_config_variable("region") or "us-east-1",
+                    verify=account.ca_bundle,
+                    config=config,
+                )
             )
-            client = await with_loop(creating.__aenter__)
-            opened.push_async_callback(with_loop, partial(creating.__aexit__, None, None, None))
+        client.meta.events.register("before-send.s3", _without_expect)
+        sockets = OpenSockets()
+        opened.push_async_callback(sockets.wait_closed)
+        session = await opened.enter_async_context(
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,  # DirectBucket limits requests: an open reader must not block others
+                    limit_per_host=0,
+                    socket_factory=sockets.make,
+                    ssl=ssl_context(account.ca_bundle or boto.get_config_variable("ca_bundle")),
+                ),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self._timeouts.connect, sock_read=self._timeouts.read
+                ),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        )
+        # aiohttp would repeat a PUT after a broken connection; only the store knows whether that is allowed
+        session._retry_connection = False
         parts = urlsplit(client.meta.endpoint_url)
         origin = (
             f"{parts.scheme}://{parts.netloc}/{account.bucket}"
@@ -147,27 +139,20 @@ class Session:
                 "anonymous=True",
                 store=self._store,
             )
-        return DirectBucket(
+        bucket = DirectBucket(
+            client,
             None if account.anonymous else credentials,
-            self._pool(opened, origin, account.ca_bundle or boto.get_config_variable("ca_bundle")),
+            session,
             account.bucket,
             origin,
             account.region or client.meta.region_name,
             self._timeouts,
             self._store,
         )
-
-    def _pool(self, opened: AsyncExitStack, origin: str, ca_bundle: str | None) -> Pool:
-        """Return the connections to the server of *origin*."""
-        parts = urlsplit(origin)
-        assert parts.hostname is not None
-        is_encrypted = parts.scheme == "https"
-        tls = ssl.create_default_context(cafile=ca_bundle) if is_encrypted else None
-        address = Address(parts.hostname, parts.port or (443 if is_encrypted else 80), tls)
-        driver: Driver = (ThreadDriver if self._is_stepped else LoopDriver)(self._timeouts, AT_ONCE)
-        pool = Pool(driver, address, proxy_for(parts.scheme, address.host, address.port))
-        opened.push_async_callback(pool.close)
-        return pool
+        # it also signs the client's requests: by the server's clock, which botocore does not use
+        client.meta.events.register("choose-signer.s3", lambda **asked: UNSIGNED)
+        client.meta.events.register("before-send.s3", bucket.sign)
+        return bucket
 
 
 def _models(boto: Any) -> Any:
@@ -178,3 +163,8 @@ def _models(boto: Any) -> Any:
 
 
 _SHARED: dict[str, Any] = {}
+
+
+def _without_expect(request: Any, **kwargs: Any) -> None:
+    """Send bodies without waiting for "100 Continue": it costs a round trip, and blocks if the server is silent."""
+    request.headers.pop("Expect", None)

@@ -37,16 +37,16 @@ from storage.stores.s3.attributes import (
     packed_headers,
     stored_length,
 )
-from storage.stores.s3.bucket import Body
 from storage.stores.s3.bulk import delete_page
 from storage.stores.s3.checksums import WITH_CHECKSUM, Checksum
+from storage.stores.s3.client import Body
 from storage.stores.s3.conditions import ConditionalWrite, delete_version, honours_conditions
 from storage.stores.s3.errors import with_key
 from storage.stores.s3.gzip_objects import compressed, decompressed
 from storage.stores.s3.gzip_reader import UnpackingReader, describe_packed
 from storage.stores.s3.gzip_upload import is_worth_it, put_packed, size_inside
 from storage.stores.s3.list_keys import list_children, list_keys
-from storage.stores.s3.multipart import COPY_LIMIT, PART, copy_in_parts, numbered, parts_of, put_back, upload_in_parts
+from storage.stores.s3.multipart import COPY_LIMIT, PART, copy_in_parts, numbered, parts_of, upload_in_parts
 from storage.stores.s3.reader import BucketReader
 from storage.stores.s3.resumable import ResumableUploads
 from storage.stores.s3.retrying_client import RetryingBucket
@@ -67,8 +67,7 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
     """
     Objects in a bucket of Amazon S3 or of a compatible server (Ceph, MinIO, R2, ...).
 
-    Use it inside ``async with``; entering sends no request. One store belongs to one event loop; its synchronous face
-    needs none, and threads can share it.
+    Use it inside ``async with``; entering sends no request. One store belongs to one event loop.
 
     Args:
         bucket_name: the bucket.
@@ -93,8 +92,6 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
             whose answer was lost is sent again as it is, over what others wrote meanwhile; with 0, one attempt is made,
             and a `RetryingStore` above repeats it on a condition.
     """
-
-    _steppable = True
 
     def __init__(
         self,
@@ -224,7 +221,7 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
                 begun = [part for _ in range(2) if (part := await anext(parts, None)) is not None]
                 if len(begun) > 1:
                     write = ConditionalWrite(bucket, object_key, key, if_absent, if_match)
-                    stream = put_back(begun, parts)
+                    stream = _before(begun, parts)
                     if self.compress and await is_worth_it(begun[0], headers):
                         return await put_packed(bucket, object_key, stream, headers, write)
                     return await upload_in_parts(bucket, object_key, numbered(stream), headers, write)
@@ -383,8 +380,9 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
     @property
     def capabilities(self) -> Capabilities:
         keeps = self._keeps_conditions is not False
-        able = Capabilities.all_but("etags") if self._client is None else Capabilities.all_but("etags", "steppable")
-        return self._supported(replace(able, conditional_put=keeps, conditional_delete=keeps))
+        return self._supported(
+            replace(Capabilities.all_but("etags", "steppable"), conditional_put=keeps, conditional_delete=keeps)
+        )
 
     def __repr__(self) -> str:
         where = "" if self.endpoint_url is None else f", endpoint_url={self.endpoint_url!r}"
@@ -393,3 +391,10 @@ class BucketStore(UrlMethods, ResumableUploads, ObjectStore):
 
 #: The etags that a server can have given, without quotes.
 _ETAG = re.compile(r"[!#-)+\--~]+")
+
+
+async def _before(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while first:
+        yield first.pop(0)  # keep no part longer than needed
+    async for part in rest:
+        yield part

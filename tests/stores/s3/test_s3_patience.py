@@ -24,7 +24,7 @@ MIB = 1 << 20
 LARGE = bytes(20 * MIB)
 
 #: The content of a single part.
-PART = bytes(5 * MIB)
+PART = bytes(8 * MIB)
 
 #: The configuration of a client that does not retry.
 ONCE = AioConfig(retries={"total_max_attempts": 1})
@@ -172,7 +172,7 @@ async def test_body_that_goes_on_slowly_is_no_timeout(servers: Servers) -> None:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while left:
             if clock() - begun < 1.8:
-                await asyncio.sleep(0.03)
+                await asyncio.sleep(0.02)
             left -= len(await reader.read(min(left, 1 << 16)))
         writer.write(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
         finished.append(clock() - begun)

@@ -102,7 +102,7 @@ async def test_upload_goes_on_in_another_store(server: Server, store: BucketStor
         yield BIG[: 17 * MIB]
         async with s3_client(server) as client:
             name = {"Bucket": BUCKET, "Key": f"{store.prefix}big", "UploadId": json.loads(token)["upload"]}
-            while len((await client.list_parts(**name)).get("Parts", ())) < 3:  # noqa: ASYNC110  # the state is the server's
+            while len((await client.list_parts(**name)).get("Parts", ())) < 2:  # noqa: ASYNC110  # the state is the server's
                 await asyncio.sleep(0.02)
         raise ConnectionAbortedError
 
@@ -122,7 +122,7 @@ async def test_upload_goes_on_in_another_store(server: Server, store: BucketStor
         etag = await other.resume_upload(json.loads(json.dumps(token)), pieces(BIG))
         assert etag == await other.resume_upload(token, pieces(BIG))
 
-    assert ["4"] == sent
+    assert ["3"] == sent
     assert (etag, {"color": "red"}) == ((await store.head("big")).etag, dict((await store.head("big")).attributes))
     assert BIG == await store.get("big")
     assert [] == await uploads(server)

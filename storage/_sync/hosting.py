@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from storage._concurrency.background_loop import keep, post
-from storage._concurrency.forks import PROCESS
 from storage._sync.caller import Caller, EnteredContext
 
 __all__ = ["HostedContext"]
@@ -21,15 +21,15 @@ class HostedContext(EnteredContext[T]):
     def __init__(self, manager: AbstractAsyncContextManager[T], caller: Caller) -> None:
         self._manager = manager
         self._caller = caller
-        self._process = PROCESS.number
+        self._process = os.getpid()  # and not `PROCESS`: code in C may fork without Python's hooks
         self.value = caller.run(self._enter())
 
     def leave(self) -> None:
-        if self._process == PROCESS.number:  # after a fork, the task is in the parent, which leaves by itself
+        if self._process == os.getpid():  # after a fork, the task is in the parent, which leaves by itself
             self._caller.run(self._leave())
 
     def abandon(self) -> None:
-        if self._process == PROCESS.number:
+        if self._process == os.getpid():
             post(self._leave())
 
     async def _enter(self) -> T:

@@ -268,6 +268,25 @@ with store:
     assert (0, "True\nchild 0\nb'w'\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
+def test_child_of_a_fork_without_hooks_leaves_what_its_parent_entered() -> None:
+    """The background loop, where the parent leaves it, has no thread in the child."""
+    done = run(
+        f"""{FORKING}
+import ctypes
+with storage.sync.ObjectStore(storage.DictStore(), stepped=False) as store:
+    store.put("k", b"v")
+    pid = ctypes.PyDLL(None).fork()
+    if not pid:
+        signal.alarm(10)
+if not pid:
+    os._exit(0)
+print("child", os.waitpid(pid, 0)[1])
+"""
+    )
+
+    assert (0, "child 0\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
 def test_child_of_a_handler_goes_on_in_the_section_that_it_interrupted() -> None:
     """The thread that forks keeps its locks, in the parent and in the child."""
     done = run(

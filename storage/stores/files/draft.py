@@ -30,7 +30,6 @@ from storage.stores.files.permissions import keep_permissions, mode_of_source, w
 from storage.stores.files.reader import read_exactly
 from storage.stores.files.refused_names import raise_if_refused
 from storage.stores.files.root import READ, Root
-from storage.stores.files.root_directory import DIRECTORY
 
 __all__ = ["ATTEMPTS", "Draft", "target_directory"]
 
@@ -54,7 +53,7 @@ def target_directory(root: Root, path: str, *, sync: bool, store: object) -> Des
     """
     try:
         try:
-            return root.open(path, DIRECTORY)
+            return root.open_directory(path)
         except FileNotFoundError:
             return root.make_directory(path, sync=sync)
     except OSError as cause:
@@ -182,8 +181,7 @@ class Draft:
         Raises:
             StoreClosedError: the process was forked since `begin`: the file is the parent's.
         """
-        if self._process != PROCESS.number:
-            refuse_in_child(self._process, self._store)
+        refuse_in_child(self._process, self._store)
         file = self._opened_file[0]
         written = os.write(file, data)
         if written < len(data):
@@ -225,8 +223,7 @@ class Draft:
         *before_publish* is called just before, under the directory's lock, with the directory, the file's name, and
         whether it replaces a file.
         """
-        if self._process != PROCESS.number:
-            refuse_in_child(self._process, self._store)
+        refuse_in_child(self._process, self._store)
         directory, file, etags = self._opened_directory[0], self._opened_file[0], self._etags
         etag, status, is_local = etags.stamp(file)
         if attributes:  # after the mark of the version, for which there must be room
@@ -267,8 +264,7 @@ class Draft:
             replaced = self._to_replace(directory, key, conditions)
         if before_publish is not None:
             before_publish(directory, self._name, replaced is not None)
-        if self._process != PROCESS.number:
-            refuse_in_child(self._process, self._store)
+        refuse_in_child(self._process, self._store)
         # Under the directory's lock: nobody takes the file, whose own lock ends here, for a killed writer's.
         self._opened_file.close()
         if written is not None:

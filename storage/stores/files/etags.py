@@ -133,9 +133,7 @@ class Etags:
                 raise
         status = os.fstat(file)
         kept = status.st_mtime_ns == now
-        local = self._local.get(status.st_dev)
-        if local is None:
-            local = self.is_local(file, status)
+        local = self.is_local(file, status)
         if kept and local:
             return _by_time(status, status.st_ino), status, True
         if not kept and self._is_timed(file, status):
